@@ -1,0 +1,1 @@
+"""The agent: serves verdicts to Zeek over its WebSocket API."""

@@ -1,0 +1,1 @@
+"""Verdicts on capture files without Zeek, written as Zeek would write them."""
