@@ -1,0 +1,143 @@
+"""From a trained model to a bundle: one ``model.onnx`` that equals the torch model, and its ``bundle.yaml``."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+import yaml
+
+from mmtt_agent import features
+from mmtt_agent.bundle import FORMAT
+from mmtt_agent.series import MAX_PAYLOAD_PACKETS, SeriesBatch
+
+from .architecture import TASKS, Model
+
+#: Largest difference between a logit of torch and one of the exported network.
+TOLERANCE = 1e-3
+OPSET = 18
+
+
+class ExportError(Exception):
+    """The exported network is not the one that was trained."""
+
+
+def export_onnx(model: Model, path: Path) -> None:
+    """Write ``model`` to ``path`` with a dynamic batch axis, and check it against torch.
+
+    Raises:
+        ExportError: the written network's logits differ from torch's by more than TOLERANCE.
+    """
+    was_training = model.training
+    model.eval()
+    example = _tensors(_random_windows(8, seed=0))
+    batch = torch.export.Dim("windows")
+    quiet = logging.getLogger("torch.onnx")
+    level = quiet.level
+    quiet.setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            model,
+            example,
+            str(path),
+            input_names=list(features.INPUT_NAMES),
+            output_names=[f"{task}_logits" for task in TASKS],
+            dynamic_shapes=tuple({0: batch} for _ in example),
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    quiet.setLevel(level)
+    _strip(path)
+    for rows in (1, 65):
+        difference = largest_difference(model, path, _random_windows(rows, seed=rows))
+        if not difference <= TOLERANCE:
+            raise ExportError(f"{path}: the network's logits differ from torch's by {difference:g}")
+    model.train(was_training)
+
+
+def _strip(path: Path) -> None:
+    """Take out what the exporter notes about the machine it ran on: stack traces with their paths."""
+    network = onnx.load(path)
+    graph = network.graph
+    for part in (
+        network,
+        graph,
+        *graph.node,
+        *graph.value_info,
+        *graph.input,
+        *graph.output,
+        *graph.initializer,
+    ):
+        del part.metadata_props[:]
+        part.ClearField("doc_string")
+    onnx.save(network, path)
+
+
+def largest_difference(model: Model, path: Path, windows: SeriesBatch) -> float:
+    """The largest difference of any logit between ``model`` (in eval mode) and the network at ``path``."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    exported = session.run([f"{task}_logits" for task in TASKS], features.model_input(windows))
+    with torch.no_grad():
+        expected = model(*_tensors(windows))
+    return max(float(np.abs(a - b.numpy()).max()) for a, b in zip(exported, expected))
+
+
+def write_bundle(
+    directory: Path,
+    model: Model,
+    *,
+    name: str,
+    services: list[str],
+    applications: dict[str, list[str]],
+    temperatures: dict[str, float],
+    thresholds: dict[str, float],
+    trained: dict,
+) -> None:
+    """Write ``model.onnx`` and ``bundle.yaml`` into ``directory``; the files appear whole or not at all."""
+    directory.mkdir(parents=True, exist_ok=True)
+    new_onnx, new_yaml = directory / ".model.onnx.new", directory / ".bundle.yaml.new"
+    export_onnx(model, new_onnx)
+    content = {
+        "format": FORMAT,
+        "name": name,
+        "feature_version": features.FEATURE_VERSION,
+        "model_sha256": hashlib.sha256(new_onnx.read_bytes()).hexdigest(),
+        "services": services,
+        "applications": [{"name": each, "services": sorted(of)} for each, of in applications.items()],
+        "calibration": {task: {"temperature": round(float(temperatures[task]), 4)} for task in TASKS},
+        "thresholds": {task: round(float(thresholds[task]), 4) for task in TASKS},
+        "trained": trained,
+    }
+    new_yaml.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110))
+    os.replace(new_onnx, directory / "model.onnx")
+    os.replace(new_yaml, directory / "bundle.yaml")
+
+
+def _tensors(windows: SeriesBatch) -> tuple[torch.Tensor, ...]:
+    arrays = features.model_input(windows)
+    return tuple(torch.from_numpy(arrays[name]) for name in features.INPUT_NAMES)
+
+
+def _random_windows(n: int, seed: int) -> SeriesBatch:
+    """Windows of every length, to compare networks on."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, MAX_PAYLOAD_PACKETS + 1, n).astype(np.int32)
+    filled = np.arange(MAX_PAYLOAD_PACKETS) < lengths[:, None]
+    sizes = rng.integers(1, 1500, filled.shape) * rng.choice([-1, 1], filled.shape)
+    gaps = np.exp(rng.uniform(0, 14, filled.shape)).astype(np.int64)
+    gaps[:, 0] = 0
+    return SeriesBatch(
+        np.where(filled, sizes, 0).astype(np.int32),
+        np.where(filled, np.cumsum(gaps, axis=1), 0).astype(np.int32),
+        lengths,
+    )
