@@ -1,0 +1,272 @@
+"""The agent's settings: a YAML file in which every key is known and every value is checked, and the command line."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+
+class ConfigError(Exception):
+    """A setting that can't be used; the text is one line that names the place and the remedy."""
+
+
+def _default_id() -> str:
+    """A name that no other agent has: two on one machine may serve one Zeek."""
+    host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname()) or "agent"
+    return f"{host[:40]}-{os.getpid()}"
+
+
+# Each setting's `check` takes the value and returns it, or raises ValueError with what it must be.
+
+
+def _word(value: Any) -> str:
+    if type(value) is not str or not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", value):
+        raise ValueError("1 to 64 letters, digits, '_', '.' or '-'")
+    return value
+
+
+def _path(value: Any) -> str:
+    if type(value) is not str or not value or "\0" in value:
+        raise ValueError("a path")
+    return value
+
+
+def _url(value: Any) -> str:
+    if type(value) is str and value.isascii() and value.isprintable() and " " not in value:
+        try:
+            parts = urlsplit(value)
+            if parts.scheme in ("ws", "wss") and parts.hostname and parts.port != 0 and not parts.fragment:
+                if parts.username is None and parts.password is None:
+                    return value
+        except ValueError:
+            pass
+    raise ValueError("ws://HOST:PORT/v1/messages/json or wss://…")
+
+
+def _integer(least: int, most: int) -> Callable[[Any], int]:
+    def check(value: Any) -> int:
+        if type(value) is not int or not least <= value <= most:
+            raise ValueError(f"an integer from {least} to {most}")
+        return value
+
+    return check
+
+
+def _seconds(least: float, most: float) -> Callable[[Any], float]:
+    def check(value: Any) -> float:
+        if type(value) not in (int, float) or not least <= value <= most:
+            raise ValueError(f"seconds, from {least:g} to {most:g}")
+        return float(value)
+
+    return check
+
+
+def _one_of(*words: str) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        if value not in words:
+            raise ValueError(" or ".join(words))
+        return value
+
+    return check
+
+
+def _setting(default: Any, check: Callable[[Any], Any]) -> Any:
+    if callable(default):
+        return field(default_factory=default, metadata={"check": check})
+    return field(default=default, metadata={"check": check})
+
+
+@dataclass(frozen=True)
+class Reconnect:
+    """Seconds to wait before connecting again: doubled from ``first`` to ``longest``, less a random part."""
+
+    first: float = _setting(0.5, _seconds(0.01, 3600))
+    longest: float = _setting(30.0, _seconds(0.01, 3600))
+
+
+@dataclass(frozen=True)
+class Tls:
+    """Files for wss://, in PEM: who signs Zeek's certificate, and the agent's own certificate and key."""
+
+    ca: str | None = _setting(None, _path)
+    cert: str | None = _setting(None, _path)
+    key: str | None = _setting(None, _path)
+
+
+@dataclass(frozen=True)
+class Log:
+    format: str = _setting("text", _one_of("text", "json"))
+    level: str = _setting("info", _one_of("debug", "info", "warning", "error"))
+    #: Seconds from one line of counts to the next.
+    counts_every: float = _setting(300.0, _seconds(1, 86400))
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of the agent."""
+
+    url: str = _setting("ws://127.0.0.1:27759/v1/messages/json", _url)
+    id: str = _setting(_default_id, _word)
+    bundle: str | None = _setting(None, _path)
+    #: Windows are classified on so many cores.
+    threads: int = _setting(1, _integer(1, 256))
+    #: Flows a Zeek node may have unanswered here.
+    credit: int = _setting(4096, _integer(64, 1_000_000))
+    #: Flows of all nodes that may be unanswered here.
+    max_queued: int = _setting(32_768, _integer(64, 10_000_000))
+    #: Windows that are run as one at most.
+    max_job: int = _setting(256, _integer(64, 65_536))
+    #: Seconds for connecting, and for the acknowledgement.
+    connect_timeout: float = _setting(10.0, _seconds(0.1, 3600))
+    #: Seconds for answering what is in hand when told to stop.
+    stop_timeout: float = _setting(10.0, _seconds(0, 3600))
+    reconnect: Reconnect = field(default_factory=Reconnect)
+    tls: Tls = field(default_factory=Tls)
+    log: Log = field(default_factory=Log)
+
+
+def load(path: str | Path | None, overrides: dict[str, Any] | None = None) -> Config:
+    """The settings of a file, then those of the command line (dotted keys; None means not given).
+
+    Raises:
+        ConfigError: the file can't be read, or a key or value is wrong, with file and line.
+    """
+    values: dict[str, Any] = {}
+    places: dict[str, str] = {}
+    if path is not None:
+        values = _read(Path(path), places)
+    for key, value in (overrides or {}).items():
+        if value is None:
+            continue
+        *groups, name = key.split(".")
+        target, owner = values, Config
+        for group in groups:
+            target = target.setdefault(group, {})
+            owner = next(f for f in fields(owner) if f.name == group).default_factory
+        try:
+            target[name] = next(f for f in fields(owner) if f.name == name).metadata["check"](value)
+        except ValueError as error:
+            raise ConfigError(f"--{name.replace('_', '-')} must be {error}, not {value!r}") from None
+        places[key] = f"--{name.replace('_', '-')}"
+    config = _build(Config, values)
+    _check_together(config, places, str(path) if path is not None else "settings")
+    return config
+
+
+def _build(owner: type, values: dict[str, Any]) -> Any:
+    groups = {f.name: f.default_factory for f in fields(owner) if is_dataclass(f.default_factory)}
+    return owner(**{name: _build(groups[name], v) if name in groups else v for name, v in values.items()})
+
+
+def _read(path: Path, places: dict[str, str]) -> dict[str, Any]:
+    """Checked values by key as nested mappings; ``places`` takes the line of each dotted key."""
+    try:
+        text = path.read_bytes().decode()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from None
+    try:
+        # Nodes rather than values: they know their lines. No tag is ever turned into an object of Python.
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{line}: not YAML: {' '.join((error.problem or str(error)).split())}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())[:200]}") from None
+    return {} if node is None or _is_null(node) else _mapping(path, node, Config, "", places)
+
+
+def _mapping(path: Path, node: yaml.Node, owner: type, prefix: str, places: dict[str, str]) -> dict[str, Any]:
+    if not isinstance(node, yaml.MappingNode):
+        what = prefix.rstrip(".") or "the file"
+        raise ConfigError(f"{path}:{_line(node)}: {what} must hold 'key: value' lines")
+    known = {f.name: f for f in fields(owner)}
+    found: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        key = key_node.value if isinstance(key_node, yaml.ScalarNode) else "?"
+        place = f"{path}:{_line(key_node)}"
+        if key not in known:
+            raise ConfigError(f"{place}: unknown key {prefix + key!r}; known are {', '.join(known)}")
+        if key in found:
+            raise ConfigError(f"{place}: {prefix + key} is given twice")
+        places[prefix + key] = place
+        group = known[key].default_factory
+        if is_dataclass(group):
+            found[key] = {} if _is_null(value_node) else _mapping(path, value_node, group, f"{prefix}{key}.", places)
+            continue
+        try:
+            value = _scalar(value_node)
+            found[key] = known[key].metadata["check"](value)
+        except ValueError as error:
+            shown = value_node.value if isinstance(value_node, yaml.ScalarNode) else "a list or mapping"
+            raise ConfigError(
+                f"{path}:{_line(value_node)}: {prefix}{key} must be {error}, not {str(shown)[:60]!r}"
+            ) from None
+    return found
+
+
+def _scalar(node: yaml.Node) -> Any:
+    """A node's value as YAML means it; lists and mappings, which no setting takes, become None."""
+    if not isinstance(node, yaml.ScalarNode):
+        return None
+    try:
+        return yaml.SafeLoader("").construct_object(node)
+    except (yaml.YAMLError, ValueError, OverflowError):
+        return None
+
+
+def _is_null(node: yaml.Node) -> bool:
+    return node.tag == "tag:yaml.org,2002:null"
+
+
+def _line(node: yaml.Node) -> int:
+    return node.start_mark.line + 1
+
+
+def _check_together(config: Config, places: dict[str, str], default_place: str) -> None:
+    """What one value alone does not show."""
+
+    def fail(key: str, problem: str) -> None:
+        place = next((places[k] for k in (key, key.partition(".")[0]) if k in places), default_place)
+        raise ConfigError(f"{place}: {problem}")
+
+    secure = config.url.startswith("wss:")
+    tls = config.tls
+    for name in ("ca", "cert", "key"):
+        file = getattr(tls, name)
+        if file is None:
+            continue
+        if not secure:
+            fail(f"tls.{name}", f"tls.{name} is given, but the url is not wss://")
+        if not os.access(file, os.R_OK) or os.path.isdir(file):
+            fail(f"tls.{name}", f"tls.{name}: {file} can't be read")
+    if (tls.cert is None) != (tls.key is None):
+        fail("tls.cert" if tls.cert else "tls.key", "tls.cert and tls.key must be given together")
+    if not is_loopback(config.url) and not (secure and tls.cert):
+        fail(
+            "url",
+            "Zeek's WebSocket API knows no passwords: other machines only by wss:// with tls.cert and tls.key, "
+            f"not {config.url}",
+        )
+    if config.reconnect.longest < config.reconnect.first:
+        fail("reconnect.longest", "reconnect.longest must not be below reconnect.first")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the URL's host is this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

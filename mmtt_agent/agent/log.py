@@ -1,0 +1,40 @@
+"""The agent's own log, on standard error: a line of text or of JSON per message."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+
+logger = logging.getLogger("mmtt.agent")
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(record.created))
+        return f"{stamp} mmtt agent: {record.levelname.lower()}: {_line(record)}"
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        content = {"ts": round(record.created, 3), "level": record.levelname.lower(), "message": _line(record)}
+        return json.dumps(content | getattr(record, "fields", {}))
+
+
+def _line(record: logging.LogRecord) -> str:
+    """The message on one line, with nothing in it that a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(record.getMessage().split()))
+
+
+def configure(form: str, level: str) -> None:
+    """Send the agent's log to standard error, as ``text`` or ``json``."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json() if form == "json" else _Text())
+    logger.handlers[:] = [handler]
+    logger.propagate = False
+    logger.setLevel(level.upper())
+    # What the library has to say about a connection, the service says in its own words.
+    library = logging.getLogger("websockets")
+    library.handlers[:] = [logging.NullHandler()]
+    library.propagate = False

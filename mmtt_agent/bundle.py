@@ -1,0 +1,215 @@
+"""Load and verify a bundle: the directory with ``model.onnx`` and ``bundle.yaml`` that an agent runs."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+#: The layout of ``bundle.yaml`` that this version reads.
+FORMAT = 1
+#: The word written where no label is sure enough; no label may be called so.
+UNKNOWN = "unknown"
+#: The three questions, in the order of the model's outputs.
+TASKS = ("service", "application", "malicious")
+
+
+class BundleError(Exception):
+    """A bundle that can't be used; the text is one line that names the file, what is wrong and the remedy."""
+
+
+@dataclass(frozen=True)
+class Application:
+    """An application and the services that its flows may belong to."""
+
+    name: str
+    services: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle.
+
+    Attributes:
+        onnx: the bytes of ``model.onnx`` whose SHA-256 was checked.
+        temperatures: per task, what its logits are divided by.
+        thresholds: per task, the least probability for a label (malicious: for "yes").
+        trained: free-form provenance.
+    """
+
+    path: Path
+    name: str
+    feature_version: int
+    model_sha256: str
+    services: tuple[str, ...]
+    applications: tuple[Application, ...]
+    temperatures: dict[str, float]
+    thresholds: dict[str, float]
+    onnx: bytes = field(repr=False)
+    trained: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def model(self) -> str:
+        """The model column of ``mmtt.log``: ``<name>@<first 8 hex digits of the model's SHA-256>``."""
+        return f"{self.name}@{self.model_sha256[:8]}"
+
+
+def load(path: str | Path | None = None) -> Bundle:
+    """Load the bundle in directory ``path``; without one, the bundle that is shipped with mmtt.
+
+    Raises:
+        BundleError: a file is missing or damaged, or the bundle is for another version of mmtt.
+    """
+    directory = Path(path) if path is not None else _shipped()
+    yaml_path = directory / "bundle.yaml"
+    onnx_path = directory / "model.onnx"
+    text = _read(yaml_path)
+    onnx = _read(onnx_path)
+    try:
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise BundleError(f"{yaml_path}: not YAML ({_one_line(error)}); install the bundle again") from None
+    fields = _Fields(yaml_path, content)
+
+    if fields.integer("format") != FORMAT:
+        fields.fail("format", f"is {content['format']}, this mmtt reads {FORMAT}; install a matching mmtt or bundle")
+    # Imported here so that a bundle can be inspected by code that needs no features.
+    from .features import FEATURE_VERSION
+
+    feature_version = fields.integer("feature_version")
+    if feature_version != FEATURE_VERSION:
+        fields.fail(
+            "feature_version",
+            f"is {feature_version}, this mmtt computes {FEATURE_VERSION}; install a matching mmtt or bundle",
+        )
+    sha256 = fields.text("model_sha256").lower()
+    actual = hashlib.sha256(onnx).hexdigest()
+    if sha256 != actual:
+        raise BundleError(
+            f"{onnx_path}: SHA-256 is {actual[:16]}…, {yaml_path.name} says {sha256[:16]}…; install the bundle again"
+        )
+    services = fields.labels("services")
+    return Bundle(
+        path=directory,
+        name=fields.text("name"),
+        feature_version=feature_version,
+        model_sha256=sha256,
+        services=services,
+        applications=fields.applications(services),
+        temperatures={task: fields.temperature(task) for task in TASKS},
+        thresholds={task: fields.threshold(task) for task in TASKS},
+        onnx=onnx,
+        trained=content["trained"] if isinstance(content.get("trained"), dict) else {},
+    )
+
+
+def _shipped() -> Path:
+    """The directory of the data package ``mmtt_bundle``."""
+    try:
+        return Path(str(resources.files("mmtt_bundle")))
+    except ModuleNotFoundError:
+        raise BundleError(
+            "mmtt_bundle: the shipped bundle is not installed; install mmtt again or name one with --bundle"
+        ) from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path}: {error.strerror or error}; name a directory with a bundle") from None
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+class _Fields:
+    """Typed access to the content of ``bundle.yaml``; what is missing or wrong raises BundleError with its key."""
+
+    def __init__(self, path: Path, content: Any) -> None:
+        self._path = path
+        if not isinstance(content, dict):
+            raise BundleError(f"{path}: must be a mapping of keys; install the bundle again")
+        self._content = content
+
+    def fail(self, key: str, problem: str) -> None:
+        raise BundleError(f"{self._path}: {key} {problem}")
+
+    def _get(self, key: str) -> Any:
+        value: Any = self._content
+        for part in key.split("."):
+            if not isinstance(value, dict) or part not in value:
+                self.fail(key, "is missing; install the bundle again")
+            value = value[part]
+        return value
+
+    def integer(self, key: str) -> int:
+        value = self._get(key)
+        if type(value) is not int:
+            self.fail(key, f"must be an integer, not {value!r}")
+        return value
+
+    def text(self, key: str) -> str:
+        value = self._get(key)
+        # The text goes into log columns: no white space or control characters.
+        if not isinstance(value, str) or not value or not value.isprintable() or any(c.isspace() for c in value):
+            self.fail(key, f"must be a word, not {value!r}")
+        return value
+
+    def number(self, key: str) -> float:
+        value = self._get(key)
+        if type(value) not in (int, float) or not abs(value) < 1e6:
+            self.fail(key, f"must be a number, not {value!r}")
+        return float(value)
+
+    def temperature(self, task: str) -> float:
+        key = f"calibration.{task}.temperature"
+        value = self.number(key)
+        if value <= 0:
+            self.fail(key, f"must be above 0, not {value}")
+        return value
+
+    def threshold(self, task: str) -> float:
+        key = f"thresholds.{task}"
+        value = self.number(key)
+        if not 0 <= value <= 1:
+            self.fail(key, f"must be from 0 to 1, not {value}")
+        return value
+
+    def labels(self, key: str) -> tuple[str, ...]:
+        values = self._get(key)
+        if not isinstance(values, list) or not values:
+            self.fail(key, "must be a list of names")
+        return tuple(self._label(key, value) for value in self._unique(key, values))
+
+    def applications(self, services: tuple[str, ...]) -> tuple[Application, ...]:
+        entries = self._get("applications")
+        if not isinstance(entries, list) or not entries:
+            self.fail("applications", "must be a list of name and services")
+        found = []
+        for entry in entries:
+            if not isinstance(entry, dict) or not isinstance(entry.get("services"), list) or not entry["services"]:
+                self.fail("applications", f"must each have a name and a list of services, not {entry!r}")
+            name = self._label("applications", entry.get("name"))
+            for service in self._unique(f"applications: {name}", entry["services"]):
+                if service not in services:
+                    self.fail(f"applications: {name}", f"names {service!r}, which is not among the services")
+            found.append(Application(name, tuple(entry["services"])))
+        self._unique("applications", [application.name for application in found])
+        return tuple(found)
+
+    def _label(self, key: str, value: Any) -> str:
+        if not isinstance(value, str) or not value.isprintable() or not value.strip() or value == UNKNOWN:
+            self.fail(key, f"holds {value!r}, which can't be a label")
+        return value
+
+    def _unique(self, key: str, values: list) -> list:
+        for place, value in enumerate(values):
+            if value in values[:place]:
+                self.fail(key, f"names {value!r} twice")
+        return values

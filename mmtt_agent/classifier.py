@@ -1,0 +1,159 @@
+"""Series in, verdicts out: features, the network, calibration, thresholds and the taxonomy in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime
+
+from . import features
+from .bundle import UNKNOWN, Bundle, BundleError
+from .series import MIN_PACKETS, SeriesBatch
+
+#: Windows the network sees at a time. The last chunk is filled up, so that the network always runs on the same
+#: shape and a window's verdict does not depend on how many others it came with.
+CHUNK = 64
+
+# Features are integer arithmetic: how many windows they are computed on together changes nothing.
+_FEATURES_AT_A_TIME = 16 * CHUNK
+_OUTPUTS = ["service_logits", "application_logits", "malicious_logits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """Answers for ``n`` windows. Scores are probabilities, rounded to 4 decimals; for service and application
+    the score is that of the best label even where the label is "unknown"."""
+
+    service: list[str]
+    service_score: np.ndarray
+    application: list[str]
+    application_score: np.ndarray
+    malicious: np.ndarray
+    malicious_score: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.service)
+
+    def __getitem__(self, rows: slice) -> Verdicts:
+        """The verdicts of a slice of windows."""
+        return Verdicts(*(getattr(self, name)[rows] for name in self.__slots__))
+
+
+class Classifier:
+    """Runs a bundle. ``classify`` may be called from several threads at once.
+
+    Args:
+        bundle: what to run.
+        threads: threads inside the network; 1 is fastest per core.
+
+    Raises:
+        BundleError: the network can't be loaded, or does not fit the taxonomy or the features.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+        self.bundle = bundle
+        self.model = bundle.model
+        self._path = bundle.path / "model.onnx"
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Spinning threads would take a second core for nothing.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = onnxruntime.InferenceSession(
+                bundle.onnx, sess_options=options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime has no common base class for what it raises
+            raise self._problem(f"can't be loaded ({error})") from None
+        inputs = {each.name for each in self._session.get_inputs()}
+        if inputs != set(features.INPUT_NAMES):
+            raise self._problem(
+                f"takes {', '.join(sorted(inputs))}, the features are {', '.join(sorted(features.INPUT_NAMES))}"
+            )
+        outputs = {each.name for each in self._session.get_outputs()}
+        if missing := [name for name in _OUTPUTS if name not in outputs]:
+            raise self._problem(f"has no output {missing[0]}")
+
+        self._services = [*bundle.services, UNKNOWN]
+        self._applications = [*(application.name for application in bundle.applications), UNKNOWN]
+        # One row per service, and a last one for "unknown": the applications that it leaves possible.
+        self._consistent = np.array(
+            [[service in application.services for application in bundle.applications] for service in bundle.services]
+            + [[True] * len(bundle.applications)]
+        )
+        self._try_out()
+
+    def classify(self, batch: SeriesBatch) -> Verdicts:
+        """Verdicts of all windows of ``batch``, in order."""
+        n = len(batch)
+        if n == 0:
+            nothing = np.zeros(0)
+            return Verdicts([], nothing, [], nothing, np.zeros(0, bool), nothing)
+        logits = []
+        for start in range(0, n, _FEATURES_AT_A_TIME):
+            logits += self._run(batch[start : start + _FEATURES_AT_A_TIME])
+        return self._decide(*(np.concatenate(part)[:n] for part in zip(*logits)))
+
+    def _run(self, batch: SeriesBatch) -> list[list[np.ndarray]]:
+        """The network's outputs, chunk by chunk; the last chunk is filled up with copies of the first window."""
+        rows = np.arange(-len(batch) % CHUNK + len(batch))
+        inputs = features.model_input(batch[np.where(rows < len(batch), rows, 0)])
+        return [
+            self._session.run(_OUTPUTS, {name: array[start : start + CHUNK] for name, array in inputs.items()})
+            for start in range(0, len(rows), CHUNK)
+        ]
+
+    def _decide(self, service_logits, application_logits, malicious_logits) -> Verdicts:
+        temperatures, thresholds = self.bundle.temperatures, self.bundle.thresholds
+        rows = np.arange(len(service_logits))
+
+        services = _softmax(service_logits / temperatures["service"])
+        best = services.argmax(axis=1)
+        service_score = services[rows, best].round(4)
+        service = np.where(service_score >= thresholds["service"], best, len(self._services) - 1)
+
+        # Not normalised again after the restriction: an application that the network thought unlikely stays so.
+        applications = _softmax(application_logits / temperatures["application"]) * self._consistent[service]
+        best = applications.argmax(axis=1)
+        application_score = applications[rows, best].round(4)
+        possible = self._consistent[service, best] & (application_score >= thresholds["application"])
+        application = np.where(possible, best, len(self._applications) - 1)
+
+        malicious_score = _sigmoid(malicious_logits.reshape(len(rows)) / temperatures["malicious"]).round(4)
+        return Verdicts(
+            [self._services[i] for i in service.tolist()],
+            service_score,
+            [self._applications[i] for i in application.tolist()],
+            application_score,
+            malicious_score >= thresholds["malicious"],
+            malicious_score,
+        )
+
+    def _try_out(self) -> None:
+        """Run the network once on plain windows, and look at what comes out."""
+        window = SeriesBatch.from_lists([[1] * MIN_PACKETS] * CHUNK, [[0] * MIN_PACKETS] * CHUNK)
+        try:
+            (outputs,) = self._run(window)
+        except Exception as error:
+            raise self._problem(f"does not run on this mmtt's features ({error})") from None
+        widths = (len(self.bundle.services), len(self.bundle.applications), 1)
+        for name, output, width in zip(_OUTPUTS, outputs, widths):
+            if output.shape not in ((CHUNK, width), (CHUNK,) if width == 1 else None):
+                raise self._problem(f"gives {name} of shape {output.shape}, the taxonomy wants ({CHUNK}, {width})")
+
+    def _problem(self, text: str) -> BundleError:
+        return BundleError(f"{self._path}: the network {' '.join(text.split())}; install the bundle again")
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities, float64; rows that hold no number at all become all zero, so that no label is sure."""
+    logits = logits.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.nan_to_num(exponent / exponent.sum(axis=1, keepdims=True), nan=0.0)
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    return np.nan_to_num(1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -500, 500))), nan=0.0)

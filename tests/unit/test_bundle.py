@@ -1,0 +1,96 @@
+"""A bundle is loaded whole and checked, or refused with one line that names the file and what is wrong."""
+
+import pytest
+from tiny_bundle import SERVICES, content, make_bundle, network
+
+from mmtt_agent import bundle
+from mmtt_agent.bundle import BundleError
+from mmtt_agent.features import FEATURE_VERSION
+
+
+@pytest.fixture(scope="module")
+def onnx():
+    return network()
+
+
+def problem(directory) -> str:
+    with pytest.raises(BundleError) as caught:
+        bundle.load(directory)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert str(directory) in text
+    return text
+
+
+def test_a_good_bundle(tmp_path, onnx):
+    loaded = bundle.load(make_bundle(tmp_path, onnx))
+    assert loaded.services == tuple(SERVICES)
+    assert [a.name for a in loaded.applications] == ["Alpha", "Beta", "Gamma"]
+    assert loaded.model == f"tiny-1@{content(onnx)['model_sha256'][:8]}"
+    assert loaded.onnx == onnx
+
+
+def test_no_directory(tmp_path):
+    assert "No such file" in problem(tmp_path / "absent")
+
+
+def test_no_network(tmp_path, onnx):
+    make_bundle(tmp_path, onnx)
+    (tmp_path / "model.onnx").unlink()
+    assert "model.onnx" in problem(tmp_path)
+
+
+def test_a_network_that_is_not_the_one_named(tmp_path, onnx):
+    make_bundle(tmp_path, onnx)
+    (tmp_path / "model.onnx").write_bytes(onnx[:-1])
+    assert "SHA-256" in problem(tmp_path)
+
+
+def test_other_features(tmp_path, onnx):
+    make_bundle(tmp_path, onnx, feature_version=FEATURE_VERSION + 1)
+    text = problem(tmp_path)
+    assert f"feature_version is {FEATURE_VERSION + 1}" in text and f"computes {FEATURE_VERSION}" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("", "mapping"),
+        ("- a", "mapping"),
+        ("{", "not YAML"),
+        ("a: !!python/object/apply:os.getcwd []", "not YAML"),
+        ("a: \x01", "not YAML"),
+        ("[" * 5000, "not YAML"),
+    ],
+)
+def test_not_a_mapping(tmp_path, onnx, text, names):
+    make_bundle(tmp_path, onnx)
+    (tmp_path / "bundle.yaml").write_text(text)
+    assert names in problem(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"format": 2}, "format is 2"),
+        ({"format": True}, "format must be an integer"),
+        ({"name": None}, "name is missing"),
+        ({"name": "two words"}, "name must be a word"),
+        ({"services": []}, "services must be a list"),
+        ({"services": ["web", "web"]}, "twice"),
+        ({"services": ["web", "unknown"]}, "'unknown'"),
+        ({"services": ["web", 5]}, "5"),
+        ({"services": [["web"]]}, "can't be a label"),
+        ({"applications": [{"name": "A", "services": ["mail"]}]}, "'mail'"),
+        ({"applications": [{"name": "A", "services": []}]}, "list of services"),
+        ({"applications": [{"name": "A", "services": ["web"]}] * 2}, "twice"),
+        ({"applications": ["A"]}, "applications must each"),
+        ({"calibration": {}}, "calibration.service.temperature is missing"),
+        ({"calibration": {t: {"temperature": 0} for t in bundle.TASKS}}, "above 0"),
+        ({"calibration": {t: {"temperature": float("nan")} for t in bundle.TASKS}}, "must be a number"),
+        ({"thresholds": {t: 1.5 for t in bundle.TASKS}}, "from 0 to 1"),
+        ({"thresholds": {"service": 0.5}}, "thresholds.application is missing"),
+    ],
+)
+def test_a_wrong_key(tmp_path, onnx, changes, names):
+    assert names in problem(make_bundle(tmp_path, onnx, **changes))

@@ -1,0 +1,113 @@
+"""Verdicts: labels from the taxonomy, calibrated, consistent, and the same however windows come together."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from tiny_bundle import APPLICATIONS, make_bundle, network
+
+from mmtt_agent import bundle
+from mmtt_agent.bundle import BundleError
+from mmtt_agent.classifier import Classifier
+from mmtt_agent.series import SeriesBatch
+
+
+def windows(n: int, seed: int = 1) -> SeriesBatch:
+    random = np.random.default_rng(seed)
+    sizes, times = [], []
+    for _ in range(n):
+        length = int(random.integers(4, 33))
+        sizes.append((random.integers(1, 1460, length) * random.choice([-1, 1], length)).tolist())
+        times.append([0, *np.sort(random.integers(0, 60_000_000, length - 1)).tolist()])
+    return SeriesBatch.from_lists(sizes, times)
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    return bundle.load(make_bundle(tmp_path_factory.mktemp("bundle")))
+
+
+@pytest.fixture(scope="module")
+def classifier(loaded):
+    return Classifier(loaded)
+
+
+def as_rows(verdicts):
+    return list(zip(*(list(getattr(verdicts, name)) for name in verdicts.__slots__)))
+
+
+def test_every_window_gets_a_verdict_of_the_taxonomy(classifier):
+    verdicts = classifier.classify(windows(500))
+    assert len(verdicts) == 500
+    assert {*verdicts.service} <= {"web", "chat", "voip", "unknown"}
+    assert {*verdicts.application} <= {*APPLICATIONS, "unknown"}
+    assert len({*verdicts.service}) > 2 and len({*verdicts.application}) > 2
+    for scores in (verdicts.service_score, verdicts.application_score, verdicts.malicious_score):
+        assert ((0 <= scores) & (scores <= 1)).all()
+        assert (scores == scores.round(4)).all()
+    assert verdicts.malicious.tolist() == (verdicts.malicious_score >= 0.5).tolist()
+
+
+def test_unknown_below_the_threshold_and_only_there(classifier):
+    verdicts = classifier.classify(windows(500))
+    assert [s == "unknown" for s in verdicts.service] == (verdicts.service_score < 0.5).tolist()
+
+
+def test_an_application_belongs_to_the_service(classifier):
+    verdicts = classifier.classify(windows(500))
+    pairs = {(s, a) for s, a in zip(verdicts.service, verdicts.application) if "unknown" not in (s, a)}
+    assert pairs
+    for service, application in pairs:
+        assert service in APPLICATIONS[application]
+
+
+def test_with_an_unknown_service_any_application_may_be(loaded):
+    strict = dataclasses.replace(loaded, thresholds={"service": 1.0, "application": 0.0, "malicious": 0.5})
+    verdicts = Classifier(strict).classify(windows(300))
+    assert {a for s, a in zip(verdicts.service, verdicts.application) if s == "unknown"} == set(APPLICATIONS)
+
+
+def test_a_service_without_applications_has_none(tmp_path):
+    made = make_bundle(tmp_path, applications=[{"name": n, "services": ["web"]} for n in "ABC"])
+    verdicts = Classifier(bundle.load(made)).classify(windows(300))
+    for service, application, score in zip(verdicts.service, verdicts.application, verdicts.application_score):
+        if service in ("chat", "voip"):
+            assert (application, score) == ("unknown", 0)
+
+
+def test_temperature_makes_less_sure(loaded):
+    hot = dataclasses.replace(loaded, temperatures=dict.fromkeys(bundle.TASKS, 100.0))
+    cool, warm = Classifier(loaded).classify(windows(100)), Classifier(hot).classify(windows(100))
+    assert (warm.service_score <= cool.service_score).all()
+    assert warm.service_score.max() < 0.4
+
+
+@pytest.mark.parametrize("n", [1, 2, 63, 64, 65, 200])
+def test_verdicts_do_not_depend_on_company(classifier, n):
+    batch = windows(n)
+    together = as_rows(classifier.classify(batch))
+    alone = [row for i in range(n) for row in as_rows(classifier.classify(batch[i : i + 1]))]
+    assert together == alone
+    backwards = as_rows(classifier.classify(batch[::-1]))
+    assert together == backwards[::-1]
+
+
+def test_many_and_none(classifier):
+    batch = windows(1500)
+    assert as_rows(classifier.classify(batch))[1100:1200] == as_rows(classifier.classify(batch[1100:1200]))
+    assert len(classifier.classify(SeriesBatch.empty())) == 0
+
+
+def test_a_slice_of_verdicts(classifier):
+    verdicts = classifier.classify(windows(10))
+    assert as_rows(verdicts[2:5]) == as_rows(verdicts)[2:5]
+
+
+@pytest.mark.parametrize(
+    ("onnx", "names"),
+    [(lambda: b"not a network", "can't be loaded"), (lambda: network(services=5), "service_logits of shape (64, 5)")],
+)
+def test_a_network_that_does_not_fit(tmp_path, onnx, names):
+    with pytest.raises(BundleError) as caught:
+        Classifier(bundle.load(make_bundle(tmp_path, onnx())))
+    assert names in str(caught.value) and "\n" not in str(caught.value) and "model.onnx" in str(caught.value)
