@@ -65,7 +65,7 @@ class Classifier:
             self._session = onnxruntime.InferenceSession(
                 bundle.onnx, sess_options=options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # onnxruntime has no common base class for what it raises
+        except Exception as error:  # noqa: BLE001 - onnxruntime has no common base class for what it raises
             raise self._problem(f"can't be loaded ({error})") from None
         inputs = {each.name for each in self._session.get_inputs()}
         if inputs != set(features.INPUT_NAMES):
@@ -136,7 +136,7 @@ class Classifier:
         window = SeriesBatch.from_lists([[1] * MIN_PACKETS] * CHUNK, [[0] * MIN_PACKETS] * CHUNK)
         try:
             (outputs,) = self._run(window)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             raise self._problem(f"does not run on this mmtt's features ({error})") from None
         widths = (len(self.bundle.services), len(self.bundle.applications), 1)
         for name, output, width in zip(_OUTPUTS, outputs, widths):

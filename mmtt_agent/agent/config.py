@@ -44,9 +44,9 @@ def _url(value: Any) -> str:
     if type(value) is str and value.isascii() and value.isprintable() and " " not in value:
         try:
             parts = urlsplit(value)
-            if parts.scheme in ("ws", "wss") and parts.hostname and parts.port != 0 and not parts.fragment:
-                if parts.username is None and parts.password is None:
-                    return value
+            plain = parts.username is None and parts.password is None and not parts.fragment
+            if parts.scheme in ("ws", "wss") and parts.hostname and parts.port != 0 and plain:
+                return value
         except ValueError:
             pass
     raise ValueError("ws://HOST:PORT/v1/messages/json or wss://…")

@@ -336,7 +336,7 @@ class _Connection:
                 continue
             try:
                 verdicts = await loop.run_in_executor(service._pool, service._classify, job.series)
-            except Exception as error:  # whatever the network raises, its flows get an answer
+            except Exception as error:  # noqa: BLE001 - whatever the network raises, its flows get an answer
                 session.finish(job, None, f"{type(error).__name__}: {error}"[:300])
             else:
                 session.finish(job, verdicts)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
@@ -265,7 +265,7 @@ def _check_flow(row: dict) -> SeriesBatch:
             raise WireError(f"size {_short(size)} is not 1 to {MAX_SIZE} either way")
     if times[0] != 0:
         raise WireError(f"first time is {_short(times[0])}, not 0")
-    for earlier, later in zip(times, times[1:]):
+    for earlier, later in pairwise(times):
         if later < earlier:
             raise WireError(f"times go back from {_short(earlier)} to {_short(later)}")
     if times[-1] > MAX_WAIT_US:
