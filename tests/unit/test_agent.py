@@ -1,0 +1,327 @@
+"""The `mmtt agent` program against a server that speaks like Zeek: what it answers, and how it begins and ends."""
+
+import asyncio
+import contextlib
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fake_zeek import FakeZeek, classify, flow, flows
+from tiny_bundle import make_bundle
+
+PROGRAM = [sys.executable, "-c", "from mmtt_agent.cli import main; main()", "agent"]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+class Agent:
+    """The program as a child; its standard error is collected in ``log``."""
+
+    def __init__(self, *arguments):
+        self._arguments = [str(each) for each in arguments]
+        self.log = ""
+
+    async def __aenter__(self):
+        self.process = await asyncio.create_subprocess_exec(
+            *PROGRAM, *self._arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        self._reader = asyncio.ensure_future(self._read())
+        return self
+
+    async def _read(self):
+        while line := await self.process.stderr.readline():
+            self.log += line.decode()
+
+    async def __aexit__(self, *_):
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+        await self.process.wait()
+        await self._reader
+
+    async def ends(self) -> int:
+        status = await asyncio.wait_for(self.process.wait(), 30)
+        await self._reader
+        assert "Traceback" not in self.log
+        return status
+
+    async def says(self, pattern: str) -> None:
+        async def look():
+            while not re.search(pattern, self.log):
+                await asyncio.sleep(0.02)
+
+        try:
+            await asyncio.wait_for(look(), 30)
+        except asyncio.TimeoutError:
+            raise AssertionError(f"{pattern} not in:\n{self.log}") from None
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def run(*arguments) -> tuple[int, list[str]]:
+    """Run the program to its end: its status, and the lines of its standard error."""
+    done = subprocess.run([*PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr.splitlines()
+
+
+def test_from_hello_to_goodbye(bundle):
+    async def story():
+        async with FakeZeek() as zeek, Agent("--url", zeek.url, "--bundle", bundle, "--id", "a1") as agent:
+            assert await asyncio.wait_for(zeek.subscriptions.get(), 20) == ["mmtt/agent/a1", "mmtt/agents"]
+            topic, (protocol, name, reply, model, credit) = await zeek.next("MMTT::agent_hello")
+            assert (topic, protocol, name, reply, credit) == ("mmtt/sensor", 1, "a1", "mmtt/agent/a1", 4096)
+            assert re.fullmatch(r"tiny-1@[0-9a-f]{8}", model)
+            for number in range(5):
+                await zeek.send(classify("mmtt/agent/a1", number, flows(64, number)))
+            for number in range(5):
+                topic, (protocol, batch_id, records) = await zeek.next("MMTT::verdicts")
+                assert (topic, protocol, batch_id) == ("mmtt/node/zeek", 1, number)
+                assert [r[0] for r in records] == [f"C{number:05d}{i:012d}" for i in range(64)]
+                assert {r[2] for r in records} == {"ok"}
+            assert (await zeek.next("MMTT::tick"))[1] == [1, "a1"]
+            agent.process.send_signal(signal.SIGTERM)
+            assert (await zeek.next("MMTT::agent_bye"))[1] == [1, "a1"]
+            assert await agent.ends() == 0
+            assert await zeek.closed.get() == 1000
+            assert "320 flows answered ok" in agent.log
+
+    asyncio.run(story())
+
+
+def test_stopped_in_the_middle_everything_in_hand_is_answered(bundle):
+    async def story():
+        async with FakeZeek() as zeek, Agent("--url", zeek.url, "--bundle", bundle, "--id", "a1") as agent:
+            await zeek.next("MMTT::agent_hello")
+            for number in range(60):
+                await zeek.send(classify("mmtt/agent/a1", number, flows(64)))
+            await zeek.next("MMTT::verdicts")
+            agent.process.send_signal(signal.SIGTERM)
+            assert await agent.ends() == 0
+            answered, last = {0}, None
+            while not zeek.events.empty():
+                _, last, arguments = zeek.events.get_nowait()
+                if last == "MMTT::verdicts":
+                    answered.add(arguments[1])
+                    assert len(arguments[2]) == 64
+            assert last == "MMTT::agent_bye"
+            # What was read is answered; what still lay in the socket was never in hand.
+            assert answered == set(range(len(answered)))
+
+    asyncio.run(story())
+
+
+def test_zeek_goes_away_and_comes_back(bundle, tmp_path):
+    config = tmp_path / "agent.yaml"
+    config.write_text("reconnect: {first: 0.05, longest: 0.1}\n")
+
+    async def story():
+        port = free_port()
+        url = f"ws://127.0.0.1:{port}/v1/messages/json"
+        async with Agent("-c", config, "--url", url, "--bundle", bundle, "--id", "a1") as agent:
+            await agent.says("nobody listens there")
+            for _ in range(2):
+                async with FakeZeek(port=port) as zeek:
+                    await zeek.next("MMTT::agent_hello")
+                    await zeek.send(classify("mmtt/agent/a1", 1, flows(3)))
+                    assert {r[2] for r in (await zeek.next("MMTT::verdicts"))[1][2]} == {"ok"}
+            await agent.says("Zeek closed the connection")
+            agent.process.send_signal(signal.SIGINT)
+            assert await agent.ends() == 0
+
+    asyncio.run(story())
+
+
+def test_exit_with_zeek(bundle):
+    async def story():
+        async with FakeZeek() as zeek:
+            agent = Agent("--offline", "--exit-with-zeek", "--url", zeek.url, "--bundle", bundle)
+            async with agent:
+                hello = (await zeek.next("MMTT::agent_hello"))[1]
+                await zeek.send(classify(hello[2], 1, flows(3)))
+                await zeek.next("MMTT::verdicts")
+                await zeek.agent.close(1001, "Terminating")
+                assert await agent.ends() == 0
+
+    asyncio.run(story())
+
+
+def test_exit_with_zeek_that_dies(bundle):
+    async def story():
+        async with FakeZeek() as zeek, Agent("--exit-with-zeek", "--url", zeek.url, "--bundle", bundle) as agent:
+            await zeek.next("MMTT::agent_hello")
+            zeek.agent.transport.abort()
+            assert await agent.ends() == 0
+
+    asyncio.run(story())
+
+
+@pytest.fixture
+def impatient(tmp_path) -> Path:
+    path = tmp_path / "agent.yaml"
+    path.write_text("connect_timeout: 0.5\n")
+    return path
+
+
+def test_nobody_listens(bundle, impatient):
+    port = free_port()
+    status, lines = run("-c", impatient, "--exit-with-zeek", "--bundle", bundle, "--url", f"ws://127.0.0.1:{port}/")
+    assert status == 1
+    assert lines[-1] == f"Error: can't connect to ws://127.0.0.1:{port}/: nobody listens there (connection refused)"
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "HTTP status 404"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "is not Zeek's WebSocket API"),
+        (b"", "is not Zeek's WebSocket API"),
+        (None, "no answer from .* in 0.5 s"),
+    ],
+)
+def test_the_port_is_held_by_another_program(bundle, impatient, answer, says):
+    async def serve(reader, writer):
+        if answer is None:
+            await asyncio.sleep(60)
+        writer.write(answer)
+        writer.close()
+
+    async def story():
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        async with Agent("-c", impatient, "--exit-with-zeek", "--bundle", bundle, "--url", url) as agent:
+            assert await agent.ends() == 1
+            assert re.search(says, agent.log.splitlines()[-1])
+            assert len([line for line in agent.log.splitlines() if "Error" in line]) == 1
+
+    asyncio.run(story())
+
+
+def test_a_websocket_that_is_no_zeek(bundle, impatient):
+    async def story():
+        async with FakeZeek(acknowledge=False) as zeek:
+            agent = Agent("-c", impatient, "--exit-with-zeek", "--bundle", bundle, "--url", zeek.url)
+            async with agent:
+                # The other side waits for more; here it goes on to wait for a message that never comes.
+                assert await agent.ends() == 1
+                assert "no acknowledgement in 0.5 s" in agent.log
+
+    asyncio.run(story())
+
+
+def test_messages_that_are_not_what_they_should_be(bundle):
+    async def story():
+        async with FakeZeek() as zeek, Agent("--url", zeek.url, "--bundle", bundle, "--id", "a1") as agent:
+            await zeek.next("MMTT::agent_hello")
+            await zeek.send("nonsense")
+            await zeek.send(b"\xff\xfe")
+            await zeek.send("[" * 500_000)
+            await zeek.send(classify("mmtt/agent/a1", 5, flows(3), protocol=99))
+            await zeek.send(classify("mmtt/agent/a1", 6, [flow("C1"), "nonsense", flow("C3")]))
+            _, (_, batch_id, records) = await zeek.next("MMTT::verdicts")
+            assert batch_id == 6 and [r[2] for r in records] == ["ok", "error", "ok"]
+            await agent.says("Zeek's package speaks protocol 99, this agent speaks 1")
+            await agent.says("flow 1 of a batch is answered as an error: flow is not JSON")
+            await agent.says("Zeek's message is refused: message is not JSON")
+
+    asyncio.run(story())
+
+
+def test_a_message_past_the_bound_ends_the_connection_and_not_the_agent(bundle, tmp_path):
+    config = tmp_path / "agent.yaml"
+    config.write_text("reconnect: {first: 0.05, longest: 0.1}\n")
+
+    async def story():
+        async with FakeZeek() as zeek, Agent("-c", config, "--url", zeek.url, "--bundle", bundle) as agent:
+            await zeek.next("MMTT::agent_hello")
+            await zeek.send("x" * (1 << 21))
+            await agent.says("Zeek sent a message of more than 1048576 bytes")
+            await zeek.next("MMTT::agent_hello")
+
+    asyncio.run(story())
+
+
+def test_a_zeek_that_takes_nothing_for_a_while_loses_nothing(bundle):
+    """Zeek stalls a client whose queue is full: both directions fill up, and then all of it must come through."""
+
+    async def story():
+        async with FakeZeek() as zeek, Agent("--url", zeek.url, "--bundle", bundle, "--id", "a1") as agent:
+            await zeek.next("MMTT::agent_hello")
+            zeek.agent.transport.pause_reading()
+            made = flows(64)
+
+            async def send():
+                for number in range(800):
+                    await zeek.send(classify("mmtt/agent/a1", number, made, f"mmtt/node/n{number % 100}"))
+
+            sending = asyncio.ensure_future(send())
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(asyncio.shield(sending), 2)
+            zeek.agent.transport.resume_reading()
+            await sending
+            answered = [(await zeek.next("MMTT::verdicts"))[1] for _ in range(800)]
+            assert [arguments[1] for arguments in answered] == list(range(800)) or sorted(
+                arguments[1] for arguments in answered
+            ) == list(range(800))
+            assert agent.process.returncode is None
+
+    asyncio.run(story())
+
+
+def test_several_threads(bundle):
+    async def story():
+        async with FakeZeek() as zeek:
+            agent = Agent("--url", zeek.url, "--bundle", bundle, "--id", "a1", "--threads", 3)
+            async with agent:
+                await zeek.next("MMTT::agent_hello")
+                for number in range(50):
+                    await zeek.send(classify("mmtt/agent/a1", number, flows(64)))
+                answered = [(await zeek.next("MMTT::verdicts"))[1] for _ in range(50)]
+                assert sorted(arguments[1] for arguments in answered) == list(range(50))
+                assert len({json.dumps(arguments[2]) for arguments in answered}) == 1
+
+    asyncio.run(story())
+
+
+def test_the_log_as_json(bundle):
+    async def story():
+        async with FakeZeek() as zeek:
+            async with Agent("--url", zeek.url, "--bundle", bundle, "--log-format", "json", "--id", "a1") as agent:
+                await zeek.next("MMTT::agent_hello")
+                await zeek.send(classify("mmtt/agent/a1", 1, flows(3)))
+                await zeek.next("MMTT::verdicts")
+                agent.process.send_signal(signal.SIGTERM)
+                await agent.ends()
+            lines = [json.loads(line) for line in agent.log.splitlines()]
+            assert all({"ts", "level", "message"} <= line.keys() for line in lines)
+            assert lines[-1]["counts"]["flows_answered_ok"] == 3
+
+    asyncio.run(story())
+
+
+def test_wrong_settings_and_bundles_end_with_status_2_and_one_line(bundle, tmp_path):
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("threads: 1\nthread: 2\n")
+    assert run("-c", wrong)[0] == 2
+    assert run("-c", wrong)[1] == [
+        f"Error: {wrong}:2: unknown key 'thread'; known are url, id, bundle, threads, credit, max_queued, max_job, "
+        "connect_timeout, stop_timeout, reconnect, tls, log"
+    ]
+    status, lines = run("--bundle", tmp_path / "absent")
+    assert status == 2 and len(lines) == 1 and "absent" in lines[0]
+    (make_bundle(tmp_path / "damaged") / "model.onnx").write_bytes(b"")
+    status, lines = run("--bundle", tmp_path / "damaged")
+    assert status == 2 and len(lines) == 1 and "SHA-256" in lines[0]
+    assert run("--threads", "0", "--bundle", bundle)[0] == 2
