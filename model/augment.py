@@ -1,0 +1,61 @@
+"""Changes to windows that leave their labels true: what another path, host or place in the flow would have shown."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mmtt_agent.series import MAX_SIZE, MAX_WAIT_US, MIN_PACKETS, SeriesBatch
+
+
+def augment(batch: SeriesBatch, share: float, rng: np.random.Generator) -> SeriesBatch:
+    """Change each window with probability ``share``; the packets' order stays, and at least MIN_PACKETS of them."""
+    n, places = batch.sizes.shape
+    chosen = rng.random(n) < share
+    position = np.arange(places)
+    lengths = batch.lengths.astype(np.int64)
+    keep = position < lengths[:, None]
+
+    # Begin later (a window from the middle of a flow), end sooner, lose single packets.
+    spare = (lengths - MIN_PACKETS).clip(0)
+    first = _some(rng, chosen, 0.25) * rng.integers(0, spare + 1)
+    spare = spare - first
+    last = lengths - _some(rng, chosen, 0.25) * rng.integers(0, spare + 1)
+    cut = keep & (position >= first[:, None]) & (position < last[:, None])
+    lost = (rng.random(cut.shape) < 0.05) & _some(rng, chosen, 0.3)[:, None]
+    thinned = cut & ~lost
+    keep = np.where((thinned.sum(axis=1) >= np.minimum(MIN_PACKETS, lengths))[:, None], thinned, cut)
+
+    # Another distance between the hosts: the waits for the other side's answer change; the rest less.
+    gaps = np.diff(batch.times.astype(np.float64), axis=1, prepend=0).clip(0)
+    answers = np.zeros(gaps.shape, bool)
+    answers[:, 1:] = (batch.sizes[:, 1:] < 0) != (batch.sizes[:, :-1] < 0)
+    stretched = _some(rng, chosen, 0.6)
+    distance = np.exp(rng.normal(0, 0.7, n) * stretched)
+    jitter = np.exp(rng.normal(0, 0.15, gaps.shape) * stretched[:, None])
+    times = np.cumsum(gaps * jitter * np.where(answers, distance[:, None], 1), axis=1)
+
+    # Names and headers of other lengths: each direction's sizes move by a few bytes.
+    moved = _some(rng, chosen, 0.3)
+    by = (
+        np.where(batch.sizes < 0, rng.integers(-6, 7, n)[:, None], rng.integers(-6, 7, n)[:, None])
+        * moved[:, None]
+    )
+    sizes = np.sign(batch.sizes) * np.clip(np.abs(batch.sizes) + by, 1, MAX_SIZE)
+
+    # What is kept moves to the front.
+    order = np.argsort(~keep, axis=1, kind="stable")
+    lengths = keep.sum(axis=1)
+    filled = position < lengths[:, None]
+    sizes = np.take_along_axis(sizes, order, axis=1)
+    times = np.take_along_axis(times, order, axis=1)
+    times = np.minimum(times - times[:, :1], MAX_WAIT_US).round()
+    return SeriesBatch(
+        np.where(filled, sizes, 0).astype(np.int32),
+        np.where(filled, times, 0).astype(np.int32),
+        lengths.astype(np.int32),
+    )
+
+
+def _some(rng: np.random.Generator, chosen: np.ndarray, share: float) -> np.ndarray:
+    """A share of the chosen rows."""
+    return chosen & (rng.random(len(chosen)) < share)

@@ -1,0 +1,49 @@
+"""``mmtt train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="Train a model and write its bundle.")
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Directory with captures.tsv, flows.tsv.zst and captures/.",
+)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Directory for the bundle, and for what lets an interrupted run go on.",
+)
+def train(config: Path, data: Path, out: Path) -> None:
+    """Train the model that CONFIG (a YAML file, or the name of a shipped one: small, literature) describes.
+
+    Writes model.onnx, bundle.yaml and CARD.md. The same command goes on where an interrupted one stopped.
+    """
+    try:
+        from . import train as training
+        from .config import ConfigError, read
+        from .dataset import DatasetError
+        from .export import ExportError
+        from .labels import TaxonomyError
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f"`mmtt train` needs {error.name}, which is not installed; type: pip install 'mmtt[train]'"
+        ) from None
+    if not config.exists() and config.name == str(config):
+        shipped = Path(__file__).with_name(f"{config.name}.yaml")
+        config = shipped if shipped.exists() else config
+    try:
+        training.run(read(config), data, out, lambda line: click.echo(line, err=True))
+    except (ConfigError, DatasetError, ExportError, TaxonomyError) as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or out}: {error.strerror}") from None
+    click.echo(f"{out}: model.onnx, bundle.yaml, CARD.md")

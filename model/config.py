@@ -1,0 +1,129 @@
+"""What ``mmtt train`` is told: a YAML file of four sections, every key checked."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from .dataset import Selection
+
+
+class ConfigError(Exception):
+    """A configuration that can't be used; one line that names the file, the key and what it may be."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the weights are found.
+
+    Attributes:
+        batch: windows per step.
+        warm_up: share of all steps in which the learning rate rises to ``learning_rate``; then it falls as a cosine.
+        patience: epochs without a better score on the validation captures after which training ends.
+        average: decay per step of the running mean of the weights, which is what is scored and shipped; 0 for none.
+        augment: share of the training windows that are changed before each use.
+        service, application, malicious: weight of each task's loss.
+        threads: cores to use.
+    """
+
+    epochs: int = 40
+    batch: int = 256
+    learning_rate: float = 0.001
+    weight_decay: float = 0.05
+    warm_up: float = 0.05
+    patience: int = 8
+    average: float = 0.995
+    augment: float = 0.7
+    label_smoothing: float = 0.05
+    service: float = 1.0
+    application: float = 1.0
+    malicious: float = 1.0
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "patience", "threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+        for name in ("warm_up", "average", "augment", "label_smoothing"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1")
+        if self.learning_rate <= 0:
+            raise ValueError("learning_rate must be above 0")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """When an answer is given.
+
+    Attributes:
+        accuracy: service and application: answers above the threshold are right this often on the validation captures.
+        false_positives: malicious: share of harmless validation windows flagged.
+    """
+
+    accuracy: float = 0.8
+    false_positives: float = 0.01
+
+    def __post_init__(self) -> None:
+        for name in ("accuracy", "false_positives"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name} must be between 0 and 1")
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole file. ``architecture`` holds the arguments of ``mmtt_model.architecture.Architecture``."""
+
+    name: str = "mmtt-1"
+    seed: int = 1
+    architecture: dict = field(default_factory=dict)
+    data: Selection = field(default_factory=Selection)
+    training: Training = field(default_factory=Training)
+    decision: Decision = field(default_factory=Decision)
+
+
+def read(path: Path) -> Config:
+    """The configuration in the YAML file ``path``.
+
+    Raises:
+        ConfigError: it can't be read, or a key or a value is wrong.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    content = _section(path, "", content or {}, Config)
+    for name, kind in (("data", Selection), ("training", Training), ("decision", Decision)):
+        try:
+            content[name] = kind(**_section(path, name, content.get(name, {}), kind))
+        except ValueError as error:
+            raise ConfigError(f"{path}: {name}: {error}") from None
+    if not isinstance(content.get("architecture", {}), dict):
+        raise ConfigError(f"{path}: architecture must hold keys and values")
+    return Config(**content)
+
+
+def _section(path: Path, section: str, content, kind) -> dict:
+    where = f"{path}: {section}: " if section else f"{path}: "
+    if not isinstance(content, dict):
+        raise ConfigError(f"{where}must hold keys and values")
+    defaults = {each.name: each for each in dataclasses.fields(kind)}
+    checked = {}
+    for key, value in content.items():
+        if key not in defaults:
+            raise ConfigError(f"{where}unknown key {key!r}; known: {', '.join(defaults)}")
+        default = getattr(kind(), key)
+        if isinstance(default, float) and type(value) is int:
+            value = float(value)
+        if isinstance(default, tuple) and isinstance(value, list):
+            value = tuple(value)
+            if len(value) != len(default) or not all(isinstance(v, (int, float)) and v > 0 for v in value):
+                raise ConfigError(f"{where}{key} must be {len(default)} numbers above 0")
+        elif isinstance(default, (int, float, str, tuple)) and type(value) is not type(default):
+            raise ConfigError(f"{where}{key} must be like {default!r}, not {value!r}")
+        checked[key] = value
+    return checked

@@ -1,0 +1,440 @@
+"""The data set: windows of labelled captures with their labels, split by capture, as arrays in one file.
+
+A directory of captures holds ``captures.tsv`` (a row per capture with what it was made of), ``flows.tsv.zst`` (nDPI's
+name per flow) and the captures at the paths that ``captures.tsv`` names, under ``captures/``.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import io
+import ipaddress
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import zstandard
+
+from mmtt_agent.series import MIN_PACKETS, SeriesBatch
+
+from .labels import CaptureLabels, FlowName, Labels, Taxonomy
+
+SPLITS = ("train", "validation", "test")
+#: Changes with every change of what a cached data set holds.
+CACHE_VERSION = 1
+#: No label.
+MISSING = -1
+
+_CAPTURE_COLUMNS = ("capture", "group", "service", "application", "malicious", "source_repo")
+_FLOW_COLUMNS = [
+    "capture",
+    "first_seen_ms",
+    "last_seen_ms",
+    "proto",
+    "src_ip",
+    "src_port",
+    "dst_ip",
+    "dst_port",
+    "ndpi_app",
+    "ndpi_category",
+    "ndpi_guessed",
+    "sni",
+]
+
+
+class DatasetError(Exception):
+    """Data that can't be used; one line that names the file, what is wrong and the remedy."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What of the captures becomes the data set.
+
+    Attributes:
+        min_captures: captures that a service or an application must occur in to be kept.
+        max_windows: windows kept of one capture with the same labels, so that a scan does not count as a thousand flows.
+        split_seed: freezes which capture is in which split.
+        shares: of the captures in training, validation and test.
+    """
+
+    min_captures: int = 6
+    max_windows: int = 200
+    split_seed: int = 1
+    shares: tuple[float, float, float] = (0.7, 0.1, 0.2)
+
+
+@dataclass
+class Dataset:
+    """``n`` labelled windows.
+
+    Attributes:
+        series: their sizes and times.
+        window: uint8 (n,), 0 for a connection's first window.
+        service, application: int64 (n,), index into ``services`` and ``applications``, MISSING where not known.
+        malicious: int64 (n,), 1, 0 or MISSING.
+        capture: int64 (n,), index into ``captures`` (paths) and ``sources`` (the repository of each).
+        split: int64 (n,), index into SPLITS; the same for all windows of a capture.
+        applications: name -> the services it can be.
+        report: what was read, kept and dropped.
+    """
+
+    series: SeriesBatch
+    window: np.ndarray
+    service: np.ndarray
+    application: np.ndarray
+    malicious: np.ndarray
+    capture: np.ndarray
+    split: np.ndarray
+    services: list[str]
+    applications: dict[str, list[str]]
+    captures: list[str]
+    sources: list[str]
+    report: dict
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def targets(self) -> dict[str, np.ndarray]:
+        """Labels by task."""
+        return {"service": self.service, "application": self.application, "malicious": self.malicious}
+
+    def rows(self, split: str) -> np.ndarray:
+        """Indices of the windows in ``split``."""
+        return np.flatnonzero(self.split == SPLITS.index(split))
+
+    def save(self, path: Path, key: str) -> None:
+        arrays = {
+            name: getattr(self, name)
+            for name in ("window", "service", "application", "malicious", "capture", "split")
+        }
+        about = {
+            name: getattr(self, name)
+            for name in ("services", "applications", "captures", "sources", "report")
+        }
+        new = path.with_name(f".{path.name}.new.npz")
+        np.savez_compressed(
+            new,
+            sizes=self.series.sizes,
+            times=self.series.times,
+            lengths=self.series.lengths,
+            about=np.array(json.dumps({**about, "key": key})),
+            **arrays,
+        )
+        os.replace(new, path)
+
+    @classmethod
+    def load(cls, path: Path, key: str) -> Dataset | None:
+        """The data set in ``path``, or None if there is none or it was made of something else than ``key`` says."""
+        try:
+            with np.load(path) as stored:
+                arrays = dict(stored)
+            about = json.loads(str(arrays.pop("about")))
+        except (OSError, ValueError, KeyError):
+            return None
+        if about.pop("key") != key:
+            return None
+        series = SeriesBatch(arrays.pop("sizes"), arrays.pop("times"), arrays.pop("lengths"))
+        return cls(series=series, **arrays, **about)
+
+
+def load_or_build(
+    directory: Path,
+    cache: Path,
+    selection: Selection,
+    say: Callable[[str], None],
+    taxonomy: Taxonomy | None = None,
+) -> Dataset:
+    """The data set of the captures in ``directory``, kept in the file ``cache`` for the next time.
+
+    Raises:
+        DatasetError: the directory does not hold what it must.
+    """
+    taxonomy = taxonomy or Taxonomy()
+    key = _key(directory, selection, taxonomy)
+    dataset = Dataset.load(cache, key)
+    if dataset is None:
+        dataset = build(directory, selection, taxonomy, say)
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        dataset.save(cache, key)
+    else:
+        say(f"{cache}: {len(dataset):,} windows from an earlier run")
+    return dataset
+
+
+def build(directory: Path, selection: Selection, taxonomy: Taxonomy, say: Callable[[str], None]) -> Dataset:
+    """Read all captures of ``directory`` and keep the windows with at least one label."""
+    # Imported here so that a data set that is already cached can be used without the reader.
+    from mmtt_agent.capture import CaptureError, read_capture
+
+    captures = _read_captures(directory)
+    names = _read_flow_names(directory)
+    counts: Counter[str] = Counter()
+    unreadable: list[str] = []
+    parts: list[tuple[int, SeriesBatch, np.ndarray, list[Labels]]] = []
+    for index, (about, _) in enumerate(captures):
+        if index % 200 == 0:
+            say(f"reading captures: {index:,} of {len(captures):,}, {counts['labelled']:,} labelled windows")
+        if about.group == "mixed":
+            counts["captures without labels"] += 1
+            continue
+        try:
+            capture = read_capture(directory / "captures" / about.path)
+        except CaptureError as error:
+            unreadable.append(str(error))
+            continue
+        windows, connections = capture.windows, capture.connections
+        counts["windows"] += len(windows.series)
+        enough = np.flatnonzero(windows.series.lengths >= MIN_PACKETS)
+        counts["too short"] += len(windows.series) - len(enough)
+        flows = names.get(about.path, {})
+        labels, kept, taken = [], [], Counter()
+        for row in _shuffled(enough, f"{selection.split_seed} {about.path}"):
+            flow = _name_of(flows, connections, windows, row)
+            counts["named by nDPI" if flow else "not named by nDPI"] += 1
+            label = taxonomy.labels(about, flow)
+            if label == Labels():
+                counts["without a label"] += 1
+            elif taken[label] >= selection.max_windows:
+                counts["beyond max_windows"] += 1
+            else:
+                taken[label] += 1
+                labels.append(label)
+                kept.append(row)
+        counts["labelled"] += len(kept)
+        if kept:
+            kept = np.array(kept)
+            parts.append((index, windows.series[kept], np.asarray(windows.window)[kept], labels))
+    if not parts:
+        raise DatasetError(
+            f"{directory}: no labelled window in {len(captures)} captures; is it the right directory?"
+        )
+    say(f"read {len(captures):,} captures: {', '.join(f'{n:,} {what}' for what, n in counts.items())}")
+    dataset = _assemble(captures, parts, selection, taxonomy)
+    dataset.report |= {"counts": dict(counts), "unreadable": unreadable, "captures": len(captures)}
+    return dataset
+
+
+def _assemble(captures, parts, selection: Selection, taxonomy: Taxonomy) -> Dataset:
+    """Turn labels into numbers, drop those that are too rare, and split."""
+    capture = np.concatenate([np.full(len(labels), index) for index, _, _, labels in parts])
+    labels = [label for part in parts for label in part[3]]
+
+    services_seen: dict[str, set[str]] = defaultdict(set)
+    for label in labels:
+        if label.application and label.service:
+            services_seen[label.application].add(label.service)
+    service_captures, application_captures = _captures_per(labels, capture)
+    services = [s for s in taxonomy.services if service_captures[s] >= selection.min_captures]
+    applications = {}
+    for application in sorted(application_captures, key=str.lower):
+        possible = taxonomy.services_of(application, services_seen[application])
+        possible = sorted(set(possible) & set(services))
+        if possible and application_captures[application] >= selection.min_captures:
+            applications[application] = possible
+    order = list(applications)
+
+    def number(name: str | None, among: list[str]) -> int:
+        return among.index(name) if name in among else MISSING
+
+    service = np.array([number(label.service, services) for label in labels], np.int64)
+    application = np.array([number(label.application, order) for label in labels], np.int64)
+    malicious = np.array(
+        [MISSING if label.malicious is None else label.malicious for label in labels], np.int64
+    )
+    useful = (service != MISSING) | (application != MISSING) | (malicious != MISSING)
+    split = split_captures(
+        capture[useful],
+        [service[useful], application[useful], malicious[useful]],
+        [c[0].path for c in captures],
+        selection,
+    )
+    return Dataset(
+        series=SeriesBatch.concatenate([part[1] for part in parts])[useful],
+        window=np.concatenate([part[2] for part in parts]).astype(np.uint8)[useful],
+        service=service[useful],
+        application=application[useful],
+        malicious=malicious[useful],
+        capture=capture[useful],
+        split=split,
+        services=services,
+        applications=applications,
+        captures=[about.path for about, _ in captures],
+        sources=[source for _, source in captures],
+        report={
+            "dropped_services": {s: service_captures[s] for s in taxonomy.services if s not in services},
+            "dropped_applications": {
+                a: n for a, n in sorted(application_captures.items()) if a not in applications
+            },
+            "only_rare_labels": int((~useful).sum()),
+        },
+    )
+
+
+def split_captures(
+    capture: np.ndarray, tasks: list[np.ndarray], names: list[str], selection: Selection
+) -> np.ndarray:
+    """The split of each window: whole captures, each label shared out as ``selection.shares`` as far as possible.
+
+    The rarest label is dealt with first: each capture that has it goes to the split that lacks it most (iterative
+    stratification). Captures are taken in the order of a hash of their name and the seed, so the result is frozen.
+
+    Args:
+        capture: (n,) the capture of each window, an index into ``names``.
+        tasks: labels (n,) per task, MISSING where not known.
+    """
+    labels_of: dict[int, set] = {int(c): set() for c in np.unique(capture)}
+    for task, values in enumerate(tasks):
+        for c, value in zip(capture.tolist(), values.tolist()):
+            if value != MISSING:
+                labels_of[c].add((task, value))
+    order = sorted(labels_of, key=lambda c: _hash(f"{selection.split_seed} {names[c]}"))
+    shares = np.array(selection.shares)
+    totals = Counter(label for labels in labels_of.values() for label in labels)
+    wanted = {label: total * shares for label, total in totals.items()}
+    wanted_captures = len(order) * shares
+    assigned: dict[int, int] = {}
+    while len(assigned) < len(order):
+        left = Counter(label for c in order if c not in assigned for label in labels_of[c])
+        rarest = min(left, key=lambda label: (left[label], label))
+        for c in order:
+            if c in assigned or rarest not in labels_of[c]:
+                continue
+            place = max(range(len(shares)), key=lambda s: (wanted[rarest][s], wanted_captures[s], -s))
+            assigned[c] = place
+            wanted_captures[place] -= 1
+            for label in labels_of[c]:
+                wanted[label][place] -= 1
+    return np.array([assigned[c] for c in capture.tolist()], np.int64)
+
+
+def duplicates(dataset: Dataset) -> dict[str, float]:
+    """The share of each other split's windows whose exact series is among the training windows."""
+    seen = {row.tobytes() for row in _exact(dataset.series[dataset.rows("train")])}
+    shares = {}
+    for split in SPLITS[1:]:
+        rows = _exact(dataset.series[dataset.rows(split)])
+        shares[split] = sum(row.tobytes() in seen for row in rows) / max(len(rows), 1)
+    return shares
+
+
+def _exact(series: SeriesBatch) -> np.ndarray:
+    return np.concatenate([series.sizes, series.times], axis=1)
+
+
+def _captures_per(labels: list[Labels], capture: np.ndarray) -> tuple[Counter, Counter]:
+    services, applications = Counter(), Counter()
+    for service, _ in {(label.service, c) for label, c in zip(labels, capture.tolist()) if label.service}:
+        services[service] += 1
+    for name, _ in {
+        (label.application, c) for label, c in zip(labels, capture.tolist()) if label.application
+    }:
+        applications[name] += 1
+    return services, applications
+
+
+def _name_of(flows: dict, connections, windows, row: int) -> FlowName | None:
+    """nDPI's name of the flow that a window belongs to: same addresses and ports, closest in time."""
+    c = int(windows.connection[row])
+    one = (connections.orig_h[c].tobytes(), int(connections.orig_p[c]))
+    other = (connections.resp_h[c].tobytes(), int(connections.resp_p[c]))
+    candidates = flows.get((int(connections.proto[c]), *sorted((one, other))))
+    if not candidates:
+        return None
+    begin = int(windows.ts[row])
+    end = begin + int(windows.series.times[row].max())
+
+    def distance(candidate) -> int:
+        first, last, _ = candidate
+        return max(first - end, begin - last, 0)
+
+    nearest = min(candidates, key=distance)
+    # nDPI's times are cut to milliseconds.
+    return nearest[2] if distance(nearest) <= 2_000 else None
+
+
+def _read_captures(directory: Path) -> list[tuple[CaptureLabels, str]]:
+    path = directory / "captures.tsv"
+    rows = []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in _table(path, file, _CAPTURE_COLUMNS):
+                about = CaptureLabels(
+                    row["capture"], row["group"], row["service"], row["application"], row["malicious"]
+                )
+                rows.append((about, row["source_repo"]))
+    except OSError as error:
+        raise DatasetError(
+            f"{path}: {error.strerror}; --data must name a directory with captures.tsv, flows.tsv.zst and captures/"
+        ) from None
+    if not rows:
+        raise DatasetError(f"{path}: names no capture")
+    return rows
+
+
+def _read_flow_names(directory: Path) -> dict[str, dict]:
+    """capture -> (protocol, end, end) -> [(first, last, name)], times in microseconds."""
+    path = directory / "flows.tsv.zst"
+    names: dict[str, dict] = defaultdict(lambda: defaultdict(list))
+    try:
+        with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
+            text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+            for row in _table(path, text, _FLOW_COLUMNS):
+                source = (_address(row["src_ip"]), int(row["src_port"]))
+                target = (_address(row["dst_ip"]), int(row["dst_port"]))
+                names[row["capture"]][(int(row["proto"]), *sorted((source, target)))].append(
+                    (
+                        int(row["first_seen_ms"]) * 1000,
+                        int(row["last_seen_ms"]) * 1000 + 999,
+                        FlowName(
+                            row["ndpi_app"], row["ndpi_category"], row["ndpi_guessed"] == "1", row["sni"]
+                        ),
+                    )
+                )
+    except OSError as error:
+        raise DatasetError(f"{path}: {error.strerror}; --data must name a directory that holds it") from None
+    except (ValueError, zstandard.ZstdError) as error:
+        raise DatasetError(f"{path}: damaged ({error}); fetch it again") from None
+    return names
+
+
+def _table(path: Path, file, columns):
+    reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+    missing = [column for column in columns if column not in (reader.fieldnames or ())]
+    if missing:
+        raise DatasetError(f"{path}: has no column {missing[0]!r}")
+    return reader
+
+
+def _address(text: str) -> bytes:
+    """16 bytes, IPv4 as IPv4-mapped."""
+    address = ipaddress.ip_address(text)
+    return address.packed if address.version == 6 else b"\0" * 10 + b"\xff\xff" + address.packed
+
+
+def _shuffled(rows: np.ndarray, seed: str) -> list[int]:
+    return np.random.default_rng(_hash(seed)).permutation(rows).tolist()
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
+def _key(directory: Path, selection: Selection, taxonomy: Taxonomy) -> str:
+    """Says what a data set is made of."""
+    digest = hashlib.sha256()
+    digest.update(f"{CACHE_VERSION} {dataclasses.astuple(selection)} {taxonomy.digest}".encode())
+    for name in ("captures.tsv", "flows.tsv.zst"):
+        try:
+            digest.update((directory / name).read_bytes())
+        except OSError as error:
+            raise DatasetError(
+                f"{directory / name}: {error.strerror}; --data must name a directory with captures.tsv, "
+                "flows.tsv.zst and captures/"
+            ) from None
+    return digest.hexdigest()

@@ -1,0 +1,230 @@
+"""Scores: of logits against labels, one function each, in numpy. Rows without a label are the caller's to leave out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mmtt_agent.series import SeriesBatch
+
+from .dataset import MISSING, Dataset
+
+
+def macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """Mean F1 over the classes that occur among the labels; each class counts the same."""
+    scores = list(f1_by_class(labels, predicted).values())
+    return float(np.mean(scores)) if scores else float("nan")
+
+
+def f1_by_class(labels: np.ndarray, predicted: np.ndarray) -> dict[int, float]:
+    """F1 of each class that occurs among the labels."""
+    scores = {}
+    for each in np.unique(labels).tolist():
+        right = np.sum((predicted == each) & (labels == each))
+        scores[each] = float(2 * right / (np.sum(predicted == each) + np.sum(labels == each)))
+    return scores
+
+
+def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Probability that a positive scores above a negative; ties count half. NaN without both."""
+    positive, negative = scores[labels == 1], np.sort(scores[labels == 0])
+    if not len(positive) or not len(negative):
+        return float("nan")
+    below = np.searchsorted(negative, positive, side="left")
+    not_above = np.searchsorted(negative, positive, side="right")
+    return float((below + not_above).mean() / 2 / len(negative))
+
+
+def threshold_at(labels: np.ndarray, scores: np.ndarray, false_positives: float) -> float:
+    """The least threshold (flagged: score >= threshold) that flags at most that share of the negatives."""
+    negative = np.sort(scores[labels == 0])[::-1]
+    if not len(negative):
+        return 1.0
+    allowed = int(false_positives * len(negative))
+    return float(np.nextafter(negative[min(allowed, len(negative) - 1)], np.inf))
+
+
+def recall_at(labels: np.ndarray, scores: np.ndarray, false_positives: float) -> float:
+    """Share of the positives flagged where at most that share of the negatives is. NaN without both."""
+    if not (labels == 1).any() or not (labels == 0).any():
+        return float("nan")
+    return float((scores[labels == 1] >= threshold_at(labels, scores, false_positives)).mean())
+
+
+def calibration_error(right: np.ndarray, confidence: np.ndarray, bins: int = 15) -> float:
+    """Expected calibration error: mean distance of confidence and accuracy, over bins of equal width."""
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    total = 0.0
+    for each in np.unique(place):
+        inside = place == each
+        total += inside.sum() * abs(right[inside].mean() - confidence[inside].mean())
+    return float(total / max(len(right), 1))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponent / exponent.sum(axis=1, keepdims=True)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
+
+
+def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
+    """What to divide logits by so that the labels are likeliest: (n, classes) or, for a yes/no answer, (n,)."""
+    if not len(labels):
+        return 1.0
+    candidates = np.geomspace(0.25, 8, 121)
+
+    def loss(temperature: float) -> float:
+        scaled = logits / temperature
+        if scaled.ndim == 1:
+            return float(np.mean(np.logaddexp(0, np.where(labels == 1, -scaled, scaled))))
+        shifted = scaled - scaled.max(axis=1, keepdims=True)
+        return float(np.mean(np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]))
+
+    return float(min(candidates, key=loss))
+
+
+def abstention_threshold(right: np.ndarray, confidence: np.ndarray, accuracy: float) -> float:
+    """The least threshold above which answers are right as often as ``accuracy``; if none is, the one that keeps the
+    surest tenth."""
+    if not len(right):
+        return 0.5
+    order = np.argsort(-confidence, kind="stable")
+    share = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    # Fewer than this are too few to tell an accuracy from.
+    least = max(20, len(order) // 10)
+    good = [n for n in range(least, len(order) + 1) if share[n - 1] >= accuracy]
+    keep = max(good) if good else min(least, len(order))
+    return float(confidence[order[keep - 1]])
+
+
+def scores(
+    dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray], temperatures: dict[str, float]
+) -> dict:
+    """All figures for the windows ``rows``; ``logits`` are theirs, by task.
+
+    Returns:
+        task -> figures; "by_class" holds F1, windows and captures per class.
+    """
+    result = {}
+    targets = dataset.targets()
+    for task, names in (("service", dataset.services), ("application", list(dataset.applications))):
+        known = targets[task][rows] != MISSING
+        if not known.any():
+            result[task] = {"windows": 0}
+            continue
+        labels = targets[task][rows][known]
+        captures = dataset.capture[rows][known]
+        probability = softmax(logits[task][known] / temperatures[task])
+        predicted = probability.argmax(axis=1)
+        right = predicted == labels
+        result[task] = {
+            "windows": int(known.sum()),
+            "captures": len(np.unique(captures)),
+            "macro_f1": macro_f1(labels, predicted),
+            "accuracy": float(right.mean()),
+            "calibration_error": calibration_error(right, probability.max(axis=1)),
+            "by_class": {
+                names[each]: {
+                    "f1": f1,
+                    "windows": int((labels == each).sum()),
+                    "captures": len(np.unique(captures[labels == each])),
+                }
+                for each, f1 in f1_by_class(labels, predicted).items()
+            },
+        }
+    known = targets["malicious"][rows] != MISSING
+    labels = targets["malicious"][rows][known]
+    probability = sigmoid(logits["malicious"][known] / temperatures["malicious"])
+    result["malicious"] = {
+        "windows": int(known.sum()),
+        "captures": len(np.unique(dataset.capture[rows][known])),
+        "positives": int((labels == 1).sum()),
+        "auroc": auroc(labels, probability),
+        "recall_at_1_percent": recall_at(labels, probability, 0.01),
+        "recall_at_0.1_percent": recall_at(labels, probability, 0.001),
+        "calibration_error": calibration_error(labels, probability) if len(labels) else float("nan"),
+    }
+    return result
+
+
+def headline(figures: dict) -> float:
+    """One number to choose a model by: the mean of the two macro-F1 and the AUROC, those that exist."""
+    values = [
+        figures["service"].get("macro_f1", np.nan),
+        figures["application"].get("macro_f1", np.nan),
+        figures["malicious"]["auroc"],
+    ]
+    values = [value for value in values if np.isfinite(value)]
+    return float(np.mean(values)) if values else 0.0
+
+
+def nearest_neighbours(
+    dataset: Dataset, train: np.ndarray, rows: np.ndarray, k: int = 5
+) -> dict[str, np.ndarray]:
+    """Logits of the plainest peer: the votes of the k nearest training windows by logarithmic sizes and gaps."""
+    points, queries = _points(dataset.series[train]), _points(dataset.series[rows])
+    targets = dataset.targets()
+    votes = {}
+    for task, values in targets.items():
+        known = values[train] != MISSING
+        classes = {
+            "service": len(dataset.services),
+            "application": len(dataset.applications),
+            "malicious": 2,
+        }[task]
+        counts = np.full((len(rows), classes), 0.1)
+        if known.any():
+            reference, labels = points[known], values[train][known]
+            square = (reference**2).sum(axis=1)
+            for start in range(0, len(rows), 512):
+                part = queries[start : start + 512]
+                distance = square - 2 * part @ reference.T
+                nearest = np.argpartition(distance, min(k, len(labels) - 1), axis=1)[:, :k]
+                for place in range(nearest.shape[1]):
+                    np.add.at(counts, (np.arange(start, start + len(part)), labels[nearest[:, place]]), 1)
+        logits = np.log(counts)
+        votes[task] = logits[:, 1] - logits[:, 0] if task == "malicious" else logits
+    return votes
+
+
+def boosted_trees(dataset: Dataset, train: np.ndarray, rows: np.ndarray, rounds: int = 200) -> dict | None:
+    """Logits of LightGBM on the first 32 sizes and gaps, a model per task; None if LightGBM is not installed."""
+    try:
+        import lightgbm
+    except ImportError:
+        return None
+    points, queries = _raw(dataset.series[train]), _raw(dataset.series[rows])
+    result = {}
+    for task, values in dataset.targets().items():
+        known = values[train] != MISSING
+        labels = values[train][known]
+        classes = {
+            "service": len(dataset.services),
+            "application": len(dataset.applications),
+            "malicious": 2,
+        }[task]
+        frequency = np.bincount(labels, minlength=classes)
+        weight = 1 / np.sqrt(frequency[labels])
+        settings = (
+            {"objective": "multiclass", "num_class": classes}
+            if task != "malicious"
+            else {"objective": "binary"}
+        )
+        settings |= {"verbose": -1, "num_threads": 1, "learning_rate": 0.1, "num_leaves": 31, "seed": 1}
+        booster = lightgbm.train(settings, lightgbm.Dataset(points[known], labels, weight=weight), rounds)
+        result[task] = booster.predict(queries, raw_score=True)
+    return result
+
+
+def _points(series: SeriesBatch) -> np.ndarray:
+    sizes = np.sign(series.sizes) * np.log1p(np.abs(series.sizes))
+    gaps = np.log1p(np.diff(series.times, axis=1, prepend=0).clip(0))
+    return np.concatenate([sizes, gaps / 2], axis=1).astype(np.float32)
+
+
+def _raw(series: SeriesBatch) -> np.ndarray:
+    filled = np.arange(series.sizes.shape[1]) < series.lengths[:, None]
+    gaps = np.diff(series.times, axis=1, prepend=0).clip(0)
+    return np.where(np.concatenate([filled, filled], 1), np.concatenate([series.sizes, gaps], 1), np.nan)
