@@ -169,11 +169,11 @@ def load_or_build(
 
 def build(directory: Path, selection: Selection, taxonomy: Taxonomy, say: Callable[[str], None]) -> Dataset:
     """Read all captures of ``directory`` and keep the windows with at least one label."""
+    captures = _read_captures(directory)
+    names = _read_flow_names(directory)
     # Imported here so that a data set that is already cached can be used without the reader.
     from mmtt_agent.capture import CaptureError, read_capture
 
-    captures = _read_captures(directory)
-    names = _read_flow_names(directory)
     counts: Counter[str] = Counter()
     unreadable: list[str] = []
     parts: list[tuple[int, SeriesBatch, np.ndarray, list[Labels]]] = []

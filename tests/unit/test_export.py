@@ -1,0 +1,63 @@
+import hashlib
+
+import pytest
+import yaml
+
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
+
+from mmtt_agent import bundle
+from mmtt_model import export
+from mmtt_model.architecture import TASKS, Architecture, Model
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    torch.manual_seed(5)
+    model = Model(Architecture(width=32, decoder_layers=2), services=2, applications=3).eval()
+    directory = tmp_path_factory.mktemp("bundle")
+    export.write_bundle(
+        directory,
+        model,
+        name="test",
+        services=["web", "chat"],
+        applications={"A": ["web"], "B": ["web", "chat"], "C": ["chat"]},
+        temperatures=dict.fromkeys(TASKS, 1.5),
+        thresholds=dict.fromkeys(TASKS, 0.5),
+        trained={"seed": 5},
+    )
+    return model, directory
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64, 300])
+def test_the_network_equals_torch_at_any_batch_size(exported, rows):
+    model, directory = exported
+    windows = export._random_windows(rows, seed=rows)
+    assert export.largest_difference(model, directory / "model.onnx", windows) < 1e-4
+
+
+def test_a_network_that_is_not_the_model_is_refused(exported, tmp_path, monkeypatch):
+    model, _ = exported
+    monkeypatch.setattr(export, "largest_difference", lambda *_: 0.5)
+    with pytest.raises(export.ExportError, match="differ from torch's by 0.5"):
+        export.export_onnx(model, tmp_path / "model.onnx")
+
+
+def test_the_bundle_loads_and_says_what_it_is(exported):
+    _, directory = exported
+    loaded = bundle.load(directory)
+    assert loaded.applications[1].services == ("chat", "web")
+    assert loaded.temperatures["malicious"] == 1.5
+    assert {path.name for path in directory.iterdir()} == {"model.onnx", "bundle.yaml"}
+    content = yaml.safe_load((directory / "bundle.yaml").read_text())
+    assert content["model_sha256"] == hashlib.sha256((directory / "model.onnx").read_bytes()).hexdigest()
+
+
+def test_the_network_tells_nothing_of_the_machine_it_was_made_on(exported):
+    content = (exported[1] / "model.onnx").read_bytes()
+    assert not [word for word in (b"site-packages", b"architecture.py", b"/model/") if word in content]
+
+
+def test_the_shipped_bundle_is_small_and_fits_the_features():
+    shipped = bundle.load()
+    assert len(shipped.onnx) < 5_000_000
+    assert b"site-packages" not in shipped.onnx

@@ -1,0 +1,225 @@
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner
+
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
+
+from mmtt_agent import bundle
+from mmtt_agent.classifier import Classifier
+from mmtt_agent.series import MAX_WAIT_US, MIN_PACKETS, SeriesBatch
+from mmtt_model import config, dataset, evaluate, train
+from mmtt_model.augment import augment
+from mmtt_model.cli import train as command
+
+TINY = {
+    "name": "tiny",
+    "architecture": {"width": 16, "heads": 2, "feed_forward": 16, "text_layers": 1, "image_layers": 1},
+    "training": {"epochs": 3, "batch": 32, "learning_rate": 0.01},
+}
+
+
+def synthetic(n_captures=30, windows=8):
+    """Two kinds of captures: small packets and long waits, large packets and short waits."""
+    rng = np.random.default_rng(0)
+    sizes, times, labels, capture = [], [], [], []
+    for c in range(n_captures):
+        for _ in range(windows):
+            length = int(rng.integers(4, 20))
+            big = c % 2
+            sizes.append((rng.integers(900, 1400, length) if big else -rng.integers(10, 90, length)).tolist())
+            times.append(np.cumsum([0, *rng.integers(1, 50 if big else 10**6, length - 1)]).tolist())
+            labels.append(big)
+            capture.append(c)
+    labels, capture = np.array(labels), np.array(capture)
+    split = np.array([0, 0, 0, 0, 1, 1, 2, 2])[capture % 8]
+    missing = np.where(np.arange(len(labels)) % 3, labels, dataset.MISSING)
+    return dataset.Dataset(
+        SeriesBatch.from_lists(sizes, times), (np.arange(len(labels)) % 4).astype(np.uint8), labels, missing, labels.copy(),
+        capture, split, ["chat", "streaming"], {"Talk": ["chat"], "Watch": ["streaming"]},
+        [f"c{i}" for i in range(n_captures)], ["repository"] * n_captures,
+        {"counts": {"windows": len(labels)}, "unreadable": [], "captures": n_captures,
+         "dropped_services": {"gaming": 1}, "dropped_applications": {"Rare": 2}},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    directory = tmp_path / "data"
+    directory.mkdir()
+    (directory / "captures.tsv").write_text("capture\n")
+    monkeypatch.setattr(train, "load_or_build", lambda *_: synthetic())
+    return directory
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(TINY))
+    return path
+
+
+def test_training_makes_a_bundle_that_tells_the_classes_apart(tmp_path, data, tiny):
+    out = tmp_path / "out"
+    result = CliRunner().invoke(command, [str(tiny), "--data", str(data), "-o", str(out)])
+    assert result.exit_code == 0, result.output
+    loaded = bundle.load(out)
+    assert (loaded.name, loaded.services) == ("tiny", ("chat", "streaming"))
+    verdicts = Classifier(loaded).classify(synthetic().series)
+    best = np.array([{"chat": 0, "streaming": 1}.get(service, -1) for service in verdicts.service])
+    answered = best >= 0
+    assert answered.mean() > 0.5 and (best == synthetic().service)[answered].mean() > 0.9
+    card = (out / "CARD.md").read_text()
+    for words in ("tiny", "nearest neighbours", "recall at 1 %", "Rare (2)", "gaming (1)", "training window"):
+        assert words in card
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+
+
+def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path, data, tiny):
+    settings = config.read(tiny)
+    architecture = train.Architecture(**settings.architecture)
+    made, said = synthetic(), []
+    whole = train.fit(settings, architecture, made, tmp_path / "whole.pt", said.append)
+
+    def stop(line):
+        if line.startswith("epoch 2"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train.fit(settings, architecture, made, tmp_path / "cut.pt", stop)
+    said.clear()
+    again = train.fit(settings, architecture, made, tmp_path / "cut.pt", said.append)
+    assert "going on after epoch 1" in said[0] and said[1].startswith("epoch 2/3")
+    for a, b in zip(whole.parameters(), again.parameters()):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_damaged_checkpoint_is_begun_anew(tmp_path, tiny):
+    settings, said = config.read(tiny), []
+    (tmp_path / "c.pt").write_bytes(b"not a checkpoint")
+    train.fit(
+        settings, train.Architecture(**settings.architecture), synthetic(), tmp_path / "c.pt", said.append
+    )
+    assert said[0].startswith("epoch 1/3")
+
+
+def test_a_window_without_a_label_takes_no_part_in_that_tasks_loss():
+    made = synthetic()
+    rows = np.arange(8)
+    made.application[rows] = dataset.MISSING
+    outputs = [torch.zeros(8, 2, requires_grad=True), torch.zeros(8, 2, requires_grad=True), torch.zeros(8, requires_grad=True)]  # fmt: skip
+    train.multitask_loss(
+        tuple(outputs), made, rows, train.class_weights(made, rows), config.Training()
+    ).backward()
+    assert outputs[0].grad.abs().sum() > 0 and outputs[2].grad.abs().sum() > 0
+    assert outputs[1].grad is None
+
+
+def test_test_captures_are_never_looked_at_in_training(tmp_path, tiny):
+    settings = config.read(tiny)
+    architecture = train.Architecture(**settings.architecture)
+    made, other = synthetic(), synthetic()
+    test = other.rows("test")
+    other.series.sizes[test] = 77
+    other.service[test] = 1 - other.service[test]
+    one = train.fit(settings, architecture, made, tmp_path / "1.pt", lambda _: None)
+    two = train.fit(settings, architecture, other, tmp_path / "2.pt", lambda _: None)
+    for a, b in zip(one.parameters(), two.parameters()):
+        assert torch.equal(a, b)
+    rows = made.rows("validation")
+    decided = [
+        train.decide(settings, d, rows, train.infer(m, d.series[rows]))
+        for d, m in ((made, one), (other, two))
+    ]
+    assert decided[0] == decided[1]
+
+
+def test_augmentation_keeps_what_a_window_is():
+    batch = synthetic().series
+    changed = augment(batch, 1.0, np.random.default_rng(1))
+    filled = np.arange(32) < changed.lengths[:, None]
+    assert (changed.lengths >= MIN_PACKETS).all() and (changed.lengths <= batch.lengths).all()
+    assert ((changed.sizes != 0) == filled).all() and (changed.times[~filled] == 0).all()
+    assert (changed.times[:, 0] == 0).all() and changed.times.max() <= MAX_WAIT_US
+    steps = np.diff(changed.times, axis=1)
+    assert (steps[filled[:, 1:]] >= 0).all()
+    assert (np.sign(changed.sizes[:, 0]) == np.sign(batch.sizes[:, 0])).all()
+    assert (changed.times != batch.times).any() and (changed.lengths != batch.lengths).any()
+    same = augment(batch, 0.0, np.random.default_rng(1))
+    np.testing.assert_array_equal(same.sizes, batch.sizes)
+    np.testing.assert_array_equal(same.times, batch.times)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("colour: blue", "unknown key 'colour'; known: name, seed"),
+        ("training: {epoch: 3}", "training: unknown key 'epoch'"),
+        ("training: {epochs: many}", "training: epochs must be like 40, not 'many'"),
+        ("training: {epochs: 0}", "training: epochs must be at least 1"),
+        ("training: 7", "training: must hold keys and values"),
+        ("data: {shares: [1, 2]}", "data: shares must be 3 numbers"),
+        ("decision: {accuracy: 2}", "decision: accuracy must be between 0 and 1"),
+        ("architecture: {width: 65}", "architecture: width 65 must be a multiple of heads"),
+        ("architecture: {depth: 3}", "architecture: .*depth"),
+        ("name: [", "not YAML"),
+        ("- 1", "must hold keys and values"),
+    ],
+)
+def test_a_wrong_configuration_gives_one_line(tmp_path, data, text, message):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text)
+    result = CliRunner().invoke(command, [str(path), "--data", str(data), "-o", str(tmp_path / "out")])
+    assert result.exit_code == 1 and len(result.output.splitlines()) == 1
+    assert re.search(message, result.output), result.output
+
+
+def test_missing_files_give_one_line(tmp_path, tiny):
+    for args, words in (
+        ([str(tmp_path / "none.yaml"), "--data", str(tmp_path)], "none.yaml: No such file"),
+        ([str(tiny), "--data", str(tmp_path / "none")], "captures.tsv: No such file"),
+    ):
+        result = CliRunner().invoke(command, [*args, "-o", str(tmp_path / "out")])
+        assert result.exit_code == 1 and len(result.output.splitlines()) == 1 and words in result.output
+
+
+@pytest.mark.parametrize("name", ["small", "literature"])
+def test_shipped_configurations_can_be_read(name):
+    read = config.read(Path(train.__file__).with_name(f"{name}.yaml"))
+    train.Architecture(**read.architecture)
+
+
+def test_scores_are_what_their_definitions_say():
+    labels, predicted = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 1, 1, 0])
+    assert evaluate.f1_by_class(labels, predicted) == {0: 0.5, 1: 0.8, 2: 0.0}
+    assert evaluate.macro_f1(labels, predicted) == pytest.approx(1.3 / 3)
+    truth, scores = np.array([1, 1, 0, 0]), np.array([0.9, 0.4, 0.4, 0.1])
+    assert evaluate.auroc(truth, scores) == pytest.approx(3.5 / 4)
+    assert evaluate.recall_at(truth, scores, 0.01) == 0.5
+    assert np.isnan(evaluate.auroc(np.array([1]), np.array([0.5])))
+    assert evaluate.calibration_error(np.array([1, 0, 1, 0]), np.full(4, 0.9)) == pytest.approx(0.4)
+
+
+def test_a_threshold_never_flags_more_than_allowed():
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        labels, scores = rng.integers(0, 2, 300), rng.random(300).round(2)
+        threshold = evaluate.threshold_at(labels, scores, 0.05)
+        assert (scores[labels == 0] >= threshold).mean() <= 0.05
+
+
+def test_temperature_undoes_overconfidence():
+    rng = np.random.default_rng(3)
+    logits = rng.normal(size=(4000, 3))
+    labels = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+    assert evaluate.fit_temperature(labels, logits * 3) == pytest.approx(3, rel=0.15)
+
+
+def test_abstention_reaches_the_accuracy_asked_for():
+    confidence = np.linspace(0, 1, 1000)
+    right = np.random.default_rng(4).random(1000) < confidence
+    threshold = evaluate.abstention_threshold(right, confidence, 0.8)
+    assert right[confidence >= threshold].mean() >= 0.8 and 0.3 < (confidence >= threshold).mean() < 0.7
