@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Record the captures of this folder: real programs in two network namespaces, joined by one veth link.
 
 Needs root and iproute2, ethtool, tcpdump, nginx, curl, openssl, openssh-server, dnsmasq, dnsutils and, from PyPI,

@@ -1,0 +1,89 @@
+"""Verdicts for a person at a terminal: a summary, then the flows, the most suspicious first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timezone
+
+from rich import box
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from .rows import Row
+
+_BAR = 24
+
+
+def show(console: Console, rows: list[Row], flows: int) -> None:
+    """Print the summary of ``rows``, and its ``flows`` most suspicious connections (0: all)."""
+    latest = _latest(rows)
+    answered = [row for row in latest if row.status == "ok"]
+    console.print(_summary(rows, latest, answered))
+    if not answered:
+        return
+    console.print(Group(_shares("service", answered), _shares("application", answered)))
+    answered.sort(key=lambda row: (-row.malicious_score, row.ts))
+    shown = answered[:flows] if flows else answered
+    console.print(_flows(shown))
+    if len(shown) < len(answered):
+        console.print(
+            f"[dim]and {len(answered) - len(shown):,} flows less suspicious: "
+            "--flows 0 shows all, --format tsv all of their windows[/]"
+        )
+
+
+def _latest(rows: list[Row]) -> list[Row]:
+    """One row a connection, the one that ``conn.log`` would carry: of the latest window with a verdict."""
+    latest: dict[str, Row] = {}
+    for row in rows:
+        if row.uid not in latest or row.status == "ok":
+            latest[row.uid] = row
+    return list(latest.values())
+
+
+def _summary(rows: list[Row], latest: list[Row], answered: list[Row]) -> Text:
+    malicious = sum(row.malicious for row in answered)
+    text = Text(f"{len(latest):,} flows with payload: ")
+    text.append(f"{len(answered):,} with a verdict", "bold")
+    text.append(f" ({sum(row.status == 'ok' for row in rows):,} windows), ")
+    text.append(f"{len(latest) - len(answered):,} too short for one, ")
+    text.append(f"{malicious:,} flagged malicious", "bold red" if malicious else "bold green")
+    return text
+
+
+def _shares(what: str, answered: list[Row]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(what, min_width=16)
+    table.add_column("flows", justify="right", min_width=7)
+    table.add_column("", min_width=_BAR)
+    counts = Counter(getattr(row, what) for row in answered).most_common()
+    for name, count in counts:
+        bar = "█" * max(1, round(_BAR * count / counts[0][1]))
+        style = "dim" if name == "unknown" else None
+        table.add_row(name, f"{count:,}", Text(bar, "dim" if style else "cyan"), style=style)
+    return table
+
+
+def _flows(rows: list[Row]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("malicious", justify="right")
+    for name in ("time (UTC)", "originator", "responder", "proto", "service", "", "application", ""):
+        table.add_column(name, overflow="fold", justify="right" if not name else "left")
+    for row in rows:
+        table.add_row(
+            Text(f"{row.malicious_score:.3f}", "bold red" if row.malicious else "dim"),
+            datetime.fromtimestamp(row.ts / 1e6, timezone.utc).strftime("%m-%d %H:%M:%S"),
+            _endpoint(row.orig_h, row.orig_p),
+            _endpoint(row.resp_h, row.resp_p),
+            row.proto,
+            row.service,
+            Text(f"{row.service_score:.2f}", "dim"),
+            row.application,
+            Text(f"{row.application_score:.2f}", "dim"),
+        )
+    return table
+
+
+def _endpoint(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
