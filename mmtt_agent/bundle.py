@@ -76,7 +76,9 @@ def load(path: str | Path | None = None) -> Bundle:
     fields = _Fields(yaml_path, content)
 
     if fields.integer("format") != FORMAT:
-        fields.fail("format", f"is {content['format']}, this mmtt reads {FORMAT}; install a matching mmtt or bundle")
+        fields.fail(
+            "format", f"is {content['format']}, this mmtt reads {FORMAT}; install a matching mmtt or bundle"
+        )
     # Imported here so that a bundle can be inspected by code that needs no features.
     from .features import FEATURE_VERSION
 
@@ -157,7 +159,12 @@ class _Fields:
     def text(self, key: str) -> str:
         value = self._get(key)
         # The text goes into log columns: no white space or control characters.
-        if not isinstance(value, str) or not value or not value.isprintable() or any(c.isspace() for c in value):
+        if (
+            not isinstance(value, str)
+            or not value
+            or not value.isprintable()
+            or any(c.isspace() for c in value)
+        ):
             self.fail(key, f"must be a word, not {value!r}")
         return value
 
@@ -193,7 +200,11 @@ class _Fields:
             self.fail("applications", "must be a list of name and services")
         found = []
         for entry in entries:
-            if not isinstance(entry, dict) or not isinstance(entry.get("services"), list) or not entry["services"]:
+            if (
+                not isinstance(entry, dict)
+                or not isinstance(entry.get("services"), list)
+                or not entry["services"]
+            ):
                 self.fail("applications", f"must each have a name and a list of services, not {entry!r}")
             name = self._label("applications", entry.get("name"))
             for service in self._unique(f"applications: {name}", entry["services"]):

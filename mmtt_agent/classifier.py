@@ -11,9 +11,11 @@ from . import features
 from .bundle import UNKNOWN, Bundle, BundleError
 from .series import MIN_PACKETS, SeriesBatch
 
-#: Windows the network sees at a time. The last chunk is filled up, so that the network always runs on the same
-#: shape and a window's verdict does not depend on how many others it came with.
+#: Windows the network sees at a time: on more it is no faster, as less of it stays in the cache.
 CHUNK = 64
+#: The last chunk is filled up to a multiple of this. On fewer rows than a vector register holds the network may
+#: add in another order, and a window's verdict must not depend on how many others it came with.
+_FILL = 8
 
 # Features are integer arithmetic: how many windows they are computed on together changes nothing.
 _FEATURES_AT_A_TIME = 16 * CHUNK
@@ -59,11 +61,15 @@ class Classifier:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # Spinning threads would take a second core for nothing.
+        # Spinning threads would take a second core for nothing (where threads > 1).
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(
-                bundle.onnx, sess_options=options, providers=["CPUExecutionProvider"]
+                bundle.onnx,
+                sess_options=options,
+                providers=["CPUExecutionProvider"],
+                # What the runtime puts in its place is slower by a tenth of the whole network.
+                disabled_optimizers=["SkipLayerNormFusion"],
             )
         except Exception as error:  # noqa: BLE001 - onnxruntime has no common base class for what it raises
             raise self._problem(f"can't be loaded ({error})") from None
@@ -80,7 +86,10 @@ class Classifier:
         self._applications = [*(application.name for application in bundle.applications), UNKNOWN]
         # One row per service, and a last one for "unknown": the applications that it leaves possible.
         self._consistent = np.array(
-            [[service in application.services for application in bundle.applications] for service in bundle.services]
+            [
+                [service in application.services for application in bundle.applications]
+                for service in bundle.services
+            ]
             + [[True] * len(bundle.applications)]
         )
         self._try_out()
@@ -98,10 +107,12 @@ class Classifier:
 
     def _run(self, batch: SeriesBatch) -> list[list[np.ndarray]]:
         """The network's outputs, chunk by chunk; the last chunk is filled up with copies of the first window."""
-        rows = np.arange(-len(batch) % CHUNK + len(batch))
+        rows = np.arange(-len(batch) % _FILL + len(batch))
         inputs = features.model_input(batch[np.where(rows < len(batch), rows, 0)])
         return [
-            self._session.run(_OUTPUTS, {name: array[start : start + CHUNK] for name, array in inputs.items()})
+            self._session.run(
+                _OUTPUTS, {name: array[start : start + CHUNK] for name, array in inputs.items()}
+            )
             for start in range(0, len(rows), CHUNK)
         ]
 
@@ -133,15 +144,17 @@ class Classifier:
 
     def _try_out(self) -> None:
         """Run the network once on plain windows, and look at what comes out."""
-        window = SeriesBatch.from_lists([[1] * MIN_PACKETS] * CHUNK, [[0] * MIN_PACKETS] * CHUNK)
+        window = SeriesBatch.from_lists([[1] * MIN_PACKETS] * _FILL, [[0] * MIN_PACKETS] * _FILL)
         try:
             (outputs,) = self._run(window)
         except Exception as error:  # noqa: BLE001
             raise self._problem(f"does not run on this mmtt's features ({error})") from None
         widths = (len(self.bundle.services), len(self.bundle.applications), 1)
         for name, output, width in zip(_OUTPUTS, outputs, widths):
-            if output.shape not in ((CHUNK, width), (CHUNK,) if width == 1 else None):
-                raise self._problem(f"gives {name} of shape {output.shape}, the taxonomy wants ({CHUNK}, {width})")
+            if output.shape not in ((_FILL, width), (_FILL,) if width == 1 else None):
+                raise self._problem(
+                    f"gives {name} of shape {output.shape}, the taxonomy wants ({_FILL}, {width})"
+                )
 
     def _problem(self, text: str) -> BundleError:
         return BundleError(f"{self._path}: the network {' '.join(text.split())}; install the bundle again")

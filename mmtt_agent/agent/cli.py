@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from importlib import resources
+from pathlib import Path
 
 import click
 
@@ -16,28 +18,72 @@ class _Unusable(click.ClickException):
     exit_code = 2
 
 
+def _print(context: click.Context, _, what: str | None) -> None:
+    """Print a file of ``install``: the example settings, or the systemd unit with this program's path."""
+    if what is None:
+        return
+    name = {"config": "mmtt-agent.yaml", "unit": "mmtt-agent.service"}[what]
+    text = resources.files(__package__).joinpath("install", name).read_text()
+    click.echo(text.replace("/usr/local/bin/mmtt", str(Path(sys.argv[0]).absolute())), nl=False)
+    context.exit()
+
+
 @click.command(short_help="Serve verdicts to Zeek.")
-@click.option("-c", "--config", "config_path", metavar="FILE", help="YAML file with settings; options override it.")
-@click.option("--url", metavar="URL", help="Zeek's WebSocket API.  [default: ws://127.0.0.1:27759/v1/messages/json]")
+@click.option(
+    "-c", "--config", "config_path", metavar="FILE", help="YAML file with settings; options override it."
+)
+@click.option("--url", metavar="URL", help=f"Zeek's WebSocket API.  [default: {settings.Config.url}]")
 @click.option("--bundle", metavar="DIR", help="The model to run.  [default: the one shipped with mmtt]")
-@click.option("--threads", type=int, metavar="N", help="Classify on N cores.  [default: 1]")
-@click.option("--id", "agent_id", metavar="NAME", help="This agent's name for Zeek.  [default: host and process id]")
-@click.option("--log-format", type=click.Choice(["text", "json"]), help="Lines of the log.  [default: text]")
-@click.option("--offline", is_flag=True, help="For `zeek -r`: verdicts don't depend on what arrives together.")
-@click.option("--exit-with-zeek", is_flag=True, help="Stop when Zeek closes the connection, rather than wait for another.")
-def agent(config_path, url, bundle, threads, agent_id, log_format, offline, exit_with_zeek) -> None:
+@click.option(
+    "--threads", type=int, metavar="N", help=f"Classify on N cores.  [default: {settings.Config.threads}]"
+)
+@click.option(
+    "--id", "agent_id", metavar="NAME", help="This agent's name for Zeek.  [default: host and process id]"
+)
+@click.option(
+    "--log-format", metavar="text|json", help=f"Lines of the log.  [default: {settings.Log.format}]"
+)
+@click.option(
+    "--log-level",
+    metavar="debug|info|warning|error",
+    help=f"What is logged.  [default: {settings.Log.level}; with --offline: warning]",
+)
+@click.option(
+    "--offline", is_flag=True, help="For `zeek -r`: verdicts don't depend on what arrives together."
+)
+@click.option(
+    "--exit-with-zeek",
+    is_flag=True,
+    help="Stop when Zeek closes the connection, rather than wait for another.",
+)
+@click.option(
+    "--print",
+    type=click.Choice(["config", "unit"]),
+    is_eager=True,
+    expose_value=False,
+    callback=_print,
+    help="Print an example of the settings, or a systemd unit, and exit.",
+)
+def agent(
+    config_path, url, bundle, threads, agent_id, log_format, log_level, offline, exit_with_zeek
+) -> None:
     """Connect to Zeek, say hello, and answer its batches of flows until told to stop (SIGTERM).
+
+    \b
+    As a service of systemd:
+      mmtt agent --print config > /etc/mmtt-agent.yaml
+      mmtt agent --print unit > /etc/systemd/system/mmtt-agent.service
+      systemctl enable --now mmtt-agent
 
     \b
     Exit status: 0 stopped, or Zeek ended (--exit-with-zeek)
                  1 Zeek can't be reached (--exit-with-zeek)
                  2 wrong settings or bundle
     """
+    options = {"url": url, "bundle": bundle, "threads": threads, "id": agent_id, "log.format": log_format}
+    options["log.level"] = log_level or ("warning" if offline else None)
     try:
-        config = settings.load(
-            config_path,
-            {"url": url, "bundle": bundle, "threads": threads, "id": agent_id, "log.format": log_format},
-        )
+        config = settings.load(config_path, options)
     except settings.ConfigError as error:
         raise _Unusable(str(error)) from None
 
@@ -46,21 +92,18 @@ def agent(config_path, url, bundle, threads, agent_id, log_format, offline, exit
     from ..classifier import Classifier
     from . import log, service
 
+    async def serve() -> None:
+        await service.Service(
+            config, classifier.classify, classifier.model, offline=offline, exit_with_zeek=exit_with_zeek
+        ).run()
+
     log.configure(config.log.format, config.log.level)
     try:
         # One thread inside the network, and as many networks at once as there are threads: better than the reverse.
         classifier = Classifier(bundles.load(config.bundle), threads=1)
-
-        async def serve() -> None:
-            await service.Service(
-                config, classifier.classify, classifier.model, offline=offline, exit_with_zeek=exit_with_zeek
-            ).run()
-
         log.logger.info("agent %s with model %s", config.id, classifier.model)
         asyncio.run(serve())
     except (bundles.BundleError, settings.ConfigError) as error:
         raise _Unusable(str(error)) from None
     except service.ServiceError as error:
         raise click.ClickException(str(error)) from None
-    except KeyboardInterrupt:
-        sys.exit(1)

@@ -106,8 +106,8 @@ class Tls:
 class Log:
     format: str = _setting("text", _one_of("text", "json"))
     level: str = _setting("info", _one_of("debug", "info", "warning", "error"))
-    #: Seconds from one line of counts to the next.
-    counts_every: float = _setting(300.0, _seconds(1, 86400))
+    #: Whole seconds from one line of counts to the next.
+    counts_every: int = _setting(300, _integer(1, 86_400))
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,6 @@ class Config:
     credit: int = _setting(4096, _integer(64, 1_000_000))
     #: Flows of all nodes that may be unanswered here.
     max_queued: int = _setting(32_768, _integer(64, 10_000_000))
-    #: Windows that are run as one at most.
-    max_job: int = _setting(256, _integer(64, 65_536))
     #: Seconds for connecting, and for the acknowledgement.
     connect_timeout: float = _setting(10.0, _seconds(0.1, 3600))
     #: Seconds for answering what is in hand when told to stop.
@@ -152,11 +150,11 @@ def load(path: str | Path | None, overrides: dict[str, Any] | None = None) -> Co
         for group in groups:
             target = target.setdefault(group, {})
             owner = next(f for f in fields(owner) if f.name == group).default_factory
+        places[key] = option = "--" + key.replace(".", "-").replace("_", "-")
         try:
             target[name] = next(f for f in fields(owner) if f.name == name).metadata["check"](value)
         except ValueError as error:
-            raise ConfigError(f"--{name.replace('_', '-')} must be {error}, not {value!r}") from None
-        places[key] = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{option} must be {error}, not {value!r}") from None
     config = _build(Config, values)
     _check_together(config, places, str(path) if path is not None else "settings")
     return config
@@ -181,7 +179,9 @@ def _read(path: Path, places: dict[str, str]) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}{line}: not YAML: {' '.join((error.problem or str(error)).split())}") from None
+        raise ConfigError(
+            f"{path}{line}: not YAML: {' '.join((error.problem or str(error)).split())}"
+        ) from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())[:200]}") from None
     return {} if node is None or _is_null(node) else _mapping(path, node, Config, "", places)
@@ -203,7 +203,9 @@ def _mapping(path: Path, node: yaml.Node, owner: type, prefix: str, places: dict
         places[prefix + key] = place
         group = known[key].default_factory
         if is_dataclass(group):
-            found[key] = {} if _is_null(value_node) else _mapping(path, value_node, group, f"{prefix}{key}.", places)
+            found[key] = (
+                {} if _is_null(value_node) else _mapping(path, value_node, group, f"{prefix}{key}.", places)
+            )
             continue
         try:
             value = _scalar(value_node)

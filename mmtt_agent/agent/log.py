@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import time
+from collections import Counter
 
 logger = logging.getLogger("mmtt.agent")
 
@@ -18,7 +19,11 @@ class _Text(logging.Formatter):
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        content = {"ts": round(record.created, 3), "level": record.levelname.lower(), "message": _line(record)}
+        content = {
+            "ts": round(record.created, 3),
+            "level": record.levelname.lower(),
+            "message": _line(record),
+        }
         return json.dumps(content | getattr(record, "fields", {}))
 
 
@@ -38,3 +43,11 @@ def configure(form: str, level: str) -> None:
     library = logging.getLogger("websockets")
     library.handlers[:] = [logging.NullHandler()]
     library.propagate = False
+
+
+def log_counts(counts: Counter[str], when: str) -> None:
+    """One line with everything counted; as JSON also a field for each."""
+    if counts:
+        shown = ", ".join(f"{number} {what}" for what, number in sorted(counts.items()))
+        fields = {what.replace(" ", "_"): number for what, number in sorted(counts.items())}
+        logger.info("%s: %s", when, shown, extra={"fields": {"counts": fields}})

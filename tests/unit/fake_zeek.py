@@ -33,7 +33,9 @@ def event(topic: str, name: str, *arguments) -> str:
     return json.dumps({"type": "data-message", "topic": topic, **body})
 
 
-def flow(uid: str = "CAbcdefghijklmnop1", window: int = 0, sizes=(100, -200, 300, -400), times=(0, 10, 20, 30)) -> str:
+def flow(
+    uid: str = "CAbcdefghijklmnop1", window: int = 0, sizes=(100, -200, 300, -400), times=(0, 10, 20, 30)
+) -> str:
     """A flow as Zeek's to_json writes it."""
     content = {"uid": uid, "window": window, "sizes": list(sizes), "times": list(times)}
     return json.dumps(content, separators=(",", ":"))
@@ -51,9 +53,16 @@ def flows(n: int, seed: int = 1, packets: int | None = None) -> list[str]:
     return made
 
 
-def classify(topic: str, batch_id: int, batch: list[str], reply_topic: str = "mmtt/node/zeek", protocol: int = 1) -> str:
+def classify(
+    topic: str, batch_id: int, batch: list[str], reply_topic: str = "mmtt/node/zeek", protocol: int = 1
+) -> str:
     return event(
-        topic, "MMTT::classify", count(protocol), string(reply_topic), count(batch_id), vector(*map(string, batch))
+        topic,
+        "MMTT::classify",
+        count(protocol),
+        string(reply_topic),
+        count(batch_id),
+        vector(*map(string, batch)),
     )
 
 
@@ -81,7 +90,13 @@ class FakeZeek:
 
     async def __aenter__(self):
         self._server = await serve(
-            self._serve, "127.0.0.1", self._port, ssl=self._tls, compression=None, max_size=None, ping_interval=None
+            self._serve,
+            "127.0.0.1",
+            self._port,
+            ssl=self._tls,
+            compression=None,
+            max_size=None,
+            ping_interval=None,
         )
         self.port = self._server.sockets[0].getsockname()[1]
         self.url = f"{'wss' if self._tls else 'ws'}://127.0.0.1:{self.port}/v1/messages/json"

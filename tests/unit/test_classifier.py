@@ -32,6 +32,11 @@ def classifier(loaded):
     return Classifier(loaded)
 
 
+@pytest.fixture(scope="module")
+def shipped():
+    return Classifier(bundle.load())
+
+
 def as_rows(verdicts):
     return list(zip(*(list(getattr(verdicts, name)) for name in verdicts.__slots__)))
 
@@ -70,7 +75,9 @@ def test_with_an_unknown_service_any_application_may_be(loaded):
 def test_a_service_without_applications_has_none(tmp_path):
     made = make_bundle(tmp_path, applications=[{"name": n, "services": ["web"]} for n in "ABC"])
     verdicts = Classifier(bundle.load(made)).classify(windows(300))
-    for service, application, score in zip(verdicts.service, verdicts.application, verdicts.application_score):
+    for service, application, score in zip(
+        verdicts.service, verdicts.application, verdicts.application_score
+    ):
         if service in ("chat", "voip"):
             assert (application, score) == ("unknown", 0)
 
@@ -82,8 +89,10 @@ def test_temperature_makes_less_sure(loaded):
     assert warm.service_score.max() < 0.4
 
 
+@pytest.mark.parametrize("network", ["tiny", "shipped"])
 @pytest.mark.parametrize("n", [1, 2, 63, 64, 65, 200])
-def test_verdicts_do_not_depend_on_company(classifier, n):
+def test_verdicts_do_not_depend_on_company(classifier, shipped, network, n):
+    classifier = shipped if network == "shipped" else classifier
     batch = windows(n)
     together = as_rows(classifier.classify(batch))
     alone = [row for i in range(n) for row in as_rows(classifier.classify(batch[i : i + 1]))]
@@ -105,7 +114,10 @@ def test_a_slice_of_verdicts(classifier):
 
 @pytest.mark.parametrize(
     ("onnx", "names"),
-    [(lambda: b"not a network", "can't be loaded"), (lambda: network(services=5), "service_logits of shape (64, 5)")],
+    [
+        (lambda: b"not a network", "can't be loaded"),
+        (lambda: network(services=5), "service_logits of shape (8, 5)"),
+    ],
 )
 def test_a_network_that_does_not_fit(tmp_path, onnx, names):
     with pytest.raises(BundleError) as caught:

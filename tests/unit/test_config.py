@@ -68,7 +68,10 @@ def test_an_empty_file(write):
 
 
 def test_the_command_line_overrides_the_file(write):
-    made = load(write("threads: 2\nlog:\n  format: text\n  level: debug\n"), {"threads": 3, "log.format": "json", "url": None})
+    made = load(
+        write("threads: 2\nlog:\n  format: text\n  level: debug\n"),
+        {"threads": 3, "log.format": "json", "url": None},
+    )
     assert (made.threads, made.log.format, made.log.level) == (3, "json", "debug")
 
 

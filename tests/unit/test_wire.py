@@ -141,7 +141,7 @@ def test_two_flows_in_one_string_are_not_two_flows():
     batch = batch_of(f"{one},{two[:-1]}", "}")
     assert list(batch.problems) == [0, 1]
     # Read together, these two strings would be two good flows.
-    batch = batch_of(f'{one},{{"uid":[{{}}', f'{{}}],{two[1:]}')
+    batch = batch_of(f'{one},{{"uid":[{{}}', f"{{}}],{two[1:]}")
     assert list(batch.problems) == [0, 1]
 
 
@@ -189,7 +189,10 @@ GOOD = json.loads(classify(TOPIC, 1, flows(1)))
         (classify(TOPIC, 1, [], "mmtt/node/"), "reply topic"),
         (classify(TOPIC, 1, [], "mmtt/node/a b"), "reply topic"),
         (classify(TOPIC, 1, [], "mmtt/node/" + "x" * 256), "reply topic"),
-        (event(TOPIC, "MMTT::classify", count(1), string("mmtt/node/a"), count(1), vector(count(1))), "flow is not a"),
+        (
+            event(TOPIC, "MMTT::classify", count(1), string("mmtt/node/a"), count(1), vector(count(1))),
+            "flow is not a",
+        ),
     ],
 )
 def test_a_wrong_message_is_told_in_one_line(message, problem):
@@ -262,7 +265,9 @@ def check(batch: Classify) -> None:
     assert len(plain(answer["data"])[2][1][2]) == len(batch)
 
 
-FLOW_VALUES = st.lists(st.integers(-3, 70_000) | st.integers() | st.booleans() | st.floats() | st.none(), max_size=34)
+FLOW_VALUES = st.lists(
+    st.integers(-3, 70_000) | st.integers() | st.booleans() | st.floats() | st.none(), max_size=34
+)
 
 
 @settings(max_examples=300)
@@ -283,7 +288,12 @@ def test_flows_read_together_are_the_flows_read_one_by_one(made):
 
 def verdicts(n: int) -> Verdicts:
     return Verdicts(
-        ["web"] * n, np.full(n, 0.25), ['a "b"'] * n, np.full(n, 1.0), np.arange(n) % 2 == 0, np.full(n, 0.00004)
+        ["web"] * n,
+        np.full(n, 0.25),
+        ['a "b"'] * n,
+        np.full(n, 1.0),
+        np.arange(n) % 2 == 0,
+        np.full(n, 0.00004),
     )
 
 
@@ -296,14 +306,14 @@ def sent(text: str):
 
 
 def test_hello_tick_and_bye():
-    topic, body = sent(wire.encode_hello("a", TOPIC, "m@1", 4096))
+    topic, body = sent(wire.encode_hello("a", "m@1", 4096))
     assert topic == "mmtt/sensor"
     assert body == vector(
         string("MMTT::agent_hello"), vector(count(1), string("a"), string(TOPIC), string("m@1"), count(4096))
     )
     assert plain(sent(wire.encode_tick("a"))[1]) == ["MMTT::tick", [1, "a"]]
     assert plain(sent(wire.encode_bye("a"))[1]) == ["MMTT::agent_bye", [1, "a"]]
-    assert json.loads(wire.encode_subscriptions(["x", "y"])) == ["x", "y"]
+    assert json.loads(wire.encode_subscriptions("a")) == [TOPIC, "mmtt/agents"]
 
 
 def test_the_layout_of_a_verdict_is_frozen():

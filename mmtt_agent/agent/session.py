@@ -1,0 +1,304 @@
+"""What one connection to Zeek knows and decides: states, credit, queues, answers. No sockets, threads or clocks.
+
+Whoever does the I/O calls :meth:`Session.receive` with each message, runs the jobs that :meth:`Session.take` gives
+and hands their verdicts to :meth:`Session.finish`, calls :meth:`Session.tick` each second, and sends what
+:meth:`Session.next_message` gives. Nothing here raises because of what Zeek sends.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+from ..classifier import Verdicts
+from ..series import SeriesBatch
+from . import wire
+
+#: Windows of one job at most: more at once are no faster, and slower to answer.
+MAX_JOB = 256
+#: Seconds (calls of ``tick``) from one hello to the next.
+HELLO_EVERY = 5
+#: Answers waiting to be sent past which no more messages should be read.
+MAX_OUTGOING = 256
+
+
+class State(enum.Enum):
+    SUBSCRIBING = "subscriptions sent, Zeek has not acknowledged them"
+    SERVING = "taking batches"
+    DRAINING = "no new batches; answering what is in hand"
+    CLOSED = "said goodbye, or lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A line for the log."""
+
+    level: str  # "info", "warning" or "error"
+    text: str
+
+
+class _Control(enum.Enum):
+    """Messages made when they are sent, and waiting at most once each."""
+
+    SUBSCRIPTIONS = enum.auto()
+    HELLO = enum.auto()
+    TICK = enum.auto()
+
+
+@dataclass
+class Job:
+    """Wire batches that the classifier runs as one; ``series`` holds their windows one after the other."""
+
+    series: SeriesBatch
+    parts: list[_Part] = field(repr=False)
+
+
+@dataclass(slots=True)
+class _Part:
+    """A wire batch in hand. Its first ``taken`` flows have credit, the others are shed; of those taken, ``rows``
+    are what they should be and are run."""
+
+    batch: wire.Classify
+    taken: int
+    rows: int
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.batch.reply_topic, self.batch.batch_id
+
+
+class Session:
+    """One connection, from its first message to its last.
+
+    Args:
+        agent: this agent's name.
+        model: the model column of the log.
+        credit: flows one node may have unanswered here; what is beyond is answered "shed".
+        max_queued: flows of all nodes together that may be unanswered; what is beyond is answered "shed".
+        max_job: windows of one job at most; a wire batch is never split, so 1 gives each batch a job of its own.
+    """
+
+    def __init__(
+        self, *, agent: str, model: str, credit: int, max_queued: int, max_job: int = MAX_JOB
+    ) -> None:
+        self.state = State.SUBSCRIBING
+        #: Flows and messages so far, by what became of them.
+        self.counts: Counter[str] = Counter()
+        self.notes: deque[Note] = deque()
+        self._agent, self._model = agent, model
+        self._credit, self._max_queued, self._max_job = credit, max_queued, max_job
+        self._waiting: deque[_Part] = deque()
+        self._in_hand: dict[tuple[str, int], _Part] = {}
+        self._in_flight: Counter[str] = Counter()  # flows, by node
+        # Control messages overtake answers, so that Zeek's clock goes on while much is to be sent.
+        self._control: deque[_Control] = deque([_Control.SUBSCRIPTIONS])
+        self._answers: deque[str] = deque()
+        self._ticks = 0
+        self._said: Counter[str] = Counter()
+
+    # What comes in.
+
+    def receive(self, message: str | bytes) -> None:
+        """Take a message from Zeek. Whatever it holds, this notes and counts; it does not raise."""
+        self.counts["messages"] += 1
+        try:
+            event = wire.decode(message)
+        except wire.UnknownProtocol as error:
+            self.counts["messages of another protocol"] += 1
+            self._note_often("error", str(error))
+        except wire.WireError as error:
+            self._refuse(str(error))
+        else:
+            self._handle(event)
+
+    def _handle(self, event) -> None:
+        if isinstance(event, wire.Refused):
+            self.counts["messages Zeek refused"] += 1
+            # Before the acknowledgement Zeek closes the connection too, and gives that reason.
+            if self.state is not State.SUBSCRIBING:
+                said = f"Zeek refuses a message: {event.code}: {event.context}"[:300]
+                self._note_often("error", f"{said}; is the mmtt package loaded there?")
+        elif isinstance(event, wire.Ack) is not (self.state is State.SUBSCRIBING):
+            self._refuse("it must be the acknowledgement, once and first")
+        elif isinstance(event, wire.Ack):
+            self.state = State.SERVING
+            self._note("info", f"connected to Zeek {event.version[:40]} ({event.endpoint[:80]})")
+            self._control_once(_Control.HELLO)
+        elif isinstance(event, wire.HelloRequest) and self.state is State.SERVING:
+            self._control_once(_Control.HELLO)
+        # Zeek matches topics by prefix: an agent "a" also gets what is for "ab".
+        elif isinstance(event, wire.Classify) and event.topic == wire.agent_topic(self._agent):
+            self._classify(event)
+        else:
+            self.counts["messages for others"] += 1
+
+    def _refuse(self, problem: str) -> None:
+        self.counts["messages refused"] += 1
+        self._note_often("warning", f"Zeek's message is refused: {problem}", kind="messages refused")
+
+    def _classify(self, batch: wire.Classify) -> None:
+        flows, node = len(batch), batch.reply_topic
+        if (node, batch.batch_id) in self._in_hand:
+            self.counts["batches sent again while in hand"] += 1
+            return
+        self.counts["batches"] += 1
+        self.counts["flows"] += flows
+        if batch.problems:
+            place, problem = min(batch.problems.items())
+            self._note_often(
+                "warning",
+                f"flow {place} of a batch is answered as an error: {problem}",
+                kind="batches with wrong flows",
+            )
+        taken = 0
+        if self.state is State.SERVING:
+            taken = max(0, min(flows, self._credit - self._in_flight[node], self._max_queued - self.in_hand))
+            if taken < flows:
+                self._note_often(
+                    "warning",
+                    f"{node} sends more than its credit of {self._credit} flows, or the queue of {self._max_queued} "
+                    "is full; the excess is shed",
+                    kind="batches shed in part or as a whole",
+                )
+        part = _Part(batch, taken, taken - sum(place < taken for place in batch.problems))
+        if part.rows == 0:
+            self._answer(part, None)
+            return
+        self._in_hand[part.key] = part
+        self._in_flight[node] += taken
+        self._waiting.append(part)
+
+    # What is to be computed.
+
+    @property
+    def in_hand(self) -> int:
+        """Flows taken and not answered."""
+        return self._in_flight.total()
+
+    @property
+    def has_jobs(self) -> bool:
+        return bool(self._waiting)
+
+    def take(self) -> Job | None:
+        """The next windows to run, oldest first; None where nothing waits."""
+        if not self._waiting:
+            return None
+        parts = [self._waiting.popleft()]
+        rows = parts[0].rows
+        while self._waiting and rows + self._waiting[0].rows <= self._max_job:
+            parts.append(self._waiting.popleft())
+            rows += parts[-1].rows
+        return Job(SeriesBatch.concatenate([part.batch.series[: part.rows] for part in parts]), parts)
+
+    def finish(self, job: Job, verdicts: Verdicts | None, problem: str = "") -> None:
+        """Answer a job's batches; without verdicts every flow is answered "error", and ``problem`` is noted."""
+        if verdicts is None:
+            text = f"the model failed on {len(job.series)} windows: {problem}"
+            self._note_often("error", text, kind="failures of the model")
+        start = 0
+        for part in job.parts:
+            end = start + part.rows
+            # The connection may have been lost meanwhile, and the batch with it.
+            if self._in_hand.pop(part.key, None) is part:
+                self._in_flight[part.batch.reply_topic] -= part.taken
+                self._answer(part, None if verdicts is None else verdicts[start:end])
+            start = end
+        self._in_flight += Counter()  # forget nodes with nothing in flight
+
+    def _answer(self, part: _Part, verdicts: Verdicts | None) -> None:
+        flows = len(part.batch)
+        shed = range(part.taken, flows)
+        count_ok = 0 if verdicts is None else len(verdicts)
+        count_shed = sum(place not in part.batch.problems for place in shed)
+        self.counts["flows answered ok"] += count_ok
+        self.counts["flows answered shed"] += count_shed
+        self.counts["flows answered error"] += flows - count_ok - count_shed
+        self._answers.append(wire.encode_verdicts(part.batch, verdicts, shed))
+
+    # What goes out.
+
+    def tick(self) -> None:
+        """A second has passed."""
+        self._ticks += 1
+        if self.state in (State.SERVING, State.DRAINING):
+            self._control_once(_Control.TICK)
+        if self.state is State.SERVING and self._ticks % HELLO_EVERY == 0:
+            self._control_once(_Control.HELLO)
+        if self._ticks % 60 == 0:
+            self._repeat_notes()
+
+    def drain(self) -> None:
+        """Take no new batch, answer what is in hand, say goodbye."""
+        if self.state is State.SERVING:
+            self.state = State.DRAINING
+        elif self.state is State.SUBSCRIBING:
+            self.state = State.CLOSED
+
+    @property
+    def has_messages(self) -> bool:
+        """Whether ``next_message`` has one."""
+        return bool(self._control or self._answers) or self._may_say_bye
+
+    def next_message(self) -> str | None:
+        """The next message to send; None where nothing is to be sent now. The last one is the goodbye."""
+        if self._control:
+            control = self._control.popleft()
+            if control is _Control.SUBSCRIPTIONS:
+                return wire.encode_subscriptions(self._agent)
+            if control is _Control.HELLO:
+                return wire.encode_hello(self._agent, self._model, self._credit)
+            return wire.encode_tick(self._agent)
+        if self._answers:
+            return self._answers.popleft()
+        if self._may_say_bye:
+            self.state = State.CLOSED
+            return wire.encode_bye(self._agent)
+        return None
+
+    @property
+    def wants_messages(self) -> bool:
+        """Whether to read on: not while Zeek leaves too many answers lying."""
+        return len(self._answers) < MAX_OUTGOING
+
+    def lost(self) -> None:
+        """The connection is gone. What was in hand is dropped, and counted: Zeek sends it again, or gives it up."""
+        if self.in_hand:
+            self.counts["flows lost with the connection"] += self.in_hand
+            self._note("warning", f"{self.in_hand} flows were in hand and could not be answered")
+        if self._answers:
+            self.counts["answers lost with the connection"] += len(self._answers)
+            self._note("warning", f"{len(self._answers)} answers could not be sent")
+        self._repeat_notes()
+        self.state = State.CLOSED
+        for queue in (self._waiting, self._in_hand, self._in_flight, self._control, self._answers):
+            queue.clear()
+
+    @property
+    def _may_say_bye(self) -> bool:
+        return self.state is State.DRAINING and not self._in_hand
+
+    def _control_once(self, control: _Control) -> None:
+        if control not in self._control:
+            self._control.append(control)
+
+    # What goes to the log.
+
+    def _note(self, level: str, text: str) -> None:
+        self.notes.append(Note(level, text))
+
+    def _note_often(self, level: str, text: str, kind: str = "") -> None:
+        """Note the first of its kind at once, and once a minute how many more there were."""
+        kind = kind or text
+        # A sender of ever new nonsense must not make this grow.
+        if kind not in self._said and len(self._said) >= 64:
+            kind = "other problems"
+        self._said[kind] += 1
+        if self._said[kind] == 1:
+            self._note(level, text)
+
+    def _repeat_notes(self) -> None:
+        for kind, times in self._said.items():
+            if times > 1:
+                self._note("warning", f"{times - 1} more: {kind}")
+                self._said[kind] = 1
