@@ -92,17 +92,15 @@ def agent(
     from ..classifier import Classifier
     from . import log, service
 
-    async def serve() -> None:
-        await service.Service(
-            config, classifier.classify, classifier.model, offline=offline, exit_with_zeek=exit_with_zeek
-        ).run()
-
     log.configure(config.log.format, config.log.level)
     try:
         # One thread inside the network, and as many networks at once as there are threads: better than the reverse.
         classifier = Classifier(bundles.load(config.bundle), threads=1)
+        serve = service.Service(
+            config, classifier.classify, classifier.model, offline=offline, exit_with_zeek=exit_with_zeek
+        )
         log.logger.info("agent %s with model %s", config.id, classifier.model)
-        asyncio.run(serve())
+        asyncio.run(serve.run())
     except (bundles.BundleError, settings.ConfigError) as error:
         raise _Unusable(str(error)) from None
     except service.ServiceError as error:

@@ -83,12 +83,16 @@ async def open_websocket(config: Config, tls: ssl.SSLContext | None, *, patient:
     except TimeoutError:
         raise ConnectionProblem(f"no answer from {url} in {config.connect_timeout:g} s") from None
     except OSError as error:
-        raise ConnectionProblem(f"can't connect to {url}: {_reason(error)}") from None
+        problem = f"can't connect to {url}: {_reason(error)}"
+        hint = "does it speak TLS?" if tls and isinstance(error, ConnectionResetError) else ""
     except InvalidStatus as error:
-        problem = f"HTTP status {error.response.status_code}"
+        problem = f"{url} is not Zeek's WebSocket API: HTTP status {error.response.status_code}"
+        hint = ""
     except (InvalidHandshake, InvalidMessage, InvalidURI, ConnectionClosed, EOFError) as error:
-        problem = str(error.__cause__ or error) if isinstance(error.__cause__, ssl.SSLError) else str(error)
-    raise ConnectionProblem(f"{url} does not answer like Zeek's WebSocket API: {problem}") from None
+        problem = f"{url} does not answer like Zeek's WebSocket API: {error}"
+        # In TLS 1.3 a server refuses a certificate only after the handshake, and asyncio does not tell.
+        hint = "does it accept the certificate in tls.cert?" if tls else ""
+    raise ConnectionProblem(f"{problem}; {hint}" if hint else problem)
 
 
 def _reason(error: BaseException) -> str:
@@ -99,6 +103,8 @@ def _reason(error: BaseException) -> str:
         return f"TLS: {error.reason or error}"
     if isinstance(error, ConnectionRefusedError) or "refused" in str(error).lower():
         return "nobody listens there (connection refused)"
+    if isinstance(error, ConnectionResetError):
+        return "connection reset"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
@@ -275,8 +281,5 @@ def _end(closed: ConnectionClosed) -> str:
         }
         return f"connection closed: {what.get(sent.code, f'WebSocket error {sent.code}: {sent.reason}')}"
     if received is None:
-        if isinstance(closed.__cause__, ssl.SSLError):
-            # In TLS 1.3 the server says only after the handshake that it does not take our certificate.
-            return f"connection lost ({_reason(closed.__cause__)})"
         return "connection lost"
     return f"Zeek closed the connection{f' ({received.reason})' if received.reason else ''}"

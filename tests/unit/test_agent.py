@@ -6,15 +6,12 @@ import json
 import re
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from agent_program import Agent, run
 from fake_zeek import FakeZeek, classify, flow, flows
 from tiny_bundle import make_bundle
-
-PROGRAM = [sys.executable, "-c", "from mmtt_agent.cli import main; main()", "agent"]
 
 
 @pytest.fixture(scope="module")
@@ -22,61 +19,10 @@ def bundle(tmp_path_factory) -> Path:
     return make_bundle(tmp_path_factory.mktemp("bundle"))
 
 
-class Agent:
-    """The program as a child; its standard error is collected in ``log``."""
-
-    def __init__(self, *arguments):
-        self._arguments = [str(each) for each in arguments]
-        self.log = ""
-
-    async def __aenter__(self):
-        self.process = await asyncio.create_subprocess_exec(
-            *PROGRAM, *self._arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        self._reader = asyncio.ensure_future(self._read())
-        return self
-
-    async def _read(self):
-        while line := await self.process.stderr.readline():
-            self.log += line.decode()
-
-    async def __aexit__(self, *_):
-        if self.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
-        await self.process.wait()
-        await self._reader
-
-    async def ends(self) -> int:
-        status = await asyncio.wait_for(self.process.wait(), 30)
-        await self._reader
-        assert "Traceback" not in self.log
-        return status
-
-    async def says(self, pattern: str) -> None:
-        async def look():
-            while not re.search(pattern, self.log):
-                await asyncio.sleep(0.02)
-
-        try:
-            await asyncio.wait_for(look(), 30)
-        except asyncio.TimeoutError:
-            raise AssertionError(f"{pattern} not in:\n{self.log}") from None
-
-
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def run(*arguments) -> tuple[int, list[str]]:
-    """Run the program to its end: its status, and the lines of its standard error."""
-    done = subprocess.run(
-        [*PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert "Traceback" not in done.stderr
-    return done.returncode, done.stderr.splitlines()
 
 
 def test_from_hello_to_goodbye(bundle):
