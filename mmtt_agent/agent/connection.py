@@ -32,6 +32,10 @@ class ConnectionProblem(Exception):
     """Connecting failed, what answered is no Zeek, or Zeek hangs; the text is one line."""
 
 
+class NobodyListens(ConnectionProblem):
+    """Nobody listens there, perhaps not yet."""
+
+
 def tls_context(config: Config) -> ssl.SSLContext | None:
     """For wss://: Zeek's certificate is always verified; only on loopback its name may be another.
 
@@ -83,6 +87,11 @@ async def open_websocket(config: Config, tls: ssl.SSLContext | None, *, patient:
     except TimeoutError:
         raise ConnectionProblem(f"no answer from {url} in {config.connect_timeout:g} s") from None
     except OSError as error:
+        # asyncio joins the errors of several addresses to one without a type.
+        if isinstance(error, ConnectionRefusedError) or "refused" in str(error).lower():
+            raise NobodyListens(
+                f"can't connect to {url}: nobody listens there (connection refused)"
+            ) from None
         problem = f"can't connect to {url}: {_reason(error)}"
         hint = "does it speak TLS?" if tls and isinstance(error, ConnectionResetError) else ""
     except InvalidStatus as error:
@@ -96,13 +105,11 @@ async def open_websocket(config: Config, tls: ssl.SSLContext | None, *, patient:
 
 
 def _reason(error: BaseException) -> str:
-    """An OSError's reason; asyncio joins those of several addresses to one text without."""
+    """An OSError's reason."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"TLS: Zeek's certificate is not accepted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
         return f"TLS: {error.reason or error}"
-    if isinstance(error, ConnectionRefusedError) or "refused" in str(error).lower():
-        return "nobody listens there (connection refused)"
     if isinstance(error, ConnectionResetError):
         return "connection reset"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

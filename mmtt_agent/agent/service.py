@@ -14,7 +14,7 @@ from functools import partial
 from ..classifier import Verdicts
 from ..series import SeriesBatch
 from .config import Config
-from .connection import Connection, ConnectionProblem, open_websocket, tls_context
+from .connection import Connection, ConnectionProblem, NobodyListens, open_websocket, tls_context
 from .log import log_counts, logger
 from .session import MAX_JOB, Session
 
@@ -55,7 +55,8 @@ class Service:
         """Serve until stopped (or, with ``exit_with_zeek``, until Zeek is gone).
 
         Raises:
-            ServiceError: with ``exit_with_zeek``, Zeek could not be reached in ``connect_timeout`` seconds.
+            ServiceError: with ``exit_with_zeek``, Zeek can't be reached, or nobody listens for ``connect_timeout``
+                seconds.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -86,9 +87,11 @@ class Service:
                     if self._exit_with_zeek:
                         return
             except ConnectionProblem as error:
-                if self._exit_with_zeek and now() >= give_up:
-                    raise ServiceError(str(error)) from None
-                if str(error) != said and not self._exit_with_zeek:
+                if self._exit_with_zeek:
+                    # Zeek has started this agent, perhaps an instant before it listens.
+                    if not isinstance(error, NobodyListens) or now() >= give_up:
+                        raise ServiceError(str(error)) from None
+                elif str(error) != said:
                     said = str(error)
                     logger.warning("%s; trying again", said)
             with suppress(asyncio.TimeoutError):
@@ -98,7 +101,7 @@ class Service:
     def _pause(self, failures: int) -> float:
         """Seconds before connecting again."""
         if self._exit_with_zeek:
-            return 0.05  # Zeek has started this agent, perhaps an instant before it listens.
+            return 0.05
         reconnect = self._config.reconnect
         # Many agents that lose one Zeek must not come back in step.
         return min(reconnect.longest, reconnect.first * 2.0 ** min(failures, 30)) * random.uniform(0.5, 1)

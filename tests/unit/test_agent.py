@@ -4,12 +4,15 @@ import asyncio
 import contextlib
 import json
 import re
+import shutil
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from agent_program import Agent, run
+from agent_program import PROGRAM, Agent, run
 from fake_zeek import FakeZeek, classify, flow, flows
 from tiny_bundle import make_bundle
 
@@ -283,3 +286,22 @@ def test_wrong_settings_and_bundles_end_with_status_2_and_one_line(bundle, tmp_p
     status, lines = run("--bundle", tmp_path / "damaged")
     assert status == 2 and len(lines) == 1 and "SHA-256" in lines[0]
     assert run("--threads", "0", "--bundle", bundle)[0] == 2
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze")
+def test_the_printed_unit_is_one(tmp_path):
+    unit = tmp_path / "mmtt-agent.service"
+    # An ExecStart that exists: the printed one is wherever this program was started from.
+    printed = subprocess.run([*PROGRAM, "--print", "unit"], capture_output=True, text=True, check=True).stdout
+    unit.write_text(re.sub(r"(?m)^ExecStart=\S+", f"ExecStart={sys.executable}", printed))
+    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and str(unit) not in done.stderr
+
+
+def test_the_printed_settings_are_taken(tmp_path):
+    printed = tmp_path / "agent.yaml"
+    printed.write_text(
+        subprocess.run([*PROGRAM, "--print", "config"], capture_output=True, text=True, check=True).stdout
+    )
+    status, lines = run("-c", printed, "--bundle", tmp_path / "absent")
+    assert status == 2 and len(lines) == 1 and "absent" in lines[0]
