@@ -1,0 +1,625 @@
+##! Collects the series: size, direction and time of the packets with payload, in a few short windows of each TCP and
+##! UDP connection. Packets outside of the windows cost nothing.
+
+@load base/protocols/conn/thresholds
+@load ./main
+
+module MMTT;
+
+export {
+	## Most packets with payload in a window.
+	const max_packets = 32 &redef;
+
+	## A window holds no packet later than this after its first one.
+	const max_wait = 60sec &redef;
+
+	## Connections of these transport protocols are left alone; TCP and UDP are
+	## all there is. QUIC is UDP.
+	option skip_protocols: set[transport_proto] = {};
+
+	## Connections to these responder ports are left alone.
+	option skip_ports: set[port] = {};
+
+	## Connections from or to these networks are left alone.
+	option skip_subnets: set[subnet] = {};
+
+	## What is being collected on a connection.
+	type Collecting: record {
+		## Nothing is open: the window is done, or the connection is left alone.
+		done: bool &default=F;
+		## The connection is of no interest, for good.
+		skip: bool &default=F;
+		window: count &default=0;
+		udp: bool;
+		## Bytes of headers of a packet without options: of IP and transport.
+		headers: count;
+		## Headers as seen on this TCP connection's last packet with payload.
+		seen_headers: count &default=0;
+		## The connection's bytes so far: as IP has them, and as TCP has them.
+		orig_ip: count &default=0;
+		resp_ip: count &default=0;
+		orig_tcp: count &default=0;
+		resp_tcp: count &default=0;
+		## From the first packet with payload on.
+		open: Window &optional;
+	};
+
+	## Begin to collect. This is how it is after start.
+	global start_collecting: function();
+
+	## End all windows that are open, and collect no more. Costs nothing from then on.
+	global stop_collecting: function();
+
+	## End the connection's window if one is open.
+	global finish: function(c: connection);
+
+	## End all windows that are open.
+	global finish_all: function();
+}
+
+redef record connection += {
+	mmtt_collecting: Collecting &optional;
+};
+
+# A window's packets, each; and before each later window one packet more, to know what had passed before it. Zeek reads
+# the set once, and only literals.
+#@ BEGIN-NO-FORMAT
+redef ConnThreshold::generic_packet_thresholds += {
+	1,
+	2,
+	3,
+	4,
+	5,
+	6,
+	7,
+	8,
+	9,
+	10,
+	11,
+	12,
+	13,
+	14,
+	15,
+	16,
+	17,
+	18,
+	19,
+	20,
+	21,
+	22,
+	23,
+	24,
+	25,
+	26,
+	27,
+	28,
+	29,
+	30,
+	31,
+	32,
+	33,
+	34,
+	35,
+	36,
+	37,
+	38,
+	39,
+	40,
+	41,
+	42,
+	43,
+	44,
+	45,
+	46,
+	47,
+	48,
+	49,
+	50,
+	51,
+	52,
+	53,
+	54,
+	55,
+	56,
+	57,
+	58,
+	59,
+	60,
+	61,
+	62,
+	63,
+	64,
+	256,
+	257,
+	258,
+	259,
+	260,
+	261,
+	262,
+	263,
+	264,
+	265,
+	266,
+	267,
+	268,
+	269,
+	270,
+	271,
+	272,
+	273,
+	274,
+	275,
+	276,
+	277,
+	278,
+	279,
+	280,
+	281,
+	282,
+	283,
+	284,
+	285,
+	286,
+	287,
+	288,
+	289,
+	290,
+	291,
+	292,
+	293,
+	294,
+	295,
+	296,
+	297,
+	298,
+	299,
+	300,
+	301,
+	302,
+	303,
+	304,
+	305,
+	306,
+	307,
+	308,
+	309,
+	310,
+	311,
+	312,
+	313,
+	314,
+	315,
+	316,
+	317,
+	318,
+	319,
+	320,
+	2048,
+	2049,
+	2050,
+	2051,
+	2052,
+	2053,
+	2054,
+	2055,
+	2056,
+	2057,
+	2058,
+	2059,
+	2060,
+	2061,
+	2062,
+	2063,
+	2064,
+	2065,
+	2066,
+	2067,
+	2068,
+	2069,
+	2070,
+	2071,
+	2072,
+	2073,
+	2074,
+	2075,
+	2076,
+	2077,
+	2078,
+	2079,
+	2080,
+	2081,
+	2082,
+	2083,
+	2084,
+	2085,
+	2086,
+	2087,
+	2088,
+	2089,
+	2090,
+	2091,
+	2092,
+	2093,
+	2094,
+	2095,
+	2096,
+	2097,
+	2098,
+	2099,
+	2100,
+	2101,
+	2102,
+	2103,
+	2104,
+	2105,
+	2106,
+	2107,
+	2108,
+	2109,
+	2110,
+	2111,
+	2112,
+	16384,
+	16385,
+	16386,
+	16387,
+	16388,
+	16389,
+	16390,
+	16391,
+	16392,
+	16393,
+	16394,
+	16395,
+	16396,
+	16397,
+	16398,
+	16399,
+	16400,
+	16401,
+	16402,
+	16403,
+	16404,
+	16405,
+	16406,
+	16407,
+	16408,
+	16409,
+	16410,
+	16411,
+	16412,
+	16413,
+	16414,
+	16415,
+	16416,
+	16417,
+	16418,
+	16419,
+	16420,
+	16421,
+	16422,
+	16423,
+	16424,
+	16425,
+	16426,
+	16427,
+	16428,
+	16429,
+	16430,
+	16431,
+	16432,
+	16433,
+	16434,
+	16435,
+	16436,
+	16437,
+	16438,
+	16439,
+	16440,
+	16441,
+	16442,
+	16443,
+	16444,
+	16445,
+	16446,
+	16447,
+	16448
+};
+#@ END-NO-FORMAT
+
+# The number of the packet before each later window, and the window's.
+const before_window: table[count] of count = {
+	[256] = 1,
+	[2048] = 2,
+	[16384] = 3
+};
+
+# The packets that end a window.
+const window_ends: set[count] = {
+	64,
+	320,
+	2112,
+	16448
+};
+
+function close_late(t: table[string] of connection, uid: string): interval
+	{
+	finish(t[uid]);
+	return 0sec;
+	}
+
+# Connections with an open window. Expiry is what ends the window of a connection that has gone quiet.
+global open_windows: table[string] of connection &create_expire=max_wait
+    &expire_func=close_late;
+
+function begin(c: connection): Collecting
+	{
+	local id = c$id;
+	local proto = get_port_transport_proto(id$resp_p);
+	local v6 = is_v6_addr(id$resp_h);
+	local s: Collecting;
+
+	if ( proto == tcp )
+		s = Collecting($udp=F, $headers=v6 ? 60 : 40, $skip=tcp in skip_protocols);
+	else if ( proto == udp )
+		s = Collecting($udp=T, $headers=v6 ? 48 : 28, $skip=udp in skip_protocols);
+	else
+		s = Collecting($udp=F, $headers=0, $skip=T);
+
+	if ( |skip_ports| > 0 && id$resp_p in skip_ports )
+		s$skip = T;
+
+	if ( |skip_subnets| > 0
+	    && ( id$orig_h in skip_subnets || id$resp_h in skip_subnets ) )
+		s$skip = T;
+
+	s$done = s$skip;
+	c$mmtt_collecting = s;
+	return s;
+	}
+
+# The inner packet of a tunnel's, where the header that Zeek hands out is the outer one's. It is the last `length` bytes
+# of the frame. Returns -1 where what lies there is not this connection's TCP.
+function inner_payload(c: connection, length: count): int
+	{
+	local frame = get_current_packet();
+
+	if ( frame$len < length )
+		return -1;
+
+	local at = frame$len - length;
+
+	if ( frame$caplen < at + 20 )
+		return -1;
+
+	local version = bytestring_to_count(frame$data[at]) / 16;
+	local header = version == 4 ? ( bytestring_to_count(frame$data[at]) % 16 ) * 4 : 40;
+	local tcp_at = at + header;
+
+	if ( frame$caplen < tcp_at + 13 )
+		return -1;
+
+	local ports = set(bytestring_to_count(frame$data[tcp_at : tcp_at + 2]),
+	    bytestring_to_count(frame$data[tcp_at + 2 : tcp_at + 4]));
+
+	if ( port_to_count(c$id$orig_p) !in ports
+	    || port_to_count(c$id$resp_p) !in ports )
+		return -1;
+
+	return length - header - ( bytestring_to_count(frame$data[tcp_at + 12]) / 16 ) * 4;
+	}
+
+# Payload of a TCP packet of `length` bytes of IP, by its header: exact, and dear.
+function payload_by_header(c: connection, length: count, headers: count): count
+	{
+	local p = get_current_packet_header();
+
+	if ( p?$tcp
+	    && ( p$tcp$sport == c$id$orig_p && p$tcp$dport == c$id$resp_p || p$tcp$sport == c$id$resp_p && p$tcp$dport == c$id$orig_p ) )
+		return p$tcp$dl;
+
+	local inner = inner_payload(c, length);
+
+	if ( inner >= 0 )
+		return int_to_count(inner);
+
+	# Neither: fragments put together, say. The least that the headers can be.
+	return length > headers ? length - headers : 0;
+	}
+
+# Payload of a TCP packet of `length` bytes of IP, where its side's sequence numbers have grown by `grown`.
+#
+# The payload is nearly always what the sequence numbers grew by. It is when the rest is as long as headers are on this
+# connection; a packet that is no longer than these and moves nothing is an acknowledgement. Only what fits neither has
+# its header looked at, for that costs more than all the rest of this script.
+function tcp_payload(c: connection, s: Collecting, length: count, grown: count,
+    threshold: count): count
+	{
+	if ( grown == 0 )
+		{
+		# Before the first payload: 12 bytes of time stamps, and the first packet each way has up to 20 of options.
+		local longest = s$seen_headers > 0 ? s$seen_headers : s$headers + (
+		    threshold > 2 ? 12 : 20 );
+
+		if ( length <= longest )
+			return 0;
+		}
+	else if ( length > grown )
+		{
+		local headers = length - grown;
+
+		if ( headers == s$seen_headers )
+			return grown;
+
+		if ( headers == s$headers || headers == s$headers + 12 )
+			{
+			s$seen_headers = headers;
+			return grown;
+			}
+		}
+
+	local payload = payload_by_header(c, length, s$headers);
+
+	if ( payload > 0 && payload < length )
+		s$seen_headers = length - payload;
+
+	return payload;
+	}
+
+event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
+    &group="mmtt-collecting"
+	{
+	local s: Collecting;
+
+	if ( c?$mmtt_collecting )
+		s = c$mmtt_collecting;
+	else if ( threshold == 1 || threshold in before_window )
+		s = begin(c);
+	else
+		return;
+
+	if ( s$done )
+		{
+		if ( threshold !in before_window || s$skip )
+			return;
+		}
+
+	if ( threshold in before_window )
+		{
+		s$done = F;
+		s$window = before_window[threshold];
+		s$orig_ip = c$orig$num_bytes_ip;
+		s$resp_ip = c$resp$num_bytes_ip;
+		s$orig_tcp = c$orig$size;
+		s$resp_tcp = c$resp$size;
+		return;
+		}
+
+	local is_orig = c$orig$num_bytes_ip > s$orig_ip;
+	local length = is_orig ? c$orig$num_bytes_ip - s$orig_ip : c$resp$num_bytes_ip -
+	    s$resp_ip;
+	local payload = 0;
+
+	if ( s$udp )
+		payload = length > s$headers ? length - s$headers : 0;
+	else if ( length > s$headers )
+		{
+		local grown = 0;
+
+		if ( is_orig && c$orig$size > s$orig_tcp )
+			grown = c$orig$size - s$orig_tcp;
+		else if ( ! is_orig && c$resp$size > s$resp_tcp )
+			grown = c$resp$size - s$resp_tcp;
+
+		payload = tcp_payload(c, s, length, grown, threshold);
+		}
+
+	s$orig_ip = c$orig$num_bytes_ip;
+	s$resp_ip = c$resp$num_bytes_ip;
+	s$orig_tcp = c$orig$size;
+	s$resp_tcp = c$resp$size;
+
+	if ( payload > 0 )
+		{
+		local now = network_time();
+
+		if ( s?$open )
+			{
+			local waited = now - s$open$ts;
+
+			if ( waited > max_wait )
+				{
+				finish(c);
+				return;
+				}
+
+			s$open$sizes += is_orig ? +payload : -payload;
+			s$open$times += double_to_count(waited / 1usec);
+
+			if ( |s$open$sizes| == max_packets )
+				{
+				finish(c);
+				return;
+				}
+			}
+		else
+			{
+			s$open = Window($window=s$window, $ts=now, $sizes=vector(is_orig ? +payload :
+			    -payload), $times=vector(0));
+			open_windows[c$uid] = c;
+			}
+		}
+
+	if ( threshold in window_ends )
+		finish(c);
+	}
+
+event connection_flipped(c: connection) &group="mmtt-collecting"
+	{
+	if ( ! c?$mmtt_collecting )
+		return;
+
+	local s = c$mmtt_collecting;
+	local ip = s$orig_ip;
+	local size = s$orig_tcp;
+	s$orig_ip = s$resp_ip;
+	s$resp_ip = ip;
+	s$orig_tcp = s$resp_tcp;
+	s$resp_tcp = size;
+
+	if ( s?$open )
+		for ( i in s$open$sizes )
+			s$open$sizes[i] = -s$open$sizes[i];
+	}
+
+# Before conn.log's line is made (at -5), so that it can wait for the verdict.
+event connection_state_remove(c: connection) &group="mmtt-collecting"
+	{
+	finish(c);
+	}
+
+function finish(c: connection)
+	{
+	if ( ! c?$mmtt_collecting )
+		return;
+
+	local s = c$mmtt_collecting;
+	s$done = T;
+
+	if ( ! s?$open )
+		return;
+
+	local w = s$open;
+	delete s$open;
+	delete open_windows[c$uid];
+	hook window_done(c, w);
+	}
+
+function finish_all()
+	{
+	local connections: vector of connection;
+
+	for ( _, c in open_windows )
+		connections += c;
+
+	sort(connections, function(a: connection, b: connection): int
+		{
+		local x = a$mmtt_collecting$open$ts;
+		local y = b$mmtt_collecting$open$ts;
+		return x < y || ( x == y && a$uid < b$uid ) ? -1 : 1;
+		});
+
+	for ( i in connections )
+		finish(connections[i]);
+	}
+
+function start_collecting()
+	{
+	enable_event_group("mmtt-collecting");
+	}
+
+function stop_collecting()
+	{
+	disable_event_group("mmtt-collecting");
+	finish_all();
+	}
