@@ -6,9 +6,12 @@ import hashlib
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 import yaml
+
+from .features import FEATURE_VERSION
 
 #: The layout of ``bundle.yaml`` that this version reads.
 FORMAT = 1
@@ -79,9 +82,6 @@ def load(path: str | Path | None = None) -> Bundle:
         fields.fail(
             "format", f"is {content['format']}, this mmtt reads {FORMAT}; install a matching mmtt or bundle"
         )
-    # Imported here so that a bundle can be inspected by code that needs no features.
-    from .features import FEATURE_VERSION
-
     feature_version = fields.integer("feature_version")
     if feature_version != FEATURE_VERSION:
         fields.fail(
@@ -153,7 +153,7 @@ class _Fields:
     def integer(self, key: str) -> int:
         value = self._get(key)
         if type(value) is not int:
-            self.fail(key, f"must be an integer, not {value!r}")
+            self.fail(key, f"must be an integer, not {short(value)}")
         return value
 
     def text(self, key: str) -> str:
@@ -165,13 +165,13 @@ class _Fields:
             or not value.isprintable()
             or any(c.isspace() for c in value)
         ):
-            self.fail(key, f"must be a word, not {value!r}")
+            self.fail(key, f"must be a word, not {short(value)}")
         return value
 
     def number(self, key: str) -> float:
         value = self._get(key)
         if type(value) not in (int, float) or not abs(value) < 1e6:
-            self.fail(key, f"must be a number, not {value!r}")
+            self.fail(key, f"must be a number, not {short(value)}")
         return float(value)
 
     def temperature(self, task: str) -> float:
@@ -192,7 +192,7 @@ class _Fields:
         values = self._get(key)
         if not isinstance(values, list) or not values:
             self.fail(key, "must be a list of names")
-        return tuple(self._label(key, value) for value in self._unique(key, values))
+        return tuple(self._unique(key, [self._label(key, value) for value in values]))
 
     def applications(self, services: tuple[str, ...]) -> tuple[Application, ...]:
         entries = self._get("applications")
@@ -205,22 +205,24 @@ class _Fields:
                 or not isinstance(entry.get("services"), list)
                 or not entry["services"]
             ):
-                self.fail("applications", f"must each have a name and a list of services, not {entry!r}")
+                self.fail("applications", f"must each have a name and a list of services, not {short(entry)}")
             name = self._label("applications", entry.get("name"))
-            for service in self._unique(f"applications: {name}", entry["services"]):
+            key = f"applications: {name}"
+            of = self._unique(key, [self._label(key, service) for service in entry["services"]])
+            for service in of:
                 if service not in services:
-                    self.fail(f"applications: {name}", f"names {service!r}, which is not among the services")
-            found.append(Application(name, tuple(entry["services"])))
+                    self.fail(key, f"names {service!r}, which is not among the services")
+            found.append(Application(name, tuple(of)))
         self._unique("applications", [application.name for application in found])
         return tuple(found)
 
     def _label(self, key: str, value: Any) -> str:
         if not isinstance(value, str) or not value.isprintable() or not value.strip() or value == UNKNOWN:
-            self.fail(key, f"holds {value!r}, which can't be a label")
+            self.fail(key, f"holds {short(value)}, which can't be a label")
         return value
 
     def _unique(self, key: str, values: list) -> list:
         for place, value in enumerate(values):
             if value in values[:place]:
-                self.fail(key, f"names {value!r} twice")
+                self.fail(key, f"names {short(value)} twice")
         return values

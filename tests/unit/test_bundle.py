@@ -94,3 +94,14 @@ def test_not_a_mapping(tmp_path, onnx, text, names):
 )
 def test_a_wrong_key(tmp_path, onnx, changes, names):
     assert names in problem(make_bundle(tmp_path, onnx, **changes))
+
+
+def test_yaml_that_would_be_endless_when_written_out(tmp_path, onnx):
+    """Aliases of aliases: 30 lines that stand for a billion words."""
+    make_bundle(tmp_path, onnx)
+    lines = ["a0: &a0 [x, x]", *(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 30))]
+    good = (tmp_path / "bundle.yaml").read_text()
+    for key in ("services", "name", "applications", "format"):
+        (tmp_path / "bundle.yaml").write_text("\n".join([good, *lines, f"{key}: [*a29, *a29]"]))
+        text = problem(tmp_path)
+        assert key in text and len(text) < 400
