@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import reprlib
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from reprlib import repr as short
 from typing import Any
 
 import yaml
@@ -130,6 +130,11 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
+def _short(value: Any) -> str:
+    """What was found, cut short: aliases in YAML can make a few lines stand for a billion words."""
+    return reprlib.repr(value)[:100]
+
+
 class _Fields:
     """Typed access to the content of ``bundle.yaml``; what is missing or wrong raises BundleError with its key."""
 
@@ -153,7 +158,7 @@ class _Fields:
     def integer(self, key: str) -> int:
         value = self._get(key)
         if type(value) is not int:
-            self.fail(key, f"must be an integer, not {short(value)}")
+            self.fail(key, f"must be an integer, not {_short(value)}")
         return value
 
     def text(self, key: str) -> str:
@@ -165,13 +170,13 @@ class _Fields:
             or not value.isprintable()
             or any(c.isspace() for c in value)
         ):
-            self.fail(key, f"must be a word, not {short(value)}")
+            self.fail(key, f"must be a word, not {_short(value)}")
         return value
 
     def number(self, key: str) -> float:
         value = self._get(key)
         if type(value) not in (int, float) or not abs(value) < 1e6:
-            self.fail(key, f"must be a number, not {short(value)}")
+            self.fail(key, f"must be a number, not {_short(value)}")
         return float(value)
 
     def temperature(self, task: str) -> float:
@@ -205,7 +210,9 @@ class _Fields:
                 or not isinstance(entry.get("services"), list)
                 or not entry["services"]
             ):
-                self.fail("applications", f"must each have a name and a list of services, not {short(entry)}")
+                self.fail(
+                    "applications", f"must each have a name and a list of services, not {_short(entry)}"
+                )
             name = self._label("applications", entry.get("name"))
             key = f"applications: {name}"
             of = self._unique(key, [self._label(key, service) for service in entry["services"]])
@@ -218,11 +225,11 @@ class _Fields:
 
     def _label(self, key: str, value: Any) -> str:
         if not isinstance(value, str) or not value.isprintable() or not value.strip() or value == UNKNOWN:
-            self.fail(key, f"holds {short(value)}, which can't be a label")
+            self.fail(key, f"holds {_short(value)}, which can't be a label")
         return value
 
     def _unique(self, key: str, values: list) -> list:
         for place, value in enumerate(values):
             if value in values[:place]:
-                self.fail(key, f"names {short(value)} twice")
+                self.fail(key, f"names {_short(value)} twice")
         return values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from importlib import resources
 from pathlib import Path
@@ -87,6 +88,8 @@ def agent(
     except settings.ConfigError as error:
         raise _Unusable(str(error)) from None
 
+    # numpy would start a thread per core, for algebra that is not done here.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Imported late: `--help` and wrong settings need no network runtime.
     from .. import bundle as bundles
     from ..classifier import Classifier
