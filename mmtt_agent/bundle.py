@@ -15,6 +15,8 @@ from .features import FEATURE_VERSION
 
 #: The layout of ``bundle.yaml`` that this version reads.
 FORMAT = 1
+#: Longest label, and name of a model, in bytes; Zeek's package takes no longer ones.
+MAX_LABEL = 64
 #: The word written where no label is sure enough; no label may be called so.
 UNKNOWN = "unknown"
 #: The three questions, in the order of the model's outputs.
@@ -130,6 +132,13 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
+def _is_label(value: Any) -> bool:
+    """Whether it can stand in a column of Zeek's logs and mean nothing else there."""
+    if not isinstance(value, str) or not value.isprintable() or value != value.strip():
+        return False
+    return 0 < len(value.encode()) <= MAX_LABEL and value not in (UNKNOWN, "-", "(empty)")
+
+
 def _short(value: Any) -> str:
     """What was found, cut short: aliases in YAML can make a few lines stand for a billion words."""
     return reprlib.repr(value)[:100]
@@ -163,13 +172,7 @@ class _Fields:
 
     def text(self, key: str) -> str:
         value = self._get(key)
-        # The text goes into log columns: no white space or control characters.
-        if (
-            not isinstance(value, str)
-            or not value
-            or not value.isprintable()
-            or any(c.isspace() for c in value)
-        ):
+        if not _is_label(value) or any(c.isspace() for c in value):
             self.fail(key, f"must be a word, not {_short(value)}")
         return value
 
@@ -224,7 +227,7 @@ class _Fields:
         return tuple(found)
 
     def _label(self, key: str, value: Any) -> str:
-        if not isinstance(value, str) or not value.isprintable() or not value.strip() or value == UNKNOWN:
+        if not _is_label(value):
             self.fail(key, f"holds {_short(value)}, which can't be a label")
         return value
 

@@ -122,7 +122,7 @@ class Config:
     #: Flows a Zeek node may have unanswered here.
     credit: int = _setting(4096, _integer(64, 1_000_000))
     #: Flows of all nodes that may be unanswered here.
-    max_queued: int = _setting(32_768, _integer(64, 10_000_000))
+    max_queued: int = _setting(16_384, _integer(64, 10_000_000))
     #: Seconds for connecting, and for the acknowledgement.
     connect_timeout: float = _setting(10.0, _seconds(0.1, 3600))
     #: Seconds for answering what is in hand when told to stop.

@@ -81,6 +81,8 @@ def test_not_a_mapping(tmp_path, onnx, text, names):
         ({"services": ["web", "unknown"]}, "'unknown'"),
         ({"services": ["web", 5]}, "5"),
         ({"services": [["web"]]}, "can't be a label"),
+        ({"services": ["web", "-"]}, "can't be a label"),
+        ({"services": ["ä" * 33]}, "can't be a label"),
         ({"applications": [{"name": "A", "services": ["mail"]}]}, "'mail'"),
         ({"applications": [{"name": "A", "services": []}]}, "list of services"),
         ({"applications": [{"name": "A", "services": ["web"]}] * 2}, "twice"),
