@@ -84,7 +84,7 @@ async def open_websocket(config: Config, tls: ssl.SSLContext | None, *, patient:
             max_size=MAX_MESSAGE,
             max_queue=16,
         )
-    except TimeoutError:
+    except (TimeoutError, asyncio.TimeoutError):  # two before Python 3.11
         raise ConnectionProblem(f"no answer from {url} in {config.connect_timeout:g} s") from None
     except OSError as error:
         # asyncio joins the errors of several addresses to one without a type.
