@@ -1,0 +1,9 @@
+@load ./main
+@load ./collect
+@load ./log
+@load ./agents
+@load ./conn
+@load ./live
+@load ./offline
+@load ./notice
+@load ./telemetry

@@ -1,0 +1,88 @@
+##! On live traffic: listens for agents, and collects while there are any.
+##!
+##! In a cluster nothing is listened on here: zeekctl's ``UseWebSocket`` opens the port on the manager.
+
+@load ./agents
+
+module MMTT;
+
+export {
+	## Where agents connect to a Zeek that is no cluster's. There is no
+	## authentication: anything but loopback needs :zeek:see:`MMTT::listen_tls`.
+	const listen_address = 127.0.0.1 &redef;
+
+	## The port there.
+	const listen_port = 27759/tcp &redef;
+
+	## Certificates, for agents on other machines.
+	const listen_tls = Cluster::WebSocketTLSOptions() &redef;
+}
+
+# Whether this process sees traffic now, and not a capture file's.
+function is_live(): bool
+	{
+	if ( getenv("ZEEKCTL_CHECK_CONFIG") != "" || reading_traces() )
+		return F;
+
+	return Cluster::is_enabled() ? Cluster::local_node_type() == Cluster::WORKER : reading_live_traffic();
+	}
+
+event MMTT::look_after_agents()
+	{
+	give_up_late();
+
+	local silent: vector of string = vector();
+
+	for ( name, a in agents )
+		if ( current_time() - a$last_seen > agent_timeout )
+			silent += name;
+
+	for ( i in silent )
+		drop_agent(silent[i], fmt("nothing has come from it for %s", agent_timeout));
+
+	if ( |agents| > 0 )
+		schedule 1sec { MMTT::look_after_agents() };
+	}
+
+hook agent_up(a: Agent)
+	{
+	if ( ! is_live() || |agents| != 1 )
+		return;
+
+	start_collecting();
+	schedule 1sec { MMTT::look_after_agents() };
+	}
+
+hook agent_down(a: Agent, why: string)
+	{
+	if ( is_live() && |agents| == 0 )
+		stop_collecting();
+	}
+
+event zeek_init()
+	{
+	if ( ! is_live() )
+		return;
+
+	# Without an agent nothing is collected, and it costs nothing.
+	stop_collecting();
+	Cluster::subscribe(sensor_topic);
+	Cluster::subscribe(node_topic());
+
+	if ( ! Cluster::is_enabled() && ! Cluster::listen_websocket(
+	    Cluster::WebSocketServerOptions($listen_addr=listen_address,
+	    $listen_port=listen_port, $tls_options=listen_tls)) )
+		{
+		Reporter::error(fmt(
+		    "mmtt: can't listen on %s:%s for agents, so there will be no verdicts; is another Zeek there? Set MMTT::listen_port",
+		    listen_address, listen_port));
+		return;
+		}
+
+	Cluster::publish(agents_topic, MMTT::hello_request, protocol_version);
+	}
+
+event zeek_done()
+	{
+	give_up_all();
+	}

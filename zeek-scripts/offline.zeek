@@ -1,0 +1,304 @@
+##! With a capture file: starts an agent of its own, halts the trace when the agent can't keep up, and ends Zeek when
+##! every window has its verdict.
+##!
+##! While the trace is halted and after its end, network time stands still, and with it all timers. The clock is then
+##! the agent's tick, and without an agent a program that sleeps.
+
+@load base/frameworks/input
+@load base/frameworks/reporter
+@load ./agents
+
+module MMTT;
+
+export {
+	## What starts an agent. The environment's MMTT_AGENT goes before.
+	const agent_command = "mmtt agent" &redef;
+
+	## An agent that has not said hello after this long won't.
+	option agent_start_timeout = 60sec;
+}
+
+# Zeek tells on stderr whenever a trace is halted, which would bury all else; with -r such notes go to reporter.log only.
+function command_line_has_trace(): bool
+	{
+	for ( _, a in zeek_args() )
+		if ( /-[A-Za-z]*r.*/ == a || /--readfile.*/ == a )
+			return T;
+
+	return F;
+	}
+
+redef Reporter::info_to_stderr = ! command_line_has_trace();
+
+type State: enum {
+	## Nothing has been collected so far.
+	IDLE,
+	## The agent has been started.
+	STARTING,
+	## The agent has said hello.
+	SERVING,
+	## There is no agent, and there won't be.
+	GONE,
+};
+
+type Line: record {
+	text: string;
+};
+
+const program_stream = "mmtt-agent";
+const clock_stream = "mmtt-clock";
+
+# What the shell says last of the agent's program.
+const exit_mark = "mmtt: exit status ";
+
+# Ports that neither services nor outgoing connections use by default.
+const first_port = 20000;
+const last_port = 32000;
+const port_attempts = 20;
+
+global state = IDLE;
+global my_agent: string;
+global since: time;
+global halted = F;
+global at_end = F;
+global clock_runs = F;
+global last_words = "";
+
+global program_line: event(description: Input::EventDescription,
+    tpe: Input::Event, text: string);
+global clock_line: event(description: Input::EventDescription,
+    tpe: Input::Event, text: string);
+
+function command(): string
+	{
+	local own = getenv("MMTT_AGENT");
+	return own == "" ? agent_command : own;
+	}
+
+function halt_or_go_on()
+	{
+	local n = outstanding();
+
+	if ( ! halted && state != GONE && n >= max_in_flight )
+		{
+		halted = T;
+		suspend_processing();
+		}
+	else if ( halted && ( state == GONE || n <= max_in_flight / 2 ) )
+		{
+		halted = F;
+		continue_processing();
+		}
+
+	if ( at_end && n == 0 && state != IDLE && ! exit_only_after_terminate )
+		terminate();
+	}
+
+# There won't be verdicts any more.
+function gone(text: string)
+	{
+	if ( state == GONE )
+		return;
+
+	state = GONE;
+	Reporter::warning("mmtt: " + text);
+	drop_agent(my_agent, text);
+	halt_or_go_on();
+	}
+
+function start_clock()
+	{
+	if ( clock_runs )
+		return;
+
+	clock_runs = T;
+	Input::add_event(Input::EventDescription($source="sleep 0.1 |",
+	    $reader=Input::READER_RAW, $mode=Input::MANUAL, $name=clock_stream,
+	    $fields=Line, $want_record=F, $ev=MMTT::clock_line));
+	}
+
+function listen(): count
+	{
+	local n = 0;
+
+	while ( n < port_attempts )
+		{
+		local p = first_port + ( getpid() * 7 + n * 1009 ) % ( last_port - first_port );
+
+		if ( Cluster::listen_websocket(Cluster::WebSocketServerOptions(
+		    $listen_addr=127.0.0.1, $listen_port=count_to_port(p, tcp))) )
+			return p;
+
+		++n;
+		}
+
+	return 0;
+	}
+
+function start_agent()
+	{
+	since = current_time();
+	state = STARTING;
+	my_agent = unique_id("zeek-");
+	add_agent(Agent($name=my_agent, $topic="mmtt/agent/" + my_agent,
+	    $last_seen=since));
+	Cluster::subscribe(sensor_topic);
+	Cluster::subscribe(node_topic());
+
+	local p = listen();
+
+	if ( p == 0 )
+		{
+		gone("no verdicts, because no port on 127.0.0.1 is free for the agent");
+		return;
+		}
+
+	local line = fmt(
+	    "%s --offline --exit-with-zeek --url ws://127.0.0.1:%d/v1/messages/json --id %s",
+	    command(), p, my_agent);
+
+	# The shell's end of the pipe is read only when asked for, so it can't block Zeek. At Zeek's end, all are killed.
+	Input::add_event(Input::EventDescription($source=fmt(
+	    "%s 2>&1 </dev/null; echo '%s'$? |", line, exit_mark),
+	    $reader=Input::READER_RAW, $mode=Input::STREAM, $name=program_stream,
+	    $fields=Line, $want_record=F, $ev=MMTT::program_line,
+	    $config=table(["force_kill"] = "1")));
+	start_clock();
+	}
+
+event MMTT::program_line(description: Input::EventDescription,
+    tpe: Input::Event, text: string)
+	{
+	if ( ! starts_with(text, exit_mark) )
+		{
+		last_words = text;
+		return;
+		}
+
+	local status = sub(text, /.*status /, "");
+	local remedy = status == "127" ? "; install it, or say in MMTT_AGENT how to start it" : "";
+	gone(fmt("no verdicts%s, because the agent (%s) ended with status %s%s%s",
+	    state == SERVING ? " any more" : "", command(), status, last_words == "" ?
+	    "" : ": " + last_words, remedy));
+	}
+
+event MMTT::clock_line(description: Input::EventDescription, tpe: Input::Event,
+    text: string)
+	{ }
+
+event Input::end_of_data(name: string, source: string)
+	{
+	if ( name != clock_stream )
+		return;
+
+	if ( state == SERVING || state == GONE )
+		{
+		clock_runs = F;
+		Input::remove(clock_stream);
+		return;
+		}
+
+	if ( current_time() - since > agent_start_timeout )
+		gone(fmt("no verdicts, because the agent (%s) has not connected after %s%s",
+		    command(), agent_start_timeout, last_words == "" ? "" : ": " + last_words));
+
+	Input::force_update(program_stream);
+	Input::force_update(clock_stream);
+	}
+
+hook accept_agent(name: string)
+	{
+	if ( reading_traces() && name != my_agent )
+		break;
+	}
+
+event agent_hello(protocol: count, agent: string, topic: string, model: string,
+    credit: count) &priority=-5
+	{
+	if ( state != STARTING || agent != my_agent )
+		return;
+
+	if ( agent in agents && agents[agent]$credit > 0 )
+		state = SERVING;
+	else
+		gone("no verdicts, because the agent is of another version");
+	}
+
+event tick(protocol: count, agent: string) &priority=-5
+	{
+	if ( state != SERVING || agent != my_agent )
+		return;
+
+	Input::force_update(program_stream);
+
+	if ( agents[agent]$in_flight > 0 && current_time() - since > answer_timeout )
+		gone(fmt("no verdicts any more, because the agent has answered nothing for %s",
+		    answer_timeout));
+	}
+
+event Cluster::websocket_client_lost(endpoint: Cluster::EndpointInfo,
+    code: count, reason: string)
+	{
+	if ( state == SERVING )
+		gone(fmt("no verdicts any more, because the agent is lost%s", last_words == "" ?
+		    "" : ": " + last_words));
+	}
+
+event agent_bye(protocol: count, agent: string) &priority=5
+	{
+	if ( state == SERVING && agent == my_agent )
+		gone("no verdicts any more, because the agent was stopped");
+	}
+
+hook submitted(c: connection, w: Window) &priority=5
+	{
+	if ( reading_traces() && state == IDLE )
+		start_agent();
+	}
+
+hook window_done(c: connection, w: Window) &priority=-5
+	{
+	if ( reading_traces() )
+		halt_or_go_on();
+	}
+
+hook agent_answered(a: Agent)
+	{
+	if ( ! reading_traces() )
+		return;
+
+	since = current_time();
+	halt_or_go_on();
+	}
+
+event zeek_init() &priority=5
+	{
+	if ( reading_traces() )
+		be_patient();
+	}
+
+event Pcap::file_done(path: string)
+	{
+	if ( ! reading_traces() )
+		return;
+
+	at_end = T;
+	finish_all();
+	flush();
+	halt_or_go_on();
+	}
+
+# Zeek's own notes of what this script does.
+hook Reporter::log_policy(rec: Reporter::Info, id: Log::ID,
+    filter: Log::Filter)
+	{
+	if ( reading_traces() && state != IDLE
+	    && /processing (suspended|continued)|received termination signal/ in rec$message )
+		break;
+	}
+
+hook Cluster::log_policy(rec: Cluster::Info, id: Log::ID, filter: Log::Filter)
+	{
+	if ( reading_traces() && state != IDLE && starts_with(rec$message, "WebSocket client ") )
+		break;
+	}

@@ -1,0 +1,46 @@
+##! Counters and gauges for Zeek's telemetry. They are filled in when somebody asks.
+
+@load base/frameworks/telemetry
+@load ./agents
+
+module MMTT;
+
+global windows_family = Telemetry::register_counter_family(Telemetry::MetricOpts(
+    $prefix="mmtt", $name="windows", $unit="", $label_names=vector("status"),
+    $help_text="Windows by what became of them"));
+
+global submitted_family = Telemetry::register_counter_family(Telemetry::MetricOpts(
+    $prefix="mmtt", $name="submitted_windows", $unit="",
+    $help_text="Windows sent to agents"));
+
+global refused_family = Telemetry::register_counter_family(Telemetry::MetricOpts(
+    $prefix="mmtt", $name="refused_verdicts", $unit="",
+    $help_text="Verdicts that can't be"));
+
+global ignored_family = Telemetry::register_counter_family(Telemetry::MetricOpts(
+    $prefix="mmtt", $name="ignored_answers", $unit="",
+    $help_text="Answers that came late or twice"));
+
+global in_flight_family = Telemetry::register_gauge_family(Telemetry::MetricOpts(
+    $prefix="mmtt", $name="outstanding_windows", $unit="",
+    $help_text="Windows that wait for their verdict"));
+
+global agents_family = Telemetry::register_gauge_family(Telemetry::MetricOpts(
+    $prefix="mmtt", $name="agents", $unit="", $help_text="Agents in use"));
+
+hook Telemetry::sync()
+	{
+	local none: vector of string = vector();
+	local by_status = table(["ok"] = counts$ok, ["too_short"] = counts$too_short,
+	    ["shed"] = counts$shed, ["timeout"] = counts$timed_out, ["no_agent"] =
+	    counts$no_agent);
+
+	for ( status, n in by_status )
+		Telemetry::counter_family_set(windows_family, vector(status), n + 0.0);
+
+	Telemetry::counter_family_set(submitted_family, none, counts$submitted + 0.0);
+	Telemetry::counter_family_set(refused_family, none, counts$refused + 0.0);
+	Telemetry::counter_family_set(ignored_family, none, counts$ignored + 0.0);
+	Telemetry::gauge_family_set(in_flight_family, none, outstanding() + 0.0);
+	Telemetry::gauge_family_set(agents_family, none, |agents| + 0.0);
+	}

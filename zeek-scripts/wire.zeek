@@ -1,0 +1,80 @@
+##! The messages between Zeek and its agents. Arguments and records are positional; their layout is frozen for each
+##! version of the protocol.
+
+@load base/frameworks/cluster
+@load ./main
+
+# Since 8.1 a Zeek that is no cluster's has no way to exchange messages unless a script loads one.
+@ifdef ( Cluster::CLUSTER_BACKEND_NONE )
+@if ( Cluster::backend == Cluster::CLUSTER_BACKEND_NONE )
+@load frameworks/cluster/backend/broker
+@endif
+@endif
+
+module MMTT;
+
+export {
+	## Version of the messages. Agents of another one are not used.
+	const protocol_version = 1;
+
+	## Agents publish here for every node.
+	const sensor_topic = "mmtt/sensor";
+
+	## Nodes publish here for every agent.
+	const agents_topic = "mmtt/agents";
+
+	## Flows in one message at most.
+	const batch_size = 64;
+
+	## A window on its way to an agent. It travels as one string of JSON.
+	type Flow: record {
+		uid: string;
+		window: count;
+		sizes: vector of int;
+		times: vector of count;
+	};
+
+	## What an agent says about a window.
+	type Verdict: record {
+		uid: string;
+		window: count;
+		## "ok", or why there is no verdict: "shed" or "error".
+		status: string;
+		## The service, or "unknown", and how sure the model is of it, 0 to 1.
+		service: string;
+		service_score: double;
+		## The application, or "unknown", and how sure the model is of it.
+		application: string;
+		application_score: double;
+		malicious: bool;
+		## How likely the model takes it to be malicious, 0 to 1.
+		malicious_score: double;
+	};
+
+	## An agent is there: when it connects, and every few seconds.
+	##
+	## topic: where it takes batches.
+	##
+	## credit: the flows that a node may have unanswered there.
+	global agent_hello: event(protocol: count, agent: string, topic: string,
+	    model: string, credit: count);
+
+	## An agent is still there: every second.
+	global tick: event(protocol: count, agent: string);
+
+	## An agent stops. It has answered everything.
+	global agent_bye: event(protocol: count, agent: string);
+
+	## A node has just come up, and asks agents to say hello.
+	global hello_request: event(protocol: count);
+
+	## A node asks an agent for verdicts.
+	##
+	## flows: each a :zeek:see:`MMTT::Flow` in JSON.
+	global classify: event(protocol: count, reply_topic: string, batch_id: count,
+	    flows: vector of string);
+
+	## An agent's answer to a batch, with a verdict for each flow in their order.
+	global verdicts: event(protocol: count, batch_id: count,
+	    verdicts: vector of Verdict);
+}
