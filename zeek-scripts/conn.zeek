@@ -20,9 +20,17 @@ export {
 	const conn_log_wait = 2sec &redef;
 
 	## So many lines of conn.log wait for their verdict at most; then the oldest is
-	## written without. With a capture file all wait.
+	## written without. With a capture file the trace waits.
 	const conn_log_waiting = 20000 &redef;
+
+	## Lines of conn.log that wait for a verdict, with a capture file also those
+	## behind them.
+	global lines_waiting: function(): count;
 }
+
+# With a capture file, a window's batch is sent after so many connections at the latest, full or not. Any rule that
+# depends on the trace alone would do: the same file must give the same batches.
+const lines_per_flush = 4096;
 
 # What the verdicts on a connection have said.
 type Said: record {
@@ -35,21 +43,34 @@ redef record connection += {
 	mmtt_said: Said &optional;
 };
 
-# A connection with windows under way, and its line if that waits.
-type Awaiting: record {
-	windows: count &default=0;
-	line: Conn::Info &optional;
-	token: Log::DelayToken &optional;
+type Line: record {
+	info: Conn::Info;
+	token: Log::DelayToken;
 };
 
-global awaiting: table[string] of Awaiting;
+# The windows under way, by connection.
+global awaiting: table[string] of count &default=0;
+
+# Lines that wait. Live they are written when their verdict comes; with a capture file in the order in which they came,
+# so that it is always the same.
+global lines: table[count] of Line;
+global line_of: table[string] of count;
+global lines_end = 0;
+global first_line = 0;
+global lines_seen = 0;
+global keep_order = F;
+
+function lines_waiting(): count
+	{
+	return |lines|;
+	}
 
 event zeek_init()
 	{
+	keep_order = reading_traces();
 	# The log's clock is network time, which in a file can go on by years from one packet to the next.
-	local offline = reading_traces();
-	Log::set_max_delay_interval(Conn::LOG, offline ? 36500days : conn_log_wait);
-	Log::set_max_delay_queue_size(Conn::LOG, offline ? 1000000000 : conn_log_waiting);
+	Log::set_max_delay_interval(Conn::LOG, keep_order ? 36500days : conn_log_wait);
+	Log::set_max_delay_queue_size(Conn::LOG, keep_order ? 1000000000 : conn_log_waiting);
 	}
 
 function fill(info: Conn::Info, said: Said)
@@ -61,10 +82,7 @@ function fill(info: Conn::Info, said: Said)
 
 hook submitted(c: connection, w: Window)
 	{
-	if ( c$uid !in awaiting )
-		awaiting[c$uid] = Awaiting();
-
-	++awaiting[c$uid]$windows;
+	++awaiting[c$uid];
 	}
 
 # Before the line is written, at -5.
@@ -74,35 +92,50 @@ event connection_state_remove(c: connection) &priority=-4
 		fill(c$conn, c$mmtt_said);
 	}
 
-# The line goes out: by delay_finish(), for want of time, or because too many wait.
+function forget_line(n: count)
+	{
+	delete line_of[lines[n]$info$uid];
+	delete lines[n];
+	}
+
+# The line goes out: by Log::delay_finish(), for want of time, or because too many wait.
 function line_written(rec: any, id: Log::ID): bool
 	{
 	local uid = ( rec as Conn::Info )$uid;
 
-	if ( uid in awaiting )
-		delete awaiting[uid]$token;
+	if ( uid in line_of )
+		forget_line(line_of[uid]);
 
 	return T;
 	}
 
+function write_line(n: count)
+	{
+	local line = lines[n];
+	forget_line(n);
+	Log::delay_finish(Conn::LOG, line$info, line$token);
+	}
+
 hook Log::log_stream_policy(rec: any, id: Log::ID)
 	{
-	if ( id != Conn::LOG || |awaiting| == 0 )
+	if ( id != Conn::LOG )
 		return;
+
+	if ( keep_order && ++lines_seen % lines_per_flush == 0 )
+		flush();
 
 	local info = rec as Conn::Info;
 
-	if ( info$uid !in awaiting )
+	if ( info$uid !in awaiting && ( ! keep_order || |lines| == 0 ) )
 		return;
 
-	local a = awaiting[info$uid];
-
-	# Some packages write a line for a connection while it lasts; only the last may wait.
-	if ( a?$token )
+	# Some packages write lines for a connection while it lasts; one at a time waits.
+	if ( info$uid in line_of )
 		return;
 
-	a$line = info;
-	a$token = Log::delay(id, rec, line_written);
+	lines[lines_end] = Line($info=info, $token=Log::delay(id, rec, line_written));
+	line_of[info$uid] = lines_end;
+	++lines_end;
 	}
 
 hook outcome(o: Outcome)
@@ -124,16 +157,25 @@ hook outcome(o: Outcome)
 			fill(c$conn, c$mmtt_said);
 		}
 
-	if ( o$status == "too_short" || c$uid !in awaiting )
-		return;
-
-	local a = awaiting[c$uid];
-
-	if ( --a$windows > 0 )
+	if ( o$status == "too_short" || --awaiting[c$uid] > 0 )
 		return;
 
 	delete awaiting[c$uid];
 
-	if ( a?$token )
-		Log::delay_finish(Conn::LOG, a$line, a$token);
+	if ( ! keep_order )
+		{
+		if ( c$uid in line_of )
+			write_line(line_of[c$uid]);
+
+		return;
+		}
+
+	while ( first_line < lines_end
+	    && ( first_line !in lines || lines[first_line]$info$uid !in awaiting ) )
+		{
+		if ( first_line in lines )
+			write_line(first_line);
+
+		++first_line;
+		}
 	}

@@ -7,6 +7,7 @@
 @load base/frameworks/input
 @load base/frameworks/reporter
 @load ./agents
+@load ./conn
 
 module MMTT;
 
@@ -37,16 +38,18 @@ type State: enum {
 	STARTING,
 	## The agent has said hello.
 	SERVING,
+	## The connection is lost; the agent's last words may be under way.
+	LOST,
 	## There is no agent, and there won't be.
 	GONE,
 };
 
-type Line: record {
+type Output: record {
 	text: string;
 };
 
 const program_stream = "mmtt-agent";
-const clock_stream = "mmtt-clock";
+const clock_prefix = "mmtt-clock-";
 
 # What the shell says last of the agent's program.
 const exit_mark = "mmtt: exit status ";
@@ -59,9 +62,10 @@ const port_attempts = 20;
 global state = IDLE;
 global my_agent: string;
 global since: time;
+global started = F;
 global halted = F;
 global at_end = F;
-global clock_runs = F;
+global clock_ticks = 0;
 global last_words = "";
 
 global program_line: event(description: Input::EventDescription,
@@ -78,13 +82,15 @@ function command(): string
 function halt_or_go_on()
 	{
 	local n = outstanding();
+	local behind = lines_waiting();
 
-	if ( ! halted && state != GONE && n >= max_in_flight )
+	if ( ! halted && state != GONE
+	    && ( n >= max_in_flight || behind >= conn_log_waiting ) )
 		{
 		halted = T;
 		suspend_processing();
 		}
-	else if ( halted && ( state == GONE || n <= max_in_flight / 2 ) )
+	else if ( halted && ( state == GONE || n <= max_in_flight / 2 && behind <= conn_log_waiting / 2 ) )
 		{
 		halted = F;
 		continue_processing();
@@ -101,20 +107,25 @@ function gone(text: string)
 		return;
 
 	state = GONE;
-	Reporter::warning("mmtt: " + text);
+
+	if ( text != "" )
+		Reporter::warning("mmtt: " + text);
+
+	# Kills what is left of it.
+	if ( started )
+		Input::remove(program_stream);
+
 	drop_agent(my_agent, text);
 	halt_or_go_on();
 	}
 
+# A tenth of a second from now, the stream ends. It can't be read a second time.
 function start_clock()
 	{
-	if ( clock_runs )
-		return;
-
-	clock_runs = T;
+	++clock_ticks;
 	Input::add_event(Input::EventDescription($source="sleep 0.1 |",
-	    $reader=Input::READER_RAW, $mode=Input::MANUAL, $name=clock_stream,
-	    $fields=Line, $want_record=F, $ev=MMTT::clock_line));
+	    $reader=Input::READER_RAW, $mode=Input::MANUAL, $name=fmt("%s%d",
+	    clock_prefix, clock_ticks), $fields=Output, $want_record=F, $ev=MMTT::clock_line));
 	}
 
 function listen(): count
@@ -157,13 +168,21 @@ function start_agent()
 	    "%s --offline --exit-with-zeek --url ws://127.0.0.1:%d/v1/messages/json --id %s",
 	    command(), p, my_agent);
 
-	# The shell's end of the pipe is read only when asked for, so it can't block Zeek. At Zeek's end, all are killed.
+	# The stream is read only when asked for. Its end would be reported as an error: the shell stays until it is killed,
+	# as Zeek does with all that is left when the stream is removed or Zeek ends.
 	Input::add_event(Input::EventDescription($source=fmt(
-	    "%s 2>&1 </dev/null; echo '%s'$? |", line, exit_mark),
+	    "%s 2>&1 </dev/null; echo '%s'$?; sleep 60 |", line, exit_mark),
 	    $reader=Input::READER_RAW, $mode=Input::STREAM, $name=program_stream,
-	    $fields=Line, $want_record=F, $ev=MMTT::program_line,
+	    $fields=Output, $want_record=F, $ev=MMTT::program_line,
 	    $config=table(["force_kill"] = "1")));
+	started = T;
 	start_clock();
+	}
+
+# What the agent has said last, to end a line with.
+function words(): string
+	{
+	return last_words == "" ? "" : ": " + last_words;
 	}
 
 event MMTT::program_line(description: Input::EventDescription,
@@ -175,11 +194,10 @@ event MMTT::program_line(description: Input::EventDescription,
 		return;
 		}
 
-	local status = sub(text, /.*status /, "");
-	local remedy = status == "127" ? "; install it, or say in MMTT_AGENT how to start it" : "";
+	local status = text[|exit_mark|:];
 	gone(fmt("no verdicts%s, because the agent (%s) ended with status %s%s%s",
-	    state == SERVING ? " any more" : "", command(), status, last_words == "" ?
-	    "" : ": " + last_words, remedy));
+	    state == STARTING ? "" : " any more", command(), status, words(), status ==
+	    "127" ? "; install it, or say in MMTT_AGENT how to start it" : ""));
 	}
 
 event MMTT::clock_line(description: Input::EventDescription, tpe: Input::Event,
@@ -188,22 +206,29 @@ event MMTT::clock_line(description: Input::EventDescription, tpe: Input::Event,
 
 event Input::end_of_data(name: string, source: string)
 	{
-	if ( name != clock_stream )
+	if ( ! starts_with(name, clock_prefix) )
 		return;
 
-	if ( state == SERVING || state == GONE )
+	Input::remove(name);
+	local waited = current_time() - since;
+
+	if ( state == STARTING && waited > agent_start_timeout )
+		gone(fmt("no verdicts, because the agent (%s) has not connected within %s%s",
+		    command(), agent_start_timeout, words()));
+	else if ( state == LOST && waited > 1sec )
+		gone(fmt("no verdicts any more, because the agent is lost%s", words()));
+	else if ( state == STARTING || state == LOST )
 		{
-		clock_runs = F;
-		Input::remove(clock_stream);
-		return;
+		Input::force_update(program_stream);
+		start_clock();
 		}
+	}
 
-	if ( current_time() - since > agent_start_timeout )
-		gone(fmt("no verdicts, because the agent (%s) has not connected after %s%s",
-		    command(), agent_start_timeout, last_words == "" ? "" : ": " + last_words));
-
-	Input::force_update(program_stream);
-	Input::force_update(clock_stream);
+event InputRaw::process_finished(name: string, source: string,
+    exit_code: count, signal_exit: bool)
+	{
+	if ( name == program_stream )
+		gone("no verdicts, because the agent was killed");
 	}
 
 hook accept_agent(name: string)
@@ -221,7 +246,7 @@ event agent_hello(protocol: count, agent: string, topic: string, model: string,
 	if ( agent in agents && agents[agent]$credit > 0 )
 		state = SERVING;
 	else
-		gone("no verdicts, because the agent is of another version");
+		gone("");
 	}
 
 event tick(protocol: count, agent: string) &priority=-5
@@ -239,9 +264,12 @@ event tick(protocol: count, agent: string) &priority=-5
 event Cluster::websocket_client_lost(endpoint: Cluster::EndpointInfo,
     code: count, reason: string)
 	{
-	if ( state == SERVING )
-		gone(fmt("no verdicts any more, because the agent is lost%s", last_words == "" ?
-		    "" : ": " + last_words));
+	if ( state != SERVING )
+		return;
+
+	state = LOST;
+	since = current_time();
+	start_clock();
 	}
 
 event agent_bye(protocol: count, agent: string) &priority=5
@@ -259,6 +287,12 @@ hook submitted(c: connection, w: Window) &priority=5
 hook window_done(c: connection, w: Window) &priority=-5
 	{
 	if ( reading_traces() )
+		halt_or_go_on();
+	}
+
+hook Log::log_stream_policy(rec: any, id: Log::ID) &priority=-5
+	{
+	if ( id == Conn::LOG && reading_traces() )
 		halt_or_go_on();
 	}
 

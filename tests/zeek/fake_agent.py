@@ -1,0 +1,190 @@
+"""An agent without a model, for the tests of the Zeek package: verdicts come from the sizes alone, or are wrong on purpose.
+
+Takes the options with which Zeek starts an agent, and before them what it is to do. With ``--log FILE`` it writes what
+it sees, a line per message.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+SERVICES = ("web", "chat", "streaming", "unknown")
+APPLICATIONS = ("Alpha", "Beta", "Gamma", "unknown")
+
+
+def scalar(kind: str, data) -> dict:
+    return {"@data-type": kind, "data": data}
+
+
+def vector(*elements) -> dict:
+    return scalar("vector", list(elements))
+
+
+def event(topic: str, name: str, *arguments) -> str:
+    body = vector(scalar("count", 1), scalar("count", 1), vector(scalar("string", name), vector(*arguments)))
+    return json.dumps({"type": "data-message", "topic": topic, **body})
+
+
+def verdict(flow: dict) -> list:
+    """The fields of MMTT::Verdict: service by the first size, application by the second, malicious by both."""
+    up, down = flow["sizes"][0], flow["sizes"][1]
+    malicious = (up + down) % 3 == 0
+    return [
+        scalar("string", flow["uid"]),
+        scalar("count", flow["window"]),
+        scalar("string", "ok"),
+        scalar("string", SERVICES[up % 4]),
+        scalar("real", 0.75),
+        scalar("string", APPLICATIONS[down % 4]),
+        scalar("real", 0.5),
+        scalar("boolean", malicious),
+        scalar("real", 0.95 if malicious else 0.25),
+    ]
+
+
+def nonsense(flow: dict, number: int) -> list:
+    """A verdict that is not one; one of several kinds by turns."""
+    fields = verdict(flow)
+    wrong = [
+        (0, scalar("string", "CnotThisOne")),
+        (1, scalar("count", 99)),
+        (2, scalar("string", "fine")),
+        (3, scalar("string", "a\tb\n" * 50)),
+        (4, scalar("real", 1.5)),
+        (6, scalar("real", -0.1)),
+        (8, scalar("real", 1e300)),
+    ]
+    place, value = wrong[number % len(wrong)]
+    fields[place] = value
+    return fields
+
+
+class Agent:
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.answered = 0
+        self.flows = 0
+        self.log = open(options.log, "a", buffering=1) if options.log else None
+
+    def say(self, text: str) -> None:
+        if self.log:
+            self.log.write(text + "\n")
+
+    async def run(self) -> None:
+        give_up = time.monotonic() + 10
+        while True:
+            try:
+                self.zeek = await connect(self.options.url, proxy=None, compression=None, max_size=None)
+                break
+            except OSError:
+                if time.monotonic() > give_up:
+                    sys.exit("can't connect to Zeek")
+                await asyncio.sleep(0.05)
+        self.topic = f"mmtt/agent/{self.options.id}"
+        await self.zeek.send(json.dumps([self.topic, "mmtt/agents"]))
+        await self.zeek.recv()
+        if self.options.mode == "silent":
+            await asyncio.sleep(3600)
+        await self.hello()
+        ticking = asyncio.ensure_future(self.tick())
+        try:
+            async for message in self.zeek:
+                await self.receive(json.loads(message))
+        except ConnectionClosed:
+            pass
+        ticking.cancel()
+
+    async def send(self, name: str, *arguments, topic: str = "mmtt/sensor") -> None:
+        protocol = 2 if self.options.mode == "version" else 1
+        await self.zeek.send(event(topic, name, scalar("count", protocol), *arguments))
+
+    async def hello(self) -> None:
+        await self.send(
+            "MMTT::agent_hello",
+            scalar("string", self.options.id),
+            scalar("string", self.topic),
+            scalar("string", "fake@00000000"),
+            scalar("count", self.options.credit),
+        )
+
+    async def tick(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            await self.send("MMTT::tick", scalar("string", self.options.id))
+
+    async def receive(self, message: dict) -> None:
+        if message.get("type") != "data-message":
+            return
+        name, arguments = (part["data"] for part in message["data"][2]["data"])
+        if name == "MMTT::hello_request":
+            await self.hello()
+        if name != "MMTT::classify":
+            return
+        _, reply_topic, batch_id, flows = (argument["data"] for argument in arguments)
+        flows = [json.loads(flow["data"]) for flow in flows]
+        self.flows += len(flows)
+        self.say(f"batch of {len(flows)}, {self.flows - self.answered} unanswered")
+        if self.options.mode == "mute":
+            return
+        if self.options.mode == "die" and self.flows > self.options.after:
+            print("Error: out of luck", file=sys.stderr, flush=True)
+            os._exit(3)
+        if self.options.mode == "killed" and self.flows > self.options.after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.options.mode == "bye" and self.flows > self.options.after:
+            await self.send("MMTT::agent_bye", scalar("string", self.options.id))
+            return
+        await asyncio.sleep(self.options.delay)
+        await self.answer(reply_topic, batch_id, flows)
+        self.answered += len(flows)
+
+    async def answer(self, reply_topic: str, batch_id: int, flows: list[dict]) -> None:
+        records = [verdict(flow) for flow in flows]
+        if self.options.mode == "nonsense":
+            records = [nonsense(flow, i) for i, flow in enumerate(flows)]
+        if self.options.mode == "few":
+            records = records[:1]
+        if self.options.mode == "many":
+            records += records
+        if self.options.mode == "twice":
+            await self.verdicts(reply_topic, batch_id, records)
+            await self.verdicts(reply_topic, batch_id + 10**6, records)
+        if self.options.mode == "types":
+            records = [record[:-1] for record in records]
+        await self.verdicts(reply_topic, batch_id, records)
+
+    async def verdicts(self, reply_topic: str, batch_id: int, records: list[list]) -> None:
+        await self.send(
+            "MMTT::verdicts",
+            scalar("count", batch_id),
+            vector(*(vector(*record) for record in records)),
+            topic=reply_topic,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    modes = "ok silent mute die killed bye nonsense few many types twice version".split()
+    parser.add_argument("--mode", choices=modes, default="ok")
+    parser.add_argument("--after", type=int, default=0, help="die, be killed or leave once it got more windows")
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer")
+    parser.add_argument("--credit", type=int, default=4096)
+    parser.add_argument("--log")
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--id", default="fake")
+    parser.add_argument("--offline", action="store_true")
+    parser.add_argument("--exit-with-zeek", action="store_true")
+    asyncio.run(Agent(parser.parse_args()).run())
+
+
+if __name__ == "__main__":
+    main()
