@@ -1,0 +1,226 @@
+"""Packets to connections, cut as Zeek cuts them."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import sessions
+from .packets import ACK, ALIVE, COUNTED, FIN, RST, STATELESS, SYN, TCP, Addresses, Segments
+
+_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """TCP and UDP connections as arrays, in order of their first packet.
+
+    Attributes:
+        ts: int64 ``(n,)``, time of the first packet, microseconds since 1970.
+        orig_h, resp_h: uint8 ``(n, 16)``, IPv4 as IPv4-mapped IPv6.
+        is_ipv6: bool ``(n,)``.
+        orig_p, resp_p: uint16 ``(n,)``.
+        proto: uint8 ``(n,)``, 6 or 17.
+        orig_pkts, resp_pkts: int64 ``(n,)``, packets each way, with payload or not.
+    """
+
+    ts: np.ndarray
+    orig_h: np.ndarray
+    resp_h: np.ndarray
+    is_ipv6: np.ndarray
+    orig_p: np.ndarray
+    resp_p: np.ndarray
+    proto: np.ndarray
+    orig_pkts: np.ndarray
+    resp_pkts: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ts)
+
+    def uid(self, row: int) -> str:
+        """An identifier in the form of Zeek's, always the same for the same connection."""
+        about = b"".join(
+            (self.orig_h[row].tobytes(), self.resp_h[row].tobytes(), self.orig_p[row].tobytes(),
+             self.resp_p[row].tobytes(), self.proto[row].tobytes(), self.ts[row].tobytes())
+        )  # fmt: skip
+        number = int.from_bytes(hashlib.blake2b(about, digest_size=13).digest(), "big")
+        digits = []
+        for _ in range(17):
+            number, digit = divmod(number, 62)
+            digits.append(_BASE62[digit])
+        return "C" + "".join(digits)
+
+    def addresses(self, rows: np.ndarray) -> tuple[list[str], list[str]]:
+        """Originators' and responders' addresses as text."""
+        return (
+            [_text(h, six) for h, six in zip(self.orig_h[rows], self.is_ipv6[rows])],
+            [_text(h, six) for h, six in zip(self.resp_h[rows], self.is_ipv6[rows])],
+        )
+
+
+def _text(address: np.ndarray, six: bool) -> str:
+    raw = address.tobytes()
+    return str(ipaddress.IPv6Address(raw) if six else ipaddress.IPv4Address(raw[12:]))
+
+
+@dataclass(slots=True)
+class Assigned:
+    """Packets sorted by connection, then time: the order, and per packet its connection and sender."""
+
+    order: np.ndarray
+    connection: np.ndarray
+    from_orig: np.ndarray
+
+
+def assign(segments: Segments, clock: np.ndarray, addresses: Addresses) -> tuple[Connections, Assigned]:
+    """Cut a capture's segments into connections.
+
+    Args:
+        segments: in order of the capture.
+        clock: int64, network time at each of the capture's records, microseconds; never decreasing.
+        addresses: what the segments' address numbers stand for.
+    """
+    order = _by_pair(segments)
+    address, port = segments.address[order], segments.port[order]
+    time, low = clock[segments.row[order]], segments.forward[order]
+    n = len(order)
+    first_of_pair = np.ones(n, bool)
+    first_of_pair[1:] = (address[1:] != address[:-1]) | (port[1:] != port[:-1])
+    pair_starts = np.flatnonzero(first_of_pair)
+    pair = np.cumsum(first_of_pair) - 1
+    low_port = (port >> np.uint64(16) & np.uint64(0xFFFF)).astype(np.int64)
+    high_port = (port & np.uint64(0xFFFF)).astype(np.int64)
+    is_tcp = (port >> np.uint64(32) & np.uint64(0xFF)) == TCP
+
+    begins, low_is_orig = first_of_pair.copy(), np.zeros(n, bool)
+    gap = np.zeros(n, np.int64)
+    gap[1:] = np.where(first_of_pair[1:], 0, time[1:] - time[:-1])
+    flags, state = segments.flags[order], segments.state[order]
+
+    # UDP: an idle minute ends a connection, and that is all unless a timer of DNS is about.
+    begins |= ~is_tcp & (gap >= sessions.UDP_INACTIVITY_TIMEOUT)
+    source, destination = np.where(low, low_port, high_port), np.where(low, high_port, low_port)
+    udp_flip = _among(source, sessions.LIKELY_UDP_PORTS) & ~_among(destination, sessions.LIKELY_UDP_PORTS)
+    tcp_flip = ((flags & SYN == 0) | (flags & ACK != 0)) & _among(source, sessions.LIKELY_TCP_PORTS)
+    tcp_flip &= ~_among(destination, sessions.LIKELY_TCP_PORTS) | (
+        (flags & SYN == 0) & (source < destination)
+    )
+    low_is_orig[:] = low ^ np.where(is_tcp, tcp_flip, udp_flip)
+
+    slow = _odd_pairs(pair_starts, pair, is_tcp, gap, time, flags, state, low, low_port, high_port)
+    if slow.any():
+        sizes = np.diff(np.append(pair_starts, n))
+        when = sessions.Clock(clock.tolist())
+        for which in np.flatnonzero(slow).tolist():
+            at = int(pair_starts[which])
+            span = slice(at, at + int(sizes[which]))
+            of = order[span]
+            packets = [
+                sessions.Packet(*fields)
+                for fields in zip(
+                    time[span].tolist(), low[span].tolist(), flags[span].tolist(), segments.seq[of].tolist(),
+                    segments.ack[of].tolist(), segments.payload[of].tolist(), state[span].tolist(),
+                )
+            ]  # fmt: skip
+            ports = int(low_port[at]), int(high_port[at])
+            cuts = (sessions.cut_tcp if is_tcp[at] else sessions.cut_udp)(packets, ports, when)
+            begins[span] = False
+            for cut in cuts:
+                begins[at + cut.first] = True
+                low_is_orig[at + cut.first] = cut.low_is_orig
+
+    starts = np.flatnonzero(begins)
+    number = np.cumsum(begins) - 1
+    # Connections are numbered by their first packet, as it lies in the capture.
+    ranked = np.argsort(order[starts], kind="stable")
+    rank = np.empty(len(starts), np.int64)
+    rank[ranked] = np.arange(len(starts))
+    connection = rank[number]
+    orig_low = low_is_orig[starts]
+    from_orig = low == orig_low[number]
+
+    counted = state & COUNTED != 0
+    orig_pkts = np.bincount(connection[counted & from_orig], minlength=len(starts))
+    resp_pkts = np.bincount(connection[counted & ~from_orig], minlength=len(starts))
+    starts, orig_low = starts[ranked], orig_low[ranked]
+    family = (port[starts] >> np.uint64(40)) != 0
+    low_address = addresses.bytes_of(family, (address[starts] >> np.uint64(32)).astype(np.uint32))
+    high_address = addresses.bytes_of(family, (address[starts] & np.uint64(0xFFFFFFFF)).astype(np.uint32))
+    either = orig_low[:, None]
+    connections = Connections(
+        ts=time[starts],
+        orig_h=np.where(either, low_address, high_address),
+        resp_h=np.where(either, high_address, low_address),
+        is_ipv6=family,
+        orig_p=np.where(orig_low, low_port[starts], high_port[starts]).astype(np.uint16),
+        resp_p=np.where(orig_low, high_port[starts], low_port[starts]).astype(np.uint16),
+        proto=np.where(is_tcp[starts], 6, 17).astype(np.uint8),
+        orig_pkts=orig_pkts,
+        resp_pkts=resp_pkts,
+    )
+    # Numbered anew, packets of a connection still lie together: sort the runs.
+    resort = np.argsort(connection, kind="stable")
+    return connections, Assigned(order[resort], connection[resort], from_orig[resort])
+
+
+def _by_pair(segments: Segments) -> np.ndarray:
+    """The order that brings packets between the same endpoints together, in order of the capture."""
+    mixed = segments.address * np.uint64(0x9E3779B97F4A7C15) ^ segments.port * np.uint64(0xC2B2AE3D27D4EB4F)
+    order = np.argsort(mixed, kind="stable")
+    address, port = segments.address[order], segments.port[order]
+    same = mixed[order][1:] == mixed[order][:-1]
+    if (same & ((address[1:] != address[:-1]) | (port[1:] != port[:-1]))).any():
+        return np.lexsort((segments.port, segments.address))  # two pairs with one hash
+    return order
+
+
+def _among(ports: np.ndarray, wanted: frozenset[int]) -> np.ndarray:
+    table = np.zeros(1 << 16, bool)
+    table[list(wanted)] = True
+    return table[ports]
+
+
+def _odd_pairs(pair_starts, pair, is_tcp, gap, time, flags, state, low, low_port, high_port) -> np.ndarray:
+    """Which pairs of endpoints need to be followed packet by packet: bool ``(pairs,)``."""
+    pairs = len(pair_starts)
+    last = np.append(pair_starts[1:], len(pair)) - 1
+    begin, end = time[pair_starts], time[last]
+
+    def any_of(mask: np.ndarray) -> np.ndarray:
+        return np.bincount(pair[mask], minlength=pairs) > 0
+
+    tcp = is_tcp[pair_starts]
+    dns = _among(low_port[pair_starts], sessions.DNS_PORTS) | _among(
+        high_port[pair_starts], sessions.DNS_PORTS
+    )
+    odd = ~tcp & (any_of(state & ALIVE == 0) | (dns & (end - begin >= sessions.DNS_SESSION_TIMEOUT)))
+
+    first = flags[pair_starts]
+    plain_syn = first & (SYN | ACK | FIN | RST) == SYN
+    midstream = first & (SYN | FIN | RST) == 0
+    opening = (flags & SYN != 0) & (flags & ACK == 0)
+    opening[pair_starts] = False
+    closing = flags & (FIN | RST) != 0
+    # The first FIN or RST of each pair, or the end.
+    first_closing = end.copy()
+    np.minimum.at(first_closing, pair[closing], time[closing])
+    # The first packet of whoever did not send the first.
+    answered = np.full(pairs, np.iinfo(np.int64).max)
+    answers = low != low[pair_starts][pair]
+    np.minimum.at(answered, pair[answers], time[answers])
+    calm = (
+        (plain_syn | (midstream & ~any_of(flags & SYN != 0)))
+        & ~any_of(opening)
+        & ~any_of(state & STATELESS != 0)
+        & (end - first_closing < sessions.TCP_CLOSE_DELAY)
+        & (
+            (answered < begin + sessions.TCP_ATTEMPT_DELAY)
+            | (end - begin < sessions.TCP_ATTEMPT_DELAY)
+            | midstream
+        )
+        & ~any_of(gap >= sessions.TCP_INACTIVITY_TIMEOUT)
+    )
+    return odd | (tcp & ~calm)

@@ -1,0 +1,768 @@
+"""From records to TCP segments and UDP datagrams, as Zeek's packet analysis would deliver them to connections.
+
+Every layer is decoded for all of a block's packets at once. A layer takes :class:`Frames`, drops (and counts) what
+Zeek would not pass on, and hands the rest to the next layer; a tunnel hands its inner packets back to the start.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmtt_agent.capture import checksum, ipv6, tunnels
+from mmtt_agent.capture.files import Records, rows
+from mmtt_agent.capture.fragments import Fragments
+
+TCP, UDP = 6, 17
+
+FIN, SYN, RST, ACK = 1, 2, 4, 16
+
+#: Layers inside layers that are followed at most (Zeek: ``PacketAnalyzer::max_depth`` and ``Tunnel::max_depth``).
+MAX_LAYERS = 24
+MAX_TUNNELS = 4
+
+# Bits of Segments.state.
+COUNTED = 1  # Zeek's conn_size analyzer counts it
+ALIVE = 2  # it moves the connection's last activity (a UDP datagram with a bad checksum does not)
+WHOLE = 4  # its payload was captured in full
+STATELESS = 8  # it makes a connection but never reaches the TCP state machine (bad checksum or header)
+
+
+@dataclass(slots=True)
+class Frames:
+    """Packets at one layer: int64 arrays of equal length, all offsets in the same buffer.
+
+    Attributes:
+        row: the record it came in.
+        at: offset of the layer's header.
+        end: offset of the end of what the layers above left to look at.
+        captured: offset of the end of what was captured of the packet.
+        wire: where the packet would end had it been captured in full.
+    """
+
+    row: np.ndarray
+    at: np.ndarray
+    end: np.ndarray
+    captured: np.ndarray
+    wire: np.ndarray
+    tunnels: int = 0
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def __getitem__(self, pick) -> Frames:
+        return Frames(
+            self.row[pick], self.at[pick], self.end[pick], self.captured[pick], self.wire[pick], self.tunnels
+        )
+
+    def skip(self, size) -> Frames:
+        """The layer that begins `size` bytes further on."""
+        return Frames(self.row, self.at + size, self.end, self.captured, self.wire, self.tunnels)
+
+    def until(self, end: np.ndarray) -> Frames:
+        return Frames(self.row, self.at, end, self.captured, self.wire, self.tunnels)
+
+
+@dataclass(slots=True)
+class Segments:
+    """TCP segments and UDP datagrams in order of delivery: arrays of equal length.
+
+    Attributes:
+        row: int64, the record's number in the capture.
+        address: uint64, the two addresses' numbers, the lower endpoint's in the upper half.
+        port: uint64, ``family << 40 | protocol << 32 | lower endpoint's port << 16 | the other's``.
+        forward: bool, sent by the lower endpoint.
+        flags: uint8, TCP flags.
+        seq, ack: uint32.
+        payload: int32, bytes by the IP header.
+        state: uint8, bits COUNTED, ALIVE, WHOLE, STATELESS.
+    """
+
+    row: np.ndarray
+    address: np.ndarray
+    port: np.ndarray
+    forward: np.ndarray
+    flags: np.ndarray
+    seq: np.ndarray
+    ack: np.ndarray
+    payload: np.ndarray
+    state: np.ndarray
+
+    FIELDS = ("row", "address", "port", "forward", "flags", "seq", "ack", "payload", "state")
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def __getitem__(self, pick) -> Segments:
+        return Segments(*(getattr(self, name)[pick] for name in self.FIELDS))
+
+    @classmethod
+    def concatenate(cls, parts: list[Segments]) -> Segments:
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            types = (np.int64, np.uint64, np.uint64, bool, np.uint8, np.uint32, np.uint32, np.int32, np.uint8)
+            return cls(*(np.zeros(0, t) for t in types))
+        return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in cls.FIELDS))
+
+
+@dataclass(slots=True)
+class Datagrams:
+    """What the IP layer hands on, beside the frames (whose ``at`` is the transport header, ``end`` its end).
+
+    ``source``, ``destination``: uint32 address numbers; ``family``: 0 IPv4, 1 IPv6; ``size``: int64, bytes of payload
+    by the IP header; ``pseudo``: uint64, checksum of the pseudo header's addresses.
+    """
+
+    source: np.ndarray
+    destination: np.ndarray
+    family: int
+    size: np.ndarray
+    pseudo: np.ndarray
+
+    def __getitem__(self, pick) -> Datagrams:
+        return Datagrams(
+            self.source[pick], self.destination[pick], self.family, self.size[pick], self.pseudo[pick]
+        )
+
+
+class Addresses:
+    """Numbers for addresses: an IPv4 address is its own, IPv6 ones are numbered as they come."""
+
+    def __init__(self):
+        self._numbers: dict[bytes, int] = {}
+        self._known: list[bytes] = []
+
+    def numbers(self, addresses: np.ndarray) -> np.ndarray:
+        """Numbers, uint32 ``(n,)``, of IPv6 addresses, uint8 ``(n, 16)``."""
+        keys = np.ascontiguousarray(addresses).view("V16").ravel()
+        unique, inverse = np.unique(keys, return_inverse=True)
+        numbers = np.fromiter((self.number(key.tobytes()) for key in unique), np.uint32, len(unique))
+        return numbers[inverse.ravel()]
+
+    def number(self, address: bytes) -> int:
+        number = self._numbers.get(address)
+        if number is None:
+            number = self._numbers[address] = len(self._known)
+            self._known.append(address)
+        return number
+
+    def bytes_of(self, family: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """The addresses, uint8 ``(n, 16)``, IPv4 as IPv4-mapped."""
+        result = np.zeros((len(numbers), 16), np.uint8)
+        result[:, 10:12] = 255
+        result[:, 12:] = numbers.astype(">u4").view(np.uint8).reshape(-1, 4)
+        if family.any():
+            table = np.frombuffer(b"".join(self._known), np.uint8).reshape(-1, 16)
+            result[family] = table[numbers[family]]
+        return result
+
+
+class Decoder:
+    """Decodes a capture's records, block by block, remembering fragments and tunnels between them."""
+
+    def __init__(self):
+        self.counts: dict[str, int] = {}
+        self.addresses = Addresses()
+        self.fragments = Fragments()
+        self._parts: list[tuple[int, Segments]] = []
+        self._work: deque[tuple[Callable, np.ndarray, Frames, int]] = deque()
+
+    def decode(self, records: Records, first_row: int, clock: np.ndarray) -> Segments:
+        """The block's segments.
+
+        Args:
+            records: the block.
+            first_row: number of its first record in the capture.
+            clock: int64 ``(n,)``, network time of each record, microseconds.
+        """
+        self._clock, self._first_row = clock, first_row
+        self._parts = []
+        everything = Frames(
+            np.arange(len(records), dtype=np.int64),
+            records.start,
+            records.start + records.captured,
+            records.start + records.captured,
+            records.start + records.wire,
+        )
+        types = np.unique(records.linktype)
+        for linktype in types:
+            frames = everything if len(types) == 1 else everything[records.linktype == linktype]
+            self._push(self._link(int(linktype)), records.data, frames, 0)
+        while self._work:
+            layer, data, frames, depth = self._work.popleft()
+            if depth > MAX_LAYERS:
+                self._count("nested_too_deep", len(frames))
+            else:
+                layer(data, frames, depth)
+        parts = self._parts
+        segments = Segments.concatenate([part for _, part in parts])
+        if len(parts) > 1:
+            inner = np.concatenate([np.full(len(part), level) for level, part in parts])
+            segments = segments[np.lexsort((inner, segments.row))]
+        segments.row = segments.row + first_row
+        return segments
+
+    # Bookkeeping
+
+    def _count(self, cause: str, packets: int) -> None:
+        if packets:
+            self.counts[cause] = self.counts.get(cause, 0) + int(packets)
+
+    def _push(self, layer: Callable, data: np.ndarray, frames: Frames, depth: int) -> None:
+        if len(frames):
+            self._work.append((layer, data, frames, depth))
+
+    def _require(self, frames: Frames, size: int, cause: str = "truncated_link_header") -> Frames:
+        """Those with at least `size` bytes left; the others are counted."""
+        enough = frames.end - frames.at >= size
+        if enough.all():
+            return frames
+        self._count(cause, len(frames) - np.count_nonzero(enough))
+        return frames[enough]
+
+    def _dispatch(
+        self, data: np.ndarray, frames: Frames, protocol: np.ndarray, table: dict, depth: int
+    ) -> None:
+        """Hand each frame to the layer its protocol number names."""
+        if not len(frames):
+            return
+        first = int(protocol[0])
+        if (protocol == first).all():
+            layer = table.get(first)
+            if layer is None:
+                self._count("not_ip", len(frames))
+            else:
+                self._push(getattr(self, layer), data, frames, depth + 1)
+            return
+        rest = np.ones(len(frames), bool)
+        for number in np.unique(protocol):
+            if (layer := table.get(int(number))) is not None:
+                of = protocol == number
+                rest &= ~of
+                self._push(getattr(self, layer), data, frames[of], depth + 1)
+        self._count("not_ip", np.count_nonzero(rest))
+
+    # Link layers
+
+    def _link(self, linktype: int) -> Callable:
+        # Zeek takes what it doesn't know for raw IP; so does this.
+        return getattr(self, _LINK_TYPES.get(linktype, "_ip"))
+
+    def _ethernet(self, data: np.ndarray, frames: Frames, depth: int) -> None:
+        frames = self._require(frames, 17)
+        protocol = _u16(data, frames.at + 12)
+        if (fabric := protocol == 0x8903).any():  # Cisco FabricPath
+            frames = frames.skip(np.where(fabric, 16, 0))
+            frames = self._require(frames, 15)
+            protocol = _u16(data, frames.at + 12)
+        self._ethertype(data, frames.skip(14), protocol, depth)
+
+    def _ethertype(self, data: np.ndarray, frames: Frames, protocol: np.ndarray, depth: int) -> None:
+        """What follows an Ethernet or VLAN header: a protocol, or a length and an 802.2 header."""
+        length = protocol <= 1500
+        if length.any():
+            of = frames[length]
+            of = of.until(np.minimum(of.end, of.at + protocol[length]))
+            self._snap(data, of, depth)
+            frames, protocol = frames[~length], protocol[~length]
+        self._dispatch(data, frames, protocol, _ETHERTYPES, depth)
+
+    def _snap(self, data: np.ndarray, frames: Frames, depth: int) -> None:
+        frames = self._require(frames, 9)
+        is_snap = (data[frames.at] == 0xAA) & (data[frames.at + 1] == 0xAA)
+        self._count("not_ip", np.count_nonzero(~is_snap))
+        frames = frames[is_snap]
+        frames = frames.skip(np.where(data[frames.at + 2] & 3 == 3, 3, 4))
+        frames = self._require(frames, 5)
+        vendor = _u16(data, frames.at).astype(np.int64) << 8 | data[frames.at + 2]
+        protocol = np.where(vendor == 0, _u16(data, frames.at + 3), 0)
+        table = {0x0800: "_ip", 0x86DD: "_ip"}
+        self._dispatch(data, frames.skip(5), protocol, table, depth)
+
+    def _vlan(self, data: np.ndarray, frames: Frames, depth: int) -> None:
+        frames = self._require(frames, 5)
+        protocol = _u16(data, frames.at + 2)
+        self._ethertype(data, frames.skip(4), protocol, depth)
+
+    def _vntag(self, data: np.ndarray, frames: Frames, depth: int) -> None:
+        frames = self._require(frames, 7)
+        table = {0x8100: "_vlan", 0x88A8: "_vlan", 0x9100: "_vlan"}
+        self._dispatch(data, frames.skip(6), _u16(data, frames.at + 4), table, depth)
+
+    def _pbb(self, data: np.ndarray, frames: Frames, depth: int) -> None:
+        self._push(self._ethernet, data, self._require(frames, 19).skip(4), depth + 1)
+
+    def _mpls(self, data: np.ndarray, frames: Frames, depth: int) -> None:
+        while len(frames):
+            frames = self._require(frames, 5)
+            bottom = data[frames.at + 2] & 1 == 1
+            frames = frames.skip(4)
+            self._push(self._ip, data, frames[bottom], depth + 1)
+            frames = frames[~bottom]
+
+    def _pppoe(self, data: np.ndarray, frames: Frames, depth: int) -> None:
+        frames = self._require(frames, 9)
+        length = np.maximum(_u16(data, frames.at + 4).astype(np.int64) - 2, 0)
+        protocol = _u16(data, frames.at + 6)
+        frames = frames.skip(8)
+        self._dispatch(data, frames.until(np.minimum(frames.end, frames.at + length)), protocol, _PPP, depth)
+
+    def _ppp(self, data: np.ndarray, frames: Frames, depth: int) -> None:
+        frames = self._require(frames, 3)
+        framed = (data[frames.at] == 0xFF) & (data[frames.at + 1] == 0x03)
+        frames = self._require(frames.skip(np.where(framed, 2, 0)), 3)
+        self._dispatch(data, frames.skip(2), _u16(data, frames.at), _PPP, depth)
+
+    def _ppp_serial(self, data: np.ndarray, frames: Frames, depth: int) -> None:
+        frames = self._require(frames, 5)
+        self._dispatch(data, frames.skip(4), _u16(data, frames.at + 2), _PPP, depth)
+
+    def _linux_cooked(self, data: np.ndarray, frames: Frames, depth: int) -> None:
+        frames = self._require(frames, 17)
+        self._dispatch(data, frames.skip(16), _u16(data, frames.at + 14), _COOKED, depth)
+
+    def _linux_cooked2(self, data: np.ndarray, frames: Frames, depth: int) -> None:
+        frames = self._require(frames, 21)
+        self._dispatch(data, frames.skip(20), _u16(data, frames.at), _COOKED, depth)
+
+    def _null(self, data: np.ndarray, frames: Frames, depth: int) -> None:
+        # The address family is in the byte order of the machine that captured: one of the two ends is zero.
+        frames = self._require(frames, 5)
+        family = rows(data, frames.at, 4).view("<u4")[:, 0]
+        family = np.where(family >= 1 << 24, family.byteswap(), family)
+        self._dispatch(data, frames.skip(4), family, {2: "_ip", 24: "_ip", 28: "_ip", 30: "_ip"}, depth)
+
+    def _nflog(self, data: np.ndarray, frames: Frames, depth: int) -> None:
+        frames = self._require(frames, 5)
+        family = data[frames.at]
+        known = data[frames.at + 1] == 0
+        self._count("not_ip", np.count_nonzero(~known))
+        frames, family = frames[known].skip(4), family[known]
+        while len(frames):
+            enough = frames.end - frames.at > 4
+            self._count("truncated_link_header", np.count_nonzero(~enough))
+            frames, family = frames[enough], family[enough]
+            length = rows(data, frames.at, 4).view("<u2").astype(np.int64)
+            payload = length[:, 1] == 9
+            self._dispatch(data, frames[payload].skip(4), family[payload], {2: "_ip", 10: "_ip"}, depth)
+            rest = ~payload & (length[:, 0] >= 4) & (frames.at + (length[:, 0] + 3 & ~3) <= frames.end)
+            self._count("truncated_link_header", np.count_nonzero(~rest & ~payload))
+            frames, family = frames[rest].skip(length[rest, 0] + 3 & ~3), family[rest]
+
+    def _fddi(self, data: np.ndarray, frames: Frames, depth: int) -> None:
+        self._push(self._ip, data, self._require(frames, 22).skip(21), depth + 1)
+
+    def _radiotap(self, data: np.ndarray, frames: Frames, depth: int) -> None:
+        frames = self._require(frames, 4)
+        length = rows(data, frames.at, 4).view("<u2")[:, 1].astype(np.int64)
+        self._push(self._wifi, data, frames.skip(length), depth + 1)
+
+    def _wifi(self, data: np.ndarray, frames: Frames, depth: int) -> None:
+        frames = self._require(frames, 25)
+        control, flags = data[frames.at], data[frames.at + 1]
+        with_data = (control >> 2 & 2 != 0) & (control >> 4 & 4 == 0)
+        self._count("not_ip", np.count_nonzero(~with_data))
+        frames, control, flags = frames[with_data], control[with_data], flags[with_data]
+        qos = control >> 4 & 8 != 0
+        length = np.where(flags & 3 == 3, 30, 24)
+        aggregated = qos & (data[frames.at + length] & 0x80 != 0)
+        protected = qos & (flags & 0x40 != 0)
+        frames = frames.skip(length + np.where(qos, 2, 0))
+        enough = frames.end > frames.at
+        self._count("truncated_link_header", np.count_nonzero(~enough))
+        self._count("not_ip", np.count_nonzero(enough & protected))
+        keep = enough & ~protected
+        frames, aggregated = frames[keep], aggregated[keep]
+        self._wifi_llc(data, frames[~aggregated], depth)
+        frames = frames[aggregated]
+        while len(frames):
+            frames = self._require(frames, 14)
+            size = _u16(data, frames.at + 12).astype(np.int64)
+            inside = frames.at + 14 + size <= frames.end
+            self._count("truncated_link_header", np.count_nonzero(~inside))
+            frames, size = frames[inside].skip(14), size[inside]
+            self._wifi_llc(data, frames.until(frames.at + size), depth)
+            following = frames.at + size
+            padding = size % 4
+            following += np.where(frames.end - following >= padding, padding, 0)
+            frames = frames.skip(following - frames.at)
+            frames = frames[frames.at < frames.end]
+
+    def _wifi_llc(self, data: np.ndarray, frames: Frames, depth: int) -> None:
+        frames = self._require(frames, 8)
+        header = rows(data, frames.at, 8)
+        snap = (header[:, :6] == (0xAA, 0xAA, 3, 0, 0, 0)).all(axis=1)
+        self._count("not_ip", np.count_nonzero(~snap))
+        frames = frames[snap]
+        self._dispatch(data, frames.skip(8), _u16(data, frames.at + 6), _COOKED, depth)
+
+    # IP
+
+    def _ip(self, data: np.ndarray, frames: Frames, depth: int) -> None:
+        frames = self._require(frames, 20, "truncated_ip")
+        version = data[frames.at] >> 4
+        four = version == 4
+        if four.all():
+            self._ipv4(data, frames, depth)
+            return
+        self._ipv4(data, frames[four], depth)
+        six = version == 6
+        self._count("unknown_ip_version", np.count_nonzero(~(four | six)))
+        self._ipv6(data, self._require(frames[six], 40, "truncated_ip"), depth)
+
+    def _ipv4(self, data: np.ndarray, frames: Frames, depth: int) -> None:
+        if not len(frames):
+            return
+        header = rows(data, frames.at, 20)
+        words = header.view(">u2")
+        length = (header[:, 0] & 15).astype(np.int64) * 4
+        total = words[:, 1].astype(np.int64)
+        good = total > 0
+        for cause, bad in (
+            ("ip_length_zero", total == 0),
+            ("truncated_ip", frames.wire < frames.at + total),
+            ("bad_ip_header", (length > total) | (length < 20)),
+            ("truncated_ip", frames.at + length > frames.end),
+        ):
+            if (bad & good).any():
+                self._count(cause, np.count_nonzero(bad & good))
+                good &= ~bad
+        valid = checksum.valid(header.view(np.uint16).sum(axis=1, dtype=np.uint64))
+        if (long := (length > 20) & good).any():
+            valid[long] = checksum.valid(checksum.sum16(data, frames.at[long], (frames.at + length)[long]))
+        if not valid.all():
+            self._count("bad_ip_checksum", np.count_nonzero(good & ~valid))
+            good &= valid
+        if not good.all():
+            frames, header, words = frames[good], header[good], words[good]
+            length, total = length[good], total[good]
+        if not len(frames):
+            return
+        address = header[:, 12:20]
+        pseudo = np.ascontiguousarray(address).view(np.uint16).sum(axis=1, dtype=np.uint64)
+        numbers = np.ascontiguousarray(address).view(">u4").astype(np.uint32)
+        datagrams = Datagrams(numbers[:, 0], numbers[:, 1], 0, total - length, pseudo)
+        protocol = header[:, 9]
+        fragment = words[:, 3] & 0x3FFF
+        if fragment.any():
+            fragmented = fragment != 0
+            whole = frames.end - frames.at >= total
+            offset = (fragment & 0x1FFF).astype(np.int64) * 8
+            # Of a fragment that was cut short only the first is of use.
+            self._count("cut_fragment", np.count_nonzero(fragmented & ~whole & (offset > 0)))
+            for index in np.flatnonzero(fragmented & whole):
+                at, size = int(frames.at[index]), int(total[index])
+                self._fragment(
+                    data[at : at + size].tobytes(), int(length[index]), int(offset[index]),
+                    bool(words[index, 3] & 0x2000), (0, header[index, 12:20].tobytes(), int(words[index, 2])),
+                    int(protocol[index]), frames[index : index + 1], depth,
+                )  # fmt: skip
+            keep = ~fragmented | (~whole & (offset == 0))
+            frames, datagrams, protocol = frames[keep], datagrams[keep], protocol[keep]
+            length = length[keep]
+        frames = frames.skip(length)
+        frames = frames.until(
+            np.where(datagrams.size > 0, np.minimum(frames.end, frames.at + datagrams.size), frames.end)
+        )
+        self._transport(data, frames, datagrams, protocol, depth)
+
+    def _ipv6(self, data: np.ndarray, frames: Frames, depth: int) -> None:
+        if not len(frames):
+            return
+        header = rows(data, frames.at, 40)
+        total = header[:, 4:6].copy().view(">u2")[:, 0].astype(np.int64) + 40
+        fits = frames.wire >= frames.at + total
+        if not fits.all():
+            self._count("truncated_ip", np.count_nonzero(~fits))
+            frames, header, total = frames[fits], header[fits], total[fits]
+        if not len(frames):
+            return
+        protocol = header[:, 6].copy()
+        length = np.full(len(frames), 40, np.int64)
+        address = header[:, 8:40].copy()
+        extended = np.flatnonzero(ipv6.IS_EXTENSION[protocol])
+        good = np.ones(len(frames), bool)
+        for index in extended:
+            at = int(frames.at[index])
+            chain = ipv6.chain(data[at : int(frames.end[index])].tobytes())
+            cause = None
+            if chain.length > total[index]:
+                cause = "bad_ip_header"
+            elif chain.length > frames.end[index] - at:
+                cause = "truncated_ip"
+            elif chain.fragment is not None:
+                offset, more, identity = chain.fragment
+                if frames.end[index] - at >= total[index]:
+                    good[index] = False
+                    self._fragment(
+                        data[at : at + int(total[index])].tobytes(), chain.length, offset, more,
+                        (1, chain.source + chain.destination, identity), chain.protocol,
+                        frames[index : index + 1], depth,
+                    )  # fmt: skip
+                elif offset:
+                    cause = "cut_fragment"
+            elif chain.last in (ipv6.ESP, ipv6.MOBILITY):
+                cause = "other_transport"
+            if cause:
+                good[index] = False
+                self._count(cause, 1)
+            protocol[index], length[index] = chain.protocol, chain.length
+            address[index] = np.frombuffer(chain.source + chain.destination, np.uint8)
+        if not good.all():
+            frames, protocol, length = frames[good], protocol[good], length[good]
+            address, total = address[good], total[good]
+        if not len(frames):
+            return
+        pseudo = address.view(np.uint16).sum(axis=1, dtype=np.uint64)
+        size = total - length
+        datagrams = Datagrams(
+            self.addresses.numbers(address[:, :16]), self.addresses.numbers(address[:, 16:]), 1, size, pseudo
+        )
+        frames = frames.skip(length)
+        frames = frames.until(np.where(size > 0, np.minimum(frames.end, frames.at + size), frames.end))
+        self._transport(data, frames, datagrams, protocol, depth)
+
+    def _fragment(self, packet, header, offset, more, key, protocol, frame, depth) -> None:
+        """Take a fragment in; if it completes a datagram, decode that."""
+        now = int(self._clock[frame.row[0]])
+        whole = self.fragments.add(key, now, packet, header, offset, more, protocol)
+        if whole is None:
+            self._count("fragment", 1)
+            return
+        data = np.frombuffer(whole + bytes(256), np.uint8)
+        end = np.array([len(whole)], np.int64)
+        frame = Frames(frame.row, np.zeros(1, np.int64), end, end, end, frame.tunnels)
+        self._push(self._reassembled, data, frame, depth + 1)
+
+    def _reassembled(self, data: np.ndarray, frames: Frames, depth: int) -> None:
+        """A datagram put together: its header has been checked with the first fragment."""
+        if data[0] >> 4 == 4:
+            length = int(data[0] & 15) * 4
+            address = data[12:20]
+            numbers = address.view(">u4").astype(np.uint32)
+            source, destination, family, protocol = numbers[:1], numbers[1:], 0, data[9:10]
+        else:
+            chain = ipv6.chain(data[: int(frames.end[0])].tobytes())
+            length, family = chain.length, 1
+            address = np.frombuffer(chain.source + chain.destination, np.uint8)
+            source = np.array([self.addresses.number(chain.source)], np.uint32)
+            destination = np.array([self.addresses.number(chain.destination)], np.uint32)
+            protocol = np.array([chain.protocol], np.uint8)
+        if length > frames.end[0]:
+            self._count("bad_ip_header", 1)
+            return
+        datagrams = Datagrams(
+            source, destination, family, frames.end - length,
+            address.copy().view(np.uint16).sum(dtype=np.uint64, keepdims=True),
+        )  # fmt: skip
+        self._transport(data, frames.skip(length), datagrams, protocol, depth)
+
+    # Transport
+
+    def _transport(
+        self, data, frames: Frames, datagrams: Datagrams, protocol: np.ndarray, depth: int
+    ) -> None:
+        tcp, udp = protocol == TCP, protocol == UDP
+        if tcp.all():
+            self._tcp(data, frames, datagrams)
+            return
+        if tcp.any():
+            self._tcp(data, frames[tcp], datagrams[tcp])
+        if udp.any():
+            self._udp(data, frames[udp], datagrams[udp], depth)
+        rest = ~(tcp | udp)
+        if not rest.any():
+            return
+        tunnel = (protocol == 4) | (protocol == 41)
+        gre = protocol == 47
+        self._count("other_transport", np.count_nonzero(rest & ~tunnel & ~gre))
+        if tunnel.any():
+            self._ip_in_ip(data, frames[tunnel], protocol[tunnel], depth)
+        if gre.any():
+            self._gre(data, frames[gre], depth)
+
+    def _headers(self, data, frames: Frames, datagrams: Datagrams, size: int):
+        """Drop what has no whole transport header."""
+        short = (datagrams.size > 0) & (datagrams.size < size) | (frames.end - frames.at < size)
+        if short.any():
+            self._count("truncated_header", np.count_nonzero(short))
+            frames, datagrams = frames[~short], datagrams[~short]
+        return frames, datagrams, rows(data, frames.at, 20)
+
+    def _tcp(self, data: np.ndarray, frames: Frames, datagrams: Datagrams) -> None:
+        frames, datagrams, header = self._headers(data, frames, datagrams, 20)
+        if not len(frames):
+            return
+        length = (header[:, 12] >> 4).astype(np.int64) * 4
+        remaining = frames.end - frames.at
+        readable = (length >= 20) & (length <= datagrams.size) & (length <= remaining)
+        whole = remaining >= datagrams.size
+        valid = np.ones(len(frames), bool)
+        check = readable & whole
+        if check.any():
+            valid[check] = self._checksums(data, frames[check], datagrams[check], TCP)
+        self._count("bad_tcp_header", np.count_nonzero(~readable))
+        self._count("bad_tcp_checksum", np.count_nonzero(~valid))
+        words = header.view(">u4")
+        counted = readable & valid
+        state = np.where(counted, COUNTED | ALIVE, STATELESS).astype(np.uint8)
+        state |= np.where(whole, WHOLE, 0).astype(np.uint8)
+        flags = header[:, 13].copy()
+        # Reuse is looked for even where the header is not to be trusted, unless its length can't be.
+        flags[length < 20] = 0
+        self._emit(
+            frames, datagrams, header, TCP, flags, words[:, 1].astype(np.uint32), words[:, 2].astype(np.uint32),
+            np.where(readable, datagrams.size - length, 0), state,
+        )  # fmt: skip
+
+    def _udp(self, data: np.ndarray, frames: Frames, datagrams: Datagrams, depth: int) -> None:
+        frames, datagrams, header = self._headers(data, frames, datagrams, 8)
+        if not len(frames):
+            return
+        remaining = frames.end - frames.at
+        size = np.where(datagrams.size == 0, remaining, datagrams.size)
+        words = header.view(">u2")
+        check = (remaining >= size) & (frames.wire <= frames.captured)
+        if datagrams.family == 0:
+            check &= words[:, 3] != 0
+        else:
+            # VXLAN's outer checksum may be zero on IPv6, too.
+            vxlan = (words[:, 1] == 4789) & (header[:, 8] & 8 != 0) & (size > 30)
+            check &= ~(vxlan & (words[:, 3] == 0))
+        valid = np.ones(len(frames), bool)
+        if check.any():
+            valid[check] = self._checksums(data, frames[check], datagrams[check], UDP)
+            self._count("bad_udp_checksum", np.count_nonzero(~valid))
+        state = np.where(valid, COUNTED | ALIVE, COUNTED).astype(np.uint8)
+        zero = np.zeros(len(frames), np.uint32)
+        self._emit(
+            frames, datagrams, header, UDP, zero.astype(np.uint8), zero, zero,
+            np.maximum(datagrams.size - 8, 0), state,
+        )  # fmt: skip
+        inside = frames.skip(8).until(np.minimum(frames.end, frames.at + size))
+        candidates = valid & tunnels.candidates(data, inside.at, inside.end, words[:, :2])
+        if candidates.any():
+            self._udp_tunnels(data, inside[candidates], words[candidates, :2], depth)
+
+    def _checksums(self, data, frames: Frames, datagrams: Datagrams, protocol: int) -> np.ndarray:
+        size = np.where(datagrams.size == 0, frames.end - frames.at, datagrams.size)
+        total = checksum.sum16(data, frames.at, frames.at + size) + datagrams.pseudo
+        total += np.uint64(protocol << 8) + checksum.swapped(size)
+        return checksum.valid(total)
+
+    def _emit(self, frames, datagrams: Datagrams, header, protocol, flags, seq, ack, payload, state) -> None:
+        ports = header[:, :4].copy().view(">u2").astype(np.uint64)
+        source, destination = datagrams.source.astype(np.uint64), datagrams.destination.astype(np.uint64)
+        one, other = source << np.uint64(16) | ports[:, 0], destination << np.uint64(16) | ports[:, 1]
+        forward = one <= other
+        low, high = np.where(forward, one, other), np.where(forward, other, one)
+        sixteen, mask = np.uint64(16), np.uint64(0xFFFF)
+        address = (low >> sixteen) << np.uint64(32) | high >> sixteen
+        port = (low & mask) << sixteen | high & mask | np.uint64(datagrams.family << 40 | protocol << 32)
+        segments = Segments(
+            frames.row, address, port, forward, flags, seq, ack, payload.astype(np.int32), state
+        )
+        self._parts.append((frames.tunnels, segments))
+
+    # Tunnels
+
+    def _enter(self, frames: Frames) -> Frames:
+        """The packets inside a tunnel, without those that are nested too deep."""
+        if frames.tunnels >= MAX_TUNNELS:
+            self._count("nested_too_deep", len(frames))
+            return frames[:0]
+        return Frames(frames.row, frames.at, frames.end, frames.captured, frames.wire, frames.tunnels + 1)
+
+    def _ip_in_ip(self, data: np.ndarray, frames: Frames, protocol: np.ndarray, depth: int) -> None:
+        """A packet straight inside a packet: it must fill it exactly."""
+        size = frames.end - frames.at
+        good = size >= np.where(protocol == 4, 20, 40)
+        frames, protocol, size = frames[good], protocol[good], size[good]
+        self._count("bad_tunnel", np.count_nonzero(~good))
+        version = data[frames.at] >> 4
+        total = np.where(
+            protocol == 4, _u16(data, frames.at + 2), _u16(data, frames.at + 4).astype(np.int64) + 40
+        )
+        good = (version == np.where(protocol == 4, 4, 6)) & (total == size)
+        self._count("bad_tunnel", np.count_nonzero(~good))
+        frames = self._enter(frames[good])
+        # The inner packet is a new one for Zeek, captured as it is.
+        self._push(self._ip, data, _as_captured(frames), depth + 1)
+
+    def _gre(self, data: np.ndarray, frames: Frames, depth: int) -> None:
+        frames = self._require(frames, 4, "bad_tunnel")
+        if not len(frames):
+            return
+        kinds = rows(data, frames.at, 4).view(">u4")[:, 0]
+        for kind in np.unique(kinds):
+            of = frames[kinds == kind]
+            layout = tunnels.gre(int(kind))
+            if layout is None:
+                self._count("bad_tunnel", len(of))
+                continue
+            header, minimum, layer = layout
+            of = self._require(of, minimum, "bad_tunnel")
+            if layer == "erspan3":
+                optional = data[of.at + header - 1] & 1 == 1
+                room = of.end - of.at > header + 8 + 14
+                self._count("bad_tunnel", np.count_nonzero(optional & ~room))
+                keep = ~optional | room
+                of, optional = of[keep], optional[keep]
+                of, layer = of.skip(header + np.where(optional, 8, 0)), "ethernet"
+            elif layer == "pptp":
+                protocol = _u16(data, of.at + header - 2)
+                known = (protocol == 0x21) | (protocol == 0x57)
+                self._count("bad_tunnel", np.count_nonzero(~known))
+                of, protocol = of[known].skip(header), protocol[known]
+                self._ip_in_ip(data, of, np.where(protocol == 0x21, 4, 41), depth)
+                continue
+            else:
+                of = of.skip(header)
+            layer = {"ethernet": self._ethernet, "wifi": self._wifi, "ip": self._ip}[layer]
+            self._push(layer, data, _as_captured(self._enter(of)), depth + 1)
+
+    def _udp_tunnels(self, data: np.ndarray, frames: Frames, ports: np.ndarray, depth: int) -> None:
+        frames = self._enter(frames)
+        if not len(frames):
+            return
+        found, rejected = tunnels.inside(data, frames.at, frames.end, ports)
+        self._count("bad_tunnel", rejected)
+        for layer, pick, at in found:
+            of = frames[pick].skip(at - frames.at[pick])
+            # The part on the wire shrinks by what the tunnel's headers took.
+            of.wire = of.end + (of.wire - of.captured)
+            of.captured = of.end
+            self._push({"ethernet": self._ethernet, "ip": self._ip}[layer], data, of, depth + 1)
+
+
+def _as_captured(frames: Frames) -> Frames:
+    return Frames(frames.row, frames.at, frames.end, frames.end, frames.end, frames.tunnels)
+
+
+def _u16(data: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """The big-endian 16-bit numbers at each offset."""
+    return data[at].astype(np.uint16) << 8 | data[at + 1]
+
+
+_LINK_TYPES = {
+    0: "_null", 108: "_null",
+    1: "_ethernet",
+    9: "_ppp", 50: "_ppp_serial", 51: "_pppoe",
+    10: "_fddi",
+    105: "_wifi", 127: "_radiotap",
+    113: "_linux_cooked", 276: "_linux_cooked2",
+    239: "_nflog",
+}  # fmt: skip
+
+_ETHERTYPES = {
+    0x0800: "_ip", 0x86DD: "_ip",
+    0x8100: "_vlan", 0x88A8: "_vlan", 0x9100: "_vlan",
+    0x8847: "_mpls", 0x88E7: "_pbb", 0x8864: "_pppoe", 0x8926: "_vntag",
+}  # fmt: skip
+
+_PPP = {0x0021: "_ip", 0x0057: "_ip", 0x0281: "_mpls"}
+_COOKED = {0x0800: "_ip", 0x86DD: "_ip"}

@@ -1,0 +1,152 @@
+"""Tunnels over GRE and UDP: where in a packet the inner one begins."""
+
+from __future__ import annotations
+
+import numpy as np
+
+#: UDP ports that Zeek's tunnel analyzers are registered for.
+VXLAN, GENEVE, TEREDO, GTP = 4789, 6081, 3544, 2152
+_PORTS = (VXLAN, GENEVE, TEREDO, GTP)
+
+#: A layer's name, the rows of the packets in it, and the offset at which it begins in each.
+Found = tuple[str, np.ndarray, np.ndarray]
+
+
+def gre(kind: int) -> tuple[int, int, str] | None:
+    """The layout of a GRE packet whose first four bytes are ``kind``.
+
+    Returns:
+        Bytes of headers before the payload, the least bytes of the whole, and what the payload is: ``ethernet``,
+        ``wifi``, ``ip``, ``erspan3`` or ``pptp``. None for what Zeek does not look into.
+    """
+    flags, protocol = kind >> 16, kind & 0xFFFF
+    version = flags & 7
+    if version > 1 or flags & 0x4000 or flags & 0x0078:
+        return None
+    header = 4
+    if flags & 0x8000:  # checksum, and two reserved bytes
+        header += 4
+    if flags & 0x2000:  # key
+        header += 4
+    if flags & 0x1000:  # sequence number
+        header += 4
+    if version == 1:
+        if protocol != 0x880B:
+            return None
+        if flags & 0x0080:  # acknowledgement
+            header += 4
+        return header + 4, header + 4, "pptp"
+    if protocol == 0x6558:
+        return header, header + 15, "ethernet"
+    if protocol == 0x88BE:
+        erspan = 8 if flags & 0x1000 else 0
+        return header + erspan, max(header + 15, header + erspan + 14), "ethernet"
+    if protocol == 0x22EB:
+        return header + 12, header + 27, "erspan3"
+    if (
+        (protocol & 0x8200 == 0x8200 and protocol & 15 == 0)
+        or (protocol & 0x8300 == 0x8300 and protocol & 15 == 0 and protocol <= 0x8370)
+        or protocol == 0x9000
+    ):
+        return header, header + 1, "wifi"
+    if protocol in (0x0800, 0x86DD):
+        return header, header, "ip"
+    return None
+
+
+def candidates(data: np.ndarray, at: np.ndarray, end: np.ndarray, ports: np.ndarray) -> np.ndarray:
+    """Which UDP datagrams may hold a packet: bool ``(n,)``.
+
+    Args:
+        at, end: int64 ``(n,)``, the payload's offsets.
+        ports: ``(n, 2)``, source and destination.
+    """
+    found = np.isin(ports, _PORTS).any(axis=1) & (end - at >= 8)
+    # Teredo is looked for at any port.
+    six = (data[at] >> 4 == 6) & (end - at >= 40)
+    if six.any():
+        rows = np.flatnonzero(six)
+        prefix = np.frombuffer(b"\x20\x01\x00\x00", np.uint8)
+        for offset in (8, 24):
+            match = (data[at[rows, None] + offset + np.arange(4)] == prefix).all(axis=1)
+            found[rows[match]] = True
+    return found
+
+
+def inside(data: np.ndarray, at: np.ndarray, end: np.ndarray, ports: np.ndarray) -> tuple[list[Found], int]:
+    """The packets in :func:`candidates`, and how many of these hold none after all."""
+    port = np.where(np.isin(ports[:, 1], _PORTS), ports[:, 1], ports[:, 0])
+    found: list[Found] = []
+    taken = 0
+    vxlan = np.flatnonzero((port == VXLAN) & (data[at] & 8 != 0) & (end - at > 8))
+    if len(vxlan):
+        found.append(("ethernet", vxlan, at[vxlan] + 8))
+        taken += len(vxlan)
+    geneve = np.flatnonzero((port == GENEVE) & (data[at] >> 6 == 0))
+    if len(geneve):
+        begin = at[geneve] + 8 + (data[at[geneve]] & 63).astype(np.int64) * 4
+        protocol = data[at[geneve] + 2].astype(np.int64) << 8 | data[at[geneve] + 3]
+        fits = begin < end[geneve]
+        for layer, numbers in (("ethernet", (0x6558,)), ("ip", (0x0800, 0x86DD))):
+            of = fits & np.isin(protocol, numbers)
+            if of.any():
+                found.append((layer, geneve[of], begin[of]))
+                taken += np.count_nonzero(of)
+    rest = np.flatnonzero((port != VXLAN) & (port != GENEVE))
+    # Few captures have any of these, so one by one.
+    of, begins = [], []
+    for row in rest.tolist():
+        payload = data[at[row] : end[row]].tobytes()
+        begin = _gtp(payload) if port[row] == GTP else _teredo(payload)
+        if begin is not None:
+            of.append(row)
+            begins.append(int(at[row]) + begin)
+    if of:
+        found.append(("ip", np.array(of), np.array(begins, np.int64)))
+        taken += len(of)
+    return found, len(at) - taken
+
+
+def _teredo(payload: bytes) -> int | None:
+    at, origin, authentication = 0, False, False
+    while len(payload) - at >= 2:
+        if payload[at] >> 4 == 6:
+            return at if _is_ipv6(payload, at) else None
+        tag = payload[at] << 8 | payload[at + 1]
+        if tag == 0 and not origin and len(payload) - at >= 8:
+            origin, at = True, at + 8
+        elif tag == 1 and not origin and not authentication and len(payload) - at >= 4:
+            authentication, at = True, at + 13 + payload[at + 2] + payload[at + 3]
+        else:
+            return None
+    return None
+
+
+def _is_ipv6(payload: bytes, at: int) -> bool:
+    if len(payload) - at < 40:
+        return False
+    length = payload[at + 4] << 8 | payload[at + 5]
+    left = len(payload) - at - 40
+    # A bubble, which holds nothing, may have something after it.
+    return length == left or (length < left and payload[at + 6] == 59 and length == 0)
+
+
+def _gtp(payload: bytes) -> int | None:
+    """GTPv1 user data: its inner IP packet."""
+    if len(payload) < 8 or payload[0] >> 4 != 3 or payload[1] != 0xFF:
+        return None
+    at = 8
+    if payload[0] & 7:
+        at += 4
+        if payload[0] & 4:
+            following = payload[at - 1] if len(payload) >= at else 0
+            while following:
+                if at >= len(payload) or payload[at] == 0:
+                    return None
+                at += payload[at] * 4
+                if at > len(payload):
+                    return None
+                following = payload[at - 1]
+    if len(payload) - at < 20 or payload[at] >> 4 not in (4, 6):
+        return None
+    return at
