@@ -162,9 +162,14 @@ class Addresses:
 
 
 class Decoder:
-    """Decodes a capture's records, block by block, remembering fragments and tunnels between them."""
+    """Decodes a capture's records, block by block, remembering fragments and tunnels between them.
 
-    def __init__(self):
+    Args:
+        checksums: leave out packets with a wrong checksum, as Zeek does where it isn't told ``-C``.
+    """
+
+    def __init__(self, checksums: bool = True):
+        self._checked = checksums
         self.counts: dict[str, int] = {}
         self.addresses = Addresses()
         self.fragments = Fragments()
@@ -434,7 +439,7 @@ class Decoder:
         valid = checksum.valid(header.view(np.uint16).sum(axis=1, dtype=np.uint64))
         if (long := (length > 20) & good).any():
             valid[long] = checksum.valid(checksum.sum16(data, frames.at[long], (frames.at + length)[long]))
-        if not valid.all():
+        if self._checked and not valid.all():
             self._count("bad_ip_checksum", np.count_nonzero(good & ~valid))
             good &= valid
         if not good.all():
@@ -603,7 +608,7 @@ class Decoder:
         whole = remaining >= datagrams.size
         valid = np.ones(len(frames), bool)
         check = readable & whole
-        if check.any():
+        if self._checked and check.any():
             valid[check] = self._checksums(data, frames[check], datagrams[check], TCP)
         self._count("bad_tcp_header", np.count_nonzero(~readable))
         self._count("bad_tcp_checksum", np.count_nonzero(~valid))
@@ -634,7 +639,7 @@ class Decoder:
             vxlan = (words[:, 1] == 4789) & (header[:, 8] & 8 != 0) & (size > 30)
             check &= ~(vxlan & (words[:, 3] == 0))
         valid = np.ones(len(frames), bool)
-        if check.any():
+        if self._checked and check.any():
             valid[check] = self._checksums(data, frames[check], datagrams[check], UDP)
             self._count("bad_udp_checksum", np.count_nonzero(~valid))
         state = np.where(valid, COUNTED | ALIVE, COUNTED).astype(np.uint8)

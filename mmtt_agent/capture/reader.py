@@ -51,7 +51,11 @@ class Capture:
 
 
 def read_capture(
-    source, *, name: str | None = None, progress: Callable[[int, int], None] | None = None
+    source,
+    *,
+    name: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    checksums: bool = True,
 ) -> Capture:
     """The connections and windows of a capture, as Zeek and its package would have them.
 
@@ -59,11 +63,13 @@ def read_capture(
         source: a path, or a binary stream.
         name: what to call it in messages.
         progress: called now and then with the bytes read and the packets found so far.
+        checksums: leave out packets with a wrong checksum, as Zeek does; False is Zeek's ``-C``, for captures made
+            on a host whose network card fills the checksums in after the capture has seen the packet.
 
     Raises:
         CaptureError: it can't be read; one line that names the file, the place and the remedy.
     """
-    decoder = Decoder()
+    decoder = Decoder(checksums)
     parts: list[Segments] = []
     clocks: list[np.ndarray] = []
     now, total = np.iinfo(np.int64).min, 0
