@@ -116,7 +116,7 @@ export {
 	global give_up_all: function();
 
 	## Windows that wait for a batch, and windows with agents.
-	global outstanding: function(): count;
+	global outstanding = 0;
 
 	## The topic of this node, where agents answer.
 	global node_topic: function(): string;
@@ -209,6 +209,9 @@ function count_outcome(status: string)
 function settle(s: Submission, o: Outcome)
 	{
 	count_outcome(o$status);
+
+	if ( o$status != "too_short" )
+		--outstanding;
 
 	if ( ! patient )
 		{
@@ -361,6 +364,7 @@ hook window_done(c: connection, w: Window)
 		return;
 		}
 
+	++outstanding;
 	hook submitted(c, w);
 	submit(s);
 	}
@@ -475,16 +479,6 @@ function flush()
 function be_patient()
 	{
 	patient = T;
-	}
-
-function outstanding(): count
-	{
-	local n = 0;
-
-	for ( name, a in agents )
-		n += a$in_flight + |queues[name]$windows|;
-
-	return n;
 	}
 
 event agent_hello(protocol: count, agent: string, topic: string, model: string,

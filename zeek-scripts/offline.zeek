@@ -79,24 +79,31 @@ function command(): string
 	return own == "" ? agent_command : own;
 	}
 
-function halt_or_go_on()
+function too_much(): bool
 	{
-	local n = outstanding();
-	local behind = lines_waiting();
+	return outstanding >= max_in_flight || lines_waiting() >= conn_log_waiting;
+	}
 
-	if ( ! halted && state != GONE
-	    && ( n >= max_in_flight || behind >= conn_log_waiting ) )
-		{
-		halted = T;
-		suspend_processing();
-		}
-	else if ( halted && ( state == GONE || n <= max_in_flight / 2 && behind <= conn_log_waiting / 2 ) )
+function halt()
+	{
+	if ( halted || state == GONE )
+		return;
+
+	halted = T;
+	suspend_processing();
+	}
+
+# Go on with the trace when there is room, end when nothing is left to do.
+function go_on()
+	{
+	if ( halted
+	    && ( state == GONE || outstanding <= max_in_flight / 2 && lines_waiting() <= conn_log_waiting / 2 ) )
 		{
 		halted = F;
 		continue_processing();
 		}
 
-	if ( at_end && n == 0 && state != IDLE && ! exit_only_after_terminate )
+	if ( at_end && outstanding == 0 && state != IDLE && ! exit_only_after_terminate )
 		terminate();
 	}
 
@@ -116,7 +123,7 @@ function gone(text: string)
 		Input::remove(program_stream);
 
 	drop_agent(my_agent, text);
-	halt_or_go_on();
+	go_on();
 	}
 
 # A tenth of a second from now, the stream ends. It can't be read a second time.
@@ -284,16 +291,16 @@ hook submitted(c: connection, w: Window) &priority=5
 		start_agent();
 	}
 
-hook window_done(c: connection, w: Window) &priority=-5
+hook submitted(c: connection, w: Window) &priority=-5
 	{
-	if ( reading_traces() )
-		halt_or_go_on();
+	if ( reading_traces() && too_much() )
+		halt();
 	}
 
 hook Log::log_stream_policy(rec: any, id: Log::ID) &priority=-5
 	{
-	if ( id == Conn::LOG && reading_traces() )
-		halt_or_go_on();
+	if ( id == Conn::LOG && reading_traces() && too_much() )
+		halt();
 	}
 
 hook agent_answered(a: Agent)
@@ -302,7 +309,7 @@ hook agent_answered(a: Agent)
 		return;
 
 	since = current_time();
-	halt_or_go_on();
+	go_on();
 	}
 
 event zeek_init() &priority=5
@@ -319,7 +326,7 @@ event Pcap::file_done(path: string)
 	at_end = T;
 	finish_all();
 	flush();
-	halt_or_go_on();
+	go_on();
 	}
 
 # Zeek's own notes of what this script does.

@@ -41,6 +41,6 @@ hook Telemetry::sync()
 	Telemetry::counter_family_set(submitted_family, none, counts$submitted + 0.0);
 	Telemetry::counter_family_set(refused_family, none, counts$refused + 0.0);
 	Telemetry::counter_family_set(ignored_family, none, counts$ignored + 0.0);
-	Telemetry::gauge_family_set(in_flight_family, none, outstanding() + 0.0);
+	Telemetry::gauge_family_set(in_flight_family, none, outstanding + 0.0);
 	Telemetry::gauge_family_set(agents_family, none, |agents| + 0.0);
 	}
