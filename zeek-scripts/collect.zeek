@@ -554,22 +554,31 @@ event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
 		finish(c);
 	}
 
+# TCP flips a connection before it counts the packet that told, UDP's analyzers after: then the packet has been taken in
+# with the roles as they are now, and only what came before it is the wrong way round.
 event connection_flipped(c: connection) &group="mmtt-collecting"
 	{
 	if ( ! c?$mmtt_collecting )
 		return;
 
 	local s = c$mmtt_collecting;
-	local ip = s$orig_ip;
-	local size = s$orig_tcp;
-	s$orig_ip = s$resp_ip;
-	s$resp_ip = ip;
-	s$orig_tcp = s$resp_tcp;
-	s$resp_tcp = size;
+	local taken = s$orig_ip == c$orig$num_bytes_ip
+	    && s$resp_ip == c$resp$num_bytes_ip;
+
+	if ( ! taken )
+		{
+		local ip = s$orig_ip;
+		local size = s$orig_tcp;
+		s$orig_ip = s$resp_ip;
+		s$resp_ip = ip;
+		s$orig_tcp = s$resp_tcp;
+		s$resp_tcp = size;
+		}
 
 	if ( s?$open )
 		for ( i in s$open$sizes )
-			s$open$sizes[i] = -s$open$sizes[i];
+			if ( ! taken || i + 1 < |s$open$sizes| )
+				s$open$sizes[i] = -s$open$sizes[i];
 	}
 
 # Before conn.log's line is made (at -5), so that it can wait for the verdict.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import sessions
-from .packets import ACK, ALIVE, COUNTED, FIN, RST, STATELESS, SYN, TCP, Addresses, Segments
+from .packets import ACK, ALIVE, ANSWER, COUNTED, FIN, RST, STATELESS, SYN, TCP, TO_MANY, Addresses, Segments
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -75,17 +75,20 @@ class Assigned:
     from_orig: np.ndarray
 
 
-def assign(segments: Segments, clock: np.ndarray, addresses: Addresses) -> tuple[Connections, Assigned]:
+def assign(
+    segments: Segments, times: np.ndarray, clock: np.ndarray, addresses: Addresses
+) -> tuple[Connections, Assigned]:
     """Cut a capture's segments into connections.
 
     Args:
         segments: in order of the capture.
+        times: int64, the time of each of the capture's records, microseconds.
         clock: int64, network time at each of the capture's records, microseconds; never decreasing.
         addresses: what the segments' address numbers stand for.
     """
     order = _by_pair(segments)
     address, port = segments.address[order], segments.port[order]
-    time, low = clock[segments.row[order]], segments.forward[order]
+    time, now, low = times[segments.row[order]], clock[segments.row[order]], segments.forward[order]
     n = len(order)
     first_of_pair = np.ones(n, bool)
     first_of_pair[1:] = (address[1:] != address[:-1]) | (port[1:] != port[:-1])
@@ -104,13 +107,15 @@ def assign(segments: Segments, clock: np.ndarray, addresses: Addresses) -> tuple
     begins |= ~is_tcp & (gap >= sessions.UDP_INACTIVITY_TIMEOUT)
     source, destination = np.where(low, low_port, high_port), np.where(low, high_port, low_port)
     udp_flip = _among(source, sessions.LIKELY_UDP_PORTS) & ~_among(destination, sessions.LIKELY_UDP_PORTS)
+    udp_flip &= state & TO_MANY == 0
+    udp_flip |= (state & ANSWER != 0) & _among(destination, sessions.ANSWERING_PORTS)
     tcp_flip = ((flags & SYN == 0) | (flags & ACK != 0)) & _among(source, sessions.LIKELY_TCP_PORTS)
     tcp_flip &= ~_among(destination, sessions.LIKELY_TCP_PORTS) | (
         (flags & SYN == 0) & (source < destination)
     )
     low_is_orig[:] = low ^ np.where(is_tcp, tcp_flip, udp_flip)
 
-    slow = _odd_pairs(pair_starts, pair, is_tcp, gap, time, flags, state, low, low_port, high_port)
+    slow = _odd_pairs(pair_starts, pair, is_tcp, gap, time, now, flags, state, low, low_port, high_port)
     if slow.any():
         sizes = np.diff(np.append(pair_starts, n))
         when = sessions.Clock(clock.tolist())
@@ -121,7 +126,7 @@ def assign(segments: Segments, clock: np.ndarray, addresses: Addresses) -> tuple
             packets = [
                 sessions.Packet(*fields)
                 for fields in zip(
-                    time[span].tolist(), low[span].tolist(), flags[span].tolist(), segments.seq[of].tolist(),
+                    time[span].tolist(), now[span].tolist(), low[span].tolist(), flags[span].tolist(), segments.seq[of].tolist(),
                     segments.ack[of].tolist(), segments.payload[of].tolist(), state[span].tolist(),
                 )
             ]  # fmt: skip
@@ -183,10 +188,10 @@ def _among(ports: np.ndarray, wanted: frozenset[int]) -> np.ndarray:
     return table[ports]
 
 
-def _odd_pairs(pair_starts, pair, is_tcp, gap, time, flags, state, low, low_port, high_port) -> np.ndarray:
+def _odd_pairs(pair_starts, pair, is_tcp, gap, time, now, flags, state, low, low_port, high_port) -> np.ndarray:
     """Which pairs of endpoints need to be followed packet by packet: bool ``(pairs,)``."""
     pairs = len(pair_starts)
-    last = np.append(pair_starts[1:], len(pair)) - 1
+    last = np.append(pair_starts, len(pair))[1:] - 1
     begin, end = time[pair_starts], time[last]
 
     def any_of(mask: np.ndarray) -> np.ndarray:
@@ -223,4 +228,4 @@ def _odd_pairs(pair_starts, pair, is_tcp, gap, time, flags, state, low, low_port
         )
         & ~any_of(gap >= sessions.TCP_INACTIVITY_TIMEOUT)
     )
-    return odd | (tcp & ~calm)
+    return odd | (tcp & ~calm) | any_of(time != now)

@@ -29,6 +29,8 @@ COUNTED = 1  # Zeek's conn_size analyzer counts it
 ALIVE = 2  # it moves the connection's last activity (a UDP datagram with a bad checksum does not)
 WHOLE = 4  # its payload was captured in full
 STATELESS = 8  # it makes a connection but never reaches the TCP state machine (bad checksum or header)
+ANSWER = 16  # DNS or NTP takes it for an answer, so that its sender is the responder
+TO_MANY = 32  # its destination is the broadcast address
 
 
 @dataclass(slots=True)
@@ -78,7 +80,7 @@ class Segments:
         flags: uint8, TCP flags.
         seq, ack: uint32.
         payload: int32, bytes by the IP header.
-        state: uint8, bits COUNTED, ALIVE, WHOLE, STATELESS.
+        state: uint8, bits COUNTED, ALIVE, WHOLE, STATELESS, ANSWER, TO_MANY.
     """
 
     row: np.ndarray
@@ -149,6 +151,12 @@ class Addresses:
             number = self._numbers[address] = len(self._known)
             self._known.append(address)
         return number
+
+    def are_groups(self, family: int, numbers: np.ndarray) -> np.ndarray:
+        """Which of a family's addresses are multicast ones: bool ``(n,)``."""
+        if family == 0:
+            return numbers >> np.uint32(28) == 14
+        return np.fromiter((self._known[number][0] == 255 for number in numbers.tolist()), bool, len(numbers))
 
     def bytes_of(self, family: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """The addresses, uint8 ``(n, 16)``, IPv4 as IPv4-mapped."""
@@ -643,6 +651,7 @@ class Decoder:
             valid[check] = self._checksums(data, frames[check], datagrams[check], UDP)
             self._count("bad_udp_checksum", np.count_nonzero(~valid))
         state = np.where(valid, COUNTED | ALIVE, COUNTED).astype(np.uint8)
+        state |= self._answers(data, frames, datagrams, header, words[:, :2])
         zero = np.zeros(len(frames), np.uint32)
         self._emit(
             frames, datagrams, header, UDP, zero.astype(np.uint8), zero, zero,
@@ -652,6 +661,21 @@ class Decoder:
         candidates = valid & tunnels.candidates(data, inside.at, inside.end, words[:, :2])
         if candidates.any():
             self._udp_tunnels(data, inside[candidates], words[candidates, :2], depth)
+
+    def _answers(self, data, frames: Frames, datagrams: Datagrams, header: np.ndarray, ports: np.ndarray):
+        """ANSWER where DNS or NTP sees one. DNS leaves answers to groups (multicast DNS) alone."""
+        room = frames.end - frames.at
+        dns = np.flatnonzero(np.isin(ports, _DNS_PORTS).any(axis=1) & (room >= 20))
+        answers = np.zeros(len(frames), np.uint8)
+        if len(dns):
+            code = header[dns, 10] >> 3 & 15
+            known = np.isin(code, (0, 4, 5)) | (ports[dns] == 137).any(axis=1)
+            response = dns[(header[dns, 10] & 0x80 != 0) & known]
+            groups = self.addresses.are_groups(datagrams.family, datagrams.destination[response])
+            answers[response[~groups]] = ANSWER
+        ntp = (ports == 123).any(axis=1) & (room >= 56) & (header[:, 8] & 7 == 4)
+        answers[ntp] = ANSWER
+        return answers
 
     def _checksums(self, data, frames: Frames, datagrams: Datagrams, protocol: int) -> np.ndarray:
         size = np.where(datagrams.size == 0, frames.end - frames.at, datagrams.size)
@@ -664,6 +688,8 @@ class Decoder:
         source, destination = datagrams.source.astype(np.uint64), datagrams.destination.astype(np.uint64)
         one, other = source << np.uint64(16) | ports[:, 0], destination << np.uint64(16) | ports[:, 1]
         forward = one <= other
+        if datagrams.family == 0:
+            state |= np.where(destination == 0xFFFFFFFF, TO_MANY, 0).astype(np.uint8)
         low, high = np.where(forward, one, other), np.where(forward, other, one)
         sixteen, mask = np.uint64(16), np.uint64(0xFFFF)
         address = (low >> sixteen) << np.uint64(32) | high >> sixteen
@@ -768,6 +794,8 @@ _ETHERTYPES = {
     0x8100: "_vlan", 0x88A8: "_vlan", 0x9100: "_vlan",
     0x8847: "_mpls", 0x88E7: "_pbb", 0x8864: "_pppoe", 0x8926: "_vntag",
 }  # fmt: skip
+
+_DNS_PORTS = (53, 137, 5353, 5355)
 
 _PPP = {0x0021: "_ip", 0x0057: "_ip", 0x0281: "_mpls"}
 _COOKED = {0x0800: "_ip", 0x86DD: "_ip"}

@@ -71,6 +71,7 @@ def read_capture(
     """
     decoder = Decoder(checksums)
     parts: list[Segments] = []
+    times: list[np.ndarray] = []
     clocks: list[np.ndarray] = []
     now, total = np.iinfo(np.int64).min, 0
     with CaptureFile(source, name) as file:
@@ -79,6 +80,7 @@ def read_capture(
             clock = np.maximum.accumulate(np.maximum(records.time, now))
             now = int(clock[-1])
             parts.append(decoder.decode(records, total, clock))
+            times.append(records.time)
             clocks.append(clock)
             total += len(records)
             if progress:
@@ -86,8 +88,9 @@ def read_capture(
         counts = {"packets": total, **file.counts, **decoder.counts}
         warnings, name = list(file.warnings), file.name
     segments = Segments.concatenate(parts)
-    clock = np.concatenate(clocks) if clocks else np.zeros(0, np.int64)
-    connections, assigned = assign(segments, clock, decoder.addresses)
+    nothing = np.zeros(0, np.int64)
+    time, clock = np.concatenate([nothing, *times]), np.concatenate([nothing, *clocks])
+    connections, assigned = assign(segments, time, clock, decoder.addresses)
     order = assigned.order
     connection, window, ts, series = window_cutting.cut(
         assigned.connection,

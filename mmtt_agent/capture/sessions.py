@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 from dataclasses import dataclass, field
 
-from .packets import ACK, ALIVE, FIN, RST, STATELESS, SYN
+from .packets import ACK, ALIVE, ANSWER, FIN, RST, STATELESS, SYN, TO_MANY
 
 # Zeek's defaults, in microseconds; named as there.
 UDP_INACTIVITY_TIMEOUT = 60_000_000
@@ -27,6 +27,7 @@ TCP_PARTIAL_CLOSE_DELAY = 3_000_000
 DNS_SESSION_TIMEOUT = 10_000_000
 #: UDP ports of DNS and its relatives, whose connections end sooner.
 DNS_PORTS = frozenset({53, 137, 5353, 5355})
+ANSWERING_PORTS = DNS_PORTS | {123}
 
 #: ``likely_server_ports`` of a Zeek with its default scripts.
 LIKELY_TCP_PORTS = frozenset(
@@ -45,9 +46,11 @@ _HANDSHAKE = (INACTIVE, SYN_SENT, SYN_ACK_SENT)
 
 @dataclass(slots=True)
 class Packet:
-    """A packet of the pair: time in µs, whether the lower endpoint sent it, TCP fields, payload bytes, state bits."""
+    """A packet of the pair: time and network time (which never goes back) in µs, whether the lower endpoint sent it,
+    TCP fields, payload bytes, state bits."""
 
     time: int
+    now: int
     low: bool
     flags: int
     seq: int
@@ -98,26 +101,35 @@ class Clock:
 def cut_udp(packets: list[Packet], ports: tuple[int, int], clock: Clock) -> list[Cut]:
     """Cut a pair's datagrams; ``ports`` are the lower endpoint's and the other's."""
     cuts: list[Cut] = []
-    ends = 0
+    begun = last = 0
+    dns = False
     for index, packet in enumerate(packets):
-        source, destination = ports if packet.low else ports[::-1]
-        if not cuts or _udp_over(packet.time, started, last, dns, clock):
-            flip = source in LIKELY_UDP_PORTS and destination not in LIKELY_UDP_PORTS
+        if not cuts or _udp_over(packet.now, begun, last, dns, clock):
+            source, destination = ports if packet.low else ports[::-1]
+            flip = udp_flipped(source, destination, packet.state)
             cuts.append(Cut(index, packet.low != flip))
-            started = last = packet.time
+            begun, last = packet.now, packet.time
             dns = (source if flip else destination) in DNS_PORTS
         elif packet.state & ALIVE:
             last = packet.time
     return cuts
 
 
-def _udp_over(now: int, started: int, last: int, dns: bool, clock: Clock) -> bool:
+def udp_flipped(source: int, destination: int, state: int) -> bool:
+    """Whether a connection's first datagram's sender is taken for the responder."""
+    if source in LIKELY_UDP_PORTS and destination not in LIKELY_UDP_PORTS:
+        return not state & TO_MANY
+    # DNS and NTP look only at connections to their ports.
+    return bool(state & ANSWER) and destination in ANSWERING_PORTS
+
+
+def _udp_over(now: int, begun: int, last: int, dns: bool, clock: Clock) -> bool:
     """Whether a connection is over before a packet at ``now``."""
     if now - last >= UDP_INACTIVITY_TIMEOUT:
         return True
     if not dns:
         return False
-    due = started + DNS_SESSION_TIMEOUT
+    due = begun + DNS_SESSION_TIMEOUT
     while due <= now:
         fired = clock.after(due)
         # `last` is the last packet's time now; the timer may have gone off before that packet came, and seen less.
@@ -135,9 +147,9 @@ class TcpConnection:
         self._ports = ports
         self.orig = _Endpoint(packet.low != _flipped(packet.flags, source, destination))
         self.resp = _Endpoint(not self.orig.low)
-        self.started = self.last = packet.time
+        self.last = packet.time
         self.inactivity: int | None = None
-        self.timers = _Timers(expire=[packet.time + TCP_SYN_TIMEOUT])
+        self.timers = _Timers(expire=[packet.now + TCP_SYN_TIMEOUT])
         self.active = True
         self._history = ""
 
@@ -232,6 +244,7 @@ class TcpConnection:
     def take(self, packet: Packet) -> None:
         """Follow the connection through a packet."""
         if packet.state & STATELESS:
+            self._history = "other"
             return
         flags = packet.flags
         endpoint = self.orig if packet.low == self.orig.low else self.resp
@@ -386,7 +399,7 @@ def cut_tcp(packets: list[Packet], ports: tuple[int, int], clock: Clock) -> list
     connections: list[TcpConnection] = []
     connection: TcpConnection | None = None
     for index, packet in enumerate(packets):
-        if connection is None or connection.over(packet.time, clock) or connection.is_reuse(packet):
+        if connection is None or connection.over(packet.now, clock) or connection.is_reuse(packet):
             connection = TcpConnection(packet, ports)
             connections.append(connection)
             cuts.append(Cut(index, True))

@@ -61,7 +61,7 @@ def _shares(what: str, answered: list[Row]) -> Table:
     for name, count in counts:
         bar = "█" * max(1, round(_BAR * count / counts[0][1]))
         style = "dim" if name == "unknown" else None
-        table.add_row(name, f"{count:,}", Text(bar, "dim" if style else "cyan"), style=style)
+        table.add_row(Text(name), f"{count:,}", Text(bar, "dim" if style else "cyan"), style=style)
     return table
 
 
@@ -74,12 +74,12 @@ def _flows(rows: list[Row]) -> Table:
         table.add_row(
             Text(f"{row.malicious_score:.3f}", "bold red" if row.malicious else "dim"),
             datetime.fromtimestamp(row.ts / 1e6, timezone.utc).strftime("%m-%d %H:%M:%S"),
-            _endpoint(row.orig_h, row.orig_p),
-            _endpoint(row.resp_h, row.resp_p),
+            Text(_endpoint(row.orig_h, row.orig_p)),
+            Text(_endpoint(row.resp_h, row.resp_p)),
             row.proto,
-            row.service,
+            Text(row.service),
             Text(f"{row.service_score:.2f}", "dim"),
-            row.application,
+            Text(row.application),
             Text(f"{row.application_score:.2f}", "dim"),
         )
     return table

@@ -1,0 +1,202 @@
+"""`mmtt classify` as its user sees it."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from mmtt_agent.classify import table
+from mmtt_agent.classify.cli import classify
+from mmtt_agent.classify.log import COLUMNS, TsvWriter
+from mmtt_agent.classify.rows import Row
+
+DATA = Path(__file__).parents[1] / "data"
+OFFICE = DATA / "office.pcap"
+
+ROW = Row(1_700_000_000_000_120, "CAbc", "10.0.0.1", 4000, "fd00::1", 443, "tcp", 0, 32,
+          "web", 0.97, "-", 1.0, False, 0.0123, "ok", None, "m@12345678")  # fmt: skip
+
+
+def run(*arguments, input: bytes | None = None):
+    return CliRunner().invoke(classify, [str(a) for a in arguments], input=input)
+
+
+def body(text: str) -> list[list[str]]:
+    return [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
+
+
+def column(text: str, name: str) -> list[str]:
+    at = [name for name, _ in COLUMNS].index(name)
+    return [row[at] for row in body(text)]
+
+
+def test_a_pipe_gets_zeeks_tsv():
+    result = run(OFFICE)
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0] == "#separator \\x09"
+    assert lines[4] == "#path\tmmtt"
+    assert lines[6].split("\t")[:4] == ["#fields", "ts", "uid", "id.orig_h"]
+    assert lines[7].split("\t")[:4] == ["#types", "time", "string", "addr"]
+    assert lines[-1].startswith("#close\t")
+    assert {len(row) for row in body(result.stdout)} == {len(COLUMNS)}
+
+
+def test_known_flows_of_the_office_are_all_there():
+    result = run(OFFICE, "--format", "json")
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    first = Counter((row["proto"], row["id.resp_p"]) for row in rows if row["window"] == 0)
+    assert first["udp", 53] == 6  # look-ups
+    assert first["tcp", 22] == 2  # SSH
+    assert first["udp", 40000] == 1  # voice
+    assert first["udp", 443] == 1  # QUIC
+    assert any(row["id.orig_h"].startswith("10.78.") for row in rows), "the connection inside VXLAN"
+    assert any(":" in row["id.resp_h"] for row in rows), "the connection over IPv6"
+    assert any(row["window"] == 1 for row in rows), (
+        "a connection of more than 257 packets has a second window"
+    )
+
+
+def test_short_windows_have_a_row_that_says_so_and_no_verdict():
+    rows = [json.loads(line) for line in run(OFFICE, "--format", "json").stdout.splitlines()]
+    short = [row for row in rows if row["packets"] < 4]
+    assert short
+    assert all(row["status"] == "too_short" and "service" not in row for row in short)
+    assert all(
+        row["status"] == "ok" and 0 <= row["service_score"] <= 1 for row in rows if row["packets"] >= 4
+    )
+
+
+def test_twice_the_same_capture_gives_the_same_rows():
+    assert body(run(OFFICE).stdout) == body(run(OFFICE).stdout)
+
+
+def test_packed_and_piped_captures_give_the_same_rows(tmp_path):
+    packed = tmp_path / "office.pcap.gz"
+    packed.write_bytes(gzip.compress(OFFICE.read_bytes()))
+    plain = body(run(OFFICE).stdout)
+    assert body(run(packed).stdout) == plain
+    assert body(run("-", input=packed.read_bytes()).stdout) == plain
+    assert body(run("-", input=OFFICE.read_bytes()).stdout) == plain
+
+
+def test_a_directory_is_searched_for_captures(tmp_path):
+    (tmp_path / "below").mkdir()
+    shutil.copy(OFFICE, tmp_path / "below" / "a.pcap")
+    shutil.copy(DATA / "midstream.pcap", tmp_path / "b.PCAP")
+    (tmp_path / "notes.txt").write_text("not a capture")
+    both = run(tmp_path)
+    assert both.exit_code == 0, both.output
+    assert len(body(both.stdout)) == len(body(run(OFFICE).stdout)) + len(
+        body(run(DATA / "midstream.pcap").stdout)
+    )
+
+
+def test_output_directory_gets_a_log_that_zeek_cut_reads(tmp_path):
+    result = run(OFFICE, "-o", tmp_path / "new")
+    assert (result.exit_code, result.stdout) == (0, "")
+    log = tmp_path / "new" / "mmtt.log"
+    assert body(log.read_text()) == body(run(OFFICE).stdout)
+    assert [path.name for path in log.parent.iterdir()] == ["mmtt.log"]
+    assert log.stat().st_mode & 0o044, "others may read it, as they may read Zeek's logs"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(b"", "empty"), (b"#!/bin/sh\necho no capture\n" * 9, "capture"), (b"\x1f\x8b\x08", "decompressed")],
+)
+def test_what_is_no_capture_gets_one_line_and_writes_nothing(tmp_path, content, says):
+    bad = tmp_path / "bad.pcap"
+    bad.write_bytes(content)
+    result = run(bad, "-o", tmp_path / "logs")
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert str(bad) in line and says in line.lower()
+    assert not list((tmp_path / "logs").glob("*"))
+    assert run(bad).stdout == ""
+
+
+def test_a_bad_capture_does_not_cost_the_others_their_rows(tmp_path):
+    bad = tmp_path / "bad.pcap"
+    bad.write_bytes(b"no capture at all, whatever its name says")
+    result = run(bad, OFFICE)
+    assert result.exit_code == 1
+    assert str(bad) in result.stderr
+    assert body(result.stdout) == body(run(OFFICE).stdout)
+
+
+def test_a_cut_off_capture_gives_what_it_holds_and_says_so(tmp_path):
+    cut = tmp_path / "cut.pcap"
+    cut.write_bytes(OFFICE.read_bytes()[:400_001])
+    result = run(cut)
+    assert result.exit_code == 0
+    assert str(cut) in result.stderr
+    assert 0 < len(body(result.stdout)) < len(body(run(OFFICE).stdout))
+
+
+@pytest.mark.parametrize("argument", ["missing.pcap", "."])
+def test_arguments_that_name_no_capture(argument, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(argument)
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_table_in_a_directory_is_refused(tmp_path):
+    assert run(OFFICE, "--format", "table", "-o", tmp_path).exit_code == 2
+
+
+def test_table_shows_the_most_suspicious_flow_first():
+    rows = [
+        ROW._replace(uid=f"C{i}", orig_p=1000 + i, malicious_score=i / 10, malicious=i > 7) for i in range(9)
+    ]
+    console = Console(width=140, record=True, file=io.StringIO())
+    table.show(console, rows, 3)
+    text = console.export_text()
+    assert "9 with a verdict" in text and "1 flagged malicious" in text
+    shown = [line for line in text.splitlines() if "10.0.0.1:" in line]
+    assert ["10.0.0.1:1008" in shown[0], "10.0.0.1:1007" in shown[1], len(shown)] == [True, True, 3]
+    assert "[fd00::1]:443" in shown[0]
+    assert "6 flows less suspicious" in text
+
+
+def test_a_connection_counts_once_with_its_latest_verdict():
+    rows = [
+        ROW,
+        ROW._replace(window=1, service="voip"),
+        ROW._replace(window=2, status="too_short", service=None),
+    ]
+    console = Console(width=140, record=True, file=io.StringIO())
+    table.show(console, rows, 0)
+    text = console.export_text()
+    assert "1 flows with payload" in text
+    assert "voip" in text and "web" not in text
+
+
+def test_names_that_would_read_as_unset_are_escaped(tmp_path):
+    path = tmp_path / "log"
+    with path.open("w") as out:
+        TsvWriter(out).write(ROW)
+    (row,) = body(path.read_text())
+    assert row[0] == "1700000000.000120"
+    assert row[11] == "\\x2d"
+    assert row[16] == "-"
+
+
+def test_the_installed_program_runs_and_a_closed_pipe_is_no_error():
+    program = Path(sys.executable).with_name("mmtt")
+    done = subprocess.run(
+        f"{program} classify {OFFICE} | head -1", shell=True, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "#separator \\x09\n"
+    assert done.stderr == ""

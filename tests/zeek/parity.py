@@ -1,0 +1,244 @@
+"""Hold the capture reader against a real Zeek with the package, window by window.
+
+Usage: ``python tests/zeek/parity.py [FILE_OR_DIRECTORY ...] [--show N] [--jobs N]``; without arguments all of tests/data and,
+where it is present, all captures of ../shared/data. Prints a table per directory: windows compared, equal, different
+by cause. Exit status 1 if any differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import zstandard
+from find_zeek import find_zeek
+
+from mmtt_agent.capture import CaptureError, read_capture
+from mmtt_agent.classify.sources import expand
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+SHARED = ROOT.parent / "shared" / "data" / "captures"
+_PROTOCOLS = {6: "tcp", 17: "udp"}
+
+#: A connection's endpoints and transport, as the originator sees them.
+Endpoints = tuple[str, int, str, int, str]
+
+
+@dataclass
+class Series:
+    """What one side makes of a capture: windows and connections by endpoints, number and time in µs."""
+
+    windows: dict[tuple[Endpoints, int, int], tuple[list[int], list[int]]] = field(default_factory=dict)
+    connections: Counter = field(default_factory=Counter)
+    error: str = ""
+
+
+@dataclass
+class Comparison:
+    """Windows of one or more captures: how many there are, and in how many the two differ, by cause."""
+
+    captures: int = 0
+    windows: int = 0
+    equal: int = 0
+    connections: int = 0
+    connections_equal: int = 0
+    causes: Counter = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, other: Comparison) -> None:
+        for name in ("captures", "windows", "equal", "connections", "connections_equal"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.causes += other.causes
+        self.examples += other.examples
+
+
+def by_zeek(zeek: Path, capture: Path, scripts: Path) -> Series:
+    """What Zeek makes of it. ``scripts`` is a directory in which the package is found as ``mmtt``."""
+    series = Series()
+    with tempfile.TemporaryDirectory() as work:
+        plain = _plain(capture, Path(work))
+        done = subprocess.run(
+            [zeek, "-r", plain, "mmtt/collect", HERE / "parity.zeek"],
+            cwd=work,
+            env={"ZEEKPATH": f"{scripts}:{_zeekpath(zeek)}", "PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        series.error = next((line for line in done.stderr.splitlines() if "fatal" in line), "Zeek failed")
+        return series
+    for line in done.stdout.splitlines():
+        kind, *rest = line.split("|")
+        ends = (rest[0], int(rest[1]), rest[2], int(rest[3]), rest[4])
+        if kind == "W":
+            key = (ends, int(rest[5]), _microseconds(rest[6]))
+            series.windows[key] = (json.loads(rest[7]), json.loads(rest[8]))
+        else:
+            series.connections[ends, _microseconds(rest[5]), int(rest[6]), int(rest[7])] += 1
+    return series
+
+
+def by_reader(capture: Path) -> Series:
+    """What the capture reader makes of it."""
+    series = Series()
+    try:
+        read = read_capture(capture)
+    except CaptureError as error:
+        series.error = str(error)
+        return series
+    table = read.connections
+    orig_h, resp_h = table.addresses(slice(None))
+    ends = [
+        (o, op, r, rp, _PROTOCOLS[proto])
+        for o, op, r, rp, proto in zip(
+            orig_h, table.orig_p.tolist(), resp_h, table.resp_p.tolist(), table.proto.tolist()
+        )
+    ]
+    windows = read.windows
+    for connection, number, ts, length, sizes, times in zip(
+        windows.connection.tolist(), windows.window.tolist(), windows.ts.tolist(), windows.series.lengths.tolist(),
+        windows.series.sizes.tolist(), windows.series.times.tolist(),
+    ):  # fmt: skip
+        series.windows[ends[connection], number, ts] = (sizes[:length], times[:length])
+    for each, ts, orig_pkts, resp_pkts in zip(
+        ends, table.ts.tolist(), table.orig_pkts.tolist(), table.resp_pkts.tolist()
+    ):
+        series.connections[each, ts, orig_pkts, resp_pkts] += 1
+    return series
+
+
+def compare(name: str, ours: Series, zeeks: Series) -> Comparison:
+    """Where the two differ on one capture."""
+    result = Comparison(captures=1)
+    if ours.error and zeeks.error:
+        return result
+    if ours.error and not zeeks.windows:
+        return result
+    keys = ours.windows.keys() | zeeks.windows.keys()
+    result.windows = len(keys)
+    result.connections = (ours.connections | zeeks.connections).total()
+    result.connections_equal = (ours.connections & zeeks.connections).total()
+    for key in sorted(keys):
+        one, other = ours.windows.get(key), zeeks.windows.get(key)
+        if one == other:
+            result.equal += 1
+            continue
+        cause = _cause(key, one, other, ours, zeeks)
+        result.causes[cause] += 1
+        result.examples.append(f"{name}: {cause}: {key}\n    reader {one}\n    Zeek   {other}")
+    return result
+
+
+def _cause(key, one, other, ours: Series, zeeks: Series) -> str:
+    ends, number, ts = key
+    if ours.error:
+        return "the reader refuses the capture"
+    if zeeks.error:
+        return "Zeek refuses the capture"
+    if one is None or other is None:
+        side, theirs = ("Zeek", ours) if one is None else ("reader", zeeks)
+        flipped = (ends[2], ends[3], ends[0], ends[1], ends[4])
+        if (flipped, number, ts) in theirs.windows:
+            return "originator"
+        if any(k[0] in (ends, flipped) and k[1] == number for k in theirs.windows):
+            return "connection cut elsewhere"
+        return f"only {side} has it"
+    if one[1] != other[1] and len(one[0]) != len(other[0]):
+        return "other packets"
+    return "sizes" if one[0] != other[0] else "times"
+
+
+def _microseconds(seconds: str) -> int:
+    whole, fraction = seconds.split(".")
+    return int(whole) * 1_000_000 + int(fraction)
+
+
+def _zeekpath(zeek: Path) -> str:
+    config = zeek.with_name("zeek-config")
+    return subprocess.run([config, "--zeekpath"], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _plain(capture: Path, work: Path) -> Path:
+    """The capture, unpacked if need be: Zeek reads no .zst."""
+    if capture.suffix not in (".zst", ".gz"):
+        return capture.resolve()
+    plain = work / "plain.pcap"
+    with capture.open("rb") as packed, plain.open("wb") as out:
+        if capture.suffix == ".zst":
+            zstandard.ZstdDecompressor().copy_stream(packed, out)
+        else:
+            shutil.copyfileobj(gzip.GzipFile(fileobj=packed), out)
+    return plain
+
+
+def compare_all(zeek: Path, captures: list[Path], jobs: int = 1, progress=None) -> Comparison:
+    """Compare on all captures."""
+    result = Comparison()
+    with tempfile.TemporaryDirectory() as scripts, ThreadPoolExecutor(jobs) as pool:
+        (Path(scripts) / "mmtt").symlink_to(ROOT / "zeek-scripts")
+
+        def one(capture: Path) -> Comparison:
+            return compare(str(capture), by_reader(capture), by_zeek(zeek, capture, Path(scripts)))
+
+        for done, each in enumerate(pool.map(one, captures), 1):
+            result.add(each)
+            if progress:
+                progress(done)
+    return result
+
+
+def groups(arguments: list[str]) -> dict[str, list[Path]]:
+    """Captures by what they are reported under."""
+    if arguments:
+        return {argument: expand([argument]) for argument in arguments}
+    found = {"tests/data": expand([str(ROOT / "tests" / "data")])}
+    if SHARED.is_dir():
+        for group in sorted(SHARED.iterdir()):
+            found[group.name] = expand([str(group)])
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("paths", nargs="*", help="captures or directories of them")
+    parser.add_argument("--show", type=int, default=0, metavar="N", help="differences to print per group")
+    parser.add_argument("--jobs", type=int, default=1)
+    options = parser.parse_args()
+    zeek = find_zeek()
+    if zeek is None:
+        sys.exit("parity.py: no Zeek found; set ZEEK to the program, or put it on PATH")
+    print(f"{'group':<12} {'captures':>8} {'connections':>12} {'equal':>8} {'windows':>9} {'equal':>9} {'':>9}  different")
+    differ = False
+    for name, captures in groups(options.paths).items():
+
+        def progress(done: int) -> None:
+            if sys.stderr.isatty():
+                print(f"\r{name}: {done}/{len(captures)} ", end="", file=sys.stderr)
+
+        result = compare_all(zeek, captures, options.jobs, progress)
+        causes = ", ".join(f"{count} {cause}" for cause, count in result.causes.most_common())
+        share = result.equal / result.windows if result.windows else 1
+        print(
+            f"{Path(name).name:<12} {result.captures:>8,} {result.connections:>12,} {result.connections_equal:>8,} "
+            f"{result.windows:>9,} {result.equal:>9,} {share:>9.3%}  {causes}",
+            flush=True,
+        )
+        for example in result.examples[: options.show]:
+            print(example)
+        differ |= result.equal != result.windows
+    sys.exit(differ)
+
+
+if __name__ == "__main__":
+    main()
