@@ -32,6 +32,8 @@ _SIZE_EDGES = np.concatenate(
 _SIZE_BUCKETS = len(_SIZE_EDGES) + 1
 #: Words for a packet's signed size: PAD, then those from the originator, then those from the responder.
 SIZE_WORDS = 1 + 2 * _SIZE_BUCKETS
+#: How many words in a row stand for a growing quantity; here and below.
+SIZE_SCALES = (1, _SIZE_BUCKETS, _SIZE_BUCKETS)
 _SIZE_BUCKET = np.searchsorted(_SIZE_EDGES, np.arange(MAX_SIZE + 1), side="right").astype(np.int32)
 
 
@@ -47,6 +49,7 @@ def _logarithmic(first: int, last: int, per_octave: int) -> np.ndarray:
 _GAP_EDGES = _logarithmic(16, MAX_WAIT_US, 2)
 #: Words for the gap before a packet, in microseconds: PAD, then by half octaves.
 GAP_WORDS = 2 + len(_GAP_EDGES)
+GAP_SCALES = (1, GAP_WORDS - 1)
 
 #: Sides of the picture: time down, signed size across (originator's sizes in the right half, growing to the right;
 #: the responder's in the left half, growing to the left).
@@ -97,7 +100,8 @@ _STATISTICS = {
 }
 #: Statistics that the sentence begins with.
 STATISTICS = len(_STATISTICS)
-_FIRST_WORD = np.cumsum([0] + [len(edges) + 1 for edges in _STATISTICS.values()]).astype(np.int32)
+STATISTIC_SCALES = tuple(len(edges) + 1 for edges in _STATISTICS.values())
+_FIRST_WORD = np.cumsum((0, *STATISTIC_SCALES)).astype(np.int32)
 #: Words for all statistics together; each statistic has words of its own.
 STATISTIC_WORDS = int(_FIRST_WORD[-1])
 

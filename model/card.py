@@ -8,37 +8,39 @@ from collections import Counter, defaultdict
 import numpy as np
 
 from .config import Config
-from .dataset import MISSING, SPLITS, Dataset
+from .dataset import MISSING, Dataset
+from .evaluate import mean_and_interval
+from .split import SPLITS
 
 
 def write(
     config: Config,
+    command: str,
     dataset: Dataset,
     figures: dict,
     trained: dict,
     thresholds: dict[str, float],
-    duplicate_shares: dict[str, float],
-    minutes: float,
 ) -> str:
-    """The card as Markdown. ``figures`` are those that ``mmtt_model.train.run`` collects."""
-    test = figures["test"]
+    """The card as Markdown. ``figures`` are those that ``mmtt_model.run.run`` collects with ``command``."""
+    test, seeds = figures["test"], config.evaluation.seeds
     lines = [
         f"# {config.name}",
         "",
         (
-            f"{trained['parameters']:,} parameters, trained in {minutes:.0f} minutes with seed {config.seed}. "
-            "Made by `mmtt train`, which also wrote this card."
+            f"{trained['parameters']:,} parameters, trained in {_minutes(figures['shipped_seconds'])} on "
+            f"{_cores(config)} (all that this card needed to be trained: {_minutes(figures['seconds'])}). "
+            f"`{command}` makes the model, every figure below, and this card."
         ),
         "",
         (
-            "**A first model.** One seed was run, so there is no interval around any figure. It knows only what the "
-            "captures below show, which come from few labs: on another network expect less."
+            "**A first model.** It knows only what the captures below show, which come from few labs: on another "
+            "network expect less."
         ),
         "",
         "## Scores on the test captures",
         "",
         (
-            "Split by capture: no test capture lent a window to training or to any choice. "
+            "Split by recording: no test capture, nor a copy of one, lent a window to training or to any choice. "
             "F1 is the mean over the classes among the test captures."
         ),
         "",
@@ -47,15 +49,27 @@ def write(
             "| malicious AUROC | recall at 1 % FP | at 0.1 % FP |"
         ),
         "|---|---|---|---|---|---|---|---|",
-        _row(f"**{config.name}**", test),
-        *[_row(name, peer) for name, peer in figures["peers"].items()],
+        _row(f"**{config.name}**, as shipped", [test]),
+        *([_row(f"{config.name}, mean of {seeds} seeds", figures["seeds"])] if seeds > 1 else []),
+        *[_row(name, [peer]) for name, peer in figures["peers"].items()],
         *[
-            _row(f"{config.name}, {name}", figures[name])
+            _row(f"{config.name}, {name}", [figures[name]])
             for name in ("first windows", "later windows")
             if name in figures
         ],
         "",
+        (
+            f"± is half the 95 % interval over {seeds} seeds; between test captures the spread is wider."
+            if seeds > 1
+            else "One seed was run, so there is no interval around any figure."
+        ),
+        "",
         *_losses(config.name, test, figures["peers"]),
+        "",
+        (
+            f"{_negatives(dataset):,} test windows are harmless, so that 0.1 % false positives are "
+            f"{_negatives(dataset) // 1000} of them, and recall at 0.1 % is little more than chance."
+        ),
         "",
         (
             f"A warning: with windows split at random instead of by capture, the nearest neighbours score "
@@ -64,10 +78,7 @@ def write(
             f"{_number(figures['random split']['malicious']['auroc'])} AUROC on malicious. "
             "Such figures say how alike the windows of one capture are, not how good a model is."
         ),
-        "",
-        "Calibration error: "
-        + ", ".join(f"{task} {_number(test[task].get('calibration_error'))}" for task in test)
-        + ".",
+        *_sources_left_out(figures["sources left out"]),
         "",
         "## Answers given",
         "",
@@ -82,7 +93,31 @@ def write(
         else:
             does = f"answers {_percent(decision['answered'])}, {_percent(decision['accuracy'])} of the answers are right"
         lines.append(f"| {task} | {thresholds[task]:.4f} | {does} |")
-    lines += ["", "## Data", "", *_data(dataset, duplicate_shares)]
+    lines += [
+        "",
+        "Calibration error: "
+        + ", ".join(f"{task} {_number(test[task].get('calibration_error'))}" for task in test)
+        + ".",
+        "",
+        "Accuracy of the surest part of all answers:",
+        "",
+        "| | 25 % | 50 % | 75 % | all |",
+        "|---|---|---|---|---|",
+        *[
+            f"| {task} | {' | '.join(_percent(accuracy) for accuracy in shares.values())} |"
+            for task, shares in figures["coverage"].items()
+        ],
+        "",
+        "Flagged as malicious, by where the test captures come from:",
+        "",
+        "| | malicious windows | harmless windows |",
+        "|---|---|---|",
+        *_by_source(figures["decisions"]["malicious"]["by_source"]),
+        "",
+        "## Data",
+        "",
+        *_data(dataset, figures["seen before"]),
+    ]
     for task in ("service", "application"):
         lines += [
             "",
@@ -96,18 +131,73 @@ def write(
     return "\n".join(lines) + "\n"
 
 
-def _row(name: str, scores: dict) -> str:
-    service, application, malicious = scores["service"], scores["application"], scores["malicious"]
-    values = [
-        service.get("macro_f1"),
-        service.get("accuracy"),
-        application.get("macro_f1"),
-        application.get("accuracy"),
-        malicious["auroc"],
-        malicious["recall_at_1_percent"],
-        malicious["recall_at_0.1_percent"],
+def _sources_left_out(folds: dict[str, list[dict]]) -> list[str]:
+    if not folds:
+        return []
+    names = list(folds)
+    lines = [
+        "",
+        "### Malicious, with whole repositories left out of training",
+        "",
+        (
+            "Harmless and malicious captures come from different labs, so part of what tells them apart is the lab. "
+            "Here every repository in turn is one that training never saw. The nearest thing to a network of your own."
+        ),
+        "",
+        f"| left out | windows malicious, harmless | {' | '.join(f'{n}: AUROC, recall at 1 % FP' for n in names)} |",
+        "|---|---|" + "---|" * len(names),
     ]
-    return f"| {name} | {' | '.join(map(_number, values))} |"
+    for number, each in enumerate(zip(*folds.values()), 1):
+        windows = f"{each[0]['positives']:,}, {each[0]['windows'] - each[0]['positives']:,}"
+        values = [f"{_number(s['auroc'])}, {_number(s['recall_at_1_percent'])}" for s in each]
+        lines.append(f"| {number}: {', '.join(each[0]['repositories'])} | {windows} | {' | '.join(values)} |")
+    means = [
+        f"{_number(float(np.mean([s['auroc'] for s in folds[name]])))}, "
+        f"{_number(float(np.mean([s['recall_at_1_percent'] for s in folds[name]])))}"
+        for name in names
+    ]
+    return [*lines, f"| mean | | {' | '.join(means)} |"]
+
+
+def _by_source(flagged: dict[str, dict[str, tuple[int, int]]]) -> list[str]:
+    lines = []
+    for source in sorted({*flagged["malicious"], *flagged["harmless"]}):
+        cells = [
+            f"{hit:,} of {windows:,}" if windows else "–"
+            for hit, windows in (flagged[kind].get(source, (0, 0)) for kind in ("malicious", "harmless"))
+        ]
+        lines.append(f"| {source} | {' | '.join(cells)} |")
+    return lines
+
+
+def _negatives(dataset: Dataset) -> int:
+    return int((dataset.malicious[dataset.rows("test")] == 0).sum())
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"
+
+
+def _cores(config: Config) -> str:
+    threads = config.training.threads
+    return "one processor core" if threads == 1 else f"{threads} processor cores"
+
+
+def _row(name: str, runs: list[dict]) -> str:
+    """A row of the table: the figures of one run, or the mean and interval of several."""
+    cells = []
+    for task, figure in (
+        ("service", "macro_f1"),
+        ("service", "accuracy"),
+        ("application", "macro_f1"),
+        ("application", "accuracy"),
+        ("malicious", "auroc"),
+        ("malicious", "recall_at_1_percent"),
+        ("malicious", "recall_at_0.1_percent"),
+    ):
+        mean, half = mean_and_interval([run[task].get(figure, math.nan) for run in runs])
+        cells.append(_number(mean) + (f" ± {half:.3f}" if math.isfinite(half) else ""))
+    return f"| {name} | {' | '.join(cells)} |"
 
 
 def _losses(name: str, ours: dict, peers: dict[str, dict]) -> list[str]:
@@ -133,7 +223,7 @@ def _losses(name: str, ours: dict, peers: dict[str, dict]) -> list[str]:
     return lines
 
 
-def _data(dataset: Dataset, duplicate_shares: dict[str, float]) -> list[str]:
+def _data(dataset: Dataset, seen: dict[str, dict[str, float]]) -> list[str]:
     counts = dataset.report["counts"]
     used = np.unique(dataset.capture)
     sources = Counter(dataset.sources[c] for c in used.tolist())
@@ -142,7 +232,8 @@ def _data(dataset: Dataset, duplicate_shares: dict[str, float]) -> list[str]:
             f"{len(dataset):,} labelled windows of {len(used):,} public captures from {len(sources)} repositories. "
             "Services and applications are nDPI's names per flow (what it only guessed from addresses or ports is not "
             "used), else what the capture was made of. TLS, QUIC and HTTP are protocols and count as no application. In "
-            "malicious captures the host's ordinary business is not labelled."
+            "malicious captures the host's ordinary business is not labelled. What nDPI recognises in captures that show "
+            "protocols at work counts as harmless, except where the capture may show an attack."
         ),
         "",
         "| | captures | windows | with service | with application | malicious | harmless |",
@@ -157,13 +248,15 @@ def _data(dataset: Dataset, duplicate_shares: dict[str, float]) -> list[str]:
         )
     lines += [
         "",
-        "Windows with exactly the sizes and times of a training window: "
-        + ", ".join(f"{100 * share:.1f} % of {split}" for split, share in duplicate_shares.items())
-        + ".",
+        (
+            f"{dataset.report['copies']:,} windows that are in several captures to the microsecond are kept once, and "
+            f"{dataset.report['copied_captures']:,} captures that hold copies of another's are split with it. So no test "
+            "window has the sizes and times of a training window. The same sizes at other times have "
+            + ", ".join(f"{_percent(share['sizes'])} of {split}" for split, share in seen.items())
+            + ": the same device or program, at another time."
+        ),
         "",
         "Read and kept: " + ", ".join(f"{n:,} {what}" for what, n in counts.items()) + ".",
-        "",
-        "Harmless and malicious captures come from different labs, so part of what tells them apart is the lab.",
         "",
         "Repositories (captures used): "
         + ", ".join(f"{name} ({n})" for name, n in sources.most_common())

@@ -28,7 +28,7 @@ def train(config: Path, data: Path, out: Path) -> None:
     Writes model.onnx, bundle.yaml and CARD.md. The same command goes on where an interrupted one stopped.
     """
     try:
-        from . import train as training
+        from . import run as training
         from .config import ConfigError, read
         from .dataset import DatasetError
         from .export import ExportError
@@ -37,11 +37,12 @@ def train(config: Path, data: Path, out: Path) -> None:
         raise click.ClickException(
             f"`mmtt train` needs {error.name}, which is not installed; type: pip install 'mmtt[train]'"
         ) from None
+    command = f"mmtt train {config.name} --data DIR -o DIR"
     if not config.exists() and config.name == str(config):
         shipped = Path(__file__).with_name(f"{config.name}.yaml")
         config = shipped if shipped.exists() else config
     try:
-        training.run(read(config), data, out, lambda line: click.echo(line, err=True))
+        training.run(read(config), data, out, lambda line: click.echo(line, err=True), command)
     except (ConfigError, DatasetError, ExportError, TaxonomyError) as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:

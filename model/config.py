@@ -1,4 +1,4 @@
-"""What ``mmtt train`` is told: a YAML file of four sections, every key checked."""
+"""What ``mmtt train`` is told: a YAML file of a few sections, every key checked."""
 
 from __future__ import annotations
 
@@ -73,6 +73,25 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """What is trained besides the model that ships, to say how good it is.
+
+    Attributes:
+        seeds: trainings in all, each with the next seed; the first is the one that ships.
+        source_folds: parts of the repositories, each left out of a training of its own; 0 for none.
+    """
+
+    seeds: int = 1
+    source_folds: int = 0
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise ValueError("seeds must be at least 1")
+        if self.source_folds < 0 or self.source_folds == 1:
+            raise ValueError("source_folds must be 0, or at least 2")
+
+
+@dataclass(frozen=True)
 class Config:
     """The whole file. ``architecture`` holds the arguments of ``mmtt_model.architecture.Architecture``."""
 
@@ -82,6 +101,7 @@ class Config:
     data: Selection = field(default_factory=Selection)
     training: Training = field(default_factory=Training)
     decision: Decision = field(default_factory=Decision)
+    evaluation: Evaluation = field(default_factory=Evaluation)
 
 
 def read(path: Path) -> Config:
@@ -97,7 +117,12 @@ def read(path: Path) -> Config:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
     content = _section(path, "", content or {}, Config)
-    for name, kind in (("data", Selection), ("training", Training), ("decision", Decision)):
+    for name, kind in (
+        ("data", Selection),
+        ("training", Training),
+        ("decision", Decision),
+        ("evaluation", Evaluation),
+    ):
         try:
             content[name] = kind(**_section(path, name, content.get(name, {}), kind))
         except ValueError as error:

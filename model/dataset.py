@@ -1,4 +1,4 @@
-"""The data set: windows of labelled captures with their labels, split by capture, as arrays in one file.
+"""The data set: windows of labelled captures with their labels, split by recording, as arrays in one file.
 
 A directory of captures holds ``captures.tsv`` (a row per capture with what it was made of), ``flows.tsv.zst`` (nDPI's
 name per flow) and the captures at the paths that ``captures.tsv`` names, under ``captures/``.
@@ -23,13 +23,11 @@ import zstandard
 
 from mmtt_agent.series import MIN_PACKETS, SeriesBatch
 
-from .labels import CaptureLabels, FlowName, Labels, Taxonomy
+from .labels import MISSING, CaptureLabels, FlowName, Labels, Taxonomy, agreed
+from .split import SPLITS, digest, equal_windows, recordings, split_recordings
 
-SPLITS = ("train", "validation", "test")
 #: Changes with every change of what a cached data set holds.
-CACHE_VERSION = 2
-#: No label.
-MISSING = -1
+CACHE_VERSION = 3
 
 _CAPTURE_COLUMNS = ("capture", "group", "service", "application", "malicious", "source_repo")
 _FLOW_COLUMNS = [
@@ -79,7 +77,8 @@ class Dataset:
         service, application: int64 (n,), index into ``services`` and ``applications``, MISSING where not known.
         malicious: int64 (n,), 1, 0 or MISSING.
         capture: int64 (n,), index into ``captures`` (paths) and ``sources`` (the repository of each).
-        split: int64 (n,), index into SPLITS; the same for all windows of a capture.
+        recording: int64 (n,), the first of the captures that are copies or cuts of the same recording.
+        split: int64 (n,), index into SPLITS; the same for all windows of a recording.
         applications: name -> the services it can be.
         report: what was read, kept and dropped.
     """
@@ -90,6 +89,7 @@ class Dataset:
     application: np.ndarray
     malicious: np.ndarray
     capture: np.ndarray
+    recording: np.ndarray
     split: np.ndarray
     services: list[str]
     applications: dict[str, list[str]]
@@ -104,6 +104,10 @@ class Dataset:
         """Labels by task."""
         return {"service": self.service, "application": self.application, "malicious": self.malicious}
 
+    def classes(self, task: str) -> int:
+        """How many answers a task has."""
+        return {"service": len(self.services), "application": len(self.applications), "malicious": 2}[task]
+
     def rows(self, split: str) -> np.ndarray:
         """Indices of the windows in ``split``."""
         return np.flatnonzero(self.split == SPLITS.index(split))
@@ -111,7 +115,7 @@ class Dataset:
     def save(self, path: Path, key: str) -> None:
         arrays = {
             name: getattr(self, name)
-            for name in ("window", "service", "application", "malicious", "capture", "split")
+            for name in ("window", "service", "application", "malicious", "capture", "recording", "split")
         }
         about = {
             name: getattr(self, name)
@@ -221,15 +225,23 @@ def build(directory: Path, selection: Selection, taxonomy: Taxonomy, say: Callab
 
 
 def _assemble(captures, parts, selection: Selection, taxonomy: Taxonomy) -> Dataset:
-    """Turn labels into numbers, drop those that are too rare, and split."""
+    """Join copies, turn labels into numbers, drop those that are too rare, and split."""
+    series = SeriesBatch.concatenate([part[1] for part in parts])
     capture = np.concatenate([np.full(len(labels), index) for index, _, _, labels in parts])
-    labels = [label for part in parts for label in part[3]]
+    same = equal_windows(series)
+    recording = recordings(same, capture)
+    copied = len(np.unique(capture)) - len(np.unique(recording))
+    every = [label for part in parts for label in part[3]]
+    labels = [agreed([every[row] for row in rows]) for rows in same]
+    rows = np.array([rows[0] for rows in same])
+    window = np.concatenate([part[2] for part in parts]).astype(np.uint8)
+    series, window, capture, recording = series[rows], window[rows], capture[rows], recording[rows]
 
     services_seen: dict[str, set[str]] = defaultdict(set)
     for label in labels:
         if label.application and label.service:
             services_seen[label.application].add(label.service)
-    service_captures, application_captures = _captures_per(labels, capture)
+    service_captures, application_captures = _captures_per(labels, recording)
     services = [s for s in taxonomy.services if service_captures[s] >= selection.min_captures]
     applications = {}
     for application in sorted(application_captures, key=str.lower):
@@ -248,19 +260,21 @@ def _assemble(captures, parts, selection: Selection, taxonomy: Taxonomy) -> Data
         [MISSING if label.malicious is None else label.malicious for label in labels], np.int64
     )
     useful = (service != MISSING) | (application != MISSING) | (malicious != MISSING)
-    split = split_captures(
-        capture[useful],
+    split = split_recordings(
+        recording[useful],
         [service[useful], application[useful], malicious[useful]],
         [c[0].path for c in captures],
-        selection,
+        selection.shares,
+        selection.split_seed,
     )
     return Dataset(
-        series=SeriesBatch.concatenate([part[1] for part in parts])[useful],
-        window=np.concatenate([part[2] for part in parts]).astype(np.uint8)[useful],
+        series=series[useful],
+        window=window[useful],
         service=service[useful],
         application=application[useful],
         malicious=malicious[useful],
         capture=capture[useful],
+        recording=recording[useful],
         split=split,
         services=services,
         applications=applications,
@@ -271,60 +285,11 @@ def _assemble(captures, parts, selection: Selection, taxonomy: Taxonomy) -> Data
             "dropped_applications": {
                 a: n for a, n in sorted(application_captures.items()) if a not in applications
             },
+            "copies": len(every) - len(same),
+            "copied_captures": copied,
             "only_rare_labels": int((~useful).sum()),
         },
     )
-
-
-def split_captures(
-    capture: np.ndarray, tasks: list[np.ndarray], names: list[str], selection: Selection
-) -> np.ndarray:
-    """The split of each window: whole captures, each label shared out as ``selection.shares`` as far as possible.
-
-    The rarest label is dealt with first: each capture that has it goes to the split that lacks it most (iterative
-    stratification). Captures are taken in the order of a hash of their name and the seed, so the result is frozen.
-
-    Args:
-        capture: (n,) the capture of each window, an index into ``names``.
-        tasks: labels (n,) per task, MISSING where not known.
-    """
-    labels_of: dict[int, set] = {int(c): set() for c in np.unique(capture)}
-    for task, values in enumerate(tasks):
-        for c, value in zip(capture.tolist(), values.tolist()):
-            if value != MISSING:
-                labels_of[c].add((task, value))
-    order = sorted(labels_of, key=lambda c: _hash(f"{selection.split_seed} {names[c]}"))
-    shares = np.array(selection.shares)
-    totals = Counter(label for labels in labels_of.values() for label in labels)
-    wanted = {label: total * shares for label, total in totals.items()}
-    wanted_captures = len(order) * shares
-    assigned: dict[int, int] = {}
-    while len(assigned) < len(order):
-        left = Counter(label for c in order if c not in assigned for label in labels_of[c])
-        rarest = min(left, key=lambda label: (left[label], label))
-        for c in order:
-            if c in assigned or rarest not in labels_of[c]:
-                continue
-            place = max(range(len(shares)), key=lambda s: (wanted[rarest][s], wanted_captures[s], -s))
-            assigned[c] = place
-            wanted_captures[place] -= 1
-            for label in labels_of[c]:
-                wanted[label][place] -= 1
-    return np.array([assigned[c] for c in capture.tolist()], np.int64)
-
-
-def duplicates(dataset: Dataset) -> dict[str, float]:
-    """The share of each other split's windows whose exact series is among the training windows."""
-    seen = {row.tobytes() for row in _exact(dataset.series[dataset.rows("train")])}
-    shares = {}
-    for split in SPLITS[1:]:
-        rows = _exact(dataset.series[dataset.rows(split)])
-        shares[split] = sum(row.tobytes() in seen for row in rows) / max(len(rows), 1)
-    return shares
-
-
-def _exact(series: SeriesBatch) -> np.ndarray:
-    return np.concatenate([series.sizes, series.times], axis=1)
 
 
 def _captures_per(labels: list[Labels], capture: np.ndarray) -> tuple[Counter, Counter]:
@@ -418,11 +383,7 @@ def _address(text: str) -> bytes:
 
 
 def _shuffled(rows: np.ndarray, seed: str) -> list[int]:
-    return np.random.default_rng(_hash(seed)).permutation(rows).tolist()
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+    return np.random.default_rng(digest(seed)).permutation(rows).tolist()
 
 
 def _key(directory: Path, selection: Selection, taxonomy: Taxonomy) -> str:

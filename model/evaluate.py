@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmtt_agent.series import SeriesBatch
-
 from .dataset import MISSING, Dataset
 
 
@@ -134,10 +132,16 @@ def scores(
                 for each, f1 in f1_by_class(labels, predicted).items()
             },
         }
-    known = targets["malicious"][rows] != MISSING
-    labels = targets["malicious"][rows][known]
-    probability = sigmoid(logits["malicious"][known] / temperatures["malicious"])
-    result["malicious"] = {
+    result["malicious"] = malicious_scores(dataset, rows, logits["malicious"], temperatures["malicious"])
+    return result
+
+
+def malicious_scores(dataset: Dataset, rows: np.ndarray, logits: np.ndarray, temperature: float) -> dict:
+    """The figures of the malicious task for the windows ``rows``, whose logits are ``logits`` (n,)."""
+    known = dataset.malicious[rows] != MISSING
+    labels = dataset.malicious[rows][known]
+    probability = sigmoid(logits[known] / temperature)
+    return {
         "windows": int(known.sum()),
         "captures": len(np.unique(dataset.capture[rows][known])),
         "positives": int((labels == 1).sum()),
@@ -146,7 +150,35 @@ def scores(
         "recall_at_0.1_percent": recall_at(labels, probability, 0.001),
         "calibration_error": calibration_error(labels, probability) if len(labels) else float("nan"),
     }
+
+
+def coverage(
+    dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray]
+) -> dict[str, dict[int, float]]:
+    """Accuracy of the surest 25, 50, 75 and 100 % of the answers, by task."""
+    result = {}
+    for task in ("service", "application"):
+        labels = dataset.targets()[task][rows]
+        known = labels != MISSING
+        output = logits[task][known]
+        # The order of the highest probabilities does depend on the temperature, but hardly.
+        right = (output.argmax(axis=1) == labels[known])[
+            np.argsort(-softmax(output).max(axis=1), kind="stable")
+        ]
+        result[task] = {
+            share: float(right[: max(1, len(right) * share // 100)].mean()) if len(right) else float("nan")
+            for share in (25, 50, 75, 100)
+        }
     return result
+
+
+def mean_and_interval(values: list[float]) -> tuple[float, float]:
+    """The mean and half the width of its 95 % interval (Student's t; NaN for a single value)."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, float("nan")
+    t = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)[min(len(values), 10) - 2]
+    return mean, t * float(np.std(values, ddof=1)) / len(values) ** 0.5
 
 
 def headline(figures: dict) -> float:
@@ -158,73 +190,3 @@ def headline(figures: dict) -> float:
     ]
     values = [value for value in values if np.isfinite(value)]
     return float(np.mean(values)) if values else 0.0
-
-
-def nearest_neighbours(
-    dataset: Dataset, train: np.ndarray, rows: np.ndarray, k: int = 5
-) -> dict[str, np.ndarray]:
-    """Logits of the plainest peer: the votes of the k nearest training windows by logarithmic sizes and gaps."""
-    points, queries = _points(dataset.series[train]), _points(dataset.series[rows])
-    targets = dataset.targets()
-    votes = {}
-    for task, values in targets.items():
-        known = values[train] != MISSING
-        classes = {
-            "service": len(dataset.services),
-            "application": len(dataset.applications),
-            "malicious": 2,
-        }[task]
-        counts = np.full((len(rows), classes), 0.1)
-        if known.any():
-            reference, labels = points[known], values[train][known]
-            square = (reference**2).sum(axis=1)
-            for start in range(0, len(rows), 512):
-                part = queries[start : start + 512]
-                distance = square - 2 * part @ reference.T
-                nearest = np.argpartition(distance, min(k, len(labels) - 1), axis=1)[:, :k]
-                for place in range(nearest.shape[1]):
-                    np.add.at(counts, (np.arange(start, start + len(part)), labels[nearest[:, place]]), 1)
-        logits = np.log(counts)
-        votes[task] = logits[:, 1] - logits[:, 0] if task == "malicious" else logits
-    return votes
-
-
-def boosted_trees(dataset: Dataset, train: np.ndarray, rows: np.ndarray, rounds: int = 200) -> dict | None:
-    """Logits of LightGBM on the first 32 sizes and gaps, a model per task; None if LightGBM is not installed."""
-    try:
-        import lightgbm
-    except ImportError:
-        return None
-    points, queries = _raw(dataset.series[train]), _raw(dataset.series[rows])
-    result = {}
-    for task, values in dataset.targets().items():
-        known = values[train] != MISSING
-        labels = values[train][known]
-        classes = {
-            "service": len(dataset.services),
-            "application": len(dataset.applications),
-            "malicious": 2,
-        }[task]
-        frequency = np.bincount(labels, minlength=classes)
-        weight = 1 / np.sqrt(frequency[labels])
-        settings = (
-            {"objective": "multiclass", "num_class": classes}
-            if task != "malicious"
-            else {"objective": "binary"}
-        )
-        settings |= {"verbose": -1, "num_threads": 1, "learning_rate": 0.1, "num_leaves": 31, "seed": 1}
-        booster = lightgbm.train(settings, lightgbm.Dataset(points[known], labels, weight=weight), rounds)
-        result[task] = booster.predict(queries, raw_score=True)
-    return result
-
-
-def _points(series: SeriesBatch) -> np.ndarray:
-    sizes = np.sign(series.sizes) * np.log1p(np.abs(series.sizes))
-    gaps = np.log1p(np.diff(series.times, axis=1, prepend=0).clip(0))
-    return np.concatenate([sizes, gaps / 2], axis=1).astype(np.float32)
-
-
-def _raw(series: SeriesBatch) -> np.ndarray:
-    filled = np.arange(series.sizes.shape[1]) < series.lengths[:, None]
-    gaps = np.diff(series.times, axis=1, prepend=0).clip(0)
-    return np.where(np.concatenate([filled, filled], 1), np.concatenate([series.sizes, gaps], 1), np.nan)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import yaml
 
+#: Number of a label that is not known, in arrays of labels.
+MISSING = -1
 #: Groups of captures whose labels say nothing about their flows (attack beside background, damaged files).
 UNLABELLED_GROUPS = ("mixed",)
 
@@ -49,6 +51,20 @@ class Labels:
     malicious: bool | None = None
 
 
+def agreed(labels: list[Labels]) -> Labels:
+    """What copies of one flow, labelled in several places, are: where two say different things, that is in doubt."""
+
+    def only(values: set):
+        known = values - {None}
+        return known.pop() if len(known) == 1 else None
+
+    return Labels(
+        only({label.service for label in labels}),
+        only({label.application for label in labels}),
+        only({label.malicious for label in labels}),
+    )
+
+
 class Taxonomy:
     """The tables of ``taxonomy.yaml``.
 
@@ -72,6 +88,8 @@ class Taxonomy:
             self._captures: dict[str, str] = tables["captures"]
             self._background: dict[str, list[str]] = tables["background"]
             self._attack_vectors = frozenset(tables["attack_vectors"])
+            self._demonstrations = frozenset(tables["demonstrations"]["groups"])
+            self._doubtful: list[str] = tables["demonstrations"]["doubtful"]
             self.applications = {
                 name: tuple(entry["services"]) for name, entry in tables["applications"].items()
             }
@@ -113,6 +131,9 @@ class Taxonomy:
         names as an ordinary application, or has not seen at all, is not labelled."""
         if capture.group in UNLABELLED_GROUPS:
             return None
+        if capture.malicious == "unknown" and capture.group in self._demonstrations:
+            recognised = flow is not None and not flow.guessed and not flow.name.startswith("Unknown")
+            return False if recognised and not any(word in capture.path for word in self._doubtful) else None
         if capture.malicious == "0":
             return False
         if capture.malicious != "1" or flow is None:

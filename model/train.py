@@ -1,9 +1,8 @@
-"""Training: from a configuration and captures to a bundle, in steps that can be interrupted and taken up again."""
+"""Training: a model from a data set, epoch by epoch, so that it can be interrupted and taken up again."""
 
 from __future__ import annotations
 
 import copy
-import dataclasses
 import hashlib
 import math
 import os
@@ -18,108 +17,17 @@ from torch.nn import functional
 from mmtt_agent import features
 from mmtt_agent.series import SeriesBatch
 
-from . import card, evaluate
+from . import evaluate
 from .architecture import TASKS, Architecture, Model
 from .augment import augment
-from .config import Config, ConfigError, Training
-from .dataset import MISSING, Dataset, duplicates, load_or_build
-from .export import write_bundle
-
-
-def run(config: Config, data: Path, out: Path, say: Callable[[str], None]) -> dict:
-    """Train on the captures in ``data`` and leave a bundle in ``out``, beside the cached data set and the checkpoint.
-
-    Returns:
-        The figures on the test captures, as in CARD.md.
-
-    Raises:
-        ConfigError, DatasetError, ExportError: one line each.
-    """
-    begun = time.monotonic()
-    torch.set_num_threads(config.training.threads)
-    try:
-        architecture = Architecture(**config.architecture)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"architecture: {error}") from None
-    out.mkdir(parents=True, exist_ok=True)
-    dataset = load_or_build(data, out / "dataset.npz", config.data, say)
-    for task, names in (("services", dataset.services), ("applications", dataset.applications)):
-        if not names:
-            raise ConfigError(f"data: min_captures {config.data.min_captures} leaves no {task}; lower it")
-    model = fit(config, architecture, dataset, out / "checkpoint.pt", say)
-
-    validation, test = dataset.rows("validation"), dataset.rows("test")
-    logits = infer(model, dataset.series[validation])
-    temperatures, thresholds = decide(config, dataset, validation, logits)
-    say("scoring on the test captures, which nothing was chosen by")
-    figures = {
-        "validation": evaluate.scores(dataset, validation, logits, temperatures),
-        "test": evaluate.scores(dataset, test, infer(model, dataset.series[test]), temperatures),
-        "peers": {},
-    }
-    figures["decisions"] = decisions(
-        dataset, test, infer(model, dataset.series[test]), temperatures, thresholds
-    )
-    for window, rows in (
-        ("first windows", test[dataset.window[test] == 0]),
-        ("later windows", test[dataset.window[test] > 0]),
-    ):
-        if len(rows):
-            figures[window] = evaluate.scores(dataset, rows, infer(model, dataset.series[rows]), temperatures)
-    plain = dict.fromkeys(TASKS, 1.0)
-    train = dataset.rows("train")
-    say("peers on the same captures")
-    figures["peers"]["5 nearest neighbours"] = evaluate.scores(
-        dataset, test, evaluate.nearest_neighbours(dataset, train, test), plain
-    )
-    trees = evaluate.boosted_trees(dataset, train, test)
-    if trees is not None:
-        figures["peers"]["LightGBM, 32 sizes and gaps"] = evaluate.scores(dataset, test, trees, plain)
-    order = np.random.default_rng(config.seed).permutation(len(dataset))
-    cut = len(order) * 8 // 10
-    figures["random split"] = evaluate.scores(
-        dataset, order[cut:], evaluate.nearest_neighbours(dataset, order[:cut], order[cut:]), plain
-    )
-
-    trained = {
-        "seed": config.seed,
-        "split_seed": config.data.split_seed,
-        "windows": {split: len(dataset.rows(split)) for split in ("train", "validation", "test")},
-        "captures": {
-            split: len(np.unique(dataset.capture[dataset.rows(split)]))
-            for split in ("train", "validation", "test")
-        },
-        "data_sha256": hashlib.sha256((data / "captures.tsv").read_bytes()).hexdigest(),
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "architecture": dataclasses.asdict(architecture),
-        "test": {
-            "service_macro_f1": round(figures["test"]["service"].get("macro_f1", float("nan")), 4),
-            "application_macro_f1": round(figures["test"]["application"].get("macro_f1", float("nan")), 4),
-            "malicious_auroc": round(figures["test"]["malicious"]["auroc"], 4),
-        },
-    }
-    write_bundle(
-        out,
-        model,
-        name=config.name,
-        services=dataset.services,
-        applications=dataset.applications,
-        temperatures=temperatures,
-        thresholds=thresholds,
-        trained=trained,
-    )
-    minutes = (time.monotonic() - begun) / 60
-    text = card.write(config, dataset, figures, trained, thresholds, duplicates(dataset), minutes)
-    new = out / ".CARD.md.new"
-    new.write_text(text, encoding="utf-8")
-    os.replace(new, out / "CARD.md")
-    return figures
+from .config import Config, Training
+from .dataset import MISSING, Dataset
 
 
 def fit(
     config: Config, architecture: Architecture, dataset: Dataset, checkpoint: Path, say: Callable[[str], None]
-) -> Model:
-    """The model of the epoch that scored best on the validation captures."""
+) -> tuple[Model, float]:
+    """The model of the epoch that scored best on the validation captures, and the seconds that training took."""
     settings = config.training
     torch.manual_seed(config.seed)
     model = Model(architecture, len(dataset.services), len(dataset.applications))
@@ -139,11 +47,13 @@ def fit(
     weights = class_weights(dataset, train)
     chance = sampling(dataset, train)
     key = hashlib.sha256(
-        repr((config, architecture, dataset.services, dataset.applications, len(dataset))).encode()
+        repr((config.seed, settings, architecture, dataset.services, list(dataset.applications))).encode()
+        + dataset.split.tobytes()
     )
     state = {
         "key": key.hexdigest(),
         "epoch": 0,
+        "seconds": 0.0,
         "best": -1.0,
         "best_epoch": 0,
         "best_model": model.state_dict(),
@@ -195,6 +105,7 @@ def fit(
         )
         state |= {
             "epoch": epoch,
+            "seconds": state["seconds"] + time.monotonic() - begun,
             "model": model.state_dict(),
             "average": average.state_dict(),
             "optimizer": optimizer.state_dict(),
@@ -204,7 +115,7 @@ def fit(
         torch.save(state, new)
         os.replace(new, checkpoint)
     model.load_state_dict(state["best_model"])
-    return model.eval()
+    return model.eval(), state["seconds"]
 
 
 def multitask_loss(
@@ -234,11 +145,10 @@ def multitask_loss(
 
 def class_weights(dataset: Dataset, rows: np.ndarray) -> dict[str, torch.Tensor]:
     """Per task, a weight per class: the inverse root of its windows among ``rows``, 1 on average."""
-    sizes = {"service": len(dataset.services), "application": len(dataset.applications), "malicious": 2}
     weights = {}
     for task, values in dataset.targets().items():
         known = values[rows][values[rows] != MISSING]
-        count = np.bincount(known, minlength=sizes[task]).clip(1)
+        count = np.bincount(known, minlength=dataset.classes(task)).clip(1)
         weight = 1 / np.sqrt(count)
         weights[task] = torch.tensor(weight / weight.mean(), dtype=torch.float32)
     return weights
@@ -267,60 +177,6 @@ def tensors(windows: SeriesBatch) -> tuple[torch.Tensor, ...]:
     """The model's input, in the order of its arguments."""
     arrays = features.model_input(windows)
     return tuple(torch.from_numpy(arrays[name]) for name in features.INPUT_NAMES)
-
-
-def decide(
-    config: Config, dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray]
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Temperatures and thresholds, from the validation windows ``rows`` and their logits alone."""
-    temperatures, thresholds = {}, {}
-    for task, labels in dataset.targets().items():
-        known = labels[rows] != MISSING
-        labels, output = labels[rows][known], logits[task][known]
-        temperatures[task] = round(evaluate.fit_temperature(labels, output), 4)
-        if task == "malicious":
-            # Rounded up, as verdicts carry four decimals.
-            threshold = evaluate.threshold_at(
-                labels,
-                evaluate.sigmoid(output / temperatures[task]).round(4),
-                config.decision.false_positives,
-            )
-            thresholds[task] = min(1.0, math.ceil(threshold * 10_000) / 10_000)
-        else:
-            probability = evaluate.softmax(output / temperatures[task])
-            right = probability.argmax(axis=1) == labels
-            threshold = evaluate.abstention_threshold(
-                right, probability.max(axis=1), config.decision.accuracy
-            )
-            thresholds[task] = math.floor(threshold * 10_000) / 10_000
-    return temperatures, thresholds
-
-
-def decisions(
-    dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray], temperatures: dict, thresholds: dict
-) -> dict:
-    """What the thresholds do: share answered and accuracy of the answers; malicious: recall and false positives."""
-    result = {}
-    for task, labels in dataset.targets().items():
-        known = labels[rows] != MISSING
-        labels, output = labels[rows][known], logits[task][known] / temperatures[task]
-        if task == "malicious":
-            flagged = evaluate.sigmoid(output).round(4) >= thresholds[task]
-            result[task] = {
-                "recall": float(flagged[labels == 1].mean()) if (labels == 1).any() else float("nan"),
-                "false_positives": float(flagged[labels == 0].mean())
-                if (labels == 0).any()
-                else float("nan"),
-            }
-        else:
-            probability = evaluate.softmax(output)
-            given = probability.max(axis=1).round(4) >= thresholds[task]
-            right = probability.argmax(axis=1) == labels
-            result[task] = {
-                "answered": float(given.mean()) if len(given) else float("nan"),
-                "accuracy": float(right[given].mean()) if given.any() else float("nan"),
-            }
-    return result
 
 
 def _learning_rate(step: int, total: int, warm_up: float) -> float:

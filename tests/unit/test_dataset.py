@@ -7,40 +7,7 @@ import zstandard
 
 from mmtt_agent.series import SeriesBatch
 from mmtt_model import dataset as ds
-from mmtt_model.labels import FlowName, Taxonomy
-
-
-def _split(labels_by_capture, seed=1, windows=5):
-    """Splits of captures, given the service labels that each holds."""
-    capture = np.repeat(np.arange(len(labels_by_capture)), windows)
-    service = np.array([labels[i % len(labels)] for labels in labels_by_capture for i in range(windows)])
-    nothing = np.full(len(capture), ds.MISSING)
-    names = [f"capture{i}" for i in range(len(labels_by_capture))]
-    split = ds.split_captures(capture, [service, nothing], names, ds.Selection(split_seed=seed))
-    return capture, split
-
-
-def test_no_capture_is_in_two_splits():
-    capture, split = _split([[i % 3, (i * 7) % 5] for i in range(100)])
-    assert all(len(set(split[capture == c])) == 1 for c in range(100))
-
-
-def test_splits_are_of_the_sizes_asked_for_and_hold_every_label():
-    _, split = _split([[0] if i < 80 else [1] for i in range(100)])
-    per_capture = split[::5]
-    assert np.bincount(per_capture).tolist() == [70, 10, 20]
-    assert np.bincount(per_capture[80:], minlength=3).tolist() == [14, 2, 4]
-
-
-def test_a_split_is_frozen_by_its_seed():
-    labels = [[i % 4] for i in range(60)]
-    assert (_split(labels, 1)[1] == _split(labels, 1)[1]).all()
-    assert (_split(labels, 1)[1] != _split(labels, 2)[1]).any()
-
-
-def test_a_label_in_few_captures_is_still_held_out():
-    _, split = _split([[0]] * 50 + [[1]] * 6)
-    assert set(split[::5][50:].tolist()) == {0, 1, 2}
+from mmtt_model.labels import CaptureLabels, FlowName, Labels, Taxonomy
 
 
 class _Connections:
@@ -109,7 +76,7 @@ def _dataset(n=40):
     labels = np.arange(n) % 2
     return ds.Dataset(
         series, np.zeros(n, np.uint8), labels, labels.copy(), labels.copy(), np.arange(n) // 4,
-        np.arange(n) // 4 % 3, ["web", "chat"], {"A": ["web"], "B": ["chat"]},
+        np.arange(n) // 4, np.arange(n) // 4 % 3, ["web", "chat"], {"A": ["web"], "B": ["chat"]},
         [f"c{i}" for i in range(n // 4)], ["repo"] * (n // 4),
         {"counts": {"windows": n}, "unreadable": [], "dropped_services": {}, "dropped_applications": {"C": 1}},
     )  # fmt: skip
@@ -127,9 +94,23 @@ def test_a_cached_data_set_comes_back_whole_and_only_for_the_same_key(tmp_path):
     assert ds.Dataset.load(path, "key") is None
 
 
-def test_duplicates_across_splits_are_counted():
-    made = _dataset()
-    assert ds.duplicates(made) == {"validation": 0, "test": 0}
-    made.series.sizes[made.rows("test")[0]] = made.series.sizes[made.rows("train")[0]]
-    made.series.times[made.rows("test")[0]] = made.series.times[made.rows("train")[0]]
-    assert ds.duplicates(made)["test"] == pytest.approx(1 / len(made.rows("test")))
+def test_a_flow_that_is_in_several_captures_is_kept_once_and_its_captures_stay_together():
+    """Two captures share a flow; a third shares one with the second. Labels that contradict each other are none."""
+    shared, other = ([100, -200, 300, -400], [0, 10, 20, 35]), ([70, -80, 90, -100], [0, 5, 6, 7])
+    flows = [[shared], [shared, other], [other]] + [[([c, -c, c, -c], [0, 1, 2, 3])] for c in range(10, 40)]
+    marks = [[True], [False, True], [None]] + [[c % 2 == 0] for c in range(30)]
+    parts = []
+    for index, (windows, malicious) in enumerate(zip(flows, marks)):
+        labels = [Labels("web" if index % 2 else "chat", None, mark) for mark in malicious]
+        series = SeriesBatch.from_lists(*(list(each) for each in zip(*windows)))
+        parts.append((index, series, np.zeros(len(windows), np.uint8), labels))
+    captures = [(CaptureLabels(f"c{i}", "benign", "", "", ""), "repo") for i in range(len(flows))]
+    made = ds._assemble(captures, parts, ds.Selection(min_captures=3), Taxonomy())
+    assert made.report["copies"] == 2 and made.report["copied_captures"] == 2
+    assert len(made) == 31 and [100, -200, 300, -400] not in made.series.sizes[:, :4].tolist(), (
+        "nothing is agreed on"
+    )
+    assert (made.capture[0], made.recording[0], made.malicious[0]) == (1, 0, 1), (
+        "labelled in one capture only"
+    )
+    assert made.service[0] == ds.MISSING, "called chat in one capture, web in the other"

@@ -29,8 +29,8 @@ def test_padding_is_not_read(model):
     """Whatever the embedding of padding is, the answers are the same."""
     before = model(*tensors(_windows()))
     with torch.no_grad():
-        model.text.size.weight[features.PAD].normal_()
-        model.text.gap.weight[features.PAD].normal_()
+        model.text.size.tables[0][features.PAD].normal_()
+        model.text.gap.tables[0][features.PAD].normal_()
         model.text.position[-28:].normal_()
     after = model(*tensors(_windows()))
     for a, b in zip(before, after):

@@ -39,7 +39,8 @@ def ndpi(name, category="Web", guessed=False, server_name="example.org"):
     ],
 )
 def test_ndpi_names_become_services_and_applications(name, category, service, application):
-    assert TAXONOMY.labels(capture(), ndpi(name, category)) == Labels(service, application, None)
+    found = TAXONOMY.labels(capture(), ndpi(name, category))
+    assert (found.service, found.application) == (service, application)
 
 
 def test_what_ndpi_guessed_is_no_label():
@@ -47,7 +48,7 @@ def test_what_ndpi_guessed_is_no_label():
 
 
 def test_tls_without_a_server_name_may_be_anything():
-    assert TAXONOMY.labels(capture(), ndpi("TLS", server_name="")) == Labels()
+    assert TAXONOMY.labels(capture(), ndpi("TLS", server_name="")).service is None
 
 
 def test_a_captures_service_counts_where_ndpi_knows_only_the_protocol():
@@ -61,6 +62,22 @@ def test_a_captures_service_counts_where_ndpi_knows_only_the_protocol():
 def test_mining_is_a_service_and_not_known_to_be_malicious():
     mining = capture("benign", "mining", "cgminer", "unknown")
     assert TAXONOMY.labels(mining, ndpi("TLS", "Web")) == Labels("crypto_currency", None, None)
+
+
+@pytest.mark.parametrize(
+    "path, flow, expected",
+    [
+        ("ndpi/ssh.pcap.zst", ndpi("SSH", "RemoteAccess"), False),
+        ("ndpi/443-chrome.pcap.zst", ndpi("TLS"), False),
+        ("ndpi/ssh.pcap.zst", ndpi("SSH", "RemoteAccess", guessed=True), None),
+        ("ndpi/ssh.pcap.zst", ndpi("Unknown", "Unspecified"), None),
+        ("ndpi/ssh.pcap.zst", None, None),
+        ("ndpi/emotet.pcap.zst", ndpi("HTTP"), None),
+        ("ndpi/synscan.pcap.zst", ndpi("SSH", "RemoteAccess"), None),
+    ],
+)
+def test_what_is_recognised_in_a_demonstration_is_harmless_unless_it_may_show_an_attack(path, flow, expected):
+    assert TAXONOMY.malicious(capture(path=path), flow) is expected
 
 
 def test_mixed_captures_are_not_labelled():
@@ -122,7 +139,10 @@ def test_captures_of_attack_beside_background_say_neither():
 def test_a_taxonomy_that_contradicts_itself_is_refused(tmp_path):
     text = "services: {web: x}\ngeneric: {TLS: web}\ncarries: {}\ncategories: {Email: email}\ncaptures: {}\n"
     path = tmp_path / "taxonomy.yaml"
-    path.write_text(text + "background: {}\nattack_vectors: []\napplications: {}\n")
+    path.write_text(
+        text
+        + "background: {}\nattack_vectors: []\ndemonstrations: {groups: [], doubtful: []}\napplications: {}\n"
+    )
     with pytest.raises(TaxonomyError, match="'email'"):
         Taxonomy(path)
     path.write_text("services: [")

@@ -11,14 +11,16 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 from mmtt_agent import bundle
 from mmtt_agent.classifier import Classifier
 from mmtt_agent.series import MAX_WAIT_US, MIN_PACKETS, SeriesBatch
-from mmtt_model import config, dataset, evaluate, train
+from mmtt_model import config, dataset, evaluate, run, train
 from mmtt_model.augment import augment
+from mmtt_model.calibrate import calibrate
 from mmtt_model.cli import train as command
 
 TINY = {
     "name": "tiny",
     "architecture": {"width": 16, "heads": 2, "feed_forward": 16, "text_layers": 1, "image_layers": 1},
     "training": {"epochs": 3, "batch": 32, "learning_rate": 0.01},
+    "evaluation": {"seeds": 2, "source_folds": 2},
 }
 
 
@@ -39,9 +41,9 @@ def synthetic(n_captures=30, windows=8):
     missing = np.where(np.arange(len(labels)) % 3, labels, dataset.MISSING)
     return dataset.Dataset(
         SeriesBatch.from_lists(sizes, times), (np.arange(len(labels)) % 4).astype(np.uint8), labels, missing, labels.copy(),
-        capture, split, ["chat", "streaming"], {"Talk": ["chat"], "Watch": ["streaming"]},
-        [f"c{i}" for i in range(n_captures)], ["repository"] * n_captures,
-        {"counts": {"windows": len(labels)}, "unreadable": [], "captures": n_captures,
+        capture, capture.copy(), split, ["chat", "streaming"], {"Talk": ["chat"], "Watch": ["streaming"]},
+        [f"c{i}" for i in range(n_captures)], [f"repository{c % 6}" for c in range(n_captures)],
+        {"counts": {"windows": len(labels)}, "unreadable": [], "captures": n_captures, "copies": 0, "copied_captures": 0,
          "dropped_services": {"gaming": 1}, "dropped_applications": {"Rare": 2}},
     )  # fmt: skip
 
@@ -51,7 +53,7 @@ def data(tmp_path, monkeypatch):
     directory = tmp_path / "data"
     directory.mkdir()
     (directory / "captures.tsv").write_text("capture\n")
-    monkeypatch.setattr(train, "load_or_build", lambda *_: synthetic())
+    monkeypatch.setattr(run, "load_or_build", lambda *_: synthetic())
     return directory
 
 
@@ -73,8 +75,11 @@ def test_training_makes_a_bundle_that_tells_the_classes_apart(tmp_path, data, ti
     answered = best >= 0
     assert answered.mean() > 0.5 and (best == synthetic().service)[answered].mean() > 0.9
     card = (out / "CARD.md").read_text()
-    for words in ("tiny", "nearest neighbours", "recall at 1 %", "Rare (2)", "gaming (1)", "training window"):
-        assert words in card
+    for words in (
+        "mmtt train tiny.yaml", "nearest neighbours", "recall at 1 %", "mean of 2 seeds", "Rare (2)", "gaming (1)",
+        "left out of training",
+    ):  # fmt: skip
+        assert words in card, words
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
 
 
@@ -82,7 +87,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path, data, tiny):
     settings = config.read(tiny)
     architecture = train.Architecture(**settings.architecture)
     made, said = synthetic(), []
-    whole = train.fit(settings, architecture, made, tmp_path / "whole.pt", said.append)
+    whole, _ = train.fit(settings, architecture, made, tmp_path / "whole.pt", said.append)
 
     def stop(line):
         if line.startswith("epoch 2"):
@@ -91,7 +96,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path, data, tiny):
     with pytest.raises(KeyboardInterrupt):
         train.fit(settings, architecture, made, tmp_path / "cut.pt", stop)
     said.clear()
-    again = train.fit(settings, architecture, made, tmp_path / "cut.pt", said.append)
+    again, _ = train.fit(settings, architecture, made, tmp_path / "cut.pt", said.append)
     assert "going on after epoch 1" in said[0] and said[1].startswith("epoch 2/3")
     for a, b in zip(whole.parameters(), again.parameters()):
         torch.testing.assert_close(a, b)
@@ -125,13 +130,13 @@ def test_test_captures_are_never_looked_at_in_training(tmp_path, tiny):
     test = other.rows("test")
     other.series.sizes[test] = 77
     other.service[test] = 1 - other.service[test]
-    one = train.fit(settings, architecture, made, tmp_path / "1.pt", lambda _: None)
-    two = train.fit(settings, architecture, other, tmp_path / "2.pt", lambda _: None)
+    one, _ = train.fit(settings, architecture, made, tmp_path / "1.pt", lambda _: None)
+    two, _ = train.fit(settings, architecture, other, tmp_path / "2.pt", lambda _: None)
     for a, b in zip(one.parameters(), two.parameters()):
         assert torch.equal(a, b)
     rows = made.rows("validation")
     decided = [
-        train.decide(settings, d, rows, train.infer(m, d.series[rows]))
+        calibrate(settings.decision, d, rows, train.infer(m, d.series[rows]))
         for d, m in ((made, one), (other, two))
     ]
     assert decided[0] == decided[1]
@@ -162,6 +167,7 @@ def test_augmentation_keeps_what_a_window_is():
         ("training: {epochs: 0}", "training: epochs must be at least 1"),
         ("training: 7", "training: must hold keys and values"),
         ("data: {shares: [1, 2]}", "data: shares must be 3 numbers"),
+        ("evaluation: {source_folds: 1}", "evaluation: source_folds must be 0, or at least 2"),
         ("decision: {accuracy: 2}", "decision: accuracy must be between 0 and 1"),
         ("architecture: {width: 65}", "architecture: width 65 must be a multiple of heads"),
         ("architecture: {depth: 3}", "architecture: .*depth"),

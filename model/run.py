@@ -1,0 +1,163 @@
+"""``mmtt train``: data set, training, calibration, scores, bundle, card."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import card, evaluate, peers
+from .architecture import TASKS, Architecture
+from .calibrate import calibrate, decisions
+from .config import Config, ConfigError
+from .dataset import MISSING, Dataset, load_or_build
+from .export import write_bundle
+from .split import SPLITS, seen_before, split_recordings
+from .train import fit, infer
+
+#: Scores of peers are not calibrated.
+_PLAIN = dict.fromkeys(TASKS, 1.0)
+
+
+def run(config: Config, data: Path, out: Path, say: Callable[[str], None], command: str) -> dict:
+    """Train on the captures in ``data`` and leave a bundle in ``out``, beside the data set and the checkpoints.
+    ``command`` is what was typed, for the card.
+
+    Returns:
+        The figures that CARD.md shows.
+
+    Raises:
+        ConfigError, DatasetError, ExportError: one line each.
+    """
+    torch.set_num_threads(config.training.threads)
+    try:
+        architecture = Architecture(**config.architecture)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"architecture: {error}") from None
+    out.mkdir(parents=True, exist_ok=True)
+    dataset = load_or_build(data, out / "dataset.npz", config.data, say)
+    for task, names in (("services", dataset.services), ("applications", dataset.applications)):
+        if not names:
+            raise ConfigError(f"data: min_captures {config.data.min_captures} leaves no {task}; lower it")
+
+    train, validation, test = (dataset.rows(split) for split in SPLITS)
+    figures: dict = {"seeds": [], "peers": {}, "seconds": 0.0}
+    for seed in range(config.seed, config.seed + config.evaluation.seeds):
+        seeded = dataclasses.replace(config, seed=seed)
+        model, seconds = fit(seeded, architecture, dataset, out / f"checkpoint-seed{seed}.pt", say)
+        logits = infer(model, dataset.series[validation])
+        temperatures, thresholds = calibrate(config.decision, dataset, validation, logits)
+        answers = infer(model, dataset.series[test])
+        figures["seeds"].append(evaluate.scores(dataset, test, answers, temperatures))
+        figures["seconds"] += seconds
+        if seed == config.seed:
+            shipped = (model, temperatures, thresholds)
+            figures["test"] = figures["seeds"][0]
+            figures["shipped_seconds"] = seconds
+            figures["decisions"] = decisions(dataset, test, answers, temperatures, thresholds)
+            figures["coverage"] = evaluate.coverage(dataset, test, answers)
+            for name, part in (
+                ("first windows", dataset.window[test] == 0),
+                ("later windows", dataset.window[test] > 0),
+            ):
+                if part.any():
+                    some = {task: values[part] for task, values in answers.items()}
+                    figures[name] = evaluate.scores(dataset, test[part], some, temperatures)
+
+    say("peers on the same captures")
+    figures["peers"]["5 nearest neighbours"] = evaluate.scores(
+        dataset, test, peers.nearest_neighbours(dataset, train, test), _PLAIN
+    )
+    trees = peers.boosted_trees(dataset, train, validation, test, TASKS)
+    if trees is not None:
+        figures["peers"]["LightGBM"] = evaluate.scores(dataset, test, trees, _PLAIN)
+    order = np.random.default_rng(config.seed).permutation(len(dataset))
+    cut = len(order) * 8 // 10
+    figures["random split"] = evaluate.scores(
+        dataset, order[cut:], peers.nearest_neighbours(dataset, order[:cut], order[cut:]), _PLAIN
+    )
+    figures["sources left out"] = _sources_left_out(config, architecture, dataset, out, figures, say)
+    figures["seen before"] = {
+        split: seen_before(dataset.series[rows], dataset.series[train])
+        for split, rows in (("validation", validation), ("test", test))
+    }
+
+    model, temperatures, thresholds = shipped
+    trained = {
+        "seed": config.seed,
+        "split_seed": config.data.split_seed,
+        "windows": {split: len(dataset.rows(split)) for split in SPLITS},
+        "captures": {split: len(np.unique(dataset.capture[dataset.rows(split)])) for split in SPLITS},
+        "data_sha256": hashlib.sha256((data / "captures.tsv").read_bytes()).hexdigest(),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "architecture": dataclasses.asdict(architecture),
+        "test": {
+            "service_macro_f1": round(figures["test"]["service"].get("macro_f1", float("nan")), 4),
+            "application_macro_f1": round(figures["test"]["application"].get("macro_f1", float("nan")), 4),
+            "malicious_auroc": round(figures["test"]["malicious"]["auroc"], 4),
+        },
+    }
+    write_bundle(
+        out,
+        model,
+        name=config.name,
+        services=dataset.services,
+        applications=dataset.applications,
+        temperatures=temperatures,
+        thresholds=thresholds,
+        trained=trained,
+    )
+    text = card.write(config, command, dataset, figures, trained, thresholds)
+    new = out / ".CARD.md.new"
+    new.write_text(text, encoding="utf-8")
+    os.replace(new, out / "CARD.md")
+    return figures
+
+
+def _sources_left_out(
+    config: Config,
+    architecture: Architecture,
+    dataset: Dataset,
+    out: Path,
+    figures: dict,
+    say: Callable[[str], None],
+) -> dict[str, list[dict]]:
+    """Scores on malicious with whole repositories left out of training: ours and LightGBM's, one entry per fold."""
+    folds = config.evaluation.source_folds
+    result: dict[str, list[dict]] = {}
+    if not folds:
+        return result
+    names = sorted(set(dataset.sources))
+    source = np.array([names.index(dataset.sources[c]) for c in dataset.capture.tolist()])
+    known = np.flatnonzero(dataset.malicious != MISSING)
+    fold_of = np.full(len(dataset), MISSING)
+    fold_of[known] = split_recordings(
+        source[known], [dataset.malicious[known]], names, (1.0,) * folds, config.data.split_seed
+    )
+    for fold in range(folds):
+        left_out = fold_of == fold
+        split = np.where(dataset.split == SPLITS.index("validation"), 1, 0)
+        # A copy of a left-out recording in another repository teaches nothing either.
+        split[np.isin(dataset.recording, dataset.recording[left_out])] = MISSING
+        split[left_out] = SPLITS.index("test")
+        parted = dataclasses.replace(dataset, split=split)
+        say(f"training without {len(np.unique(source[left_out]))} repositories, fold {fold + 1} of {folds}")
+        model, seconds = fit(config, architecture, parted, out / f"checkpoint-sources{fold + 1}.pt", say)
+        figures["seconds"] += seconds
+        rows = parted.rows("test")
+        answers = {config.name: infer(model, parted.series[rows])["malicious"]}
+        trees = peers.boosted_trees(
+            parted, parted.rows("train"), parted.rows("validation"), rows, ("malicious",)
+        )
+        if trees is not None:
+            answers["LightGBM"] = trees["malicious"]
+        for name, logits in answers.items():
+            scores = evaluate.malicious_scores(parted, rows, logits, 1.0)
+            scores["repositories"] = [names[each] for each in np.unique(source[left_out]).tolist()]
+            result.setdefault(name, []).append(scores)
+    return result
