@@ -342,8 +342,14 @@ const window_ends: set[count] = {
 	16448
 };
 
+# A table forgets up to a second early.
 function close_late(t: table[string] of connection, uid: string): interval
 	{
+	local left = t[uid]$mmtt_collecting$open$ts + max_wait - network_time();
+
+	if ( left >= 0sec )
+		return left + 1sec;
+
 	finish(t[uid]);
 	return 0sec;
 	}

@@ -26,7 +26,7 @@ MAX_TUNNELS = 4
 
 # Bits of Segments.state.
 COUNTED = 1  # Zeek's conn_size analyzer counts it
-ALIVE = 2  # it moves the connection's last activity (a UDP datagram with a bad checksum does not)
+ALIVE = 2  # it moves the connection's last activity (what has a bad checksum does not)
 WHOLE = 4  # its payload was captured in full
 STATELESS = 8  # it makes a connection but never reaches the TCP state machine (bad checksum or header)
 ANSWER = 16  # DNS or NTP takes it for an answer, so that its sender is the responder
@@ -650,7 +650,7 @@ class Decoder:
         if self._checked and check.any():
             valid[check] = self._checksums(data, frames[check], datagrams[check], UDP)
             self._count("bad_udp_checksum", np.count_nonzero(~valid))
-        state = np.where(valid, COUNTED | ALIVE, COUNTED).astype(np.uint8)
+        state = np.where(valid, COUNTED | ALIVE, 0).astype(np.uint8)
         state |= self._answers(data, frames, datagrams, header, words[:, :2])
         zero = np.zeros(len(frames), np.uint32)
         self._emit(
