@@ -31,15 +31,15 @@ export {
 		skip: bool &default=F;
 		window: count &default=0;
 		udp: bool;
-		## Bytes of headers of a packet without options: of IP and transport.
+		## Bytes of IP's and TCP's headers without options.
 		headers: count;
 		## Headers as seen on this TCP connection's last packet with payload.
 		seen_headers: count &default=0;
-		## The connection's bytes so far: as IP has them, and as TCP has them.
+		## The connection's bytes so far: of IP (TCP only), and of payload.
 		orig_ip: count &default=0;
 		resp_ip: count &default=0;
-		orig_tcp: count &default=0;
-		resp_tcp: count &default=0;
+		orig_size: count &default=0;
+		resp_size: count &default=0;
 		## From the first packet with payload on.
 		open: Window &optional;
 	};
@@ -368,7 +368,7 @@ function begin(c: connection): Collecting
 	if ( proto == tcp )
 		s = Collecting($udp=F, $headers=v6 ? 60 : 40, $skip=tcp in skip_protocols);
 	else if ( proto == udp )
-		s = Collecting($udp=T, $headers=v6 ? 48 : 28, $skip=udp in skip_protocols);
+		s = Collecting($udp=T, $headers=0, $skip=udp in skip_protocols);
 	else
 		s = Collecting($udp=F, $headers=0, $skip=T);
 
@@ -384,25 +384,26 @@ function begin(c: connection): Collecting
 	return s;
 	}
 
-# The inner packet of a tunnel's, where the header that Zeek hands out is the outer one's. It is the last `length` bytes
-# of the frame. Returns -1 where what lies there is not this connection's TCP.
-function inner_payload(c: connection, length: count): int
+# Payload of the TCP packet at the end of the frame, or before the `trailer` bytes at its end. Returns -1 where what lies
+# there is not this connection's.
+function payload_at_end(c: connection, frame: pcap_packet, length: count,
+    trailer: count): int
 	{
-	local frame = get_current_packet();
-
-	if ( frame$len < length )
+	if ( frame$len < length + trailer )
 		return -1;
 
-	local at = frame$len - length;
+	local at = frame$len - length - trailer;
 
-	if ( frame$caplen < at + 20 )
+	if ( frame$caplen < at + 40 )
 		return -1;
 
-	local version = bytestring_to_count(frame$data[at]) / 16;
-	local header = version == 4 ? ( bytestring_to_count(frame$data[at]) % 16 ) * 4 : 40;
-	local tcp_at = at + header;
+	local first = bytestring_to_count(frame$data[at]);
+	local v4 = first / 16 == 4;
+	local total = v4 ? bytestring_to_count(frame$data[at + 2 : at + 4]) :
+	    bytestring_to_count(frame$data[at + 4 : at + 6]) + 40;
+	local tcp_at = at + ( v4 ? ( first % 16 ) * 4 : 40 );
 
-	if ( frame$caplen < tcp_at + 13 )
+	if ( total != length || frame$caplen < tcp_at + 13 )
 		return -1;
 
 	local ports = set(bytestring_to_count(frame$data[tcp_at : tcp_at + 2]),
@@ -412,7 +413,17 @@ function inner_payload(c: connection, length: count): int
 	    || port_to_count(c$id$resp_p) !in ports )
 		return -1;
 
-	return length - header - ( bytestring_to_count(frame$data[tcp_at + 12]) / 16 ) * 4;
+	return total - ( tcp_at - at ) - ( bytestring_to_count(frame$data[tcp_at + 12]) / 16 )
+	    * 4;
+	}
+
+# In a tunnel: the header that Zeek hands out is the outer one's, but the inner packet ends where the frame ends, or
+# four bytes earlier if the frame's checksum was captured.
+function inner_payload(c: connection, length: count): int
+	{
+	local frame = get_current_packet();
+	local payload = payload_at_end(c, frame, length, 0);
+	return payload >= 0 ? payload : payload_at_end(c, frame, length, 4);
 	}
 
 # Payload of a TCP packet of `length` bytes of IP, by its header: exact, and dear.
@@ -436,19 +447,25 @@ function payload_by_header(c: connection, length: count, headers: count): count
 # Payload of a TCP packet of `length` bytes of IP, where its side's sequence numbers have grown by `grown`.
 #
 # The payload is nearly always what the sequence numbers grew by. It is when the rest is as long as headers are on this
-# connection; a packet that is no longer than these and moves nothing is an acknowledgement. Only what fits neither has
+# connection; a packet that is as long as these and moves nothing is an acknowledgement. Only what fits neither has
 # its header looked at, for that costs more than all the rest of this script.
-function tcp_payload(c: connection, s: Collecting, length: count, grown: count,
-    threshold: count): count
+function tcp_payload(c: connection, s: Collecting, length: count, grown: count)
+    : count
 	{
 	if ( grown == 0 )
 		{
-		# Before the first payload: 12 bytes of time stamps, and the first packet each way has up to 20 of options.
-		local longest = s$seen_headers > 0 ? s$seen_headers : s$headers + (
-		    threshold > 2 ? 12 : 20 );
-
-		if ( length <= longest )
+		if ( length == s$seen_headers )
 			return 0;
+
+		if ( s$seen_headers == 0 )
+			{
+			# With time stamps; or a SYN, with up to 20 bytes of options.
+			if ( length == s$headers + 12 )
+				return 0;
+
+			if ( length <= s$headers + 20 && ( c$history == "S" || c$history == "Sh" ) )
+				return 0;
+			}
 		}
 	else if ( length > grown )
 		{
@@ -496,34 +513,55 @@ event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
 		s$window = before_window[threshold];
 		s$orig_ip = c$orig$num_bytes_ip;
 		s$resp_ip = c$resp$num_bytes_ip;
-		s$orig_tcp = c$orig$size;
-		s$resp_tcp = c$resp$size;
+		s$orig_size = c$orig$size;
+		s$resp_size = c$resp$size;
 		return;
 		}
 
-	local is_orig = c$orig$num_bytes_ip > s$orig_ip;
-	local length = is_orig ? c$orig$num_bytes_ip - s$orig_ip : c$resp$num_bytes_ip -
-	    s$resp_ip;
+	local is_orig = F;
 	local payload = 0;
 
 	if ( s$udp )
-		payload = length > s$headers ? length - s$headers : 0;
-	else if ( length > s$headers )
 		{
+		# UDP's own count is exact, whatever headers IP may have.
+		if ( c$orig$size > s$orig_size )
+			{
+			is_orig = T;
+			payload = c$orig$size - s$orig_size;
+			}
+		else if ( c$resp$size > s$resp_size )
+			payload = c$resp$size - s$resp_size;
+		}
+	else
+		{
+		local length: count;
 		local grown = 0;
+		is_orig = c$orig$num_bytes_ip > s$orig_ip;
 
-		if ( is_orig && c$orig$size > s$orig_tcp )
-			grown = c$orig$size - s$orig_tcp;
-		else if ( ! is_orig && c$resp$size > s$resp_tcp )
-			grown = c$resp$size - s$resp_tcp;
+		if ( is_orig )
+			{
+			length = c$orig$num_bytes_ip - s$orig_ip;
 
-		payload = tcp_payload(c, s, length, grown, threshold);
+			if ( c$orig$size > s$orig_size )
+				grown = c$orig$size - s$orig_size;
+			}
+		else
+			{
+			length = c$resp$num_bytes_ip - s$resp_ip;
+
+			if ( c$resp$size > s$resp_size )
+				grown = c$resp$size - s$resp_size;
+			}
+
+		if ( length > s$headers )
+			payload = tcp_payload(c, s, length, grown);
+
+		s$orig_ip = c$orig$num_bytes_ip;
+		s$resp_ip = c$resp$num_bytes_ip;
 		}
 
-	s$orig_ip = c$orig$num_bytes_ip;
-	s$resp_ip = c$resp$num_bytes_ip;
-	s$orig_tcp = c$orig$size;
-	s$resp_tcp = c$resp$size;
+	s$orig_size = c$orig$size;
+	s$resp_size = c$resp$size;
 
 	if ( payload > 0 )
 		{
@@ -560,31 +598,24 @@ event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
 		finish(c);
 	}
 
-# TCP flips a connection before it counts the packet that told, UDP's analyzers after: then the packet has been taken in
-# with the roles as they are now, and only what came before it is the wrong way round.
+# TCP flips a connection before it counts the packet that told. UDP's analyzers flip it on its first packet, and Zeek
+# goes on to count that for the new originator; so does this.
 event connection_flipped(c: connection) &group="mmtt-collecting"
 	{
-	if ( ! c?$mmtt_collecting )
+	if ( ! c?$mmtt_collecting || c$mmtt_collecting$udp )
 		return;
 
 	local s = c$mmtt_collecting;
-	local taken = s$orig_ip == c$orig$num_bytes_ip
-	    && s$resp_ip == c$resp$num_bytes_ip;
-
-	if ( ! taken )
-		{
-		local ip = s$orig_ip;
-		local size = s$orig_tcp;
-		s$orig_ip = s$resp_ip;
-		s$resp_ip = ip;
-		s$orig_tcp = s$resp_tcp;
-		s$resp_tcp = size;
-		}
+	local ip = s$orig_ip;
+	local size = s$orig_size;
+	s$orig_ip = s$resp_ip;
+	s$resp_ip = ip;
+	s$orig_size = s$resp_size;
+	s$resp_size = size;
 
 	if ( s?$open )
 		for ( i in s$open$sizes )
-			if ( ! taken || i + 1 < |s$open$sizes| )
-				s$open$sizes[i] = -s$open$sizes[i];
+			s$open$sizes[i] = -s$open$sizes[i];
 	}
 
 # Before conn.log's line is made (at -5), so that it can wait for the verdict.

@@ -108,7 +108,8 @@ def assign(
     source, destination = np.where(low, low_port, high_port), np.where(low, high_port, low_port)
     udp_flip = _among(source, sessions.LIKELY_UDP_PORTS) & ~_among(destination, sessions.LIKELY_UDP_PORTS)
     udp_flip &= state & TO_MANY == 0
-    udp_flip |= (state & ANSWER != 0) & _among(destination, sessions.ANSWERING_PORTS)
+    turned = ~is_tcp & ~udp_flip & (state & ANSWER != 0) & _among(destination, sessions.ANSWERING_PORTS)
+    udp_flip |= turned
     tcp_flip = ((flags & SYN == 0) | (flags & ACK != 0)) & _among(source, sessions.LIKELY_TCP_PORTS)
     tcp_flip &= ~_among(destination, sessions.LIKELY_TCP_PORTS) | (
         (flags & SYN == 0) & (source < destination)
@@ -146,6 +147,8 @@ def assign(
     connection = rank[number]
     orig_low = low_is_orig[starts]
     from_orig = low == orig_low[number]
+    # Zeek counts the answer that made it turn a connection round for the new originator.
+    from_orig[starts] |= turned[starts]
 
     counted = state & COUNTED != 0
     orig_pkts = np.bincount(connection[counted & from_orig], minlength=len(starts))
@@ -188,7 +191,9 @@ def _among(ports: np.ndarray, wanted: frozenset[int]) -> np.ndarray:
     return table[ports]
 
 
-def _odd_pairs(pair_starts, pair, is_tcp, gap, time, now, flags, state, low, low_port, high_port) -> np.ndarray:
+def _odd_pairs(
+    pair_starts, pair, is_tcp, gap, time, now, flags, state, low, low_port, high_port
+) -> np.ndarray:
     """Which pairs of endpoints need to be followed packet by packet: bool ``(pairs,)``."""
     pairs = len(pair_starts)
     last = np.append(pair_starts, len(pair))[1:] - 1

@@ -27,10 +27,10 @@ MAX_TUNNELS = 4
 # Bits of Segments.state.
 COUNTED = 1  # Zeek's conn_size analyzer counts it
 ALIVE = 2  # it moves the connection's last activity (what has a bad checksum does not)
-WHOLE = 4  # its payload was captured in full
-STATELESS = 8  # it makes a connection but never reaches the TCP state machine (bad checksum or header)
-ANSWER = 16  # DNS or NTP takes it for an answer, so that its sender is the responder
-TO_MANY = 32  # its destination is the broadcast address
+STATELESS = 4  # it makes a connection but never reaches the TCP state machine (bad checksum or header)
+ANSWER = 8  # DNS or NTP takes it for an answer, so that its sender is the responder
+TO_MANY = 16  # its destination is the broadcast address
+ZERO_WINDOW = 32  # TCP
 
 
 @dataclass(slots=True)
@@ -79,8 +79,8 @@ class Segments:
         forward: bool, sent by the lower endpoint.
         flags: uint8, TCP flags.
         seq, ack: uint32.
-        payload: int32, bytes by the IP header.
-        state: uint8, bits COUNTED, ALIVE, WHOLE, STATELESS, ANSWER, TO_MANY.
+        payload: int32, bytes as the headers say, captured or not.
+        state: uint8, bits COUNTED, ALIVE, STATELESS, ANSWER, TO_MANY, ZERO_WINDOW.
     """
 
     row: np.ndarray
@@ -623,7 +623,7 @@ class Decoder:
         words = header.view(">u4")
         counted = readable & valid
         state = np.where(counted, COUNTED | ALIVE, STATELESS).astype(np.uint8)
-        state |= np.where(whole, WHOLE, 0).astype(np.uint8)
+        state |= np.where(header[:, 14:16].any(axis=1), 0, ZERO_WINDOW).astype(np.uint8)
         flags = header[:, 13].copy()
         # Reuse is looked for even where the header is not to be trusted, unless its length can't be.
         flags[length < 20] = 0
@@ -655,7 +655,7 @@ class Decoder:
         zero = np.zeros(len(frames), np.uint32)
         self._emit(
             frames, datagrams, header, UDP, zero.astype(np.uint8), zero, zero,
-            np.maximum(datagrams.size - 8, 0), state,
+            np.maximum(words[:, 2].astype(np.int64) - 8, 0), state,
         )  # fmt: skip
         inside = frames.skip(8).until(np.minimum(frames.end, frames.at + size))
         candidates = valid & tunnels.candidates(data, inside.at, inside.end, words[:, :2])

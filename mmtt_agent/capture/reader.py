@@ -73,7 +73,8 @@ def read_capture(
     parts: list[Segments] = []
     times: list[np.ndarray] = []
     clocks: list[np.ndarray] = []
-    now, total = np.iinfo(np.int64).min, 0
+    # Zeek's clock begins at one second.
+    now, total = 1_000_000, 0
     with CaptureFile(source, name) as file:
         for records in file:
             # Network time never goes back.

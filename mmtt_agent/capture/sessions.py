@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 from dataclasses import dataclass, field
 
-from .packets import ACK, ALIVE, ANSWER, FIN, RST, STATELESS, SYN, TO_MANY
+from .packets import ACK, ALIVE, ANSWER, FIN, RST, STATELESS, SYN, TO_MANY, ZERO_WINDOW
 
 # Zeek's defaults, in microseconds; named as there.
 UDP_INACTIVITY_TIMEOUT = 60_000_000
@@ -229,7 +229,7 @@ class TcpConnection:
             if self.orig.state != INACTIVE:
                 return False
             endpoint = self.resp
-        if not (self.orig.did_close and self.resp.did_close):
+        if not (self.orig.did_close or self.resp.did_close):
             if packet.seq == endpoint.start_seq:
                 return False
             if (
@@ -272,7 +272,13 @@ class TcpConnection:
         """Keep the history as far as it matters: whether all so far is a SYN-ACK from the originator."""
         bits = packet.flags & (SYN | FIN | RST)
         if bits:
-            synack = bits == SYN and packet.flags & ACK and endpoint is self.orig
+            # A window of zero leaves its own mark.
+            synack = (
+                bits == SYN
+                and packet.flags & ACK
+                and endpoint is self.orig
+                and not packet.state & ZERO_WINDOW
+            )
             if not (synack and self._history in ("", "H")):
                 self._history = "other"
             else:

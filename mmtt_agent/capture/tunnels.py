@@ -149,4 +149,9 @@ def _gtp(payload: bytes) -> int | None:
                 following = payload[at - 1]
     if len(payload) - at < 20 or payload[at] >> 4 not in (4, 6):
         return None
-    return at
+    # It must fill the rest, captured in full.
+    if payload[at] >> 4 == 4:
+        length = payload[at + 2] << 8 | payload[at + 3]
+    else:
+        length = (payload[at + 4] << 8 | payload[at + 5]) + 40
+    return at if length == len(payload) - at else None
