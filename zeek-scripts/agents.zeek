@@ -43,12 +43,18 @@ export {
 		## "ok": there is a verdict. Or why there is none: "too_short" (fewer than
 		## :zeek:see:`MMTT::min_packets`), "shed" (more windows than the agents take),
 		## "timeout" (the agent did not answer, or with nonsense), "no_agent".
-		status: string;
+		status: string &default="";
 		verdict: Verdict &optional;
 		## The model that gave it.
 		model: string &optional;
 		## From the end of the window to the verdict. Unset with a capture file.
 		latency: interval &optional;
+		## Its place among all windows.
+		place: count;
+		## When the window ended, by the clock. Unset with a capture file.
+		ended: time &optional;
+		## Has been with an agent that was lost.
+		again: bool &default=F;
 	};
 
 	## Raised once for each window when it is known what has become of it. With a
@@ -127,25 +133,14 @@ export {
 const max_agents = 64;
 const max_complaints = 100;
 
-type Submission: record {
-	c: connection;
-	w: Window;
-	id: conn_id;
-	## Its place among all windows.
-	place: count;
-	since: time;
-	## Has been with an agent that was lost.
-	again: bool &default=F;
-};
-
 type Batch: record {
 	agent: string;
-	windows: vector of Submission;
+	windows: vector of Outcome;
 	since: time;
 };
 
 type Queue: record {
-	windows: table[count] of Submission;
+	windows: table[count] of Outcome;
 	first: count &default=0;
 	end: count &default=0;
 	## Windows before this place don't wait for a full batch.
@@ -206,33 +201,36 @@ function count_outcome(status: string)
 	}
 	}
 
-function settle(s: Submission, o: Outcome)
+function give_out(o: Outcome)
 	{
-	count_outcome(o$status);
-
-	if ( o$status != "too_short" )
-		--outstanding;
+	hook outcome(o);
 
 	if ( ! patient )
-		{
-		hook outcome(o);
 		return;
-		}
 
-	settled[s$place] = o;
+	++next_outcome;
 
 	while ( next_outcome in settled )
 		{
-		local oldest = settled[next_outcome];
+		local next_one = settled[next_outcome];
 		delete settled[next_outcome];
+		hook outcome(next_one);
 		++next_outcome;
-		hook outcome(oldest);
 		}
 	}
 
-function settle_without(s: Submission, status: string)
+function settle(o: Outcome, status: string)
 	{
-	settle(s, Outcome($c=s$c, $w=s$w, $id=s$id, $status=status));
+	o$status = status;
+	count_outcome(status);
+
+	if ( status != "too_short" )
+		--outstanding;
+
+	if ( patient && o$place != next_outcome )
+		settled[o$place] = o;
+	else
+		give_out(o);
 	}
 
 # Rendezvous hashing: when an agent comes or goes, only its own windows move.
@@ -258,12 +256,12 @@ function choose_agent(uid: string): string
 	return best;
 	}
 
-function take(q: Queue): Submission
+function take(q: Queue): Outcome
 	{
-	local s = q$windows[q$first];
+	local o = q$windows[q$first];
 	delete q$windows[q$first];
 	++q$first;
-	return s;
+	return o;
 	}
 
 function send(a: Agent, q: Queue, n: count)
@@ -273,10 +271,10 @@ function send(a: Agent, q: Queue, n: count)
 
 	while ( |flows| < n )
 		{
-		local s = take(q);
-		b$windows += s;
-		flows += to_json(Flow($uid=s$c$uid, $window=s$w$window, $sizes=s$w$sizes,
-		    $times=s$w$times));
+		local o = take(q);
+		b$windows += o;
+		flows += to_json(Flow($uid=o$c$uid, $window=o$w$window, $sizes=o$w$sizes,
+		    $times=o$w$times));
 		}
 
 	a$in_flight += n;
@@ -325,19 +323,19 @@ event MMTT::batch_waited(name: string)
 		pump_all(agents[name]);
 	}
 
-function submit(s: Submission)
+function submit(o: Outcome)
 	{
-	local name = choose_agent(s$c$uid);
+	local name = choose_agent(o$c$uid);
 
 	if ( name == "" )
 		{
-		settle_without(s, s$again ? "timeout" : "no_agent");
+		settle(o, o$again ? "timeout" : "no_agent");
 		return;
 		}
 
 	local a = agents[name];
 	local q = queues[name];
-	q$windows[q$end] = s;
+	q$windows[q$end] = o;
 	++q$end;
 
 	if ( |q$windows| == 1 && ! patient )
@@ -349,24 +347,26 @@ function submit(s: Submission)
 	# A full batch, and no credit for it: nobody knows when there will be.
 	if ( ! patient && |q$windows| >= batch_size )
 		while ( |q$windows| > 0 )
-			settle_without(take(q), "shed");
+			settle(take(q), "shed");
 	}
 
 hook window_done(c: connection, w: Window)
 	{
-	local s = Submission($c=c, $w=w, $id=copy(c$id), $place=places,
-	    $since=current_time());
+	local o = Outcome($c=c, $w=w, $id=copy(c$id), $place=places);
 	++places;
 
 	if ( |w$sizes| < min_packets )
 		{
-		settle_without(s, "too_short");
+		settle(o, "too_short");
 		return;
 		}
 
+	if ( ! patient )
+		o$ended = current_time();
+
 	++outstanding;
 	hook submitted(c, w);
-	submit(s);
+	submit(o);
 	}
 
 function add_agent(a: Agent)
@@ -377,10 +377,10 @@ function add_agent(a: Agent)
 	}
 
 # What an agent had in hand, oldest first; it has nothing any more.
-function take_back(a: Agent, q: Queue): vector of Submission
+function take_back(a: Agent, q: Queue): vector of Outcome
 	{
 	local ids: vector of count = vector();
-	local back: vector of Submission = vector();
+	local back: vector of Outcome = vector();
 
 	for ( id, b in batches )
 		if ( b$agent == a$name )
@@ -402,7 +402,7 @@ function take_back(a: Agent, q: Queue): vector of Submission
 				}
 			else
 				# Two agents lost over it are enough.
-				settle_without(windows[j], "timeout");
+				settle(windows[j], "timeout");
 			}
 		}
 
@@ -423,8 +423,8 @@ function drop_agent(name: string, why: string)
 	delete agents[name];
 	delete queues[name];
 
-	for ( _, s in take_back(a, q) )
-		submit(s);
+	for ( _, o in take_back(a, q) )
+		submit(o);
 
 	hook agent_down(a, why);
 	}
@@ -445,7 +445,7 @@ function give_up_late()
 		a$in_flight -= |windows|;
 
 		for ( j in windows )
-			settle_without(windows[j], "timeout");
+			settle(windows[j], "timeout");
 
 		pump_all(a);
 		}
@@ -458,8 +458,8 @@ function give_up_all()
 			b$windows[i]$again = T;
 
 	for ( _, q in queues )
-		for ( _, s in q$windows )
-			s$again = T;
+		for ( _, o in q$windows )
+			o$again = T;
 
 	local names: vector of string = vector();
 
@@ -547,9 +547,9 @@ function is_score(x: double): bool
 	return x >= 0.0 && x <= 1.0;
 	}
 
-function is_verdict_on(s: Submission, v: Verdict): bool
+function is_verdict_on(o: Outcome, v: Verdict): bool
 	{
-	if ( v$uid != s$c$uid || v$window != s$w$window )
+	if ( v$uid != o$c$uid || v$window != o$w$window )
 		return F;
 
 	if ( v$status != "ok" )
@@ -559,30 +559,30 @@ function is_verdict_on(s: Submission, v: Verdict): bool
 	    v$malicious_score) && /[ -~]{1,64}/ == v$service && /[ -~]{1,64}/ == v$application;
 	}
 
-function settle_by(s: Submission, v: Verdict, a: Agent)
+function settle_by(o: Outcome, v: Verdict, a: Agent)
 	{
-	if ( ! is_verdict_on(s, v) )
+	if ( ! is_verdict_on(o, v) )
 		{
 		++counts$refused;
 		complain("verdict " + a$name, fmt(
 		    "agent %s answers with verdicts that can't be; they are not used", a$name));
-		settle_without(s, "timeout");
+		settle(o, "timeout");
 		return;
 		}
 
 	if ( v$status != "ok" )
 		{
-		settle_without(s, v$status == "shed" ? "shed" : "timeout");
+		settle(o, v$status == "shed" ? "shed" : "timeout");
 		return;
 		}
 
-	local o = Outcome($c=s$c, $w=s$w, $id=s$id, $status="ok", $verdict=v,
-	    $model=a$model);
+	o$verdict = v;
+	o$model = a$model;
 
-	if ( ! patient )
-		o$latency = current_time() - s$since;
+	if ( o?$ended )
+		o$latency = current_time() - o$ended;
 
-	settle(s, o);
+	settle(o, "ok");
 	}
 
 event verdicts(protocol: count, batch_id: count, verdicts: vector of Verdict)
@@ -604,14 +604,14 @@ event verdicts(protocol: count, batch_id: count, verdicts: vector of Verdict)
 		    "agent %s answers a batch of %d windows with %d verdicts", a$name,
 		    |b$windows|, |verdicts|));
 
-	for ( i, s in b$windows )
+	for ( i, o in b$windows )
 		{
 		if ( i < |verdicts| )
-			settle_by(s, verdicts[i], a);
+			settle_by(o, verdicts[i], a);
 		else
 			{
 			++counts$refused;
-			settle_without(s, "timeout");
+			settle(o, "timeout");
 			}
 		}
 

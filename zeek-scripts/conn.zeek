@@ -26,6 +26,9 @@ export {
 	## Lines of conn.log that wait for a verdict, with a capture file also those
 	## behind them.
 	global lines_waiting: function(): count;
+
+	## Raised with a capture file when one line more waits.
+	global line_waits: hook();
 }
 
 # With a capture file, a window's batch is sent after so many connections at the latest, full or not. Any rule that
@@ -51,18 +54,18 @@ type Line: record {
 # The windows under way, by connection.
 global awaiting: table[string] of count &default=0;
 
-# Lines that wait. Live they are written when their verdict comes; with a capture file in the order in which they came,
-# so that it is always the same.
+# Lines that wait. Live each is written when its verdict comes, and found by its connection. With a capture file they
+# are written in the order in which they came, so that it is always the same, and found by their number.
+global line_of: table[string] of Line;
 global lines: table[count] of Line;
-global line_of: table[string] of count;
-global lines_end = 0;
 global first_line = 0;
+global end_of_lines = 0;
 global lines_seen = 0;
 global keep_order = F;
 
 function lines_waiting(): count
 	{
-	return |lines|;
+	return |lines| + |line_of|;
 	}
 
 event zeek_init()
@@ -92,28 +95,11 @@ event connection_state_remove(c: connection) &priority=-4
 		fill(c$conn, c$mmtt_said);
 	}
 
-function forget_line(n: count)
-	{
-	delete line_of[lines[n]$info$uid];
-	delete lines[n];
-	}
-
 # The line goes out: by Log::delay_finish(), for want of time, or because too many wait.
 function line_written(rec: any, id: Log::ID): bool
 	{
-	local uid = ( rec as Conn::Info )$uid;
-
-	if ( uid in line_of )
-		forget_line(line_of[uid]);
-
+	delete line_of[( rec as Conn::Info )$uid];
 	return T;
-	}
-
-function write_line(n: count)
-	{
-	local line = lines[n];
-	forget_line(n);
-	Log::delay_finish(Conn::LOG, line$info, line$token);
 	}
 
 hook Log::log_stream_policy(rec: any, id: Log::ID)
@@ -121,21 +107,29 @@ hook Log::log_stream_policy(rec: any, id: Log::ID)
 	if ( id != Conn::LOG )
 		return;
 
-	if ( keep_order && ++lines_seen % lines_per_flush == 0 )
-		flush();
-
 	local info = rec as Conn::Info;
 
-	if ( info$uid !in awaiting && ( ! keep_order || |lines| == 0 ) )
-		return;
+	if ( keep_order )
+		{
+		if ( ++lines_seen % lines_per_flush == 0 )
+			flush();
+
+		if ( |lines| == 0 && info$uid !in awaiting )
+			return;
+
+		lines[end_of_lines] = Line($info=info, $token=Log::delay(id, rec));
+		++end_of_lines;
+		hook line_waits();
+		}
 
 	# Some packages write lines for a connection while it lasts; one at a time waits.
-	if ( info$uid in line_of )
-		return;
+	else if ( info$uid in awaiting && info$uid !in line_of )
+		line_of[info$uid] = Line($info=info, $token=Log::delay(id, rec, line_written));
+	}
 
-	lines[lines_end] = Line($info=info, $token=Log::delay(id, rec, line_written));
-	line_of[info$uid] = lines_end;
-	++lines_end;
+function write_line(line: Line)
+	{
+	Log::delay_finish(Conn::LOG, line$info, line$token);
 	}
 
 hook outcome(o: Outcome)
@@ -170,12 +164,12 @@ hook outcome(o: Outcome)
 		return;
 		}
 
-	while ( first_line < lines_end
-	    && ( first_line !in lines || lines[first_line]$info$uid !in awaiting ) )
+	while ( first_line < end_of_lines
+	    && lines[first_line]$info$uid !in awaiting )
 		{
-		if ( first_line in lines )
-			write_line(first_line);
-
+		local line = lines[first_line];
+		delete lines[first_line];
 		++first_line;
+		write_line(line);
 		}
 	}

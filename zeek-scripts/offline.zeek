@@ -297,9 +297,9 @@ hook submitted(c: connection, w: Window) &priority=-5
 		halt();
 	}
 
-hook Log::log_stream_policy(rec: any, id: Log::ID) &priority=-5
+hook line_waits()
 	{
-	if ( id == Conn::LOG && reading_traces() && too_much() )
+	if ( too_much() )
 		halt();
 	}
 
