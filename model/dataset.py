@@ -16,6 +16,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,14 @@ class Dataset:
     def classes(self, task: str) -> int:
         """How many answers a task has."""
         return {"service": len(self.services), "application": len(self.applications), "malicious": 2}[task]
+
+    def digest(self) -> str:
+        """Changes with everything that training sees."""
+        digest = hashlib.sha256(repr((self.services, list(self.applications))).encode())
+        arrays = (self.series.sizes, self.series.times, self.capture, self.split, *self.targets().values())
+        for array in arrays:
+            digest.update(np.ascontiguousarray(array))
+        return digest.hexdigest()
 
     def rows(self, split: str) -> np.ndarray:
         """Indices of the windows in ``split``."""
@@ -389,7 +398,8 @@ def _shuffled(rows: np.ndarray, seed: str) -> list[int]:
 def _key(directory: Path, selection: Selection, taxonomy: Taxonomy) -> str:
     """Says what a data set is made of."""
     digest = hashlib.sha256()
-    digest.update(f"{CACHE_VERSION} {dataclasses.astuple(selection)} {taxonomy.digest}".encode())
+    about = (CACHE_VERSION, version("mmtt"), dataclasses.astuple(selection), taxonomy.digest)
+    digest.update(repr(about).encode())
     for name in ("captures.tsv", "flows.tsv.zst"):
         try:
             digest.update((directory / name).read_bytes())

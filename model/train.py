@@ -46,10 +46,7 @@ def fit(
     )
     weights = class_weights(dataset, train)
     chance = sampling(dataset, train)
-    key = hashlib.sha256(
-        repr((config.seed, settings, architecture, dataset.services, list(dataset.applications))).encode()
-        + dataset.split.tobytes()
-    )
+    key = hashlib.sha256(repr((config.seed, settings, architecture, dataset.digest())).encode())
     state = {
         "key": key.hexdigest(),
         "epoch": 0,
