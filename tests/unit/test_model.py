@@ -4,7 +4,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 
 from mmtt_agent import features
 from mmtt_agent.series import SeriesBatch
-from mmtt_model.architecture import Architecture, Model
+from mmtt_model.architecture import Architecture, Model, ScaleEmbedding
 from mmtt_model.train import tensors
 
 SMALL = Architecture(width=16, heads=2, feed_forward=16, text_layers=1, image_layers=1)
@@ -52,6 +52,18 @@ def test_both_the_sentence_and_the_picture_are_read(model):
     assert not torch.allclose(before, model(statistics, sizes, gaps, picture.flip(1))[0])
     assert not torch.allclose(before, model(statistics, sizes.flip(1), gaps, picture)[0])
     assert not torch.allclose(before, model(statistics.flip(1), sizes, gaps, picture)[0])
+
+
+def test_words_share_what_is_learnt_with_their_neighbours_on_the_scale():
+    embedding = ScaleEmbedding((1, 40, 40), width=8)
+    word, neighbour, far, next_scale = torch.tensor([38, 37, 20, 41])
+    before = [embedding(each).detach().clone() for each in (neighbour, far, next_scale)]
+    embedding(word).sum().backward()
+    with torch.no_grad():
+        for table in embedding.tables:
+            table -= table.grad
+    after = [embedding(each) for each in (neighbour, far, next_scale)]
+    assert [bool((a != b).any()) for a, b in zip(before, after)] == [True, False, False]
 
 
 def test_every_parameter_learns(model):

@@ -209,6 +209,23 @@ def test_scores_are_what_their_definitions_say():
     assert evaluate.calibration_error(np.array([1, 0, 1, 0]), np.full(4, 0.9)) == pytest.approx(0.4)
 
 
+def test_several_seeds_have_an_interval_and_one_has_none():
+    mean, half = evaluate.mean_and_interval([0.4, 0.5, 0.6])
+    assert mean == pytest.approx(0.5) and half == pytest.approx(4.303 * 0.1 / 3**0.5)
+    assert np.isnan(evaluate.mean_and_interval([0.4])[1])
+
+
+def test_the_surest_answers_come_first():
+    made = synthetic()
+    rows = np.arange(4)
+    answers = np.array([*made.service[:3], 1 - made.service[3]])
+    logits = np.array([[1], [3], [2], [0.5]]) * np.eye(2)[answers]
+    made.application[rows] = dataset.MISSING
+    shares = evaluate.coverage(made, rows, {"service": logits, "application": logits})
+    assert shares["service"] == {25: 1, 50: 1, 75: 1, 100: 0.75}
+    assert np.isnan(shares["application"][100])
+
+
 def test_a_threshold_never_flags_more_than_allowed():
     rng = np.random.default_rng(2)
     for _ in range(20):
