@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 _HALF, _BYTE = np.uint64(0xFFFF), np.uint64(8)
+_LOW_WORD, _HALF_WORD, _ALL = np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 def sum16(data: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
@@ -20,21 +21,26 @@ def sum16(data: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
     Returns:
         uint64 ``(n,)``, not reduced; the word at ``start`` counts as little-endian.
     """
-    words = data[: len(data) // 4 * 4].view("<u4")
-    first, last = start + 3 >> 2, stop >> 2
+    words = data[: len(data) // 8 * 8].view("<u8")
+    # The two halves of each word, added: no sum of them overflows.
+    halves = words >> _HALF_WORD
+    halves += words.view("<u4")[0::2]
+    first, last = start + 7 >> 3, stop >> 3
     ranges = np.empty(2 * len(start), np.int64)
     ranges[0::2], ranges[1::2] = first, last
-    total = np.add.reduceat(words, np.minimum(ranges, len(words) - 1), dtype=np.uint64)[0::2]
+    total = np.add.reduceat(halves, np.minimum(ranges, len(halves) - 1))[0::2]
     total[first >= last] = 0
-    # What is before the first and after the last whole 32-bit word.
-    head_stop = np.minimum(first * 4, stop)
-    tail_start = np.maximum(last * 4, head_stop)
-    for begin, end in ((start, head_stop), (tail_start, stop)):
-        for step in range(3):
-            at = begin + step
-            value = np.where(at < end, data[at], 0).astype(np.uint64)
-            total += np.where(at & 1, value << _BYTE, value)
-    total = (total & np.uint64(0xFFFFFFFF)) + (total >> np.uint64(32))
+    # What is before the first and after the last whole word.
+    from_start = _ALL << ((start & 7) << 3).astype(np.uint64)
+    to_stop = ~(_ALL << ((stop & 7) << 3).astype(np.uint64))
+    head = np.where(start & 7, words[start >> 3] & from_start, np.uint64(0))
+    tail = words[last] & to_stop
+    in_one = first > last
+    head[in_one] &= to_stop[in_one]
+    tail[in_one] = 0
+    for part in (head, tail):
+        total += (part & _LOW_WORD) + (part >> _HALF_WORD)
+    total = (total & _LOW_WORD) + (total >> _HALF_WORD)
     total = fold(total)
     # From an odd offset every byte stood in the other half of its word.
     odd = (start & 1).astype(bool)
