@@ -166,8 +166,8 @@ global settled: table[count] of Outcome;
 function node_topic(): string
 	{
 	# Subscriptions are to prefixes: without the slash, worker-1 would get the answers of worker-10.
-	return fmt("mmtt/node/%s/", Cluster::is_enabled() ? Cluster::node : fmt("zeek-%d",
-	    getpid()));
+	return fmt("mmtt/node/%s/", Cluster::is_enabled() ? Cluster::node : fmt(
+	    "zeek-%d", getpid()));
 	}
 
 # A line for people, once for each `key`.
@@ -182,23 +182,24 @@ function complain(key: string, text: string)
 
 function count_outcome(status: string)
 	{
-	switch ( status ) {
-	case "ok":
-		++counts$ok;
-		break;
-	case "too_short":
-		++counts$too_short;
-		break;
-	case "shed":
-		++counts$shed;
-		break;
-	case "timeout":
-		++counts$timed_out;
-		break;
-	case "no_agent":
-		++counts$no_agent;
-		break;
-	}
+	switch ( status )
+		{
+		case "ok":
+			++counts$ok;
+			break;
+		case "too_short":
+			++counts$too_short;
+			break;
+		case "shed":
+			++counts$shed;
+			break;
+		case "timeout":
+			++counts$timed_out;
+			break;
+		case "no_agent":
+			++counts$no_agent;
+			break;
+		}
 	}
 
 function give_out(o: Outcome)
@@ -492,17 +493,17 @@ event agent_hello(protocol: count, agent: string, topic: string, model: string,
 
 	if ( protocol != protocol_version )
 		{
-		complain("protocol " + agent, fmt(
-		    "agent %s speaks protocol %d and this package %d, so it is not used; install matching versions of both",
+		complain("protocol " + agent, fmt("agent %s speaks protocol %d and this package %d, so it is not used; install matching versions of both",
 		    agent, protocol, protocol_version));
 		drop_agent(agent, "it speaks another protocol");
 		return;
 		}
 
-	if ( topic != "mmtt/agent/" + agent || /[!-~]{1,128}/ != model || credit == 0 )
+	if ( topic != "mmtt/agent/" + agent
+	    || /[!-~]{1,128}/ != model
+	    || credit == 0 )
 		{
-		complain("hello " + agent, fmt(
-		    "agent %s has a topic, model or credit that can't be, so it is not used",
+		complain("hello " + agent, fmt("agent %s has a topic, model or credit that can't be, so it is not used",
 		    agent));
 		drop_agent(agent, "its hello can't be");
 		return;
@@ -515,7 +516,8 @@ event agent_hello(protocol: count, agent: string, topic: string, model: string,
 
 		if ( |agents| >= max_agents )
 			{
-			complain("agents", fmt("there are %d agents; more are not used", max_agents));
+			complain("agents", fmt("there are %d agents; more are not used",
+			    max_agents));
 			return;
 			}
 
@@ -555,8 +557,11 @@ function is_verdict_on(o: Outcome, v: Verdict): bool
 	if ( v$status != "ok" )
 		return v$status == "shed" || v$status == "error";
 
-	return is_score(v$service_score) && is_score(v$application_score) && is_score(
-	    v$malicious_score) && /[ -~]{1,64}/ == v$service && /[ -~]{1,64}/ == v$application;
+	return is_score(v$service_score)
+	    && is_score(v$application_score)
+	    && is_score(v$malicious_score)
+	    && /[ -~]{1,64}/ == v$service
+	    && /[ -~]{1,64}/ == v$application;
 	}
 
 function settle_by(o: Outcome, v: Verdict, a: Agent)
@@ -564,8 +569,8 @@ function settle_by(o: Outcome, v: Verdict, a: Agent)
 	if ( ! is_verdict_on(o, v) )
 		{
 		++counts$refused;
-		complain("verdict " + a$name, fmt(
-		    "agent %s answers with verdicts that can't be; they are not used", a$name));
+		complain("verdict " + a$name, fmt("agent %s answers with verdicts that can't be; they are not used",
+		    a$name));
 		settle(o, "timeout");
 		return;
 		}
@@ -601,8 +606,8 @@ event verdicts(protocol: count, batch_id: count, verdicts: vector of Verdict)
 
 	if ( |verdicts| != |b$windows| )
 		complain("answer " + a$name, fmt(
-		    "agent %s answers a batch of %d windows with %d verdicts", a$name,
-		    |b$windows|, |verdicts|));
+		    "agent %s answers a batch of %d windows with %d verdicts",
+		    a$name, |b$windows|, |verdicts|));
 
 	for ( i, o in b$windows )
 		{

@@ -73,7 +73,8 @@ event zeek_init()
 	keep_order = reading_traces();
 	# The log's clock is network time, which in a file can go on by years from one packet to the next.
 	Log::set_max_delay_interval(Conn::LOG, keep_order ? 36500days : conn_log_wait);
-	Log::set_max_delay_queue_size(Conn::LOG, keep_order ? 1000000000 : conn_log_waiting);
+	Log::set_max_delay_queue_size(Conn::LOG, keep_order ? 1000000000 :
+	    conn_log_waiting);
 	}
 
 function fill(info: Conn::Info, said: Said)
@@ -124,7 +125,8 @@ hook Log::log_stream_policy(rec: any, id: Log::ID)
 
 	# Some packages write lines for a connection while it lasts; one at a time waits.
 	else if ( info$uid in awaiting && info$uid !in line_of )
-		line_of[info$uid] = Line($info=info, $token=Log::delay(id, rec, line_written));
+		line_of[info$uid] = Line($info=info, $token=Log::delay(id, rec,
+		    line_written));
 	}
 
 function write_line(line: Line)
@@ -164,8 +166,7 @@ hook outcome(o: Outcome)
 		return;
 		}
 
-	while ( first_line < end_of_lines
-	    && lines[first_line]$info$uid !in awaiting )
+	while ( first_line < end_of_lines && lines[first_line]$info$uid !in awaiting )
 		{
 		local line = lines[first_line];
 		delete lines[first_line];

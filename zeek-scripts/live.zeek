@@ -24,7 +24,8 @@ function is_live(): bool
 	if ( getenv("ZEEKCTL_CHECK_CONFIG") != "" || reading_traces() )
 		return F;
 
-	return Cluster::is_enabled() ? Cluster::local_node_type() == Cluster::WORKER : reading_live_traffic();
+	return Cluster::is_enabled() ? Cluster::local_node_type() == Cluster::WORKER :
+	    reading_live_traffic();
 	}
 
 event MMTT::look_after_agents()
@@ -69,12 +70,10 @@ event zeek_init()
 	Cluster::subscribe(sensor_topic);
 	Cluster::subscribe(node_topic());
 
-	if ( ! Cluster::is_enabled() && ! Cluster::listen_websocket(
-	    Cluster::WebSocketServerOptions($listen_addr=listen_address,
-	    $listen_port=listen_port, $tls_options=listen_tls)) )
+	if ( ! Cluster::is_enabled()
+	    && ! Cluster::listen_websocket(Cluster::WebSocketServerOptions($listen_addr=listen_address, $listen_port=listen_port, $tls_options=listen_tls)) )
 		{
-		Reporter::error(fmt(
-		    "mmtt: can't listen on %s:%s for agents, so there will be no verdicts; is another Zeek there? Set MMTT::listen_port",
+		Reporter::error(fmt("mmtt: can't listen on %s:%s for agents, so there will be no verdicts; is another Zeek there? Set MMTT::listen_port",
 		    listen_address, listen_port));
 		return;
 		}

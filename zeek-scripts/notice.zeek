@@ -48,17 +48,19 @@ redef record connection += {
 
 function is_exempt(id: conn_id): bool
 	{
-	return |exempt_subnets| > 0 && ( id$orig_h in exempt_subnets || id$resp_h in exempt_subnets );
+	return |exempt_subnets| > 0
+	    && ( id$orig_h in exempt_subnets || id$resp_h in exempt_subnets );
 	}
 
 function malicious_flow(o: Outcome, v: Verdict)
 	{
 	local label = v$application != "unknown" ? v$application : v$service;
 	NOTICE(Notice::Info($note=Malicious_Flow, $ts=o$w$ts, $conn=o$c, $msg=fmt(
-	    "Traffic from %s to %s looks malicious (score %.2f, %s)", o$id$orig_h,
-	    o$id$resp_h, v$malicious_score, label), $sub=fmt(
+	    "Traffic from %s to %s looks malicious (score %.2f, %s)",
+	    o$id$orig_h, o$id$resp_h, v$malicious_score, label), $sub=fmt(
 	    "service %s, application %s, window %d, model %s", v$service,
-	    v$application, o$w$window, o$model), $identifier=cat(o$id$resp_h, label)));
+	    v$application, o$w$window, o$model), $identifier=cat(o$id$resp_h,
+	    label)));
 
 	if ( o$c$mmtt_counted )
 		return;
@@ -70,9 +72,10 @@ function malicious_flow(o: Outcome, v: Verdict)
 
 function watched_application(o: Outcome, v: Verdict)
 	{
-	NOTICE(Notice::Info($note=Watched_Application, $ts=o$w$ts, $conn=o$c,
-	    $msg=fmt("%s uses %s with %s (score %.2f)", o$id$orig_h, v$application,
-	    o$id$resp_h, v$application_score), $identifier=cat(o$id$orig_h, v$application)));
+	NOTICE(Notice::Info($note=Watched_Application, $ts=o$w$ts, $conn=o$c, $msg=fmt(
+	    "%s uses %s with %s (score %.2f)", o$id$orig_h, v$application,
+	    o$id$resp_h, v$application_score), $identifier=cat(o$id$orig_h,
+	    v$application)));
 	}
 
 hook outcome(o: Outcome)
@@ -93,22 +96,25 @@ hook outcome(o: Outcome)
 hook agent_down(a: Agent, why: string)
 	{
 	if ( why != "" && a$credit > 0 )
-		NOTICE(Notice::Info($note=Agent_Lost, $msg=fmt("Agent %s is not used any more: %s",
-		    a$name, why), $identifier=a$name));
+		NOTICE(Notice::Info($note=Agent_Lost, $msg=fmt(
+		    "Agent %s is not used any more: %s", a$name, why),
+		    $identifier=a$name));
 	}
 
 event zeek_init()
 	{
 	SumStats::create(SumStats::SumStat($name="mmtt.malicious-host",
 	    $epoch=malicious_host_interval, $reducers=set(SumStats::Reducer(
-	    $stream="mmtt.malicious", $apply=set(SumStats::SUM))), $threshold=1.0,
-	    $threshold_val(key: SumStats::Key, result: SumStats::Result) = {
+	    $stream="mmtt.malicious", $apply=set(SumStats::SUM))),
+	    $threshold=1.0, $threshold_val (key: SumStats::Key,
+	    result: SumStats::Result) =
+		{
 		return result["mmtt.malicious"]$sum / malicious_host_connections;
-		},
-	    $threshold_crossed(key: SumStats::Key, result: SumStats::Result) = {
+		}, $threshold_crossed (key: SumStats::Key, result: SumStats::Result) =
+		{
 		NOTICE(Notice::Info($note=Malicious_Host, $src=key$host, $msg=fmt(
 		    "%.0f connections of %s within %s look malicious",
-		    result["mmtt.malicious"]$sum, key$host, malicious_host_interval),
-		    $identifier=cat(key$host)));
+		    result["mmtt.malicious"]$sum, key$host,
+		    malicious_host_interval), $identifier=cat(key$host)));
 		}));
 	}

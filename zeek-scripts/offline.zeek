@@ -103,7 +103,10 @@ function go_on()
 		continue_processing();
 		}
 
-	if ( at_end && outstanding == 0 && state != IDLE && ! exit_only_after_terminate )
+	if ( at_end
+	    && outstanding == 0
+	    && state != IDLE
+	    && ! exit_only_after_terminate )
 		terminate();
 	}
 
@@ -132,7 +135,8 @@ function start_clock()
 	++clock_ticks;
 	Input::add_event(Input::EventDescription($source="sleep 0.1 |",
 	    $reader=Input::READER_RAW, $mode=Input::MANUAL, $name=fmt("%s%d",
-	    clock_prefix, clock_ticks), $fields=Output, $want_record=F, $ev=MMTT::clock_line));
+	    clock_prefix, clock_ticks), $fields=Output, $want_record=F,
+	    $ev=MMTT::clock_line));
 	}
 
 function listen(): count
@@ -144,7 +148,8 @@ function listen(): count
 		local p = first_port + ( getpid() * 7 + n * 1009 ) % ( last_port - first_port );
 
 		if ( Cluster::listen_websocket(Cluster::WebSocketServerOptions(
-		    $listen_addr=127.0.0.1, $listen_port=count_to_port(p, tcp))) )
+		    $listen_addr=127.0.0.1, $listen_port=count_to_port(p,
+		    tcp))) )
 			return p;
 
 		++n;
@@ -171,17 +176,16 @@ function start_agent()
 		return;
 		}
 
-	local line = fmt(
-	    "%s --offline --exit-with-zeek --url ws://127.0.0.1:%d/v1/messages/json --id %s",
+	local line = fmt("%s --offline --exit-with-zeek --url ws://127.0.0.1:%d/v1/messages/json --id %s",
 	    command(), p, my_agent);
 
 	# The stream is read only when asked for. Its end would be reported as an error: the shell stays until it is killed,
 	# as Zeek does with all that is left when the stream is removed or Zeek ends.
 	Input::add_event(Input::EventDescription($source=fmt(
 	    "%s 2>&1 </dev/null; echo '%s'$?; sleep 60 |", line, exit_mark),
-	    $reader=Input::READER_RAW, $mode=Input::STREAM, $name=program_stream,
-	    $fields=Output, $want_record=F, $ev=MMTT::program_line,
-	    $config=table(["force_kill"] = "1")));
+	    $reader=Input::READER_RAW, $mode=Input::STREAM,
+	    $name=program_stream, $fields=Output, $want_record=F,
+	    $ev=MMTT::program_line, $config=table(["force_kill"] = "1")));
 	started = T;
 	start_clock();
 	}
@@ -201,10 +205,11 @@ event MMTT::program_line(description: Input::EventDescription,
 		return;
 		}
 
-	local status = text[|exit_mark|:];
+	local status = text[|exit_mark| :];
 	gone(fmt("no verdicts%s, because the agent (%s) ended with status %s%s%s",
-	    state == STARTING ? "" : " any more", command(), status, words(), status ==
-	    "127" ? "; install it, or say in MMTT_AGENT how to start it" : ""));
+	    state == STARTING ? "" : " any more", command(), status, words(),
+	    status == "127" ?
+	    "; install it, or say in MMTT_AGENT how to start it" : ""));
 	}
 
 event MMTT::clock_line(description: Input::EventDescription, tpe: Input::Event,
@@ -231,8 +236,8 @@ event Input::end_of_data(name: string, source: string)
 		}
 	}
 
-event InputRaw::process_finished(name: string, source: string,
-    exit_code: count, signal_exit: bool)
+event InputRaw::process_finished(name: string, source: string, exit_code: count,
+    signal_exit: bool)
 	{
 	if ( name == program_stream )
 		gone("no verdicts, because the agent was killed");
@@ -330,16 +335,18 @@ event Pcap::file_done(path: string)
 	}
 
 # Zeek's own notes of what this script does.
-hook Reporter::log_policy(rec: Reporter::Info, id: Log::ID,
-    filter: Log::Filter)
+hook Reporter::log_policy(rec: Reporter::Info, id: Log::ID, filter: Log::Filter)
 	{
-	if ( reading_traces() && state != IDLE
+	if ( reading_traces()
+	    && state != IDLE
 	    && /processing (suspended|continued)|received termination signal/ in rec$message )
 		break;
 	}
 
 hook Cluster::log_policy(rec: Cluster::Info, id: Log::ID, filter: Log::Filter)
 	{
-	if ( reading_traces() && state != IDLE && starts_with(rec$message, "WebSocket client ") )
+	if ( reading_traces()
+	    && state != IDLE
+	    && starts_with(rec$message, "WebSocket client ") )
 		break;
 	}

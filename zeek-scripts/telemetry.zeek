@@ -5,24 +5,25 @@
 
 module MMTT;
 
-global windows_family = Telemetry::register_counter_family(Telemetry::MetricOpts(
-    $prefix="mmtt", $name="windows", $unit="", $label_names=vector("status"),
+global windows_family = Telemetry::register_counter_family(
+    Telemetry::MetricOpts($prefix="mmtt", $name="windows", $unit="",
+    $label_names=vector("status"),
     $help_text="Windows by what became of them"));
 
-global submitted_family = Telemetry::register_counter_family(Telemetry::MetricOpts(
-    $prefix="mmtt", $name="submitted_windows", $unit="",
+global submitted_family = Telemetry::register_counter_family(
+    Telemetry::MetricOpts($prefix="mmtt", $name="submitted_windows", $unit="",
     $help_text="Windows sent to agents"));
 
-global refused_family = Telemetry::register_counter_family(Telemetry::MetricOpts(
-    $prefix="mmtt", $name="refused_verdicts", $unit="",
+global refused_family = Telemetry::register_counter_family(
+    Telemetry::MetricOpts($prefix="mmtt", $name="refused_verdicts", $unit="",
     $help_text="Verdicts that can't be"));
 
-global ignored_family = Telemetry::register_counter_family(Telemetry::MetricOpts(
-    $prefix="mmtt", $name="ignored_answers", $unit="",
+global ignored_family = Telemetry::register_counter_family(
+    Telemetry::MetricOpts($prefix="mmtt", $name="ignored_answers", $unit="",
     $help_text="Answers that came late or twice"));
 
-global in_flight_family = Telemetry::register_gauge_family(Telemetry::MetricOpts(
-    $prefix="mmtt", $name="outstanding_windows", $unit="",
+global in_flight_family = Telemetry::register_gauge_family(
+    Telemetry::MetricOpts($prefix="mmtt", $name="outstanding_windows", $unit="",
     $help_text="Windows that wait for their verdict"));
 
 global agents_family = Telemetry::register_gauge_family(Telemetry::MetricOpts(
@@ -31,8 +32,8 @@ global agents_family = Telemetry::register_gauge_family(Telemetry::MetricOpts(
 hook Telemetry::sync()
 	{
 	local none: vector of string = vector();
-	local by_status = table(["ok"] = counts$ok, ["too_short"] = counts$too_short,
-	    ["shed"] = counts$shed, ["timeout"] = counts$timed_out, ["no_agent"] =
+	local by_status = table(["ok"] = counts$ok, ["too_short"] = counts$too_short, [
+	    "shed"] = counts$shed, ["timeout"] = counts$timed_out, ["no_agent"] =
 	    counts$no_agent);
 
 	for ( status, n in by_status )

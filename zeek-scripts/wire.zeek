@@ -75,6 +75,6 @@ export {
 	    flows: vector of string);
 
 	## An agent's answer to a batch, with a verdict for each flow in their order.
-	global verdicts: event(protocol: count, batch_id: count,
-	    verdicts: vector of Verdict);
+	global verdicts: event(protocol: count, batch_id: count, verdicts: vector of
+	    Verdict);
 }

@@ -133,13 +133,15 @@ class Agent:
         flows = [json.loads(flow["data"]) for flow in flows]
         self.flows += len(flows)
         self.say(f"batch of {len(flows)}, {self.flows - self.answered} unanswered")
-        if self.options.mode == "mute":
+        if self.options.mode == "mute" and self.flows > self.options.after:
             return
         if self.options.mode == "die" and self.flows > self.options.after:
             print("Error: out of luck", file=sys.stderr, flush=True)
             os._exit(3)
         if self.options.mode == "killed" and self.flows > self.options.after:
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.options.mode == "stopped" and self.flows > self.options.after:
+            os.kill(os.getpid(), signal.SIGSTOP)
         if self.options.mode == "bye" and self.flows > self.options.after:
             await self.send("MMTT::agent_bye", scalar("string", self.options.id))
             return
@@ -173,7 +175,7 @@ class Agent:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    modes = "ok silent mute die killed bye nonsense few many types twice version".split()
+    modes = "ok silent mute die killed stopped bye nonsense few many types twice version".split()
     parser.add_argument("--mode", choices=modes, default="ok")
     parser.add_argument("--after", type=int, default=0, help="die, be killed or leave once it got more windows")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer")
