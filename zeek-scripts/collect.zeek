@@ -26,12 +26,10 @@ export {
 	## What is being collected on a connection.
 	type Collecting: record {
 		## Nothing is open: the window is done, or the connection is left alone.
-		done: bool &default=F;
-		## The connection is of no interest, for good.
-		skip: bool &default=F;
-		window: count &default=0;
+		done: bool;
 		udp: bool;
-		## Bytes of IP's and TCP's headers without options.
+		## Bytes of IP's and TCP's headers without options; 0: the connection is
+		## left alone for good.
 		headers: count;
 		## Headers as seen on this TCP connection's last packet with payload.
 		seen_headers: count &default=0;
@@ -40,6 +38,7 @@ export {
 		resp_ip: count &default=0;
 		orig_size: count &default=0;
 		resp_size: count &default=0;
+		window: count &default=0;
 		## From the first packet with payload on.
 		open: Window &optional;
 	};
@@ -358,30 +357,27 @@ function close_late(t: table[string] of connection, uid: string): interval
 global open_windows: table[string] of connection &create_expire=max_wait
     &expire_func=close_late;
 
-function begin(c: connection): Collecting
+function is_of_interest(c: connection, proto: transport_proto): bool
 	{
-	local id = c$id;
-	local proto = get_port_transport_proto(id$resp_p);
-	local v6 = is_v6_addr(id$resp_h);
-	local s: Collecting;
+	if ( proto in skip_protocols )
+		return F;
 
-	if ( proto == tcp )
-		s = Collecting($udp=F, $headers=v6 ? 60 : 40, $skip=tcp in skip_protocols);
-	else if ( proto == udp )
-		s = Collecting($udp=T, $headers=0, $skip=udp in skip_protocols);
+	if ( |skip_ports| > 0 && c$id$resp_p in skip_ports )
+		return F;
+
+	return |skip_subnets| == 0
+	    || ( c$id$orig_h !in skip_subnets && c$id$resp_h !in skip_subnets );
+	}
+
+function begin(c: connection)
+	{
+	local proto = get_port_transport_proto(c$id$resp_p);
+	local headers = is_v6_addr(c$id$resp_h) ? 60 : 40;
+
+	if ( proto != tcp && proto != udp || ! is_of_interest(c, proto) )
+		c$mmtt_collecting = Collecting($done=T, $udp=F, $headers=0);
 	else
-		s = Collecting($udp=F, $headers=0, $skip=T);
-
-	if ( |skip_ports| > 0 && id$resp_p in skip_ports )
-		s$skip = T;
-
-	if ( |skip_subnets| > 0
-	    && ( id$orig_h in skip_subnets || id$resp_h in skip_subnets ) )
-		s$skip = T;
-
-	s$done = s$skip;
-	c$mmtt_collecting = s;
-	return s;
+		c$mmtt_collecting = Collecting($done=F, $udp=proto == udp, $headers=headers);
 	}
 
 # Payload of the TCP packet at the end of the frame, or before the `trailer` bytes at its end. Returns -1 where what lies
@@ -444,44 +440,27 @@ function payload_by_header(c: connection, length: count, headers: count): count
 	return length > headers ? length - headers : 0;
 	}
 
-# Payload of a TCP packet of `length` bytes of IP, where its side's sequence numbers have grown by `grown`.
-#
-# The payload is nearly always what the sequence numbers grew by. It is when the rest is as long as headers are on this
-# connection; a packet that is as long as these and moves nothing is an acknowledgement. Only what fits neither has
-# its header looked at, for that costs more than all the rest of this script.
-function tcp_payload(c: connection, s: Collecting, length: count, grown: count)
-    : count
+# Payload of a TCP packet of `length` bytes of IP whose side's sequence numbers have grown by `grown`, where that is not
+# what connections' other packets were like.
+function doubtful_payload(c: connection, s: Collecting, length: count,
+    grown: count): count
 	{
+	local plain = s$headers;
+
 	if ( grown == 0 )
 		{
-		if ( length == s$seen_headers )
+		# Before the first payload: an acknowledgement with time stamps, or a SYN, with up to 20 bytes of options.
+		if ( s$seen_headers == 0
+		    && ( length == plain + 12 || ( length <= plain + 20 && ( c$history == "S" || c$history == "Sh" ) ) ) )
 			return 0;
-
-		if ( s$seen_headers == 0 )
-			{
-			# With time stamps; or a SYN, with up to 20 bytes of options.
-			if ( length == s$headers + 12 )
-				return 0;
-
-			if ( length <= s$headers + 20 && ( c$history == "S" || c$history == "Sh" ) )
-				return 0;
-			}
 		}
-	else if ( length > grown )
+	else if ( length == plain + grown || length == plain + 12 + grown )
 		{
-		local headers = length - grown;
-
-		if ( headers == s$seen_headers )
-			return grown;
-
-		if ( headers == s$headers || headers == s$headers + 12 )
-			{
-			s$seen_headers = headers;
-			return grown;
-			}
+		s$seen_headers = length - grown;
+		return grown;
 		}
 
-	local payload = payload_by_header(c, length, s$headers);
+	local payload = payload_by_header(c, length, plain);
 
 	if ( payload > 0 && payload < length )
 		s$seen_headers = length - payload;
@@ -489,112 +468,151 @@ function tcp_payload(c: connection, s: Collecting, length: count, grown: count)
 	return payload;
 	}
 
-event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
-    &group="mmtt-collecting"
+# Take in a packet with payload: positive from the originator, negative from the responder.
+function take(c: connection, s: Collecting, size: int)
 	{
-	local s: Collecting;
+	local now = network_time();
 
-	if ( c?$mmtt_collecting )
-		s = c$mmtt_collecting;
-	else if ( threshold == 1 || threshold in before_window )
-		s = begin(c);
-	else
-		return;
-
-	if ( s$done )
+	if ( ! s?$open )
 		{
-		if ( threshold !in before_window || s$skip )
-			return;
+		s$open = Window($window=s$window, $ts=now, $sizes=vector(size), $times=vector(0));
+		open_windows[c$uid] = c;
+		return;
 		}
 
-	if ( threshold in before_window )
+	local w = s$open;
+	local waited = now - w$ts;
+
+	if ( waited > max_wait )
+		{
+		finish(c);
+		return;
+		}
+
+	w$sizes += size;
+	w$times += double_to_count(waited / 1usec);
+
+	if ( |w$sizes| >= max_packets )
+		finish(c);
+	}
+
+# At a packet past the first window: whether it is one of a later window.
+function is_of_later_window(c: connection, s: Collecting, packet: count): bool
+	{
+	if ( packet !in before_window )
+		return ! s$done;
+
+	if ( s$headers > 0 )
 		{
 		s$done = F;
-		s$window = before_window[threshold];
+		s$window = before_window[packet];
 		s$orig_ip = c$orig$num_bytes_ip;
 		s$resp_ip = c$resp$num_bytes_ip;
 		s$orig_size = c$orig$size;
 		s$resp_size = c$resp$size;
-		return;
 		}
 
-	local is_orig = F;
-	local payload = 0;
+	return F;
+	}
+
+# This runs for each of a connection's first packets, and is most of what the package costs: what most packets need
+# comes first, and without a call.
+#
+# A TCP packet's payload is nearly always what its side's sequence numbers grew by. It is when the rest of the packet is
+# as long as headers are on this connection; a packet that is just that long and moves nothing is an acknowledgement.
+# Only what fits neither has its header looked at, for that costs more than all the rest of this script.
+event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
+    &group="mmtt-collecting"
+	{
+	if ( ! c?$mmtt_collecting )
+		{
+		# Collecting may have begun after the connection.
+		if ( threshold != 1 && ! ( threshold in before_window ) )
+			return;
+
+		begin(c);
+		}
+
+	local s = c$mmtt_collecting;
+
+	if ( threshold > 64 )
+		{
+		if ( ! is_of_later_window(c, s, threshold) )
+			return;
+		}
+	else if ( s$done )
+		return;
+
+	local side = c$orig;
+	local length = 0;
+	local grown = 0;
 
 	if ( s$udp )
 		{
 		# UDP's own count is exact, whatever headers IP may have.
-		if ( c$orig$size > s$orig_size )
+		if ( side$size > s$orig_size )
 			{
-			is_orig = T;
-			payload = c$orig$size - s$orig_size;
+			grown = side$size - s$orig_size;
+			s$orig_size = side$size;
+			take(c, s, +grown);
 			}
-		else if ( c$resp$size > s$resp_size )
-			payload = c$resp$size - s$resp_size;
+		else
+			{
+			side = c$resp;
+
+			if ( side$size > s$resp_size )
+				{
+				grown = side$size - s$resp_size;
+				s$resp_size = side$size;
+				take(c, s, -grown);
+				}
+			}
+		}
+	else if ( side$num_bytes_ip > s$orig_ip )
+		{
+		length = side$num_bytes_ip - s$orig_ip;
+		s$orig_ip = side$num_bytes_ip;
+
+		if ( side$size > s$orig_size )
+			grown = side$size - s$orig_size;
+
+		s$orig_size = side$size;
+
+		if ( length != s$seen_headers + grown || grown == 0 )
+			{
+			if ( length == s$headers || length == s$seen_headers )
+				grown = 0;
+			else
+				grown = doubtful_payload(c, s, length, grown);
+			}
+
+		if ( grown > 0 )
+			take(c, s, +grown);
 		}
 	else
 		{
-		local length: count;
-		local grown = 0;
-		is_orig = c$orig$num_bytes_ip > s$orig_ip;
+		side = c$resp;
+		length = side$num_bytes_ip - s$resp_ip;
+		s$resp_ip = side$num_bytes_ip;
 
-		if ( is_orig )
+		if ( side$size > s$resp_size )
+			grown = side$size - s$resp_size;
+
+		s$resp_size = side$size;
+
+		if ( length != s$seen_headers + grown || grown == 0 )
 			{
-			length = c$orig$num_bytes_ip - s$orig_ip;
-
-			if ( c$orig$size > s$orig_size )
-				grown = c$orig$size - s$orig_size;
-			}
-		else
-			{
-			length = c$resp$num_bytes_ip - s$resp_ip;
-
-			if ( c$resp$size > s$resp_size )
-				grown = c$resp$size - s$resp_size;
+			if ( length == s$headers || length == s$seen_headers )
+				grown = 0;
+			else
+				grown = doubtful_payload(c, s, length, grown);
 			}
 
-		if ( length > s$headers )
-			payload = tcp_payload(c, s, length, grown);
-
-		s$orig_ip = c$orig$num_bytes_ip;
-		s$resp_ip = c$resp$num_bytes_ip;
+		if ( grown > 0 )
+			take(c, s, -grown);
 		}
 
-	s$orig_size = c$orig$size;
-	s$resp_size = c$resp$size;
-
-	if ( payload > 0 )
-		{
-		local now = network_time();
-
-		if ( s?$open )
-			{
-			local waited = now - s$open$ts;
-
-			if ( waited > max_wait )
-				{
-				finish(c);
-				return;
-				}
-
-			s$open$sizes += is_orig ? +payload : -payload;
-			s$open$times += double_to_count(waited / 1usec);
-
-			if ( |s$open$sizes| == max_packets )
-				{
-				finish(c);
-				return;
-				}
-			}
-		else
-			{
-			s$open = Window($window=s$window, $ts=now, $sizes=vector(is_orig ? +payload :
-			    -payload), $times=vector(0));
-			open_windows[c$uid] = c;
-			}
-		}
-
-	if ( threshold in window_ends )
+	if ( threshold >= 64 && threshold in window_ends )
 		finish(c);
 	}
 
@@ -621,7 +639,8 @@ event connection_flipped(c: connection) &group="mmtt-collecting"
 # Before conn.log's line is made (at -5), so that it can wait for the verdict.
 event connection_state_remove(c: connection) &group="mmtt-collecting"
 	{
-	finish(c);
+	if ( c?$mmtt_collecting && ! c$mmtt_collecting$done )
+		finish(c);
 	}
 
 function finish(c: connection)
