@@ -6,6 +6,9 @@ import numpy as np
 
 from mmtt_agent.series import MAX_SIZE, MAX_WAIT_US, MIN_PACKETS, SeriesBatch
 
+#: Waits for the other side that are shorter are mostly the path's; gaps within one side that are shorter, too.
+_ANSWER_US, _TOGETHER_US = 1_000_000, 5_000
+
 
 def augment(batch: SeriesBatch, share: float, rng: np.random.Generator) -> SeriesBatch:
     """Change each window with probability ``share``; the packets' order stays, and at least MIN_PACKETS of them."""
@@ -25,14 +28,21 @@ def augment(batch: SeriesBatch, share: float, rng: np.random.Generator) -> Serie
     thinned = cut & ~lost
     keep = np.where((thinned.sum(axis=1) >= np.minimum(MIN_PACKETS, lengths))[:, None], thinned, cut)
 
-    # Another distance between the hosts: the waits for the other side's answer change; the rest less.
+    # Another path between the hosts. Its length is in the waits for the other side's answer, its speed in the short
+    # gaps between packets of one side; longer gaps are the programs' own, and stay. The labs that captures come from
+    # differ in both by orders of magnitude, and a model must not know them by it.
     gaps = np.diff(batch.times.astype(np.float64), axis=1, prepend=0).clip(0)
     answers = np.zeros(gaps.shape, bool)
     answers[:, 1:] = (batch.sizes[:, 1:] < 0) != (batch.sizes[:, :-1] < 0)
-    stretched = _some(rng, chosen, 0.6)
-    distance = np.exp(rng.normal(0, 0.7, n) * stretched)
-    jitter = np.exp(rng.normal(0, 0.15, gaps.shape) * stretched[:, None])
-    times = np.cumsum(gaps * jitter * np.where(answers, distance[:, None], 1), axis=1)
+    moved_away = _some(rng, chosen, 0.7)
+    distance = np.exp(rng.normal(0, 1.5, n) * moved_away)[:, None]
+    speed = np.exp(rng.normal(0, 1.0, n) * moved_away)[:, None]
+    delay = (10 ** rng.uniform(2, 5, n) * _some(rng, moved_away, 0.4))[:, None]
+    jitter = np.exp(rng.normal(0, 0.15, gaps.shape) * moved_away[:, None])
+    waits = gaps * jitter
+    waits *= np.where(answers & (gaps < _ANSWER_US), distance, 1)
+    waits *= np.where(~answers & (gaps < _TOGETHER_US), speed, 1)
+    times = np.cumsum(waits + answers * delay, axis=1)
 
     # Names and headers of other lengths: each direction's sizes move by a few bytes.
     moved = _some(rng, chosen, 0.3)
