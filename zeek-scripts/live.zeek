@@ -60,6 +60,23 @@ hook agent_down(a: Agent, why: string)
 		stop_collecting();
 	}
 
+# Not in zeek_init(): Zeek would not start if the port is in use, and traffic that goes unwatched is worse than traffic
+# without verdicts.
+event MMTT::listen_for_agents()
+	{
+	if ( zeek_is_terminating() )
+		return;
+
+	if ( Cluster::listen_websocket(Cluster::WebSocketServerOptions(
+	    $listen_addr=listen_address, $listen_port=listen_port,
+	    $tls_options=listen_tls)) )
+		return;
+
+	complain("listen", fmt("can't listen on %s:%s for agents, so there are no verdicts; trying again every minute. Is another Zeek there? Set MMTT::listen_port",
+	    listen_address, listen_port));
+	schedule 1min { MMTT::listen_for_agents() };
+	}
+
 event zeek_init()
 	{
 	if ( ! is_live() )
@@ -70,13 +87,8 @@ event zeek_init()
 	Cluster::subscribe(sensor_topic);
 	Cluster::subscribe(node_topic());
 
-	if ( ! Cluster::is_enabled()
-	    && ! Cluster::listen_websocket(Cluster::WebSocketServerOptions($listen_addr=listen_address, $listen_port=listen_port, $tls_options=listen_tls)) )
-		{
-		Reporter::error(fmt("mmtt: can't listen on %s:%s for agents, so there will be no verdicts; is another Zeek there? Set MMTT::listen_port",
-		    listen_address, listen_port));
-		return;
-		}
+	if ( ! Cluster::is_enabled() )
+		schedule 0sec { MMTT::listen_for_agents() };
 
 	Cluster::publish(agents_topic, MMTT::hello_request, protocol_version);
 	}
