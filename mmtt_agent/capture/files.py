@@ -18,6 +18,8 @@ import zstandard
 
 #: Bytes read at a time: so few that they stay in a processor's cache while they are decoded.
 PIECE = 2 << 20
+#: Bytes asked of a gzip stream at once.
+_GZIP_STEP = 1 << 17
 #: Zero bytes after the end of a block's buffer, so that a header can be gathered from any record.
 PADDING = 256
 #: Longest record that libpcap, and so Zeek, accepts.
@@ -153,7 +155,11 @@ class CaptureFile:
         parts: list[bytes] = []
         while size > 0:
             try:
-                part = self._stream.read(size)
+                if isinstance(self._stream, gzip.GzipFile):
+                    # If the stream ends early, `read` would lose what it has got before the end.
+                    part = self._stream.read1(min(size, _GZIP_STEP))
+                else:
+                    part = self._stream.read(size)
             except EOFError:
                 self.counts["truncated_tail"] = 1
                 self.warnings.append(
@@ -335,7 +341,7 @@ class _Pcapng:
                     f"{file.name}: ends inside the section header, at byte {len(buffer)}{file._wrapping}; "
                     "record it again"
                 )
-            first = False
+            first &= used == 0
             if found:
                 yield from self._records(buffer, found)
             if problem:
