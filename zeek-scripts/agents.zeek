@@ -257,7 +257,7 @@ function choose_agent(uid: string): string
 	return best;
 	}
 
-function take(q: Queue): Outcome
+function dequeue(q: Queue): Outcome
 	{
 	local o = q$windows[q$first];
 	delete q$windows[q$first];
@@ -272,7 +272,7 @@ function send(a: Agent, q: Queue, n: count)
 
 	while ( |flows| < n )
 		{
-		local o = take(q);
+		local o = dequeue(q);
 		b$windows += o;
 		flows += to_json(Flow($uid=o$c$uid, $window=o$w$window, $sizes=o$w$sizes,
 		    $times=o$w$times));
@@ -348,7 +348,7 @@ function submit(o: Outcome)
 	# A full batch, and no credit for it: nobody knows when there will be.
 	if ( ! patient && |q$windows| >= batch_size )
 		while ( |q$windows| > 0 )
-			settle(take(q), "shed");
+			settle(dequeue(q), "shed");
 	}
 
 hook window_done(c: connection, w: Window)
@@ -408,7 +408,7 @@ function take_back(a: Agent, q: Queue): vector of Outcome
 		}
 
 	while ( |q$windows| > 0 )
-		back += take(q);
+		back += dequeue(q);
 
 	a$in_flight = 0;
 	return back;
