@@ -674,6 +674,10 @@ class Decoder:
             groups = self.addresses.are_groups(datagrams.family, datagrams.destination[response])
             answers[response[~groups]] = ANSWER
         ntp = (ports == 123).any(axis=1) & (room >= 56) & (header[:, 8] & 7 == 4)
+        # Up to 24 bytes after the message are a digest, more begin with extension fields.
+        for index in np.flatnonzero(ntp & (room > 56 + 24)).tolist():
+            at = int(frames.at[index])
+            ntp[index] = _ntp_extensions_fit(data[at + 56 : int(frames.end[index])].tobytes())
         answers[ntp] = ANSWER
         return answers
 
@@ -772,6 +776,19 @@ class Decoder:
 
 def _as_captured(frames: Frames) -> Frames:
     return Frames(frames.row, frames.at, frames.end, frames.end, frames.end, frames.tunnels)
+
+
+def _ntp_extensions_fit(rest: bytes) -> bool:
+    """Whether Zeek's NTP analyzer can read what follows a message as extension fields; else it sees no answer."""
+    while len(rest) > 24:
+        length, value = int.from_bytes(rest[2:4], "big"), int.from_bytes(rest[14:18], "big")
+        if length < 22 or value > length - 22 or len(rest) < 22 + value:
+            return False
+        end = 22 + value + int.from_bytes(rest[18 + value : 22 + value], "big")
+        if max(end, length) > len(rest):
+            return False
+        rest = rest[max(end, length) :]
+    return True
 
 
 def _u16(data: np.ndarray, at: np.ndarray) -> np.ndarray:
