@@ -39,6 +39,8 @@ export {
 		orig_size: count &default=0;
 		resp_size: count &default=0;
 		window: count &default=0;
+		## In which period of collecting the window began.
+		period: count;
 		## From the first packet with payload on.
 		open: Window &optional;
 	};
@@ -341,6 +343,9 @@ const window_ends: set[count] = {
 	16448
 };
 
+# Counts how often collecting was switched on: a window is not begun if packets of it may have gone unseen.
+global period = 0;
+
 # A table forgets up to a second early.
 function close_late(t: table[string] of connection, uid: string): interval
 	{
@@ -375,9 +380,10 @@ function begin(c: connection)
 	local headers = is_v6_addr(c$id$resp_h) ? 60 : 40;
 
 	if ( proto != tcp && proto != udp || ! is_of_interest(c, proto) )
-		c$mmtt_collecting = Collecting($done=T, $udp=F, $headers=0);
+		c$mmtt_collecting = Collecting($done=T, $udp=F, $headers=0, $period=period);
 	else
-		c$mmtt_collecting = Collecting($done=F, $udp=proto == udp, $headers=headers);
+		c$mmtt_collecting = Collecting($done=F, $udp=proto == udp, $headers=headers,
+		    $period=period);
 	}
 
 # Payload of the TCP packet at the end of the frame, or before the `trailer` bytes at its end. Returns -1 where what lies
@@ -475,6 +481,12 @@ function take(c: connection, s: Collecting, size: int)
 
 	if ( ! s?$open )
 		{
+		if ( s$period != period )
+			{
+			s$done = T;
+			return;
+			}
+
 		s$open = Window($window=s$window, $ts=now, $sizes=vector(size), $times=vector(0));
 		open_windows[c$uid] = c;
 		return;
@@ -506,6 +518,7 @@ function is_of_later_window(c: connection, s: Collecting, packet: count): bool
 		{
 		s$done = F;
 		s$window = before_window[packet];
+		s$period = period;
 		s$orig_ip = c$orig$num_bytes_ip;
 		s$resp_ip = c$resp$num_bytes_ip;
 		s$orig_size = c$orig$size;
@@ -580,7 +593,7 @@ event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
 
 		if ( length != s$seen_headers + grown || grown == 0 )
 			{
-			if ( length == s$headers || length == s$seen_headers )
+			if ( length == s$headers || ( grown == 0 && length == s$seen_headers ) )
 				grown = 0;
 			else
 				grown = doubtful_payload(c, s, length, grown);
@@ -602,7 +615,7 @@ event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
 
 		if ( length != s$seen_headers + grown || grown == 0 )
 			{
-			if ( length == s$headers || length == s$seen_headers )
+			if ( length == s$headers || ( grown == 0 && length == s$seen_headers ) )
 				grown = 0;
 			else
 				grown = doubtful_payload(c, s, length, grown);
@@ -680,6 +693,7 @@ function finish_all()
 
 function start_collecting()
 	{
+	++period;
 	enable_event_group("mmtt-collecting");
 	}
 
