@@ -58,7 +58,9 @@ def classify(
         raise click.UsageError("- reads a capture from standard input, which is a terminal; pipe one in")
     try:
         with run.destination(form, output, flows) as write, _progress(len(paths)) as progress:
-            problems = run.classify(paths, classifier, write, progress, lambda text: click.echo(text, err=True))
+            problems = run.classify(
+                paths, classifier, write, progress, lambda text: click.echo(text, err=True)
+            )
             if problems == len(paths):
                 sys.exit(1)  # inside the block, so that no empty log comes of it
     except OSError as error:

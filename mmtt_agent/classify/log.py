@@ -87,7 +87,8 @@ def _field(value: str | float | bool | None) -> str:
     if isinstance(value, bool):
         return "T" if value else "F"
     if isinstance(value, float):
-        return f"{value:.6f}".rstrip("0").rstrip(".")
+        digits = f"{value:.6f}".rstrip("0")
+        return digits + "0" if digits.endswith(".") else digits
     if isinstance(value, int):
         return str(value)
     # A name that would read as an unset or an empty field, or as two of them.

@@ -13,6 +13,8 @@ from rich.text import Text
 from .rows import Row
 
 _BAR = 24
+#: Columns from which on there is room for the time of each flow.
+_WIDE = 105
 
 
 def show(console: Console, rows: list[Row], flows: int) -> None:
@@ -25,7 +27,7 @@ def show(console: Console, rows: list[Row], flows: int) -> None:
     console.print(Group(_shares("service", answered), _shares("application", answered)))
     answered.sort(key=lambda row: (-row.malicious_score, row.ts))
     shown = answered[:flows] if flows else answered
-    console.print(_flows(shown))
+    console.print(_flows(shown, console.width))
     if len(shown) < len(answered):
         console.print(
             f"[dim]and {len(answered) - len(shown):,} flows less suspicious: "
@@ -65,24 +67,30 @@ def _shares(what: str, answered: list[Row]) -> Table:
     return table
 
 
-def _flows(rows: list[Row]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("malicious", justify="right")
-    for name in ("time (UTC)", "originator", "responder", "proto", "service", "", "application", ""):
-        table.add_column(name, overflow="fold", justify="right" if not name else "left")
+def _flows(rows: list[Row], width: int) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.title, table.title_justify = "flows by their malicious score", "left"
+    table.add_column("score", justify="right", no_wrap=True)
+    with_time = width >= _WIDE
+    if with_time:
+        table.add_column("time (UTC)", no_wrap=True)
+    table.add_column("flow", overflow="fold")
+    table.add_column("service", overflow="fold")
+    table.add_column("application", overflow="fold")
     for row in rows:
+        time = datetime.fromtimestamp(row.ts / 1e6, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
         table.add_row(
             Text(f"{row.malicious_score:.3f}", "bold red" if row.malicious else "dim"),
-            datetime.fromtimestamp(row.ts / 1e6, timezone.utc).strftime("%m-%d %H:%M:%S"),
-            Text(_endpoint(row.orig_h, row.orig_p)),
-            Text(_endpoint(row.resp_h, row.resp_p)),
-            row.proto,
-            Text(row.service),
-            Text(f"{row.service_score:.2f}", "dim"),
-            Text(row.application),
-            Text(f"{row.application_score:.2f}", "dim"),
+            *([time] if with_time else []),
+            Text(f"{_endpoint(row.orig_h, row.orig_p)} → {_endpoint(row.resp_h, row.resp_p)}/{row.proto}"),
+            _scored(row.service, row.service_score),
+            _scored(row.application, row.application_score),
         )
     return table
+
+
+def _scored(label: str, score: float) -> Text:
+    return Text.assemble((label, "dim" if label == "unknown" else ""), (f" {score:.2f}", "dim"))
 
 
 def _endpoint(host: str, port: int) -> str:
