@@ -8,43 +8,37 @@ from __future__ import annotations
 import numpy as np
 
 _HALF, _BYTE = np.uint64(0xFFFF), np.uint64(8)
-_LOW_WORD, _HALF_WORD, _ALL = np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(0xFFFFFFFFFFFFFFFF)
+_SIXTEEN, _LOW_WORD, _HALF_WORD = np.uint64(16), np.uint64(0xFFFFFFFF), np.uint64(32)
+_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 def sum16(data: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
     """Sum of the 16-bit words from ``start`` to ``stop``, a last odd byte padded with zero.
 
     Args:
-        data: uint8; at least 8 bytes longer than any ``stop``.
-        start, stop: int64 ``(n,)`` offsets.
+        data: uint8; at least 16 bytes longer than any ``stop``.
+        start, stop: int64 ``(n,)`` offsets, ``start`` not after ``stop``, no more than 64 KiB apart.
 
     Returns:
-        uint64 ``(n,)``, not reduced; the word at ``start`` counts as little-endian.
+        uint64 ``(n,)``, less than 2**44, right modulo 65535; the word at ``start`` counts as little-endian.
     """
     words = data[: len(data) // 8 * 8].view("<u8")
-    # The two halves of each word, added: no sum of them overflows.
-    halves = words >> _HALF_WORD
-    halves += words.view("<u4")[0::2]
-    first, last = start + 7 >> 3, stop >> 3
+    first, last = start >> 3, stop >> 3
     ranges = np.empty(2 * len(start), np.int64)
-    ranges[0::2], ranges[1::2] = first, last
-    total = np.add.reduceat(halves, np.minimum(ranges, len(halves) - 1))[0::2]
-    total[first >= last] = 0
-    # What is before the first and after the last whole word.
-    from_start = _ALL << ((start & 7) << 3).astype(np.uint64)
-    to_stop = ~(_ALL << ((stop & 7) << 3).astype(np.uint64))
-    head = np.where(start & 7, words[start >> 3] & from_start, np.uint64(0))
-    tail = words[last] & to_stop
-    in_one = first > last
-    head[in_one] &= to_stop[in_one]
-    tail[in_one] = 0
-    for part in (head, tail):
-        total += (part & _LOW_WORD) + (part >> _HALF_WORD)
-    total = (total & _LOW_WORD) + (total >> _HALF_WORD)
-    total = fold(total)
+    ranges[0::2], ranges[1::2] = first, last + 1
+    # Whole words, of which the sum overflows: that of their upper 48 bits does not, and tells what is lost.
+    upper = np.add.reduceat(words >> _SIXTEEN, ranges)[0::2]
+    lower = np.add.reduceat(words, ranges)[0::2] - (upper << _SIXTEEN)
+    # Less what is before `start` and from `stop` on: adding a word's complement takes the word away.
+    before = ~words[first] | _ALL << ((start & 7) << 3).astype(np.uint64)
+    after = ~(words[last] & _ALL << ((stop & 7) << 3).astype(np.uint64))
+    total = lower
+    for part in (upper, before, after):
+        total += part & _LOW_WORD
+        total += part >> _HALF_WORD
     # From an odd offset every byte stood in the other half of its word.
-    odd = (start & 1).astype(bool)
-    return np.where(odd, (total & np.uint64(0xFF)) << _BYTE | total >> _BYTE, total)
+    total <<= ((start & 1) << 3).astype(np.uint64)
+    return total
 
 
 def fold(total: np.ndarray) -> np.ndarray:

@@ -62,7 +62,9 @@ class Records:
 
 def rows(data: np.ndarray, at: np.ndarray, width: int) -> np.ndarray:
     """The ``width`` bytes from each offset: uint8 ``(n, width)``."""
-    return np.lib.stride_tricks.sliding_window_view(data, width)[at]
+    # One item per offset: they overlap, and are copied as wholes.
+    items = np.ndarray(len(data) - width + 1, f"V{width}", data, strides=1)
+    return items[at].view(np.uint8).reshape(len(at), width)
 
 
 class CaptureFile:

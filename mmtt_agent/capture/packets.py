@@ -616,7 +616,9 @@ class Decoder:
         whole = remaining >= datagrams.size
         valid = np.ones(len(frames), bool)
         check = readable & whole
-        if self._checked and check.any():
+        if self._checked and check.all():
+            valid = self._checksums(data, frames, datagrams, TCP)
+        elif self._checked and check.any():
             valid[check] = self._checksums(data, frames[check], datagrams[check], TCP)
         self._count("bad_tcp_header", np.count_nonzero(~readable))
         self._count("bad_tcp_checksum", np.count_nonzero(~valid))
@@ -665,7 +667,7 @@ class Decoder:
     def _answers(self, data, frames: Frames, datagrams: Datagrams, header: np.ndarray, ports: np.ndarray):
         """ANSWER where DNS or NTP sees one. DNS leaves answers to groups (multicast DNS) alone."""
         room = frames.end - frames.at
-        dns = np.flatnonzero(np.isin(ports, _DNS_PORTS).any(axis=1) & (room >= 20))
+        dns = np.flatnonzero(_IS_DNS_PORT[ports].any(axis=1) & (room >= 20))
         answers = np.zeros(len(frames), np.uint8)
         if len(dns):
             code = header[dns, 10] >> 3 & 15
@@ -812,7 +814,8 @@ _ETHERTYPES = {
     0x8847: "_mpls", 0x88E7: "_pbb", 0x8864: "_pppoe", 0x8926: "_vntag",
 }  # fmt: skip
 
-_DNS_PORTS = (53, 137, 5353, 5355)
+_IS_DNS_PORT = np.zeros(1 << 16, bool)
+_IS_DNS_PORT[[53, 137, 5353, 5355]] = True
 
 _PPP = {0x0021: "_ip", 0x0057: "_ip", 0x0281: "_mpls"}
 _COOKED = {0x0800: "_ip", 0x86DD: "_ip"}

@@ -6,7 +6,8 @@ import numpy as np
 
 #: UDP ports that Zeek's tunnel analyzers are registered for.
 VXLAN, GENEVE, TEREDO, GTP = 4789, 6081, 3544, 2152
-_PORTS = (VXLAN, GENEVE, TEREDO, GTP)
+_IS_PORT = np.zeros(1 << 16, bool)
+_IS_PORT[[VXLAN, GENEVE, TEREDO, GTP]] = True
 
 #: A layer's name, the rows of the packets in it, and the offset at which it begins in each.
 Found = tuple[str, np.ndarray, np.ndarray]
@@ -61,7 +62,7 @@ def candidates(data: np.ndarray, at: np.ndarray, end: np.ndarray, ports: np.ndar
         at, end: int64 ``(n,)``, the payload's offsets.
         ports: ``(n, 2)``, source and destination.
     """
-    found = np.isin(ports, _PORTS).any(axis=1) & (end - at >= 8)
+    found = _IS_PORT[ports].any(axis=1) & (end - at >= 8)
     # Teredo is looked for at any port.
     six = (data[at] >> 4 == 6) & (end - at >= 40)
     if six.any():
@@ -75,7 +76,7 @@ def candidates(data: np.ndarray, at: np.ndarray, end: np.ndarray, ports: np.ndar
 
 def inside(data: np.ndarray, at: np.ndarray, end: np.ndarray, ports: np.ndarray) -> tuple[list[Found], int]:
     """The packets in :func:`candidates`, and how many of these hold none after all."""
-    port = np.where(np.isin(ports[:, 1], _PORTS), ports[:, 1], ports[:, 0])
+    port = np.where(_IS_PORT[ports[:, 1]], ports[:, 1], ports[:, 0])
     found: list[Found] = []
     taken = 0
     vxlan = np.flatnonzero((port == VXLAN) & (data[at] & 8 != 0) & (end - at > 8))
