@@ -213,6 +213,7 @@ def _odd_pairs(
     midstream = first & (SYN | FIN | RST) == 0
     opening = (flags & SYN != 0) & (flags & ACK == 0)
     opening[pair_starts] = False
+    synack = (flags & (SYN | ACK)) == SYN | ACK
     closing = flags & (FIN | RST) != 0
     # The first FIN or RST of each pair, or the end.
     first_closing = end.copy()
@@ -232,5 +233,6 @@ def _odd_pairs(
             | midstream
         )
         & ~any_of(gap >= sessions.TCP_INACTIVITY_TIMEOUT)
+        & (any_of(synack) | midstream | ~any_of(gap >= sessions.UDP_INACTIVITY_TIMEOUT))
     )
     return odd | (tcp & ~calm) | any_of(time != now)

@@ -148,7 +148,8 @@ class TcpConnection:
         self.orig = _Endpoint(packet.low != _flipped(packet.flags, source, destination))
         self.resp = _Endpoint(not self.orig.low)
         self.last = packet.time
-        self.inactivity: int | None = None
+        # Until one side is past its handshake, TCP is given no more time than UDP.
+        self.inactivity: int | None = UDP_INACTIVITY_TIMEOUT
         self.timers = _Timers(expire=[packet.now + TCP_SYN_TIMEOUT])
         self.active = True
         self._history = ""
