@@ -116,7 +116,8 @@ class Datagrams:
     """What the IP layer hands on, beside the frames (whose ``at`` is the transport header, ``end`` its end).
 
     ``source``, ``destination``: uint32 address numbers; ``family``: 0 IPv4, 1 IPv6; ``size``: int64, bytes of payload
-    by the IP header; ``pseudo``: uint64, checksum of the pseudo header's addresses.
+    by the IP header; ``pseudo``: uint64, checksum of the pseudo header's addresses; ``sum``: uint64, that of what was
+    captured of the segment or datagram, None until it is needed.
     """
 
     source: np.ndarray
@@ -124,11 +125,13 @@ class Datagrams:
     family: int
     size: np.ndarray
     pseudo: np.ndarray
+    sum: np.ndarray | None = None
 
     def __getitem__(self, pick) -> Datagrams:
         return Datagrams(
-            self.source[pick], self.destination[pick], self.family, self.size[pick], self.pseudo[pick]
-        )
+            self.source[pick], self.destination[pick], self.family, self.size[pick], self.pseudo[pick],
+            None if self.sum is None else self.sum[pick],
+        )  # fmt: skip
 
 
 class Addresses:
@@ -579,6 +582,10 @@ class Decoder:
     def _transport(
         self, data, frames: Frames, datagrams: Datagrams, protocol: np.ndarray, depth: int
     ) -> None:
+        if self._checked:
+            # For all protocols at once, as each time goes through all the bytes.
+            size = np.where(datagrams.size == 0, frames.end - frames.at, datagrams.size)
+            datagrams.sum = checksum.sum16(data, frames.at, np.minimum(frames.at + size, frames.end))
         tcp, udp = protocol == TCP, protocol == UDP
         if tcp.all():
             self._tcp(data, frames, datagrams)
@@ -614,12 +621,7 @@ class Decoder:
         remaining = frames.end - frames.at
         readable = (length >= 20) & (length <= datagrams.size) & (length <= remaining)
         whole = remaining >= datagrams.size
-        valid = np.ones(len(frames), bool)
-        check = readable & whole
-        if self._checked and check.all():
-            valid = self._checksums(data, frames, datagrams, TCP)
-        elif self._checked and check.any():
-            valid[check] = self._checksums(data, frames[check], datagrams[check], TCP)
+        valid = self._valid(frames, datagrams, TCP, readable & whole)
         self._count("bad_tcp_header", np.count_nonzero(~readable))
         self._count("bad_tcp_checksum", np.count_nonzero(~valid))
         words = header.view(">u4")
@@ -648,10 +650,8 @@ class Decoder:
             # VXLAN's outer checksum may be zero on IPv6, too.
             vxlan = (words[:, 1] == 4789) & (header[:, 8] & 8 != 0) & (size > 30)
             check &= ~(vxlan & (words[:, 3] == 0))
-        valid = np.ones(len(frames), bool)
-        if self._checked and check.any():
-            valid[check] = self._checksums(data, frames[check], datagrams[check], UDP)
-            self._count("bad_udp_checksum", np.count_nonzero(~valid))
+        valid = self._valid(frames, datagrams, UDP, check)
+        self._count("bad_udp_checksum", np.count_nonzero(~valid))
         state = np.where(valid, COUNTED | ALIVE, 0).astype(np.uint8)
         state |= self._answers(data, frames, datagrams, header, words[:, :2])
         zero = np.zeros(len(frames), np.uint32)
@@ -683,11 +683,13 @@ class Decoder:
         answers[ntp] = ANSWER
         return answers
 
-    def _checksums(self, data, frames: Frames, datagrams: Datagrams, protocol: int) -> np.ndarray:
+    def _valid(self, frames: Frames, datagrams: Datagrams, protocol: int, check: np.ndarray) -> np.ndarray:
+        """Which checksums are right, or not to be checked."""
+        if not self._checked:
+            return np.ones(len(frames), bool)
         size = np.where(datagrams.size == 0, frames.end - frames.at, datagrams.size)
-        total = checksum.sum16(data, frames.at, frames.at + size) + datagrams.pseudo
-        total += np.uint64(protocol << 8) + checksum.swapped(size)
-        return checksum.valid(total)
+        total = datagrams.sum + datagrams.pseudo + checksum.swapped(size)
+        return checksum.valid(total + np.uint64(protocol << 8)) | ~check
 
     def _emit(self, frames, datagrams: Datagrams, header, protocol, flags, seq, ack, payload, state) -> None:
         ports = header[:, :4].copy().view(">u2").astype(np.uint64)
