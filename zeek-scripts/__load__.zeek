@@ -1,4 +1,7 @@
 @load ./main
+
+# In an older Zeek the others name what isn't there; main.zeek ends it with one line.
+@if ( Version::number >= 80000 )
 @load ./collect
 @load ./log
 @load ./agents
@@ -7,3 +10,4 @@
 @load ./offline
 @load ./notice
 @load ./telemetry
+@endif
