@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 #: UDP ports that Zeek's tunnel analyzers are registered for.
-VXLAN, GENEVE, TEREDO, GTP = 4789, 6081, 3544, 2152
+VXLAN, GENEVE, TEREDO, GTP, AYIYA = 4789, 6081, 3544, 2152, 5072
 _IS_PORT = np.zeros(1 << 16, bool)
-_IS_PORT[[VXLAN, GENEVE, TEREDO, GTP]] = True
+_IS_PORT[[VXLAN, GENEVE, TEREDO, GTP, AYIYA]] = True
 
 #: A layer's name, the rows of the packets in it, and the offset at which it begins in each.
 Found = tuple[str, np.ndarray, np.ndarray]
@@ -63,7 +63,8 @@ def candidates(data: np.ndarray, at: np.ndarray, end: np.ndarray, ports: np.ndar
         ports: ``(n, 2)``, source and destination.
     """
     found = _IS_PORT[ports].any(axis=1) & (end - at >= 8)
-    # Teredo is looked for at any port.
+    # AYIYA and Teredo are looked for at any port.
+    found |= (data[at + 1] == 0x52) & (data[at + 2] == 0x11) & (end - at >= 8)
     six = (data[at] >> 4 == 6) & (end - at >= 40)
     if six.any():
         rows = np.flatnonzero(six)
@@ -98,7 +99,12 @@ def inside(data: np.ndarray, at: np.ndarray, end: np.ndarray, ports: np.ndarray)
     of, begins = [], []
     for row in rest.tolist():
         payload = data[at[row] : end[row]].tobytes()
-        begin = _gtp(payload) if port[row] == GTP else _teredo(payload)
+        if port[row] == GTP:
+            begin = _gtp(payload)
+        elif port[row] == AYIYA or (port[row] != TEREDO and payload[1:3] == b"\x52\x11"):
+            begin = _ayiya(payload)
+        else:
+            begin = _teredo(payload)
         if begin is not None:
             of.append(row)
             begins.append(int(at[row]) + begin)
@@ -132,6 +138,12 @@ def _is_ipv6(payload: bytes, at: int) -> bool:
     return length == left or (length < left and payload[at + 6] == 59 and length == 0)
 
 
+def _ayiya(payload: bytes) -> int | None:
+    begin = 8 + (1 << (payload[0] >> 4)) + (payload[1] >> 4) * 4
+    forwards = payload[2] & 15 == 1 and payload[3] in (4, 41)
+    return begin if forwards and begin < len(payload) else None
+
+
 def _gtp(payload: bytes) -> int | None:
     """GTPv1 user data: its inner IP packet."""
     if len(payload) < 8 or payload[0] >> 4 != 3 or payload[1] != 0xFF:
@@ -156,3 +168,14 @@ def _gtp(payload: bytes) -> int | None:
     else:
         length = (payload[at + 4] << 8 | payload[at + 5]) + 40
     return at if length == len(payload) - at else None
+
+
+def _ayiya(payload: bytes) -> int | None:
+    if len(payload) < 8:
+        return None
+    begin = 8 + (1 << (payload[0] >> 4)) + (payload[1] >> 4) * 4
+    forwards = payload[2] & 15 == 1 and payload[3] in (4, 41)
+    return begin if forwards and begin < len(payload) else None
+
+
+_READERS = {GTP: _gtp, AYIYA: _ayiya, TEREDO: _teredo}

@@ -172,8 +172,9 @@ def test_fragments_count_once_and_whole():
         lambda p: udp(
             "192.0.2.1", 50_000, "192.0.2.2", 6081, payload=b"\0\0\x65\x58" + bytes(4) + ethernet(p)
         ),
+        lambda p: udp("192.0.2.1", 50_000, "192.0.2.2", 5072, payload=b"\x44\x52\x11\x04" + bytes(40) + p),
     ],
-    ids=["ip in ip", "gre", "vxlan", "geneve"],
+    ids=["ip in ip", "gre", "vxlan", "geneve", "ayiya"],
 )
 def test_what_is_inside_a_tunnel_is_a_connection_of_its_own(outer):
     packets = framed([Packet(p.time, outer(p.data)) for p in conversation()])
