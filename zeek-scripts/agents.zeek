@@ -626,3 +626,9 @@ event verdicts(protocol: count, batch_id: count, verdicts: vector of Verdict)
 
 	hook agent_answered(a);
 	}
+
+# Before Zeek closes its logs, and takes the lines that wait in conn.zeek away.
+event net_done(t: time)
+	{
+	give_up_all();
+	}

@@ -92,8 +92,3 @@ event zeek_init()
 
 	Cluster::publish(agents_topic, MMTT::hello_request, protocol_version);
 	}
-
-event zeek_done()
-	{
-	give_up_all();
-	}
