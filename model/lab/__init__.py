@@ -1,0 +1,5 @@
+"""The traffic lab: real programs over emulated links on one machine, every flow's truth known because it was started."""
+
+
+class LabError(Exception):
+    """One line that says what is wrong, where, and what to do."""

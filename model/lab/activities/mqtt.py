@@ -1,0 +1,99 @@
+"""MQTT over TLS: sensors that report, and a chat over the same broker. Clients: mosquitto's and one of the lab's own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import struct
+import subprocess
+import threading
+from random import Random
+
+from .. import behaviour
+from ..play import Part
+from .programs import run_server
+
+PORT = 8883
+
+
+def serve(part: Part) -> None:
+    config = part.scratch / "mosquitto.conf"
+    config.write_text(
+        f"""listener {PORT} {part.address}
+allow_anonymous true
+certfile {part.secrets}/cert.pem
+keyfile {part.secrets}/key.pem
+persistence false
+user root
+log_dest none
+"""
+    )
+    run_server(part, ["mosquitto", "-c", str(config)], PORT)
+
+
+def _next(part: Part, draw: Random) -> tuple[int, float]:
+    """Payload bytes of the next message and seconds after it."""
+    if part.activity == "sensor":
+        # A reading each few seconds, as smart plugs and weather stations do; its text hardly varies.
+        return draw.randrange(28, 64), 2.0 + draw.random() * 0.1
+    return behaviour.message(draw), behaviour.message_gap(draw)
+
+
+def act(part: Part) -> None:
+    draw = part.draw
+    topic = f"lab/{draw.randrange(1 << 30):x}"
+    if part.client == "python":
+        _own(part, draw, topic)
+        return
+    common = ["-h", part.address, "-p", str(PORT), "--cafile", str(part.secrets / "cert.pem"), "--insecure", "-t", topic]
+    listener = subprocess.Popen(["mosquitto_sub", *common], stdout=subprocess.DEVNULL)
+    # mosquitto_pub -l sends each line as a message over one connection.
+    talker = subprocess.Popen(["mosquitto_pub", "-l", "-q", "1", *common], stdin=subprocess.PIPE)
+    while True:
+        size, gap = _next(part, draw)
+        talker.stdin.write(os.urandom(size // 2 + 1).hex().encode() + b"\n")
+        talker.stdin.flush()
+        if not part.pause(gap):
+            break
+    talker.stdin.close()
+    talker.wait(10)
+    listener.terminate()
+
+
+def _own(part: Part, draw: Random, topic: str) -> None:
+    def length(count: int) -> bytes:
+        made = bytearray()
+        while True:
+            count, digit = count >> 7, count & 127
+            made.append(digit | (128 if count else 0))
+            if not count:
+                return bytes(made)
+
+    def text(word: str) -> bytes:
+        return struct.pack(">H", len(word)) + word.encode()
+
+    context = ssl._create_unverified_context()  # noqa: S323
+    connection = context.wrap_socket(socket.create_connection((part.address, PORT), 20))
+    hello = text("MQTT") + b"\x04\x02" + struct.pack(">H", 30) + text(topic)
+    connection.sendall(b"\x10" + length(len(hello)) + hello)
+    connection.recv(64)
+    wish = struct.pack(">H", 1) + text(topic) + b"\0"
+    connection.sendall(b"\x82" + length(len(wish)) + wish)
+
+    def read() -> None:
+        try:
+            while connection.recv(65536):
+                pass
+        except OSError:
+            pass
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        size, gap = _next(part, draw)
+        body = text(topic) + os.urandom(size)
+        connection.sendall(b"\x30" + length(len(body)) + body)
+        if not part.pause(gap):
+            break
+    connection.sendall(b"\xe0\x00")
+    connection.close()

@@ -1,0 +1,328 @@
+"""HTTPS in all its uses: pages, video ladders, files, and the shapes of beacons, exfiltration, guessing and slow requests."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from .. import behaviour
+from ..play import Part
+from .programs import run_server
+
+PORT = 443
+SEGMENT_SECONDS = 4.0
+_PAGES, _SEGMENTS, _TASKS = 8, 12, 12
+
+
+def site(part: Part) -> dict[str, int]:
+    """Path -> bytes of all the server has; the client draws the same from the same seed."""
+    draw, kind = part.draw, part.activity
+    if kind == "web":
+        return {f"/page{page}/{number}": size
+                for page in range(_PAGES) for number, size in enumerate(behaviour.page(draw))}
+    if kind == "streaming":
+        return {"/playlist": 900} | {
+            f"/video/{rung}/{number}": behaviour.segment(draw, rung, SEGMENT_SECONDS)
+            for number in range(_SEGMENTS) for rung in range(len(behaviour.LADDER))
+        }
+    if kind == "download":
+        return {f"/file{number}": behaviour.file(draw) for number in range(4)}
+    if kind.startswith("beacon"):
+        # Mostly "nothing to do", now and then a task, seldom a module to load.
+        return {f"/task{number}": draw.choice((0, 16, 48, 48, 48, 64, 512, 4096, 150_000)) for number in range(_TASKS)}
+    return {"/login": 1800}
+
+
+# --- servers ---
+
+
+def serve(part: Part) -> None:
+    root = part.scratch / "site"
+    for path, size in site(part).items():
+        file = root / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(os.urandom(size))
+    {"nginx": _nginx, "lighttpd": _lighttpd, "python": _python, "aioquic": _aioquic_server}[part.server](part, root)
+
+
+def _nginx(part: Part, root: Path) -> None:
+    here = part.scratch
+    (here / "nginx.conf").write_text(
+        f"""user root; worker_processes 1; daemon off; pid {here}/nginx.pid; error_log {here}/error.log;
+events {{ worker_connections 256; }}
+http {{ access_log off; client_body_temp_path {here}; proxy_temp_path {here}; fastcgi_temp_path {here};
+uwsgi_temp_path {here}; scgi_temp_path {here}; client_max_body_size 100m;
+server {{ listen {part.address}:{PORT} ssl http2; ssl_certificate {part.secrets}/cert.pem;
+ssl_certificate_key {part.secrets}/key.pem; root {root}; }} }}
+"""
+    )
+    run_server(part, ["nginx", "-c", str(here / "nginx.conf"), "-e", str(here / "error.log")], PORT)
+
+
+def _lighttpd(part: Part, root: Path) -> None:
+    config = part.scratch / "lighttpd.conf"
+    config.write_text(
+        f"""server.modules = ("mod_openssl")
+server.bind = "{part.address}"
+server.port = {PORT}
+server.document-root = "{root}"
+server.errorlog = "{part.scratch}/error.log"
+server.upload-dirs = ("{part.scratch}")
+ssl.engine = "enable"
+ssl.pemfile = "{part.secrets}/cert.pem"
+ssl.privkey = "{part.secrets}/key.pem"
+"""
+    )
+    run_server(part, ["lighttpd", "-D", "-f", str(config)], PORT)
+
+
+def _python(part: Part, root: Path) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:  # noqa: N802 (http.server's name)
+            file = root / self.path.lstrip("/")
+            known = file.is_file()
+            body = file.read_bytes() if known else b"not here"
+            self.send_response(200 if known else 404)
+            self.send_header("Content-Type", "application/octet-stream")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_POST(self) -> None:  # noqa: N802
+            left = int(self.headers.get("Content-Length", 0))
+            while left > 0:
+                got = self.rfile.read(min(left, 65536))
+                if not got:
+                    break
+                left -= len(got)
+            self.send_response(403 if self.path == "/login" else 200)
+            self.send_header("Content-Length", "24")
+            self.end_headers()
+            self.wfile.write(os.urandom(24))
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def finish_request(self, request, client_address) -> None:
+            # The handshake belongs into the connection's own thread: a slow client must not hold up the others.
+            request.settimeout(60)
+            with contextlib.suppress(OSError):
+                super().finish_request(context.wrap_socket(request, server_side=True), client_address)
+
+        def handle_error(self, *_: object) -> None:
+            pass
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(part.secrets / "cert.pem", part.secrets / "key.pem")
+    server = Server((part.address, PORT), Handler)
+    part.ready()
+    server.serve_forever()
+
+
+def _aioquic_server(part: Part, root: Path) -> None:
+    from .quic import serve_quic
+
+    serve_quic(part, root, PORT)
+
+
+# --- clients ---
+
+
+class _Curl:
+    def __init__(self, part: Part) -> None:
+        self.base = f"https://{part.address}"
+        self.version = "--http1.1" if part.client == "curl-h1" else "--http2"
+
+    def _run(self, words: list[str], body: bytes | None = None) -> None:
+        subprocess.run(["curl", "-sk", "--max-time", "120", self.version, *words], input=body,
+                       stdout=subprocess.DEVNULL, check=False)
+
+    def get(self, paths: list[str]) -> None:
+        words = ["-Z", "--parallel-max", "6"]
+        for path in paths:
+            words += ["-o", "/dev/null", self.base + path]
+        self._run(words)
+
+    def post(self, path: str, size: int) -> None:
+        self._run(["--data-binary", "@-", self.base + path], os.urandom(size))
+
+
+class _Urllib:
+    """One connection per request, a browser's six at a time."""
+
+    def __init__(self, part: Part) -> None:
+        self.base, self.context = f"https://{part.address}", ssl._create_unverified_context()  # noqa: S323
+
+    def _open(self, path: str, body: bytes | None = None) -> None:
+        import urllib.error
+        import urllib.request
+
+        try:
+            with urllib.request.urlopen(self.base + path, body, 120, context=self.context) as answer:
+                answer.read()
+        except urllib.error.HTTPError as answer:
+            answer.read()
+
+    def get(self, paths: list[str]) -> None:
+        self._open(paths[0])
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(self._open, paths[1:]))
+
+    def post(self, path: str, size: int) -> None:
+        self._open(path, os.urandom(size))
+
+
+class _Requests:
+    def __init__(self, part: Part) -> None:
+        import requests
+        import urllib3
+
+        urllib3.disable_warnings()
+        self.base, self.session = f"https://{part.address}", requests.Session()
+        self.session.verify = False
+
+    def get(self, paths: list[str]) -> None:
+        for path in paths:
+            self.session.get(self.base + path, timeout=120)
+
+    def post(self, path: str, size: int) -> None:
+        self.session.post(self.base + path, os.urandom(size), timeout=120)
+
+
+class _Httpx:
+    def __init__(self, part: Part) -> None:
+        import httpx
+
+        self.base, self.client = f"https://{part.address}", httpx.Client(http2=True, verify=False, timeout=120)
+
+    def get(self, paths: list[str]) -> None:
+        with ThreadPoolExecutor(6) as pool:
+            self.client.get(self.base + paths[0])
+            list(pool.map(lambda path: self.client.get(self.base + path), paths[1:]))
+
+    def post(self, path: str, size: int) -> None:
+        self.client.post(self.base + path, content=os.urandom(size))
+
+
+def _client(part: Part):
+    if part.client == "aioquic":
+        from .quic import QuicClient
+
+        return QuicClient(part, PORT)
+    made = {"curl": _Curl, "curl-h1": _Curl, "urllib": _Urllib, "requests": _Requests, "httpx": _Httpx}
+    return made[part.client](part)
+
+
+def act(part: Part) -> None:
+    if part.activity == "slow_http":
+        _slow(part)
+        return
+    client = _client(part)
+    played = threading.Thread(target=_play, args=(part, client), daemon=True)
+    played.start()
+    # A transfer still under way at the end is cut off, as a person closes a program.
+    played.join(max(0.1, part.left() + 0.5))
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _play(part: Part, client) -> None:
+    draw = part.draw
+    files = site(part)
+    draw.seed(part.seed + 1)
+    kind = part.activity
+    if kind == "web":
+        while True:
+            page = draw.randrange(_PAGES)
+            client.get([path for path in files if path.startswith(f"/page{page}/")])
+            if not part.pause(behaviour.think(draw)):
+                return
+    if kind == "streaming":
+        _watch(part, client, files)
+    elif kind in ("download", "upload"):
+        for number in range(4):
+            if kind == "download":
+                client.get([f"/file{number}"])
+            else:
+                client.post(f"/upload{number}", behaviour.file(draw))
+            if not part.pause(draw.expovariate(1 / 3)):
+                return
+    elif kind.startswith("beacon"):
+        interval, jitter = draw.choice((1.5, 3, 5, 8)), draw.choice((0.0, 0.1, 0.2, 0.5))
+        for turn in range(400):
+            task = f"/task{turn % _TASKS}"
+            client.get([task])
+            if files[task] > 64:
+                client.post("/result", draw.randrange(64, 40_000))
+            if not part.pause(behaviour.beacon(interval, jitter, draw)):
+                return
+    elif kind == "exfiltration_burst":
+        for _ in range(3):
+            client.post("/in", int(min(draw.lognormvariate(13.5, 0.8), 6_000_000)))
+            if not part.pause(draw.uniform(1, 5)):
+                return
+    elif kind == "exfiltration_steady":
+        for _ in range(400):
+            client.post("/in", 32_768)
+            if not part.pause(1.0):
+                return
+    elif kind == "exfiltration_drip":
+        for _ in range(200):
+            client.post("/in", draw.randrange(200, 1200))
+            if not part.pause(draw.expovariate(1 / 4)):
+                return
+    elif kind == "guess_https":
+        for _ in range(150):
+            client.post("/login", draw.randrange(30, 60))
+            if not part.pause(draw.uniform(0.1, 0.4)):
+                return
+
+
+def _watch(part: Part, client, files: dict[str, int]) -> None:
+    """An adaptive player: rung by measured rate with a margin, at most 20 s ahead (after Huang et al. 2014)."""
+    import time
+
+    client.get(["/playlist"])
+    buffered, rate, number = 0.0, 500e3, 0
+    while part.left() > 0:
+        fitting = [rung for rung, kbit in enumerate(behaviour.LADDER) if kbit * 1000 < 0.8 * rate]
+        path = f"/video/{fitting[-1] if fitting else 0}/{number % _SEGMENTS}"
+        started = time.monotonic()
+        client.get([path])
+        took = max(time.monotonic() - started, 1e-3)
+        rate = 0.7 * rate + 0.3 * files[path] * 8 / took
+        buffered = max(0.0, buffered - took) + SEGMENT_SECONDS
+        number += 1
+        if buffered > 20 and not part.pause(buffered - 20 + SEGMENT_SECONDS / 2):
+            return
+        buffered = min(buffered, 20.0)
+
+
+def _slow(part: Part) -> None:
+    """Requests whose headers come a line at a time: at most 15 connections, to the lab's own server."""
+    draw, context = part.draw, ssl._create_unverified_context()  # noqa: S323
+    held = []
+    for _ in range(15):
+        raw = socket.create_connection((part.address, PORT), 20)
+        connection = context.wrap_socket(raw)
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: lab\r\n")
+        held.append(connection)
+    while part.left() > 0:
+        for connection in held:
+            with contextlib.suppress(OSError):
+                connection.sendall(b"X-%d: %d\r\n" % (draw.randrange(9999), draw.randrange(9999)))
+        if not part.pause(draw.uniform(1.5, 3)):
+            break

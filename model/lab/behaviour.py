@@ -1,0 +1,76 @@
+"""How people and devices behave, as random draws from a seeded generator. Each names where its numbers come from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from random import Random
+
+
+def page(draw: Random) -> list[int]:
+    """Body sizes (bytes) of a page's objects, the document first.
+
+    HTTP Archive, Web Almanac 2022: median page 2.3 MB in 70 requests, both log-normal; scaled to a fifth in count,
+    as the lab's pages come from one server where a real one has a dozen.
+    """
+    count = min(1 + int(draw.lognormvariate(math.log(14), 0.8)), 60)
+    return [int(min(draw.lognormvariate(math.log(30_000), 0.7), 400_000))] + [
+        int(min(draw.lognormvariate(math.log(11_000), 1.4), 1_500_000)) for _ in range(count - 1)
+    ]
+
+
+def think(draw: Random) -> float:
+    """Seconds between a page and the next: Liu, White, Dumais 2010 (dwell times Weibull, shape below 1)."""
+    return min(1.0 + draw.weibullvariate(9.0, 0.75), 60.0)
+
+
+def keystroke(draw: Random) -> float:
+    """Seconds between keys: Dhakal et al. 2018 (136 million keystrokes: mean 0.24 s, log-normal), pauses between words."""
+    if draw.random() < 0.12:
+        return min(draw.lognormvariate(math.log(0.9), 0.8), 8.0)
+    return draw.lognormvariate(math.log(0.19), 0.45)
+
+
+def message_gap(draw: Random) -> float:
+    """Seconds between chat messages: bursts and long waits, after Barabási 2005 and Aoki, Hayashi 2011 (heavy tail)."""
+    return min(draw.paretovariate(0.9), 45.0)
+
+
+def message(draw: Random) -> int:
+    """Characters of a chat message: log-normal with median 25 (Rosenfeld et al. 2018); one in 20 is a picture."""
+    if draw.random() < 0.05:
+        return int(draw.lognormvariate(math.log(60_000), 0.6))
+    return max(1, int(draw.lognormvariate(math.log(25), 0.9)))
+
+
+def talk(draw: Random) -> Iterator[tuple[bool, float]]:
+    """Talk spurts and silences (speaking?, seconds): ITU-T P.59 (spurt 1.004 s, pause 1.587 s, both exponential)."""
+    while True:
+        yield True, draw.expovariate(1 / 1.004)
+        yield False, draw.expovariate(1 / 1.587)
+
+
+#: Kilobits per second of each rung: Apple's HLS authoring specification for H.264, up to 720p.
+LADDER = (145, 365, 730, 1100, 2000, 3000, 4500)
+
+
+def segment(draw: Random, rung: int, seconds: float) -> int:
+    """Bytes of a video segment: the rung's rate, varying as VBR does (Qin et al. 2018: up to twice the average)."""
+    return int(LADDER[rung] * 125 * seconds * min(draw.lognormvariate(-0.06, 0.35), 2.2))
+
+
+def mail(draw: Random) -> int:
+    """Bytes of a mail: log-normal with median 20 kB; one in eight has an attachment (Bertolotti, Calzarossa 2001)."""
+    if draw.random() < 0.125:
+        return int(min(draw.lognormvariate(math.log(300_000), 1.0), 3_000_000))
+    return int(draw.lognormvariate(math.log(20_000), 0.9))
+
+
+def file(draw: Random) -> int:
+    """Bytes of a file: log-normal body (Agrawal et al. 2007), kept below 8 MB."""
+    return int(min(draw.lognormvariate(math.log(200_000), 1.8), 8_000_000))
+
+
+def beacon(interval: float, jitter: float, draw: Random) -> float:
+    """Seconds to the next check-in: the interval less up to `jitter` of it (Cobalt Strike's documented `sleep`)."""
+    return interval * (1 - jitter * draw.random())

@@ -1,0 +1,74 @@
+"""``mmtt lab``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.group(short_help="Record labelled captures in a lab of network namespaces.")
+def lab() -> None:
+    """Real programs over emulated links on this machine; every flow's truth is known. Nothing leaves the lab."""
+
+
+@lab.command()
+@click.argument("scenario", type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Directory for captures and truth.")
+@click.option("--part", metavar="K/N", help="Run only each Nth capture from the Kth: for several runs side by side.")
+def run(scenario: Path, out: Path, part: str | None) -> None:
+    """Run SCENARIO (a YAML file, a directory of them, or a shipped set: five-minutes, standard). Needs root.
+
+    Writes captures.tsv, flows.tsv.zst and captures/. The same command goes on where an interrupted one stopped.
+    """
+    from . import LabError
+    from . import runner as lab_runner
+    from .scenario import read
+
+    shipped = Path(__file__).with_name("scenarios") / scenario.name
+    if not scenario.exists() and scenario.name == str(scenario):
+        scenario = shipped.with_suffix(".yaml") if shipped.with_suffix(".yaml").exists() else shipped
+    if not scenario.exists():
+        raise click.ClickException(f"{scenario}: no such scenario")
+    files = sorted(scenario.glob("*.yaml")) if scenario.is_dir() else [scenario]
+    failed = []
+    try:
+        # All are read before the first one runs: a mistake in the last file is not to show hours later.
+        read_ones = [read(file) for file in files]
+        if not read_ones:
+            raise LabError(f"{scenario}: no .yaml file in it")
+        for one in read_ones:
+            failed += lab_runner.run(one, out, lambda line: click.echo(line, err=True), _part(part, one.captures))
+    except LabError as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or out}: {error.strerror}") from None
+    if failed:
+        raise click.ClickException(f"{len(failed)} captures failed (type the command again to retry them): {failed[0]}")
+    click.echo(f"{out}: captures.tsv, flows.tsv.zst, captures/")
+
+
+def _part(text: str | None, captures: int) -> range | None:
+    if text is None:
+        return None
+    first, _, step = text.partition("/")
+    if not (first.isdigit() and step.isdigit() and 1 <= int(first) <= int(step)):
+        raise click.ClickException(f"--part must be K/N with K from 1 to N, not {text!r}")
+    return range(int(first) - 1, captures, int(step))
+
+
+@lab.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--pictures/--no-pictures", default=True, help="Also write a picture per service into DIRECTORY/report.")
+def report(directory: Path, pictures: bool) -> None:
+    """What a lab's DIRECTORY holds: flows per service, implementation, link and malicious kind."""
+    from . import LabError
+    from .report import counts, draw
+
+    try:
+        click.echo(counts(directory))
+        if pictures:
+            for path in draw(directory):
+                click.echo(path)
+    except LabError as error:
+        raise click.ClickException(str(error)) from None
