@@ -51,8 +51,21 @@ def profile_of(name: str, values: dict) -> Profile:
 class Direction:
     """One way of a link. `send(now, size)` -> seconds (same clock) at which the packet leaves it, or None if it is lost."""
 
-    __slots__ = ("burst_exit", "burst_enter", "busy", "delay", "dropped", "jitter_mu", "last", "lossy", "lost",
-                 "queue", "random", "second_per_byte", "tail")
+    __slots__ = (
+        "burst_enter",
+        "burst_exit",
+        "busy",
+        "delay",
+        "dropped",
+        "jitter_mu",
+        "last",
+        "lossy",
+        "lost",
+        "queue",
+        "random",
+        "second_per_byte",
+        "tail",
+    )
 
     def __init__(self, profile: Profile, upwards: bool, seed: int) -> None:
         rate = profile.up if upwards else profile.down
@@ -76,7 +89,7 @@ class Direction:
             if self.lossy:
                 self.lost += 1
                 return None
-        start = now if now > self.busy else self.busy
+        start = max(self.busy, now)
         if start - now > self.queue:
             self.dropped += 1
             return None
@@ -86,7 +99,6 @@ class Direction:
             # Bounded at 2 s: the tail is to be heavy, not to end connections.
             due += min(self.random.lognormvariate(self.jitter_mu, self.tail), 2.0)
         # A link keeps its packets in order.
-        if due < self.last:
-            due = self.last
+        due = max(due, self.last)
         self.last = due
         return due

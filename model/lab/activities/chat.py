@@ -58,7 +58,7 @@ def act(part: Part) -> None:
             pass
 
     async def run() -> None:
-        context = ssl._create_unverified_context()  # noqa: S323
+        context = ssl._create_unverified_context()
         async with websockets.connect(f"wss://{part.address}/", ssl=context, max_size=None, open_timeout=30) as connection:
             reader = asyncio.create_task(read(connection))
             interval = draw.choice((1.5, 3, 5))

@@ -89,7 +89,7 @@ def act(part: Part) -> None:
         if part.client == "smtplib":
             import smtplib
 
-            context = ssl._create_unverified_context()  # noqa: S323
+            context = ssl._create_unverified_context()
             with smtplib.SMTP_SSL(part.address, PORT, "laptop.lab.test", timeout=60, context=context) as client:
                 client.login("ann", "not-secret")
                 client.sendmail("ann@lab.test", ["bob@lab.test"], text)

@@ -63,7 +63,7 @@ def _site(part: Part) -> None:
         def log_message(self, *_: object) -> None:
             pass
 
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             size = int(self.path.strip("/"))
             self.send_response(200)
             self.send_header("Content-Length", str(size))

@@ -91,7 +91,7 @@ def _python(part: Part, root: Path) -> None:
         def log_message(self, *_: object) -> None:
             pass
 
-        def do_GET(self) -> None:  # noqa: N802 (http.server's name)
+        def do_GET(self) -> None:
             file = root / self.path.lstrip("/")
             known = file.is_file()
             body = file.read_bytes() if known else b"not here"
@@ -101,7 +101,7 @@ def _python(part: Part, root: Path) -> None:
             self.end_headers()
             self.wfile.write(body)
 
-        def do_POST(self) -> None:  # noqa: N802
+        def do_POST(self) -> None:
             left = int(self.headers.get("Content-Length", 0))
             while left > 0:
                 got = self.rfile.read(min(left, 65536))
@@ -164,7 +164,7 @@ class _Urllib:
     """One connection per request, a browser's six at a time."""
 
     def __init__(self, part: Part) -> None:
-        self.base, self.context = f"https://{part.address}", ssl._create_unverified_context()  # noqa: S323
+        self.base, self.context = f"https://{part.address}", ssl._create_unverified_context()
 
     def _open(self, path: str, body: bytes | None = None) -> None:
         import urllib.error
@@ -313,7 +313,7 @@ def _watch(part: Part, client, files: dict[str, int]) -> None:
 
 def _slow(part: Part) -> None:
     """Requests whose headers come a line at a time: at most 15 connections, to the lab's own server."""
-    draw, context = part.draw, ssl._create_unverified_context()  # noqa: S323
+    draw, context = part.draw, ssl._create_unverified_context()
     held = []
     for _ in range(15):
         raw = socket.create_connection((part.address, PORT), 20)

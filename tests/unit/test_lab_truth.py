@@ -1,0 +1,72 @@
+"""Truth is joined by the activity's own address; a flow at no activity's address is found."""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+import zstandard
+from mmtt_model.lab import truth
+from mmtt_model.lab.report import counts
+from mmtt_model.lab.scenario import parse, plan
+from mmtt_model.lab.wire import Tap
+
+SCENARIO = """length: 30 s
+hosts: {laptop: {link: cable}, server: {link: datacentre}}
+activities:
+  - {do: web, with: nginx/curl, from: laptop, to: server}
+  - {do: beacon_https, with: nginx/curl, from: laptop, to: server}
+"""
+
+
+def _udp(source: str, target: str, ports: tuple[int, int], size: int) -> bytes:
+    udp = struct.pack(">HHHH", *ports, 8 + size, 0) + bytes(size)
+    head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, socket.inet_aton(source),
+                       socket.inet_aton(target))
+    total = sum(struct.unpack(">10H", head))
+    total = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
+    return head[:10] + struct.pack(">H", total) + head[12:] + udp
+
+
+def _capture(tmp_path, packets):
+    path = tmp_path / "laptop.pcap"
+    tap = Tap(path, 160)
+    for time, data in packets:
+        tap.packet(time, data)
+    tap.file.close()
+    return truth.flows_of(path)
+
+
+def test_same_port_two_activities_are_told_apart_by_address(tmp_path):
+    made = plan(parse(SCENARIO, "test"), 0)
+    web, beacon = (step.address for step in made.steps)
+    flows, packets = _capture(tmp_path, [
+        (1000.0, _udp("10.77.0.1", web, (40000, 443), 100)),
+        (1000.5, _udp("10.77.0.1", beacon, (40000, 443), 50)),
+        (1001.25, _udp(web, "10.77.0.1", (443, 40000), 900)),
+    ])
+    joined, unlabelled = truth.join(flows, made)
+    assert packets == 3 and not unlabelled
+    rows = [truth.row("a", flow, step, {"curl": "7.88.1"}, "cable") for flow, step in joined]
+    assert [(row["malicious"], row["kind"]) for row in rows] == [(0, ""), (1, "beacon_https")]
+    assert (rows[0]["packets"], rows[0]["bytes"]) == (2, 1056)
+    assert (rows[0]["first_seen_ms"], rows[0]["last_seen_ms"]) == (1_000_000, 1_001_250)
+    assert rows[0]["client_version"] == "7.88.1"
+
+
+def test_a_flow_that_nobody_started_is_found(tmp_path):
+    flows, _ = _capture(tmp_path, [(1000.0, _udp("10.77.0.1", "10.77.0.2", (40000, 443), 100))])
+    joined, unlabelled = truth.join(flows, plan(parse(SCENARIO, "test"), 0))
+    assert not joined
+    assert [(flow.orig, flow.resp_port) for flow in unlabelled] == [("10.77.0.1", 443)]
+
+
+def test_columns_begin_as_the_public_ones_and_the_report_counts_them(tmp_path):
+    made = plan(parse(SCENARIO, "test"), 0)
+    flow = truth.Flow(1_000_000, 2_000_000, 6, "10.77.0.1", 40000, made.steps[1].address, 443, 10, 6, 4000)
+    text = truth.table(truth.COLUMNS, [truth.row("a.pcap.zst", flow, made.steps[1], {}, "cable")])
+    assert text.split("\t")[:10] == ["capture", "first_seen_ms", "last_seen_ms", "proto", "src_ip", "src_port", "dst_ip",
+                                     "dst_port", "packets", "bytes"]
+    (tmp_path / "flows.tsv.zst").write_bytes(zstandard.compress(text.encode()))
+    assert "1 flows in 1 captures, 1 flows malicious" in counts(tmp_path)
+    assert "beacon_https" in counts(tmp_path)
