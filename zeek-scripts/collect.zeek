@@ -13,6 +13,9 @@ export {
 	## A window holds no packet later than this after its first one.
 	const max_wait = 60sec &redef;
 
+	## Set to F, connections that begin from then on are left alone.
+	option enable = T;
+
 	## Connections of these transport protocols are left alone; TCP and UDP are
 	## all there is. QUIC is UDP.
 	option skip_protocols: set[transport_proto] = {};
@@ -98,7 +101,7 @@ global open_windows: table[string] of connection &create_expire=max_wait
 
 function is_of_interest(c: connection, proto: transport_proto): bool
 	{
-	if ( proto in skip_protocols )
+	if ( ! enable || proto in skip_protocols )
 		return F;
 
 	if ( |skip_ports| > 0 && c$id$resp_p in skip_ports )
@@ -154,12 +157,20 @@ function payload_at_end(c: connection, frame: pcap_packet, length: count,
 	}
 
 # In a tunnel: the header that Zeek hands out is the outer one's, but the inner packet ends where the frame ends, or
-# four bytes earlier if the frame's checksum was captured.
+# four bytes earlier if the frame's checksum was captured. Of a packet that was cut short it hands out none; without a
+# tunnel, it follows Ethernet's 14 bytes.
 function inner_payload(c: connection, length: count): int
 	{
 	local frame = get_current_packet();
 	local payload = payload_at_end(c, frame, length, 0);
-	return payload >= 0 ? payload : payload_at_end(c, frame, length, 4);
+
+	if ( payload < 0 )
+		payload = payload_at_end(c, frame, length, 4);
+
+	if ( payload < 0 && frame$len >= length + 14 )
+		payload = payload_at_end(c, frame, length, frame$len - length - 14);
+
+	return payload;
 	}
 
 # Payload of a TCP packet of `length` bytes of IP, by its header: exact, and dear.

@@ -218,7 +218,9 @@ def main() -> None:
     zeek = find_zeek()
     if zeek is None:
         sys.exit("parity.py: no Zeek found; set ZEEK to the program, or put it on PATH")
-    print(f"{'group':<12} {'captures':>8} {'connections':>12} {'equal':>8} {'windows':>9} {'equal':>9} {'':>9}  different")
+    print(
+        f"{'group':<12} {'captures':>8} {'connections':>12} {'equal':>8} {'windows':>9} {'equal':>9} {'':>9}  different"
+    )
     differ = False
     for name, captures in groups(options.paths).items():
 
