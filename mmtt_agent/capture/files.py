@@ -299,14 +299,14 @@ class _Pcap:
         at = np.array(starts, np.int64)
         fields = rows(data, at, 16).view(self.order + "u4").astype(np.int64)
         per_microsecond = self.resolution // 1_000_000
-        # Seconds are signed for libpcap.
-        seconds = fields[:, 0].astype(np.int32).astype(np.int64)
+        # Seconds and their fractions are signed for libpcap.
+        seconds, fraction = fields[:, 0].astype(np.int32).astype(np.int64), fields[:, 1].astype(np.int32)
         return Records(
             data=data,
             start=at + self.header,
             captured=np.minimum(fields[:, 2], self.snaplen),
             wire=fields[:, 3],
-            time=seconds * 1_000_000 + fields[:, 1] // per_microsecond,
+            time=seconds * 1_000_000 + np.trunc(fraction / per_microsecond).astype(np.int64),
             linktype=np.full(len(at), linktype, np.int32),
         )
 
