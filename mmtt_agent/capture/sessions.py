@@ -42,6 +42,8 @@ LIKELY_UDP_PORTS = frozenset(
 
 INACTIVE, SYN_SENT, SYN_ACK_SENT, PARTIAL, ESTABLISHED, CLOSED, RESET = range(7)
 _HANDSHAKE = (INACTIVE, SYN_SENT, SYN_ACK_SENT)
+#: A sequence number this far on is none of the connection's.
+_FAR = 1 << 30
 
 
 @dataclass(slots=True)
@@ -74,6 +76,42 @@ class _Endpoint:
     before: int = INACTIVE
     did_close: bool = False
     start_seq: int = 0
+    # Of its data, in bytes after start_seq: how far it came without a gap, how far at all, and what lies past a gap.
+    whole: int = 1
+    reached: int = 1
+    beyond: list[tuple[int, int]] = field(default_factory=list)
+
+    def begin(self, seq: int) -> None:
+        """Sequence numbers count from `seq`, a SYN's."""
+        self.start_seq, self.whole, self.reached, self.beyond = seq, 1, 1, []
+
+    def data(self, begin: int, end: int) -> None:
+        """Data has come, from and to sequence numbers."""
+        begin, end = begin - self.start_seq & 0xFFFFFFFF, end - self.start_seq & 0xFFFFFFFF
+        if end < begin or end > _FAR:
+            return
+        self.reached = max(self.reached, end)
+        self.beyond.append((begin, end))
+        self._join()
+
+    def acknowledged(self, seq: int) -> None:
+        """The peer has all before `seq`, whether the capture has or not."""
+        end = seq - self.start_seq & 0xFFFFFFFF
+        if self.whole < end <= _FAR:
+            self.whole = end
+            self._join()
+
+    def _join(self) -> None:
+        for begin, end in sorted(self.beyond):
+            if begin > self.whole:
+                break
+            self.whole = max(self.whole, end)
+        self.beyond = [each for each in self.beyond if each[1] > self.whole]
+
+    @property
+    def lacks_data(self) -> bool:
+        """There is data that came after a gap."""
+        return self.whole < self.reached
 
 
 @dataclass(slots=True)
@@ -153,6 +191,7 @@ class TcpConnection:
         self.timers = _Timers(expire=[packet.now + TCP_SYN_TIMEOUT])
         self.active = True
         self._history = ""
+        self._deferred = False
 
     @property
     def low_is_orig(self) -> bool:
@@ -255,19 +294,30 @@ class TcpConnection:
         self._note(endpoint, packet)
         if not (self.orig.did_close and self.resp.did_close):
             self.last = packet.time
-        if flags & ACK and peer.state == INACTIVE:
-            peer.start_seq = packet.ack - 1 & 0xFFFFFFFF
-        if self._advance(endpoint, peer, packet, is_orig):
+        if flags & ACK:
+            if peer.state == INACTIVE:
+                peer.begin(packet.ack - 1 & 0xFFFFFFFF)
+            elif not flags & RST:
+                peer.acknowledged(packet.ack)
+        close = self._advance(endpoint, peer, packet, is_orig)
+        if not flags & RST:
+            begin = packet.seq + bool(flags & SYN)
+            endpoint.data(begin, begin + packet.payload)
+        if close:
             self._close(endpoint, peer)
+        if self._deferred:
+            for side, other in ((endpoint, peer), (peer, endpoint)):
+                if side.state in (CLOSED, RESET) and not side.lacks_data:
+                    self._close(side, other)
 
     def _init(self, endpoint: _Endpoint, packet: Packet) -> None:
         syn = packet.flags & SYN
         if endpoint.state == INACTIVE:
-            endpoint.start_seq = packet.seq if syn else packet.seq - 1 & 0xFFFFFFFF
+            endpoint.begin(packet.seq if syn else packet.seq - 1 & 0xFFFFFFFF)
         elif syn and (
             endpoint.state not in (CLOSED, RESET) or (endpoint.state == RESET and endpoint.before == INACTIVE)
         ):
-            endpoint.start_seq = packet.seq
+            endpoint.begin(packet.seq)
 
     def _note(self, endpoint: _Endpoint, packet: Packet) -> None:
         """Keep the history as far as it matters: whether all so far is a SYN-ACK from the originator."""
@@ -375,6 +425,11 @@ class TcpConnection:
         return close
 
     def _close(self, endpoint: _Endpoint, peer: _Endpoint) -> None:
+        if endpoint.lacks_data:
+            # It may still come, and a connection isn't closed without.
+            self._deferred = True
+            return
+        self._deferred = False
         if endpoint.did_close:
             return
         endpoint.did_close = True

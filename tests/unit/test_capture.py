@@ -313,3 +313,23 @@ def test_identifiers_look_like_zeeks_and_stay_the_same():
     uids = [read(pcap(framed(conversation()))).connections.uid(0) for _ in range(2)]
     assert uids[0] == uids[1]
     assert len(uids[0]) == 18 and uids[0][0] == "C" and uids[0].isalnum()
+
+
+def test_a_connection_that_lacks_data_before_its_fin_is_not_closed_yet():
+    fin = 1
+
+    def capture(missing: bool):
+        there, back = (A, 40_000, B, 443), (B, 443, A, 40_000)
+        packets = [
+            Packet(0, tcp(*there, SYN, seq=99)),
+            Packet(1_000, tcp(*back, SYN | ACK, seq=199, ack=100)),
+            Packet(2_000, tcp(*there, ACK | PSH, 10, seq=100, ack=200)),
+            Packet(3_000, tcp(*there, ACK | fin, seq=110, ack=200)),
+            # Eight bytes before the FIN come late, if they are missing.
+            Packet(4_000, tcp(*back, ACK | fin, seq=208 if missing else 200, ack=111)),
+            Packet(12_000_000, tcp(*back, ACK | PSH, 8, seq=200, ack=111)),
+        ]
+        return read(pcap(framed(packets)))
+
+    assert len(capture(missing=True).connections) == 1
+    assert len(capture(missing=False).connections) == 2
