@@ -205,7 +205,9 @@ function doubtful_payload(c: connection, s: Collecting, length: count,
 		    && ( length == plain + 12 || ( length <= plain + 20 && ( c$history == "S" || c$history == "Sh" ) ) ) )
 			return 0;
 		}
-	else if ( length == plain + grown || length == plain + 12 + grown )
+	# Not where it could as well be an acknowledgement with time stamps, after 12 bytes that were lost.
+	else if ( length != plain + 12
+	    && ( length == plain + grown || length == plain + 12 + grown ) )
 		{
 		s$seen_headers = length - grown;
 		return grown;
