@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -54,14 +55,23 @@ def _remove(namespace: str) -> None:
 
 
 def remove_leftovers() -> int:
-    """Remove the namespaces, and the processes in them, of runs that no longer exist. Returns how many."""
+    """Remove namespaces, the processes in them and scratch files of runs that no longer exist. Returns how many."""
     removed = 0
     for namespace in _namespaces():
         match = re.fullmatch(rf"{PREFIX}-(\d+)-\d+", namespace)
         if match and not Path(f"/proc/{match[1]}").exists():
             _remove(namespace)
             removed += 1
+    remove_dead_folders(Path(tempfile.gettempdir()), rf"{PREFIX}-(\d+)-.*")
     return removed
+
+
+def remove_dead_folders(parent: Path, pattern: str) -> None:
+    """Remove the folders whose name (the pattern's first group) is of a process that no longer exists."""
+    for folder in parent.iterdir():
+        match = re.fullmatch(pattern, folder.name)
+        if match and folder.is_dir() and not Path(f"/proc/{match[1]}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class Network:

@@ -21,7 +21,7 @@ import zstandard
 
 from . import LabError, truth
 from .activities import ACTIVITIES, NEEDS
-from .network import Network, check_machine, remove_leftovers
+from .network import PREFIX, Network, check_machine, remove_dead_folders, remove_leftovers
 from .scenario import Plan, Scenario, Step, plan
 from .versions import versions_of
 
@@ -84,8 +84,9 @@ def run(scenario: Scenario, out: Path, say: Callable[[str], None], only: range |
 def _capture(made: Plan, target: Path) -> str:
     """Make one capture in a directory of its own, then move it to where it belongs."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    scratch = Path(tempfile.mkdtemp(prefix="mmttlab-"))
+    remove_dead_folders(target.parent, r"\.\d+-(\d+)-.*")
+    work = Path(tempfile.mkdtemp(prefix=f".{target.name}-{os.getpid()}-", dir=target.parent))
+    scratch = Path(tempfile.mkdtemp(prefix=f"{PREFIX}-{os.getpid()}-"))
     try:
         pcaps = {host: scratch / f"{host}.pcap" for host in made.capture_at}
         network = Network(made.links, made.addresses(), made.seed, scratch, pcaps, made.snaplen)

@@ -40,7 +40,11 @@ def act(part: Part) -> None:
             client.stdin.flush()
             if not part.pause(draw.expovariate(1 / 0.15)):
                 client.stdin.close()
-                client.wait(10)
+                try:
+                    # On a slow link answers are still outstanding; a person closes the program.
+                    client.wait(3)
+                except subprocess.TimeoutExpired:
+                    client.terminate()
                 return
 
     def connect() -> socket.socket:

@@ -57,7 +57,10 @@ def act(part: Part) -> None:
         if not part.pause(gap):
             break
     talker.stdin.close()
-    talker.wait(10)
+    try:
+        talker.wait(3)
+    except subprocess.TimeoutExpired:
+        talker.terminate()
     listener.terminate()
 
 
