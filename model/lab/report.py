@@ -67,12 +67,12 @@ def draw(directory: Path, most: int = 400) -> list[Path]:
     for name in sorted({key[0] for key in truth}):
         capture = read_capture(directory / "captures" / name)
         found, windows = capture.connections, capture.windows
-        addresses = found.addresses(range(len(found.ts)))
+        originators, responders = found.addresses(slice(None))
         for row, connection in enumerate(windows.connection):
             length = int(windows.series.lengths[row])
             if windows.window[row] or length < 4:
                 continue
-            orig, resp = addresses[connection]
+            orig, resp = originators[connection], responders[connection]
             ends = ((orig, str(found.orig_p[connection])), (resp, str(found.resp_p[connection])))
             label = truth.get((name, str(found.ts[connection] // 1000), *sorted(ends)))
             if label and len(series[label]) < most:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 import struct
 
+import pytest
 import zstandard
 from mmtt_model.lab import truth
-from mmtt_model.lab.report import counts
+from mmtt_model.lab.report import counts, draw
 from mmtt_model.lab.scenario import parse, plan
 from mmtt_model.lab.wire import Tap
 
@@ -70,3 +71,15 @@ def test_columns_begin_as_the_public_ones_and_the_report_counts_them(tmp_path):
     (tmp_path / "flows.tsv.zst").write_bytes(zstandard.compress(text.encode()))
     assert "1 flows in 1 captures, 1 flows malicious" in counts(tmp_path)
     assert "beacon_https" in counts(tmp_path)
+
+
+def test_the_report_draws_a_picture_per_service(tmp_path):
+    pytest.importorskip("matplotlib", reason="no matplotlib")
+    made = plan(parse(SCENARIO, "test"), 0)
+    target = made.steps[0].address
+    flows, _ = _capture(tmp_path, [(1000.0 + turn, _udp("10.77.0.1", target, (40000, 443), 100)) for turn in range(6)])
+    rows = [truth.row("laptop.pcap", flow, step, {}, "cable") for flow, step in truth.join(flows, made)[0]]
+    (tmp_path / "captures").mkdir()
+    (tmp_path / "laptop.pcap").rename(tmp_path / "captures" / "laptop.pcap")
+    (tmp_path / "flows.tsv.zst").write_bytes(zstandard.compress(truth.table(truth.COLUMNS, rows).encode()))
+    assert [path.name for path in draw(tmp_path)] == ["web.png"]
