@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import select
@@ -20,36 +19,22 @@ from pathlib import Path
 import zstandard
 
 from . import LabError, truth
-from .activities import ACTIVITIES, NEEDS
+from .activities import ACTIVITIES
 from .network import PREFIX, Network, check_machine, remove_dead_folders, remove_leftovers
+from .programs import missing, versions_of
 from .scenario import Plan, Scenario, Step, plan
-from .versions import versions_of
+from .tunnels import TUNNELS
 
 #: The wire carried a packet this late (99th percentile, ms): the machine was too busy to emulate links.
 LATE_MS = 20.0
 
 
-def missing(scenario: Scenario) -> list[str]:
-    """One line for each program the scenario needs and the machine lacks."""
-    lines = []
-    used = {name for entry in scenario.entries for both in entry.implementations for name in both.split("/")}
-    for implementation in sorted(used):
-        for what, remedy in NEEDS.get(implementation, ()):
-            if what.startswith("python:"):
-                there = importlib.util.find_spec(what[7:]) is not None
-            elif what.startswith("/"):
-                there = Path(what).exists()
-            else:
-                there = shutil.which(what, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") is not None
-            if not there:
-                lines.append(f"{implementation} needs {what.removeprefix('python:')}; type: {remedy}")
-    return list(dict.fromkeys(lines))
-
-
 def run(scenario: Scenario, out: Path, say: Callable[[str], None], only: range | None = None) -> list[str]:
     """Run the captures that are not there yet, then write captures.tsv and flows.tsv.zst. Returns what failed."""
     check_machine()
-    lacking = missing(scenario)
+    lacking = missing({name for entry in scenario.entries for both in entry.implementations for name in both.split("/")}
+                      | {name for entry in scenario.entries for tunnel in entry.through
+                         for name in TUNNELS[tunnel].programs})
     if lacking:
         raise LabError("; ".join(lacking))
     os.environ["PATH"] += ":/usr/sbin:/sbin"
@@ -201,12 +186,13 @@ def _play(made: Plan, network: Network, scratch: Path, secrets: Path) -> list[st
         for entry in list(running):
             step, server, client, limit = entry
             late = time.monotonic() > limit
-            if client.poll() is None and not late:
+            code = client.poll()
+            if code is None and not late:
                 continue
             running.remove(entry)
-            if late:
-                network.end(client)
-            elif client.returncode:
+            # What a client leaves behind of its own children goes with it.
+            network.end(client)
+            if not late and code:
                 failures.append(f"{_name(step)}: client: {_last_line(logs / f'{step.number}-act')}")
             network.end(server)
             server.stdout.close()
@@ -219,7 +205,7 @@ def _start(network: Network, role: str, step: Step, host: str, scratch: Path, se
     own.mkdir()
     spec = own / "spec.json"
     spec.write_text(json.dumps({
-        "activity": step.name, "server": step.server, "client": step.client, "address": step.address,
+        "activity": step.name, "through": step.through, "server": step.server, "client": step.client, "address": step.address,
         "seconds": step.seconds, "seed": step.seed, "scratch": str(own), "secrets": str(secrets),
     }))
     with open(logs / f"{step.number}-{role}", "wb") as log:

@@ -13,21 +13,26 @@ import yaml
 from . import LabError
 from .activities import ACTIVITIES
 from .links import Profile, profile_of, profiles
+from .tunnels import TUNNELS
 
 TOP = {"seed": int, "captures": int, "length": str, "snaplen": int, "hosts": dict, "links": dict, "activities": list,
        "capture": list}
-ACTIVITY = {"do": str, "with": (str, list), "from": (str, list), "to": (str, list), "at": str, "for": str, "repeat": int,
+ACTIVITY = {"do": str, "with": (str, list), "from": (str, list), "to": (str, list), "through": (str, list), "at": str, "for": str, "repeat": int,
             "chance": (int, float)}
 _MAX_REPEAT = 500
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry under `activities`. `at` None: any time that fits. `implementations`: "server/client" names."""
+    """One entry under `activities`. `at` None: any time that fits. `implementations`: "server/client" names.
+
+    `through`: tunnels that take turns; empty if it is not in one.
+    """
 
     line: int
     name: str
     implementations: tuple[str, ...]
+    through: tuple[str, ...]
     clients: tuple[str, ...]
     servers: tuple[str, ...]
     at: float | None
@@ -58,6 +63,7 @@ class Step:
     name: str
     server: str
     client: str
+    through: str
     client_host: str
     server_host: str
     address: str
@@ -205,6 +211,11 @@ def _entry(raw: object, hosts: dict, length: float, line: int) -> Entry:
     choices = tuple(ACTIVITIES[name].implementations)
     if "with" in raw:
         choices = _names(raw["with"], choices, at["with"], f"implementation of {name}")
+    through = _names(raw["through"], TUNNELS, at["through"], "tunnel") if "through" in raw else ()
+    for tunnel in through:
+        activity = ACTIVITIES[name]
+        if not (activity.tcp_ports if TUNNELS[tunnel].ports_only else activity.any_tunnel):
+            raise LabError(f"line {at['through']}: {name} can't be led through {tunnel}")
     clients = _names(raw["from"], hosts, at["from"], "host")
     servers = _names(raw["to"], hosts, at["to"], "host")
     if set(clients) & set(servers):
@@ -218,7 +229,7 @@ def _entry(raw: object, hosts: dict, length: float, line: int) -> Entry:
         raise LabError(f"line {at['repeat']}: repeat must be from 1 to {_MAX_REPEAT}")
     if not 0 < chance <= 1:
         raise LabError(f"line {at['chance']}: chance must be above 0 and at most 1")
-    return Entry(raw.line, name, choices, clients, servers, start, lasts, repeat, float(chance))
+    return Entry(raw.line, name, choices, through, clients, servers, start, lasts, repeat, float(chance))
 
 
 def plan(scenario: Scenario, number: int) -> Plan:
@@ -234,6 +245,7 @@ def plan(scenario: Scenario, number: int) -> Plan:
             # Implementations take turns from capture to capture, so that each gets its share even in a few.
             choice = entry.implementations[(number * entry.repeat + turn + entry.line) % len(entry.implementations)]
             server, client = choice.split("/")
+            tunnel = entry.through[(number * entry.repeat + turn) % len(entry.through)] if entry.through else ""
             client_host, server_host = draw.choice(entry.clients), draw.choice(entry.servers)
             own_seed = draw.getrandbits(32)
             if not lucky:
@@ -241,7 +253,7 @@ def plan(scenario: Scenario, number: int) -> Plan:
             start = entry.at if entry.at is not None else later * (scenario.length - entry.seconds)
             step = len(made.steps)
             made.steps.append(
-                Step(step, entry.name, server, client, client_host, server_host,
+                Step(step, entry.name, server, client, tunnel, client_host, server_host,
                      f"10.77.{1 + step // 250}.{1 + step % 250}", round(start, 3), entry.seconds, own_seed)
             )
     if len(made.steps) > 50_000:

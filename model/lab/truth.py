@@ -19,6 +19,7 @@ from mmtt_agent.capture import read_capture
 
 from .activities import ACTIVITIES
 from .scenario import Plan, Step
+from .tunnels import TUNNELS
 
 # The first ten columns are those of the public captures' flows.tsv.
 COLUMNS = (
@@ -116,11 +117,15 @@ def join(flows: list[Flow], plan: Plan) -> tuple[list[tuple[Flow, Step]], list[F
 def row(capture: str, flow: Flow, step: Step, versions: dict[str, str], link: str) -> dict[str, object]:
     """One line of flows.tsv."""
     activity = ACTIVITIES[step.name]
+    labels = {"service": activity.service, "application": activity.application, "tunnel": activity.tunnel,
+              "inner_service": activity.inner_service}
+    if step.through:
+        labels = {"service": "tunnel", "application": TUNNELS[step.through].application, "tunnel": step.through,
+                  "inner_service": activity.service}
     return {
         "capture": capture, "first_seen_ms": flow.first // 1000, "last_seen_ms": flow.last // 1000, "proto": flow.proto,
         "src_ip": flow.orig, "src_port": flow.orig_port, "dst_ip": flow.resp, "dst_port": flow.resp_port,
-        "packets": flow.packets, "bytes": flow.bytes, "service": activity.service, "application": activity.application,
-        "tunnel": activity.tunnel, "inner_service": activity.inner_service, "malicious": int(bool(activity.malicious)),
+        "packets": flow.packets, "bytes": flow.bytes, **labels, "malicious": int(bool(activity.malicious)),
         "kind": activity.malicious, "activity": step.name, "server_program": step.server,
         "server_version": versions.get(step.server, ""), "client_program": step.client,
         "client_version": versions.get(step.client, ""), "link": link, "seed": step.seed,

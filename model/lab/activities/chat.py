@@ -7,9 +7,17 @@ import os
 import ssl
 
 from .. import behaviour
-from ..play import Part
+from ..activity import Activity
+from ..part import Part
 
 PORT = 443
+
+_BOTH = ("websockets/websockets",)
+
+ACTIVITIES = {
+    "chat_websocket": Activity("chat", _BOTH, tcp_ports=(PORT,)),
+    "beacon_websocket": Activity("web", _BOTH, malicious="beacon_websocket", tcp_ports=(PORT,)),
+}
 
 
 def serve(part: Part) -> None:

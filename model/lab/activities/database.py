@@ -7,10 +7,18 @@ import socket
 import ssl
 import subprocess
 
-from ..play import Part
-from .programs import run_server
+from ..activity import Activity, pairs
+from ..part import Part
+from ..serving import run_server
 
 PORT, _PASSWORD = 6379, "lab-words-only"
+
+_BOTH = pairs(("redis", "redis-tls"), ("redis", "python"))
+
+ACTIVITIES = {
+    "redis": Activity("database", _BOTH, application="Redis", tcp_ports=(PORT,)),
+    "guess_redis": Activity("database", _BOTH, application="Redis", malicious="guess_redis", tcp_ports=(PORT,)),
+}
 
 
 def serve(part: Part) -> None:

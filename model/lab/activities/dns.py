@@ -10,10 +10,19 @@ import sys
 import time
 
 from .. import behaviour
-from ..play import Part
+from ..activity import Activity, pairs
+from ..part import Part
 
 PORT, ZONE = 53, "lab.test"
 _A, _TXT = 1, 16
+
+_BOTH = pairs(("dnsmasq", "unbound"), ("dig", "python"))
+
+ACTIVITIES = {
+    "dns": Activity("infrastructure", _BOTH, application="DNS"),
+    "beacon_dns": Activity("infrastructure", _BOTH, application="DNS", malicious="beacon_dns"),
+    "dns_tunnel": Activity("infrastructure", _BOTH, application="DNS", tunnel="dns", malicious="dns_tunnel"),
+}
 
 
 def serve(part: Part) -> None:

@@ -10,10 +10,16 @@ import subprocess
 import threading
 
 from .. import behaviour
-from ..play import Part
-from .programs import run_server
+from ..activity import Activity, pairs
+from ..part import Part
+from ..serving import run_server
 
 PORT, _PLAIN = 465, 2525
+
+ACTIVITIES = {
+    "mail_send": Activity("email", pairs(("python", "stunnel"), ("smtplib", "curl")), application="SMTPS",
+                          tcp_ports=(PORT,)),
+}
 
 
 class _Mail(socketserver.StreamRequestHandler):

@@ -11,10 +11,18 @@ import threading
 from random import Random
 
 from .. import behaviour
-from ..play import Part
-from .programs import run_server
+from ..activity import Activity, pairs
+from ..part import Part
+from ..serving import run_server
 
 PORT = 8883
+
+_BOTH = pairs(("mosquitto",), ("mosquitto", "python"))
+
+ACTIVITIES = {
+    "chat_mqtt": Activity("chat", _BOTH, application="MQTT", tcp_ports=(PORT,)),
+    "sensor": Activity("iot", _BOTH, application="MQTT", tcp_ports=(PORT,)),
+}
 
 
 def serve(part: Part) -> None:

@@ -6,9 +6,14 @@ import contextlib
 import socket
 import sys
 
-from ..play import Part
+from ..activity import Activity
+from ..part import Part
 
 _OPEN = (21, 22, 25, 80, 110, 143, 443, 993, 3306, 5432, 8080)
+
+ACTIVITIES = {
+    "port_scan": Activity("infrastructure", ("none/python",), malicious="port_scan", any_tunnel=False),
+}
 
 
 def serve(part: Part) -> None:

@@ -1,4 +1,4 @@
-"""SSH: a person's shell, copies (cat over a session, sftp, rsync), web inside a forwarded port, and password guessing's shape.
+"""SSH: a person's shell, copies (cat over a session, sftp, rsync), and password guessing's shape.
 
 Servers OpenSSH and Dropbear, clients OpenSSH and Dropbear's; keys made for this capture alone. The lab's server runs
 only what the lab sends: `cat`, rsync and sftp in a scratch directory.
@@ -11,19 +11,30 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
-import urllib.request
 
 from .. import behaviour
-from ..play import Part
-from .programs import run_server
+from ..activity import Activity, pairs
+from ..part import Part
+from ..serving import run_server
 
-PORT, _WEB = 22, 18080
+PORT = 22
+
+_BOTH = pairs(("openssh", "dropbear"), ("openssh", "dbclient"))
+_SSH = {"application": "SSH", "tcp_ports": (PORT,)}
+
+ACTIVITIES = {
+    "shell": Activity("remote_access", _BOTH, **_SSH),
+    "rsync": Activity("file_transfer", pairs(("openssh", "dropbear"), ("rsync",)), **_SSH),
+    "copy": Activity("file_transfer", _BOTH, **_SSH),
+    "sftp": Activity("file_transfer", ("openssh/sftp",), **_SSH),
+    "guess_ssh": Activity("remote_access", _BOTH, malicious="guess_ssh", **_SSH),
+}
 
 
-def serve(part: Part) -> None:
+def server_command(server: str, part: Part) -> list[str]:
+    """Starts `server` (openssh, dropbear) at the part's address; also for what goes through SSH."""
     here = part.scratch
-    if part.server == "openssh":
+    if server == "openssh":
         os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
         config = here / "sshd_config"
         config.write_text(
@@ -40,57 +51,40 @@ MaxAuthTries 6
 Subsystem sftp internal-sftp
 """
         )
-        command = [shutil.which("sshd"), "-D", "-f", str(config)]
+        return [shutil.which("sshd"), "-D", "-f", str(config)]
+    home = here / "home"
+    (home / ".ssh").mkdir(mode=0o700, parents=True)
+    home.chmod(0o700)
+    shutil.copy(part.secrets / "user.pub", home / ".ssh" / "authorized_keys")
+    # Dropbear knows only the home directory's keys: it gets a home of its own, in a mount namespace of its own.
+    return ["unshare", "-m", "--propagation", "private", "sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"',
+            str(home), os.path.expanduser("~root"), "dropbear", "-F", "-s", "-p", f"{part.address}:{PORT}", "-r",
+            str(part.secrets / "host.dropbear"), "-P", str(here / "pid")]
+
+
+def serve(part: Part) -> None:
+    run_server(part, server_command(part.server, part), PORT)
+
+
+def client_command(client: str, part: Part, *words: str, target: bool = True) -> list[str]:
+    """Runs `client` (openssh, dbclient) with options and a command, at the part's address; also for what goes through SSH."""
+    if client == "dbclient":
+        command = ["dbclient", "-y", "-y", "-i", str(part.secrets / "user.dropbear"), "-p", str(PORT)]
     else:
-        home = here / "home"
-        (home / ".ssh").mkdir(mode=0o700, parents=True)
-        home.chmod(0o700)
-        shutil.copy(part.secrets / "user.pub", home / ".ssh" / "authorized_keys")
-        # Dropbear knows only the home directory's keys: it gets a home of its own, in a mount namespace of its own.
-        command = ["unshare", "-m", "--propagation", "private", "sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"',
-                   str(home), os.path.expanduser("~root"), "dropbear", "-F", "-s", "-p", f"{part.address}:{PORT}", "-r",
-                   str(part.secrets / "host.dropbear"), "-P", str(here / "pid")]
-    if part.activity == "ssh_tunnel":
-        _site(part)
-    run_server(part, command, PORT)
-
-
-def _site(part: Part) -> None:
-    """A web server on the SSH server's loopback, for what goes through the tunnel."""
-    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-        def do_GET(self) -> None:
-            size = int(self.path.strip("/"))
-            self.send_response(200)
-            self.send_header("Content-Length", str(size))
-            self.end_headers()
-            self.wfile.write(os.urandom(size))
-
-    server = ThreadingHTTPServer(("127.0.0.1", _WEB + part.seed % 1000), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-
-
-def _client(part: Part, *words: str, key: str = "user", target: bool = True) -> list[str]:
-    if part.client == "dbclient":
-        command = ["dbclient", "-y", "-y", "-i", str(part.secrets / f"{key}.dropbear"), "-p", str(PORT)]
-        options = [word for word in words if word.startswith("-")]
-    else:
-        command = ["ssh", "-F", "none", "-i", str(part.secrets / key), "-o", "StrictHostKeyChecking=no", "-o",
+        command = ["ssh", "-F", "none", "-i", str(part.secrets / "user"), "-o", "StrictHostKeyChecking=no", "-o",
                    "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o",
                    "LogLevel=ERROR", "-p", str(PORT)]
-        options = [word for word in words if word.startswith("-")]
+    options = [word for word in words if word.startswith("-")]
     rest = [word for word in words if not word.startswith("-")]
     return [*command, *options, *([f"root@{part.address}"] if target else []), *rest]
 
 
+def _client(part: Part, *words: str, target: bool = True) -> list[str]:
+    return client_command(part.client, part, *words, target=target)
+
+
 def act(part: Part) -> None:
-    {"shell": _shell, "copy": _copy, "sftp": _sftp, "rsync": _rsync, "ssh_tunnel": _tunnel, "guess_ssh": _guess}[
-        part.activity
-    ](part)
+    {"shell": _shell, "copy": _copy, "sftp": _sftp, "rsync": _rsync, "guess_ssh": _guess}[part.activity](part)
 
 
 def _shell(part: Part) -> None:
@@ -179,30 +173,6 @@ def _rsync(part: Part) -> None:
                                 stdout=subprocess.DEVNULL)
 
     _transfers(part, one)
-
-
-def _tunnel(part: Part) -> None:
-    draw, port = part.draw, _WEB + part.seed % 1000
-    # The inner port is on the client's loopback: only the tunnel is on the link.
-    words = ["-N", f"-L{port}:127.0.0.1:{port}"]
-    tunnel = subprocess.Popen(_client(part, *words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    end = time.monotonic() + 15
-    pages = 0
-    while True:
-        for size in behaviour.page(draw):
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/{size}", timeout=60) as answer:
-                    answer.read()
-                pages += 1
-            except OSError:
-                if not pages and time.monotonic() > end:
-                    sys.exit("the tunnel does not come up")
-                time.sleep(0.2)
-            if part.left() <= 0:
-                break
-        if not part.pause(min(behaviour.think(draw), 6.0)):
-            break
-    tunnel.terminate()
 
 
 def _guess(part: Part) -> None:

@@ -17,10 +17,15 @@ from collections.abc import Iterator
 from random import Random
 
 from .. import behaviour
-from ..play import Part
+from ..activity import Activity
+from ..part import Part
 
 PORT = 16384
 _TAG = 10
+
+ACTIVITIES = {
+    "call": Activity("voip", ("opus/opus", "g711/g711", "g729/g729", "video/video"), application="RTP"),
+}
 
 
 def packets(codec: str, draw: Random) -> Iterator[tuple[float, int]]:

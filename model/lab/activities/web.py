@@ -14,12 +14,35 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from .. import behaviour
-from ..play import Part
-from .programs import run_server
+from ..activity import Activity, pairs
+from ..part import Part
+from ..serving import run_server
 
 PORT = 443
 SEGMENT_SECONDS = 4.0
 _PAGES, _SEGMENTS, _TASKS = 8, 12, 12
+
+_SERVERS = ("nginx", "lighttpd", "python")
+_CLIENTS = ("curl", "curl-h1", "urllib", "httpx", "requests")
+_HTTPS = pairs(_SERVERS, _CLIENTS)
+# Only the lab's own server takes what is sent up.
+_UP = pairs(("python",), _CLIENTS)
+_TLS = {"tcp_ports": (PORT,)}
+
+ACTIVITIES = {
+    "web": Activity("web", (*_HTTPS, "aioquic/aioquic"), **_TLS),
+    "streaming": Activity("streaming", (*_HTTPS, "aioquic/aioquic"), **_TLS),
+    "download": Activity("file_transfer", _HTTPS, **_TLS),
+    "upload": Activity("file_transfer", _UP, **_TLS),
+    # Shapes only: sizes and times of what such traffic looks like, random bytes, between the lab's own hosts.
+    "beacon_https": Activity("web", _HTTPS, malicious="beacon_https", **_TLS),
+    "beacon_quic": Activity("web", ("aioquic/aioquic",), malicious="beacon_quic"),
+    "exfiltration_burst": Activity("web", _UP, malicious="exfiltration_burst", **_TLS),
+    "exfiltration_steady": Activity("web", _UP, malicious="exfiltration_steady", **_TLS),
+    "exfiltration_drip": Activity("web", _UP, malicious="exfiltration_drip", **_TLS),
+    "guess_https": Activity("web", _HTTPS, malicious="guess_https", **_TLS),
+    "slow_http": Activity("web", pairs(_SERVERS, ("python",)), malicious="slow_http", **_TLS),
+}
 
 
 def site(part: Part) -> dict[str, int]:
@@ -133,7 +156,7 @@ def _python(part: Part, root: Path) -> None:
 
 
 def _aioquic_server(part: Part, root: Path) -> None:
-    from .quic import serve_quic
+    from ..http3 import serve_quic
 
     serve_quic(part, root, PORT)
 
@@ -219,7 +242,7 @@ class _Httpx:
 
 def _client(part: Part):
     if part.client == "aioquic":
-        from .quic import QuicClient
+        from ..http3 import QuicClient
 
         return QuicClient(part, PORT)
     made = {"curl": _Curl, "curl-h1": _Curl, "urllib": _Urllib, "requests": _Requests, "httpx": _Httpx}

@@ -14,7 +14,7 @@ from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import ProtocolNegotiated
 
-from ..play import Part
+from .part import Part
 
 
 def serve_quic(part: Part, root: Path, port: int) -> None:

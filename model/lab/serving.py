@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
-from ..play import Part
+from .part import Part
 
 
 def wait_for_port(address: str, port: int, patience: float = 10.0) -> None:
@@ -23,12 +25,19 @@ def wait_for_port(address: str, port: int, patience: float = 10.0) -> None:
             time.sleep(0.05)
 
 
-def run_server(part: Part, command: list[str], port: int) -> None:
-    """Run a server program until this process is ended."""
+@contextlib.contextmanager
+def running(command: list[str]) -> Iterator[subprocess.Popen]:
+    """A program that runs beside what is inside the context, and is ended after it."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
+        yield process
+    finally:
+        process.terminate()
+
+
+def run_server(part: Part, command: list[str], port: int) -> None:
+    """Run a server program until this process is ended."""
+    with running(command) as process:
         wait_for_port(part.address, port)
         part.ready()
         process.wait()
-    finally:
-        process.terminate()

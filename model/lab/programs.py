@@ -1,0 +1,57 @@
+"""Which programs the machine has, and which versions (the table is programs.yaml)."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+from importlib import resources
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import yaml
+
+
+@functools.cache
+def programs() -> dict[str, dict]:
+    """The table, by name."""
+    return yaml.safe_load(resources.files(__package__).joinpath("programs.yaml").read_text())
+
+
+def _there(what: str) -> bool:
+    if what.startswith("python:"):
+        return importlib.util.find_spec(what[7:]) is not None
+    if what.startswith("/"):
+        return Path(what).exists()
+    return shutil.which(what, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") is not None
+
+
+def missing(names: set[str]) -> list[str]:
+    """One line for each program that is not on this machine, with what to type."""
+    return [f"{name} needs {what.removeprefix('python:')}; type: {programs()[name]['install']}"
+            for name in sorted(names & set(programs())) for what in programs()[name]["needs"] if not _there(what)]
+
+
+def versions_of(names: set[str]) -> dict[str, str]:
+    """Name -> version; what has none of its own is the lab's Python code."""
+    found = {}
+    for name in names:
+        ask = programs().get(name, {}).get("version")
+        if ask:
+            try:
+                done = subprocess.run(shlex.split(ask), capture_output=True, text=True, timeout=10)
+            except OSError:
+                continue
+            match = re.search(r"\d+\.\d[\w.]*", done.stdout + done.stderr)
+            found[name] = match[0] if match else ""
+        elif name != "none":
+            try:
+                found[name] = version(name)
+            except PackageNotFoundError:
+                found[name] = f"python {platform.python_version()}"
+    return found
