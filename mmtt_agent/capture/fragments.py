@@ -58,9 +58,7 @@ class Fragments:
         upper = offset + len(body)
         if offset == 0:
             partial.protocol = protocol
-        if not more:
-            partial.size = max(partial.size, upper)
-        elif partial.size:
+        if not more or partial.size:
             partial.size = max(partial.size, upper)
         self._insert(partial.blocks, offset, body)
         whole = self._assemble(partial)

@@ -27,9 +27,15 @@ import click
 @click.option(
     "--flows", default=20, show_default=True, type=click.IntRange(0), help="Flows in the table; 0 for all."
 )
+@click.option(
+    "-C",
+    "--no-checksums",
+    is_flag=True,
+    help="Take packets with wrong checksums, too, as `zeek -C` does: for captures made with checksum offloading.",
+)
 @click.option("--bundle", metavar="DIR", help="The model to run.  [default: the one shipped with mmtt]")
 def classify(
-    files: tuple[str, ...], form: str | None, output: Path | None, flows: int, bundle: str | None
+    files: tuple[str, ...], form: str | None, output: Path | None, flows: int, no_checksums: bool, bundle: str | None
 ) -> None:
     """Say of each connection in FILE... which service and application it is, and whether it looks malicious.
 
@@ -59,7 +65,7 @@ def classify(
     try:
         with run.destination(form, output, flows) as write, _progress(len(paths)) as progress:
             problems = run.classify(
-                paths, classifier, write, progress, lambda text: click.echo(text, err=True)
+                paths, classifier, write, progress, lambda text: click.echo(text, err=True), not no_checksums
             )
             if problems == len(paths):
                 sys.exit(1)  # inside the block, so that no empty log comes of it

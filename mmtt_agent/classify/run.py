@@ -17,6 +17,18 @@ from .rows import Row, rows
 
 _WRITERS = {"tsv": TsvWriter, "json": JsonWriter}
 _LOG = "mmtt.log"
+# What a user would miss; other protocols than TCP and UDP are none of it.
+_LEFT_OUT = {
+    "truncated_link_header": "cut short",
+    "truncated_ip": "cut short inside the IP header",
+    "truncated_header": "cut short inside the TCP or UDP header",
+    "cut_fragment": "fragments cut short",
+    "bad_ip_header": "with a damaged IP header",
+    "bad_tcp_header": "with a damaged TCP header",
+    "bad_tunnel": "with a damaged tunnel header",
+    "nested_too_deep": "in too many tunnels",
+}
+_WRONG = ("bad_ip_checksum", "bad_tcp_checksum", "bad_udp_checksum")
 
 
 def classify(
@@ -25,6 +37,7 @@ def classify(
     write: Callable[[Row], None],
     progress: Callable[[int, str, int | None, int, int], None] | None,
     say: Callable[[str], None],
+    checksums: bool = True,
 ) -> int:
     """Write the rows of all captures, one capture after the other; a capture that fails gives no row.
 
@@ -32,6 +45,7 @@ def classify(
         paths: captures; None is standard input.
         progress: called with the capture's number from 1, its name, its size in bytes if known, bytes and packets read.
         say: takes the lines for standard error: what can't be read, and what of a capture was left out.
+        checksums: leave out packets with a wrong checksum, as Zeek does.
 
     Returns:
         How many captures could not be read.
@@ -42,16 +56,28 @@ def classify(
         total = path.stat().st_size if path else None
         count = partial(progress, number, name, total) if progress else None
         try:
-            capture = read_capture(sys.stdin.buffer if path is None else path, name=name, progress=count)
+            source = sys.stdin.buffer if path is None else path
+            capture = read_capture(source, name=name, progress=count, checksums=checksums)
         except CaptureError as error:
             say(f"mmtt: {error}")
             problems += 1
             continue
         for warning in capture.warnings:
             say(f"mmtt: {warning}")
+        if text := left_out(capture.counts):
+            say(f"mmtt: {name}: {text}")
         for row in rows(capture, classifier):
             write(row)
     return problems
+
+
+def left_out(counts: dict[str, int]) -> str:
+    """What was left out of a capture, as text; empty if nothing that carries TCP or UDP was."""
+    parts = [f"{counts[cause]:,} {text}" for cause, text in _LEFT_OUT.items() if counts.get(cause)]
+    wrong = sum(counts.get(cause, 0) for cause in _WRONG)
+    if wrong:
+        parts.append(f"{wrong:,} with a wrong checksum (-C takes them)")
+    return f"left out of {counts['packets']:,} packets: {', '.join(parts)}" if parts else ""
 
 
 @contextmanager

@@ -9,8 +9,28 @@ import struct
 import pytest
 import zstandard
 from made_captures import (
-    ACK, A6, B6, COOKED, COOKED2, NULL, PSH, RAW, RST, START, SYN, A, B, Packet, conversation, ethernet, framed, ip,
-    pcap, pcapng, tcp, udp,
+    A6,
+    ACK,
+    B6,
+    COOKED,
+    COOKED2,
+    NULL,
+    PSH,
+    RAW,
+    RST,
+    START,
+    SYN,
+    A,
+    B,
+    Packet,
+    conversation,
+    ethernet,
+    framed,
+    ip,
+    pcap,
+    pcapng,
+    tcp,
+    udp,
 )  # fmt: skip
 
 from mmtt_agent.capture import read_capture

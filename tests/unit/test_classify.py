@@ -200,3 +200,25 @@ def test_the_installed_program_runs_and_a_closed_pipe_is_no_error():
     )
     assert done.stdout == "#separator \\x09\n"
     assert done.stderr == ""
+
+
+def test_packets_with_wrong_checksums_are_counted_and_taken_when_told(tmp_path):
+    data = bytearray(OFFICE.read_bytes())
+    order = "little" if data[:4] in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1") else "big"
+    link = {1: 14, 101: 0}[int.from_bytes(data[20:24], order)]
+    at, damaged = 24, 0
+    while at < len(data):
+        size = int.from_bytes(data[at + 8 : at + 12], order)
+        ip = at + 16 + link
+        if data[ip] == 0x45 and data[ip + 9] == 6:
+            data[ip + 36] ^= 0xFF  # in the TCP checksum
+            damaged += 1
+        at += 16 + size
+    offloaded = tmp_path / "offloaded.pcap"
+    offloaded.write_bytes(data)
+    plain = run(offloaded)
+    assert f"{damaged:,} with a wrong checksum (-C takes them)" in plain.stderr
+    told, whole = run("-C", offloaded), run(OFFICE)
+    assert told.stderr == ""
+    assert column(told.stdout, "service") == column(whole.stdout, "service")
+    assert column(plain.stdout, "proto").count("tcp") < column(whole.stdout, "proto").count("tcp")

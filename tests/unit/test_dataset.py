@@ -4,10 +4,10 @@ import io
 import numpy as np
 import pytest
 import zstandard
-
-from mmtt_agent.series import SeriesBatch
 from mmtt_model import dataset as ds
 from mmtt_model.labels import CaptureLabels, FlowName, Labels, Taxonomy
+
+from mmtt_agent.series import SeriesBatch
 
 
 class _Connections:

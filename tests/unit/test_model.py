@@ -2,10 +2,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
 
-from mmtt_agent import features
-from mmtt_agent.series import SeriesBatch
 from mmtt_model.architecture import Architecture, Model, ScaleEmbedding
 from mmtt_model.train import tensors
+
+from mmtt_agent import features
+from mmtt_agent.series import SeriesBatch
 
 SMALL = Architecture(width=16, heads=2, feed_forward=16, text_layers=1, image_layers=1)
 

@@ -1,5 +1,4 @@
 import pytest
-
 from mmtt_model.labels import CaptureLabels, FlowName, Labels, Taxonomy, TaxonomyError
 
 TAXONOMY = Taxonomy()

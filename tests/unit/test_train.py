@@ -8,13 +8,14 @@ from click.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
 
-from mmtt_agent import bundle
-from mmtt_agent.classifier import Classifier
-from mmtt_agent.series import MAX_WAIT_US, MIN_PACKETS, SeriesBatch
 from mmtt_model import config, dataset, evaluate, run, train
 from mmtt_model.augment import augment
 from mmtt_model.calibrate import calibrate
 from mmtt_model.cli import train as command
+
+from mmtt_agent import bundle
+from mmtt_agent.classifier import Classifier
+from mmtt_agent.series import MAX_WAIT_US, MIN_PACKETS, SeriesBatch
 
 TINY = {
     "name": "tiny",
