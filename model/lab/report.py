@@ -2,49 +2,50 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter, defaultdict
 from pathlib import Path
 
-import zstandard
+from mmtt_agent.series import MIN_PACKETS
 
 from . import LabError
-
-
-def _flows(directory: Path) -> list[dict[str, str]]:
-    try:
-        data = (directory / "flows.tsv.zst").read_bytes()
-    except FileNotFoundError:
-        raise LabError(f"{directory}: no flows.tsv.zst; run `mmtt lab run SCENARIO.yaml -o {directory}` first") from None
-    return list(csv.DictReader(io.StringIO(zstandard.decompress(data).decode()), delimiter="\t"))
+from .labelled import read_labelled, read_truth
 
 
 def counts(directory: Path) -> str:
-    """Flows and captures per service, implementation, link and malicious kind."""
-    flows = _flows(directory)
-    lines = [f"{len(flows)} flows in {len({flow['capture'] for flow in flows})} captures, "
-             f"{sum(flow['malicious'] == '1' for flow in flows)} flows malicious"]
+    """Flows and captures per service, malicious kind, link and implementation. Usable: with enough packets for a verdict."""
+    flows = [row for rows in read_truth(directory).values() for row in rows]
+    usable = [flow for flow in flows if int(flow["payload_packets"]) >= MIN_PACKETS]
+    malicious = [flow for flow in usable if flow["malicious"] == "1"]
+    per_capture: dict[str, set[str]] = defaultdict(set)
+    for flow in usable:
+        per_capture[flow["capture"]].add(flow["malicious"])
+    both = sum(len(kinds) == 2 for kinds in per_capture.values())
+    lines = [
+        f"{len({flow['capture'] for flow in flows})} captures, {both} of them with benign and malicious flows",
+        f"{len(flows)} flows, {len(usable)} usable ({MIN_PACKETS} payload packets or more), {len(malicious)} of these malicious",
+    ]
     for title, of, chosen in (
-        ("service", lambda flow: flow["service"], lambda flow: flow["malicious"] == "0"),
-        ("malicious kind", lambda flow: flow["kind"], lambda flow: flow["malicious"] == "1"),
+        ("service", lambda flow: flow["service"], [flow for flow in usable if flow["malicious"] == "0"]),
+        ("malicious kind", lambda flow: flow["kind"], malicious),
+        ("inside a tunnel", lambda flow: f"{flow['tunnel']}: {flow['inner_service']}",
+         [flow for flow in usable if flow["service"] == "tunnel"]),
     ):
         found: dict[str, list[dict]] = defaultdict(list)
-        for flow in flows:
-            if chosen(flow):
-                found[of(flow)].append(flow)
-        lines += ["", f"{title:22} {'flows':>7} {'captures':>8} {'links':>5} {'implementations':>15}"]
+        for flow in chosen:
+            found[of(flow)].append(flow)
+        lines += ["", f"{title:34} {'usable':>7} {'captures':>8} {'links':>5} {'implementations':>15}"]
         for name, these in sorted(found.items()):
             lines.append(
-                f"{name:22} {len(these):7} {len({flow['capture'] for flow in these}):8} "
+                f"{name:34} {len(these):7} {len({flow['capture'] for flow in these}):8} "
                 f"{len({flow['link'] for flow in these}):5} "
                 f"{len({(flow['server_program'], flow['client_program']) for flow in these}):15}"
             )
-    lines += ["", "link                     flows"]
-    lines += [f"{name:22} {count:7}" for name, count in sorted(Counter(flow["link"] for flow in flows).items())]
-    lines += ["", "implementation                      flows"]
-    pairs = Counter(f"{flow['activity']} {flow['server_program']}/{flow['client_program']}" for flow in flows)
-    lines += [f"{name:34} {count:6}" for name, count in sorted(pairs.items())]
+    for title, of in (
+        ("link", lambda flow: flow["link"]),
+        ("implementation", lambda flow: f"{flow['activity']} {flow['server_program']}/{flow['client_program']}"),
+    ):
+        lines += ["", f"{title:42} {'usable':>7}"]
+        lines += [f"{name:42} {count:7}" for name, count in sorted(Counter(map(of, usable)).items())]
     return "\n".join(lines)
 
 
@@ -57,25 +58,15 @@ def draw(directory: Path, most: int = 400) -> list[Path]:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    from mmtt_agent.capture import read_capture
-
-    truth = {}
-    for flow in _flows(directory):
-        ends = ((flow["src_ip"], flow["src_port"]), (flow["dst_ip"], flow["dst_port"]))
-        truth[(flow["capture"], flow["first_seen_ms"], *sorted(ends))] = flow["kind"] or flow["service"]
     series: dict[str, list] = defaultdict(list)
-    for name in sorted({key[0] for key in truth}):
-        capture = read_capture(directory / "captures" / name)
-        found, windows = capture.connections, capture.windows
-        originators, responders = found.addresses(slice(None))
+    for _, capture, truth in read_labelled(directory):
+        windows = capture.windows
         for row, connection in enumerate(windows.connection):
-            length = int(windows.series.lengths[row])
-            if windows.window[row] or length < 4:
+            length, flow = int(windows.series.lengths[row]), truth[connection]
+            if windows.window[row] or length < MIN_PACKETS or flow is None:
                 continue
-            orig, resp = originators[connection], responders[connection]
-            ends = ((orig, str(found.orig_p[connection])), (resp, str(found.resp_p[connection])))
-            label = truth.get((name, str(found.ts[connection] // 1000), *sorted(ends)))
-            if label and len(series[label]) < most:
+            label = flow["kind"] or flow["service"]
+            if len(series[label]) < most:
                 series[label].append((windows.series.sizes[row, :length], windows.series.times[row, :length]))
     folder = directory / "report"
     folder.mkdir(exist_ok=True)

@@ -25,7 +25,7 @@ from .tunnels import TUNNELS
 COLUMNS = (
     "capture", "first_seen_ms", "last_seen_ms", "proto", "src_ip", "src_port", "dst_ip", "dst_port", "packets", "bytes",
     "service", "application", "tunnel", "inner_service", "malicious", "kind", "activity", "server_program",
-    "server_version", "client_program", "client_version", "link", "seed",
+    "server_version", "client_program", "client_version", "link", "seed", "payload_packets",
 )
 # The public data set's columns, so that one reader reads both.
 CAPTURE_COLUMNS = (
@@ -129,6 +129,7 @@ def row(capture: str, flow: Flow, step: Step, versions: dict[str, str], link: st
         "kind": activity.malicious, "activity": step.name, "server_program": step.server,
         "server_version": versions.get(step.server, ""), "client_program": step.client,
         "client_version": versions.get(step.client, ""), "link": link, "seed": step.seed,
+        "payload_packets": flow.payload_packets,
     }
 
 

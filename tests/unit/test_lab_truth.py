@@ -69,8 +69,10 @@ def test_columns_begin_as_the_public_ones_and_the_report_counts_them(tmp_path):
     assert text.split("\t")[:10] == ["capture", "first_seen_ms", "last_seen_ms", "proto", "src_ip", "src_port", "dst_ip",
                                      "dst_port", "packets", "bytes"]
     (tmp_path / "flows.tsv.zst").write_bytes(zstandard.compress(text.encode()))
-    assert "1 flows in 1 captures, 1 flows malicious" in counts(tmp_path)
-    assert "beacon_https" in counts(tmp_path)
+    text = counts(tmp_path)
+    assert "1 captures, 0 of them with benign and malicious flows" in text
+    assert "1 flows, 1 usable (4 payload packets or more), 1 of these malicious" in text
+    assert "beacon_https" in text
 
 
 def test_the_report_draws_a_picture_per_service(tmp_path):
