@@ -15,8 +15,9 @@ def lab() -> None:
 @lab.command()
 @click.argument("scenario", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Directory for captures and truth.")
-@click.option("--part", metavar="K/N", help="Run only each Nth capture from the Kth: for several runs side by side.")
-def run(scenario: Path, out: Path, part: str | None) -> None:
+@click.option("-j", "--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Captures made at a time.")
+@click.option("--only", metavar="N,N…", help="Only these captures of each scenario, by number from 1.")
+def run(scenario: Path, out: Path, jobs: int, only: str | None) -> None:
     """Run SCENARIO (a YAML file, a directory of them, or a shipped set: five-minutes, standard). Needs root.
 
     Writes captures.tsv, flows.tsv.zst and captures/. The same command goes on where an interrupted one stopped.
@@ -31,14 +32,12 @@ def run(scenario: Path, out: Path, part: str | None) -> None:
     if not scenario.exists():
         raise click.ClickException(f"{scenario}: no such scenario")
     files = sorted(scenario.glob("*.yaml")) if scenario.is_dir() else [scenario]
-    failed = []
     try:
         # All are read before the first one runs: a mistake in the last file is not to show hours later.
-        read_ones = [read(file) for file in files]
-        if not read_ones:
+        scenarios = [read(file) for file in files]
+        if not scenarios:
             raise LabError(f"{scenario}: no .yaml file in it")
-        for one in read_ones:
-            failed += lab_runner.run(one, out, lambda line: click.echo(line, err=True), _part(part, one.captures))
+        failed = lab_runner.run(scenarios, out, lambda line: click.echo(line, err=True), jobs, _numbers(only))
     except LabError as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
@@ -48,13 +47,13 @@ def run(scenario: Path, out: Path, part: str | None) -> None:
     click.echo(f"{out}: captures.tsv, flows.tsv.zst, captures/")
 
 
-def _part(text: str | None, captures: int) -> range | None:
+def _numbers(text: str | None) -> set[int] | None:
     if text is None:
         return None
-    first, _, step = text.partition("/")
-    if not (first.isdigit() and step.isdigit() and 1 <= int(first) <= int(step)):
-        raise click.ClickException(f"--part must be K/N with K from 1 to N, not {text!r}")
-    return range(int(first) - 1, captures, int(step))
+    words = text.split(",")
+    if not all(word.isdigit() and int(word) for word in words):
+        raise click.UsageError(f"--only must be numbers from 1 such as 1,5,9, not {text!r}")
+    return {int(word) - 1 for word in words}
 
 
 @lab.command()

@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from . import LabError
@@ -21,6 +23,7 @@ from .wire import DEVICE, enter
 
 PREFIX = "mmttlab"
 NETWORK = "10.77.0.0/16"
+PATIENCE = 2.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -74,6 +77,64 @@ def remove_dead_folders(parent: Path, pattern: str) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+class Forked:
+    """A fork of this process inside a namespace, as far as it is used here like a Popen.
+
+    `said` is the reading end of what it prints; its standard error goes to `log`. To be made only by a process without threads.
+    """
+
+    def __init__(self, namespace: str, function: Callable[[], None], folder: Path, log: Path) -> None:
+        self.returncode: int | None = None
+        said, says = os.pipe()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            code = 1
+            try:
+                os.setsid()
+                die_with_parent()
+                enter(namespace)
+                os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+                os.dup2(says, 1)
+                os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), 2)
+                os.closerange(3, 1024)
+                # Whoever started us may have put something else in their places.
+                sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+                os.chdir(folder)
+                os.environ["HOME"] = str(folder)
+                function()
+                code = 0
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+                if isinstance(end.code, str):
+                    print(end.code, file=sys.stderr)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                with contextlib.suppress(OSError):
+                    sys.stdout.flush()
+                    sys.stderr.flush()
+                os._exit(code)
+        os.close(says)
+        self.said = open(said, "rb", buffering=0)
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self, timeout: float) -> int:
+        end = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > end:
+                raise subprocess.TimeoutExpired("an activity", timeout)
+            time.sleep(0.01)
+        return self.returncode
+
+
 class Network:
     """The lab's hosts and their wire, as a context: whatever happens inside, nothing is left behind."""
 
@@ -96,7 +157,8 @@ class Network:
             "routes": {address: name for name in hosts for address in addresses[name]},
             "snaplen": snaplen,
         }
-        self.processes: list[subprocess.Popen] = []
+        self.processes: list[subprocess.Popen | Forked] = []
+        self.ending: list[tuple[subprocess.Popen | Forked, float]] = []
         self.wire: subprocess.Popen | None = None
         self.result: dict = {}
 
@@ -108,7 +170,7 @@ class Network:
             plan.write_text(json.dumps(self.plan))
             self.wire = subprocess.Popen(
                 [sys.executable, "-m", "mmtt_model.lab.wire", str(plan), str(self.scratch / "wire-result.json")],
-                stdout=subprocess.PIPE, preexec_fn=_die_with_parent, stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, preexec_fn=die_with_parent, stdin=subprocess.DEVNULL,
             )
             if self.wire.stdout.readline() != b"ready\n":
                 raise LabError("the wire did not come up; its message is above")
@@ -144,28 +206,42 @@ class Network:
         namespace = self.namespaces[host]
 
         def prepare() -> None:
-            _die_with_parent()
+            die_with_parent()
             enter(namespace)
 
         process = subprocess.Popen(command, preexec_fn=prepare, start_new_session=True, **options)
         self.processes.append(process)
         return process
 
-    def end(self, process: subprocess.Popen) -> None:
-        """End a program and its children: asked first, then killed."""
-        for signum, patience in ((signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0)):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signum)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(patience)
-                break
+    def fork(self, host: str, function: Callable[[], None], folder: Path, log: Path) -> Forked:
+        """Run a function of ours inside a host, in a process group of its own, with `folder` as its home."""
+        process = Forked(self.namespaces[host], function, folder, log)
+        self.processes.append(process)
+        return process
+
+    def end(self, process: subprocess.Popen | Forked) -> None:
+        """Ask a program and its children to end; whoever has not within PATIENCE is killed by a later `reap`."""
+        self.ending.append((process, time.monotonic() + PATIENCE))
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGTERM)
+
+    def reap(self) -> bool:
+        """Kill what was asked to end and has not in time, and what those that have left behind. True if none is left."""
+        for entry in list(self.ending):
+            process, limit = entry
+            if process.poll() is not None or time.monotonic() > limit:
+                self.ending.remove(entry)
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait(PATIENCE)
+        return not self.ending
 
     def __exit__(self, *_: object) -> None:
         for process in self.processes:
             if process.poll() is None:
                 self.end(process)
+        while not self.reap():
+            time.sleep(0.02)
         if self.wire is not None:
             # What is still on its way (FINs) gets its time to arrive.
             time.sleep(0.3)
@@ -183,5 +259,6 @@ class Network:
             self.result = json.loads(result.read_text())
 
 
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def die_with_parent(signum: int = signal.SIGKILL) -> None:
+    """Ask the kernel to signal this process when the one that started it ends, however that ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signum)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
@@ -20,7 +21,9 @@ import zstandard
 
 from . import LabError, truth
 from .activities import ACTIVITIES
-from .network import PREFIX, Network, check_machine, remove_dead_folders, remove_leftovers
+from .network import PREFIX, Forked, Network, check_machine, die_with_parent, remove_dead_folders, remove_leftovers
+from .part import Part
+from .play import play
 from .programs import missing, versions_of
 from .scenario import Plan, Scenario, Step, plan
 from .tunnels import TUNNELS
@@ -29,12 +32,15 @@ from .tunnels import TUNNELS
 LATE_MS = 20.0
 
 
-def run(scenario: Scenario, out: Path, say: Callable[[str], None], only: range | None = None) -> list[str]:
-    """Run the captures that are not there yet, then write captures.tsv and flows.tsv.zst. Returns what failed."""
+def run(scenarios: list[Scenario], out: Path, say: Callable[[str], None], jobs: int = 1,
+        only: set[int] | None = None) -> list[str]:
+    """Run the captures that are not there yet, `jobs` at a time, then write captures.tsv and flows.tsv.zst.
+
+    Returns:
+        A line for each capture that failed; the others are there.
+    """
     check_machine()
-    lacking = missing({name for entry in scenario.entries for both in entry.implementations for name in both.split("/")}
-                      | {name for entry in scenario.entries for tunnel in entry.through
-                         for name in TUNNELS[tunnel].programs})
+    lacking = missing({name for scenario in scenarios for name in _programs(scenario)})
     if lacking:
         raise LabError("; ".join(lacking))
     os.environ["PATH"] += ":/usr/sbin:/sbin"
@@ -42,28 +48,87 @@ def run(scenario: Scenario, out: Path, say: Callable[[str], None], only: range |
     if removed:
         say(f"removed {removed} network namespaces left by a run that was killed")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    failed = []
-    numbers = only if only is not None else range(scenario.captures)
-    for number in numbers:
-        made = plan(scenario, number)
-        target = out / "captures" / scenario.name / f"{number:04d}"
-        place = f"{scenario.name} {number + 1}/{scenario.captures}"
-        if (target / "capture.json").exists():
-            if json.loads((target / "capture.json").read_text())["seed"] != made.seed:
-                raise LabError(f"{target}: made with another seed or scenario; remove it or choose another -o")
-            say(f"{place}: there already")
-            continue
-        say(f"{place}: {len(made.steps)} activities in {made.length:g} s, links "
-            + ", ".join(f"{host} {link.name}" for host, link in made.links.items()))
-        try:
-            summary = _capture(made, target)
-        except LabError as error:
-            say(f"{place}: FAILED: {error}")
-            failed.append(f"{place}: {error}")
-            continue
-        say(f"{place}: {summary}")
+    waiting, failed, there = [], [], 0
+    for scenario in scenarios:
+        for number in range(scenario.captures):
+            if only is None or number in only:
+                made, target = plan(scenario, number), _place(out, scenario, number)
+                if _is_there(made, target):
+                    there += 1
+                else:
+                    waiting.append((made, target))
+    if there:
+        say(f"{there} captures are there already")
+    begun, total, running = time.monotonic(), len(waiting), {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                made, target = waiting.pop(0)
+                running[_begin(made, target)] = made
+            for child in list(running):
+                ended, status = os.waitpid(child, os.WNOHANG)
+                if not ended:
+                    continue
+                made = running.pop(child)
+                words = (_place(out, made, made.number).parent / f".{made.number:04d}.word")
+                text = words.read_text() if words.exists() else "ended without a word"
+                words.unlink(missing_ok=True)
+                if status:
+                    failed.append(f"{made.name} {made.number + 1}: {text}")
+                done = total - len(waiting) - len(running)
+                left = (time.monotonic() - begun) / done * (total - done)
+                say(f"{done}/{total}, {left / 60:.0f} min to go: {made.name} {made.number + 1}: "
+                    f"{'FAILED: ' if status else ''}{text}")
+            time.sleep(0.1)
+    finally:
+        for child in running:
+            os.kill(child, signal.SIGTERM)
+        for child in running:
+            os.waitpid(child, 0)
     collect(out)
     return failed
+
+
+def _programs(scenario: Scenario) -> set[str]:
+    return ({name for entry in scenario.entries for both in entry.implementations for name in both.split("/")}
+            | {name for entry in scenario.entries for tunnel in entry.through for name in TUNNELS[tunnel].programs})
+
+
+def _place(out: Path, scenario: Scenario | Plan, number: int) -> Path:
+    return out / "captures" / scenario.name / f"{number:04d}"
+
+
+def _is_there(made: Plan, target: Path) -> bool:
+    if not (target / "capture.json").exists():
+        return False
+    if json.loads((target / "capture.json").read_text())["seed"] != made.seed:
+        raise LabError(f"{target}: made with another seed or scenario; remove it or choose another -o")
+    return True
+
+
+def _begin(made: Plan, target: Path) -> int:
+    """Make a capture in a process of its own, which leaves its last word in a file. Returns its number."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    child = os.fork()
+    if child:
+        return child
+    code, word = 1, "ended without a word"
+    try:
+        # Asked, not killed, so that it takes its namespaces with it.
+        die_with_parent(signal.SIGTERM)
+        word, code = _capture(made, target), 0
+    except LabError as error:
+        word = str(error)
+    except OSError as error:
+        word = f"{error.filename or target}: {error.strerror}"
+    except SystemExit:
+        word = "stopped"
+    except Exception as error:
+        traceback.print_exc()
+        word = f"{type(error).__name__}: {error}"
+    finally:
+        (target.parent / f".{target.name}.word").write_text(word)
+        os._exit(code)
 
 
 def _capture(made: Plan, target: Path) -> str:
@@ -161,8 +226,8 @@ def _play(made: Plan, network: Network, scratch: Path, secrets: Path) -> list[st
     logs = scratch / "logs"
     logs.mkdir()
     waiting = sorted(made.steps, key=lambda step: step.at)
-    running: list[tuple[Step, subprocess.Popen, subprocess.Popen, float]] = []
-    servers: dict[int, subprocess.Popen] = {}
+    running: list[tuple[Step, Forked, Forked, float]] = []
+    servers: dict[int, Forked] = {}
     begun = time.monotonic()
     while waiting or running or servers:
         now = time.monotonic() - begun
@@ -171,9 +236,9 @@ def _play(made: Plan, network: Network, scratch: Path, secrets: Path) -> list[st
             servers[step.number] = _start(network, "serve", step, step.server_host, scratch, secrets, logs)
         for number, server in list(servers.items()):
             step = made.steps[number]
-            if select.select([server.stdout], (), (), 0)[0]:
+            if select.select([server.said], (), (), 0)[0]:
                 del servers[number]
-                if server.stdout.readline() != b"ready\n":
+                if server.said.readline() != b"ready\n":
                     failures.append(f"{_name(step)}: server: {_last_line(logs / f'{number}-serve')}")
                     network.end(server)
                     continue
@@ -195,23 +260,20 @@ def _play(made: Plan, network: Network, scratch: Path, secrets: Path) -> list[st
             if not late and code:
                 failures.append(f"{_name(step)}: client: {_last_line(logs / f'{step.number}-act')}")
             network.end(server)
-            server.stdout.close()
+            server.said.close()
+        network.reap()
         time.sleep(0.03)
     return failures
 
 
-def _start(network: Network, role: str, step: Step, host: str, scratch: Path, secrets: Path, logs: Path):
+def _start(network: Network, role: str, step: Step, host: str, scratch: Path, secrets: Path, logs: Path) -> Forked:
     own = scratch / f"{step.number}-{role}"
     own.mkdir()
-    spec = own / "spec.json"
-    spec.write_text(json.dumps({
-        "activity": step.name, "through": step.through, "server": step.server, "client": step.client, "address": step.address,
-        "seconds": step.seconds, "seed": step.seed, "scratch": str(own), "secrets": str(secrets),
-    }))
-    with open(logs / f"{step.number}-{role}", "wb") as log:
-        return network.spawn(host, [sys.executable, "-m", "mmtt_model.lab.play", role, str(spec)], stderr=log, cwd=own,
-                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if role == "serve" else subprocess.DEVNULL,
-                             env={**os.environ, "HOME": str(own)})
+
+    def function() -> None:
+        play(role, Part(step.name, step.through, step.server, step.client, step.address, step.seconds, step.seed, own, secrets))
+
+    return network.fork(host, function, own, logs / f"{step.number}-{role}")
 
 
 def _last_line(log: Path) -> str:
