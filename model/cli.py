@@ -7,6 +7,12 @@ from pathlib import Path
 import click
 
 
+def known_config(config: Path) -> Path:
+    """The file that a user means by a path or a shipped configuration's name."""
+    shipped = Path(__file__).with_name(f"{config.name}.yaml")
+    return shipped if not config.exists() and config.name == str(config) and shipped.exists() else config
+
+
 @click.command(short_help="Train a model and write its bundle.")
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option(
@@ -16,13 +22,18 @@ import click
     help="Directory with captures.tsv, flows.tsv.zst and captures/.",
 )
 @click.option(
+    "--lab",
+    type=click.Path(path_type=Path),
+    help="Directory of `mmtt lab run`: its captures are trained on, too, and never scored on.",
+)
+@click.option(
     "-o",
     "--out",
     type=click.Path(path_type=Path),
     required=True,
     help="Directory for the bundle, and for what lets an interrupted run go on.",
 )
-def train(config: Path, data: Path, out: Path) -> None:
+def train(config: Path, data: Path, lab: Path | None, out: Path) -> None:
     """Train the model that CONFIG (a YAML file, or the name of a shipped one: small, literature) describes.
 
     Writes model.onnx, bundle.yaml and CARD.md. The same command goes on where an interrupted one stopped.
@@ -32,18 +43,16 @@ def train(config: Path, data: Path, out: Path) -> None:
         from .config import ConfigError, read
         from .dataset import DatasetError
         from .export import ExportError
+        from .lab import LabError
         from .labels import TaxonomyError
     except ModuleNotFoundError as error:
         raise click.ClickException(
             f"`mmtt train` needs {error.name}, which is not installed; type: pip install 'mmtt[train]'"
         ) from None
-    command = f"mmtt train {config.name} --data DIR -o DIR"
-    if not config.exists() and config.name == str(config):
-        shipped = Path(__file__).with_name(f"{config.name}.yaml")
-        config = shipped if shipped.exists() else config
+    command = f"mmtt train {config.name} --data DIR {'--lab DIR ' if lab else ''}-o DIR"
     try:
-        training.run(read(config), data, out, lambda line: click.echo(line, err=True), command)
-    except (ConfigError, DatasetError, ExportError, TaxonomyError) as error:
+        training.run(read(known_config(config)), data, lab, out, lambda line: click.echo(line, err=True), command)
+    except (ConfigError, DatasetError, ExportError, LabError, TaxonomyError) as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"{error.filename or out}: {error.strerror}") from None

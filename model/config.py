@@ -25,6 +25,7 @@ class Training:
         patience: epochs without a better score on the validation captures after which training ends.
         average: decay per step of the running mean of the weights, which is what is scored and shipped; 0 for none.
         augment: share of the training windows that are changed before each use.
+        lab: share of the training windows that come from the traffic lab, where its captures are given.
         service, application, malicious: weight of each task's loss.
         threads: cores to use.
     """
@@ -37,6 +38,7 @@ class Training:
     patience: int = 8
     average: float = 0.995
     augment: float = 0.7
+    lab: float = 0.5
     label_smoothing: float = 0.05
     service: float = 1.0
     application: float = 1.0
@@ -47,7 +49,7 @@ class Training:
         for name in ("epochs", "batch", "patience", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
-        for name in ("warm_up", "average", "augment", "label_smoothing"):
+        for name in ("warm_up", "average", "augment", "lab", "label_smoothing"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1")
         if self.learning_rate <= 0:

@@ -47,10 +47,14 @@ def boosted_trees(
     for task in tasks:
         values = dataset.targets()[task]
         known = {name: r[values[r] != MISSING] for name, r in (("train", train), ("validation", validation))}
+        if not all(map(len, known.values())):
+            # Nothing to learn from: all answers are as likely.
+            result[task] = np.zeros(len(rows) if task == "malicious" else (len(rows), dataset.classes(task)))
+            continue
         frequency = np.bincount(values[known["train"]], minlength=dataset.classes(task)).clip(1)
         parts = {
             name: lightgbm.Dataset(
-                _raw(dataset.series[r]), values[r], weight=1 / np.sqrt(frequency[values[r]])
+                raw_points(dataset.series[r]), values[r], weight=1 / np.sqrt(frequency[values[r]])
             )
             for name, r in known.items()
         }
@@ -66,7 +70,7 @@ def boosted_trees(
             valid_sets=[parts["validation"]],
             callbacks=[lightgbm.early_stopping(20, verbose=False)],
         )
-        result[task] = booster.predict(_raw(dataset.series[rows]), raw_score=True)
+        result[task] = booster.predict(raw_points(dataset.series[rows]), raw_score=True)
     return result
 
 
@@ -76,7 +80,8 @@ def _points(series: SeriesBatch) -> np.ndarray:
     return np.concatenate([sizes, gaps / 2], axis=1).astype(np.float32)
 
 
-def _raw(series: SeriesBatch) -> np.ndarray:
+def raw_points(series: SeriesBatch) -> np.ndarray:
+    """(n, 64): signed sizes, then gaps in µs; NaN where the window is shorter."""
     filled = np.arange(series.sizes.shape[1]) < series.lengths[:, None]
     gaps = np.diff(series.times, axis=1, prepend=0).clip(0)
     return np.where(np.concatenate([filled, filled], 1), np.concatenate([series.sizes, gaps], 1), np.nan)

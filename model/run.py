@@ -17,6 +17,7 @@ from .calibrate import calibrate, decisions
 from .config import Config, ConfigError
 from .dataset import MISSING, Dataset, load_or_build
 from .export import write_bundle
+from .lab_windows import lab_rows, with_lab
 from .split import SPLITS, seen_before, split_recordings
 from .train import fit, infer
 
@@ -24,15 +25,17 @@ from .train import fit, infer
 _PLAIN = dict.fromkeys(TASKS, 1.0)
 
 
-def run(config: Config, data: Path, out: Path, say: Callable[[str], None], command: str) -> dict:
-    """Train on the captures in ``data`` and leave a bundle in ``out``, beside the data set and the checkpoints.
+def run(
+    config: Config, data: Path, lab: Path | None, out: Path, say: Callable[[str], None], command: str
+) -> dict:
+    """Train on the captures in ``data``, and on the traffic lab's in ``lab``, and leave a bundle in ``out``, beside the data set and the checkpoints.
     ``command`` is what was typed, for the card.
 
     Returns:
         The figures that CARD.md shows.
 
     Raises:
-        ConfigError, DatasetError, ExportError: one line each.
+        ConfigError, DatasetError, ExportError, LabError: one line each.
     """
     torch.set_num_threads(config.training.threads)
     try:
@@ -44,6 +47,9 @@ def run(config: Config, data: Path, out: Path, say: Callable[[str], None], comma
     for task, names in (("services", dataset.services), ("applications", dataset.applications)):
         if not names:
             raise ConfigError(f"data: min_captures {config.data.min_captures} leaves no {task}; lower it")
+
+    if lab:
+        dataset = with_lab(dataset, lab, config.data, say)
 
     train, validation, test = (dataset.rows(split) for split in SPLITS)
     figures: dict = {"seeds": [], "peers": {}, "seconds": 0.0}
@@ -134,7 +140,7 @@ def _sources_left_out(
         return result
     names = sorted(set(dataset.sources))
     source = np.array([names.index(dataset.sources[c]) for c in dataset.capture.tolist()])
-    known = np.flatnonzero(dataset.malicious != MISSING)
+    known = np.flatnonzero((dataset.malicious != MISSING) & ~lab_rows(dataset))
     fold_of = np.full(len(dataset), MISSING)
     fold_of[known] = split_recordings(
         source[known], [dataset.malicious[known]], names, (1.0,) * folds, config.data.split_seed

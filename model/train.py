@@ -22,6 +22,7 @@ from .architecture import TASKS, Architecture, Model
 from .augment import augment
 from .config import Config, Training
 from .dataset import MISSING, Dataset
+from .lab_windows import lab_rows
 
 
 def fit(
@@ -45,7 +46,7 @@ def fit(
         optimizer, lambda step: _learning_rate(step, total, settings.warm_up)
     )
     weights = class_weights(dataset, train)
-    chance = sampling(dataset, train)
+    chance = sampling(dataset, train, settings.lab)
     key = hashlib.sha256(repr((config.seed, settings, architecture, dataset.digest())).encode())
     state = {
         "key": key.hexdigest(),
@@ -151,10 +152,15 @@ def class_weights(dataset: Dataset, rows: np.ndarray) -> dict[str, torch.Tensor]
     return weights
 
 
-def sampling(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
-    """The chance of each of ``rows`` to be drawn: a capture counts by the root of its windows, not by their number."""
+def sampling(dataset: Dataset, rows: np.ndarray, lab: float) -> np.ndarray:
+    """The chance of each of ``rows`` to be drawn: a capture counts by the root of its windows, not by their number, and
+    the lab's captures together by the share ``lab``."""
     _, capture, count = np.unique(dataset.capture[rows], return_inverse=True, return_counts=True)
     chance = 1 / np.sqrt(count[capture])
+    made = lab_rows(dataset)[rows]
+    for part, share in ((made, lab), (~made, 1 - lab)):
+        if made.any() and not made.all():
+            chance[part] *= share / chance[part].sum()
     return chance / chance.sum()
 
 

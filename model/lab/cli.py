@@ -71,3 +71,31 @@ def report(directory: Path, pictures: bool) -> None:
                 click.echo(path)
     except LabError as error:
         raise click.ClickException(str(error)) from None
+
+
+@lab.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Real captures, as for `mmtt train`.")
+@click.option("--config", default="small", show_default=True, help="What to train: as for `mmtt train`.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Directory for effect.md.")
+def effect(directory: Path, data: Path, config: str, out: Path) -> None:
+    """Does DIRECTORY help a model? Train without it, with it and on it alone; score on real validation captures.
+
+    Also how well a classifier tells its flows from real ones of the same service: 0.5 is not at all.
+    """
+    try:
+        from ..cli import known_config
+        from ..config import ConfigError, read
+        from ..dataset import DatasetError
+        from ..lab_effect import measure
+        from . import LabError
+    except ModuleNotFoundError as error:
+        raise click.ClickException(f"this needs {error.name}; type: pip install 'mmtt[train]'") from None
+    try:
+        text = measure(read(known_config(Path(config))), data, directory, out, lambda line: click.echo(line, err=True))
+    except (ConfigError, DatasetError, LabError) as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or out}: {error.strerror}") from None
+    (out / "effect.md").write_text(text)
+    click.echo(text)

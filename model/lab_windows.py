@@ -1,0 +1,92 @@
+"""The lab's windows as training data: added to a data set's training part, never to what it is scored on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from mmtt_agent.series import MIN_PACKETS, SeriesBatch
+
+from .dataset import Dataset, Selection
+from .lab.labelled import read_labelled
+from .labels import MISSING
+from .split import SPLITS, digest
+
+#: What `Dataset.sources` has for the lab's captures.
+LAB = "lab"
+
+
+def lab_rows(dataset: Dataset) -> np.ndarray:
+    """bool (n,): which windows are the lab's."""
+    return np.array([source == LAB for source in dataset.sources], bool)[dataset.capture]
+
+
+def with_lab(dataset: Dataset, directory: Path, selection: Selection, say: Callable[[str], None]) -> Dataset:
+    """`dataset` and the windows of the lab's captures in `directory`, these all in the training part.
+
+    Services and applications that only the lab has come last; they are kept as the others are, from
+    `selection.min_captures` captures on.
+
+    Raises:
+        LabError: `directory` is not what `mmtt lab run` left.
+    """
+    parts, flows, names = [], [], []
+    for name, capture, truth in read_labelled(directory):
+        windows = capture.windows
+        enough = np.flatnonzero(windows.series.lengths >= MIN_PACKETS)
+        rng = np.random.default_rng(digest(f"{selection.split_seed} {name}"))
+        taken: Counter[tuple] = Counter()
+        kept = []
+        for row in rng.permutation(enough).tolist():
+            flow = truth[windows.connection[row]]
+            if flow is None:
+                continue
+            label = (flow["service"], flow["application"], flow["kind"])
+            if taken[label] < selection.max_windows:
+                taken[label] += 1
+                kept.append(row)
+                flows.append(flow)
+        if kept:
+            parts.append((len(names), windows.series[np.array(kept)], np.asarray(windows.window)[kept]))
+            names.append(name)
+    if not flows:
+        return dataset
+    services = dataset.services + _frequent("service", flows, dataset.services, selection)
+    new = _frequent("application", flows, list(dataset.applications), selection)
+    applications = dataset.applications | {
+        name: sorted({flow["service"] for flow in flows if flow["application"] == name} & set(services)) for name in new
+    }
+    first, count = len(dataset.captures), len(flows)
+    capture = first + np.concatenate([np.full(len(series), index) for index, series, _ in parts])
+    order = list(applications)
+
+    def numbers(key: str, among: list[str]) -> np.ndarray:
+        return np.array([among.index(flow[key]) if flow[key] in among else MISSING for flow in flows], np.int64)
+
+    say(f"{directory}: {count:,} windows of {len(names):,} captures of the lab join the training part")
+    return dataclasses.replace(
+        dataset,
+        series=SeriesBatch.concatenate([dataset.series, *(part[1] for part in parts)]),
+        window=np.concatenate([dataset.window, np.concatenate([part[2] for part in parts]).astype(np.uint8)]),
+        service=np.concatenate([dataset.service, numbers("service", services)]),
+        application=np.concatenate([dataset.application, numbers("application", order)]),
+        malicious=np.concatenate([dataset.malicious, np.array([int(flow["malicious"]) for flow in flows], np.int64)]),
+        capture=np.concatenate([dataset.capture, capture]),
+        recording=np.concatenate([dataset.recording, capture]),
+        split=np.concatenate([dataset.split, np.full(count, SPLITS.index("train"))]),
+        services=services,
+        applications=applications,
+        captures=dataset.captures + names,
+        sources=dataset.sources + [LAB] * len(names),
+        report=dataset.report | {"lab": {"captures": len(names), "windows": count}},
+    )
+
+
+def _frequent(key: str, flows: list[dict], known: list[str], selection: Selection) -> list[str]:
+    captures = Counter(name for name, _ in {(flow[key], flow["capture"]) for flow in flows})
+    return sorted(name for name, number in captures.items()
+                  if name and name not in known and number >= selection.min_captures)
