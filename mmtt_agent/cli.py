@@ -18,6 +18,11 @@ class _EntryPointGroup(click.Group):
             try:
                 return entry.load()
             except ModuleNotFoundError as error:
+                if name == "lab":
+                    raise click.ClickException(
+                        "the traffic lab is not part of an installation; run `./mmtt lab` in a checkout, after "
+                        "`./bootstrap lab`"
+                    ) from error
                 raise click.ClickException(
                     f"`mmtt {name}` needs {error.name}, which is not installed; type: pip install 'mmtt[train]'"
                 ) from error

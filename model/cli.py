@@ -43,7 +43,6 @@ def train(config: Path, data: Path, lab: Path | None, out: Path) -> None:
         from .config import ConfigError, read
         from .dataset import DatasetError
         from .export import ExportError
-        from .lab import LabError
         from .labels import TaxonomyError
     except ModuleNotFoundError as error:
         raise click.ClickException(
@@ -52,7 +51,7 @@ def train(config: Path, data: Path, lab: Path | None, out: Path) -> None:
     command = f"mmtt train {config.name} --data DIR {'--lab DIR ' if lab else ''}-o DIR"
     try:
         training.run(read(known_config(config)), data, lab, out, lambda line: click.echo(line, err=True), command)
-    except (ConfigError, DatasetError, ExportError, LabError, TaxonomyError) as error:
+    except (ConfigError, DatasetError, ExportError, TaxonomyError) as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"{error.filename or out}: {error.strerror}") from None

@@ -12,7 +12,7 @@ import numpy as np
 from mmtt_agent.series import MIN_PACKETS, SeriesBatch
 
 from .dataset import Dataset, Selection
-from .lab.labelled import read_labelled
+from .lab_captures import read_labelled
 from .labels import MISSING
 from .split import SPLITS, digest
 
@@ -32,7 +32,7 @@ def with_lab(dataset: Dataset, directory: Path, selection: Selection, say: Calla
     `selection.min_captures` captures on.
 
     Raises:
-        LabError: `directory` is not what `mmtt lab run` left.
+        DatasetError: `directory` is not what `mmtt lab run` left.
     """
     parts, flows, names = [], [], []
     for name, capture, truth in read_labelled(directory):

@@ -35,7 +35,7 @@ def run(
         The figures that CARD.md shows.
 
     Raises:
-        ConfigError, DatasetError, ExportError, LabError: one line each.
+        ConfigError, DatasetError, ExportError: one line each.
     """
     torch.set_num_threads(config.training.threads)
     try:

@@ -61,6 +61,7 @@ def _numbers(text: str | None) -> set[int] | None:
 @click.option("--pictures/--no-pictures", default=True, help="Also write a picture per service into DIRECTORY/report.")
 def report(directory: Path, pictures: bool) -> None:
     """What a lab's DIRECTORY holds: flows per service, implementation, link and malicious kind."""
+    from ..dataset import DatasetError
     from . import LabError
     from .report import counts, draw
 
@@ -69,7 +70,7 @@ def report(directory: Path, pictures: bool) -> None:
         if pictures:
             for path in draw(directory):
                 click.echo(path)
-    except LabError as error:
+    except (DatasetError, LabError) as error:
         raise click.ClickException(str(error)) from None
 
 
@@ -88,12 +89,11 @@ def effect(directory: Path, data: Path, config: str, out: Path) -> None:
         from ..config import ConfigError, read
         from ..dataset import DatasetError
         from ..lab_effect import measure
-        from . import LabError
     except ModuleNotFoundError as error:
         raise click.ClickException(f"this needs {error.name}; type: pip install 'mmtt[train]'") from None
     try:
         text = measure(read(known_config(Path(config))), data, directory, out, lambda line: click.echo(line, err=True))
-    except (ConfigError, DatasetError, LabError) as error:
+    except (ConfigError, DatasetError) as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"{error.filename or out}: {error.strerror}") from None

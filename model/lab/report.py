@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mmtt_agent.series import MIN_PACKETS
 
+from ..lab_captures import read_labelled, read_truth
 from . import LabError
-from .labelled import read_labelled, read_truth
 
 
 def counts(directory: Path) -> str:

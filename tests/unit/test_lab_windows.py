@@ -14,8 +14,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 from click.testing import CliRunner
 from mmtt_model import lab_effect
 from mmtt_model.config import Config, Training
-from mmtt_model.dataset import Selection
-from mmtt_model.lab import LabError, truth
+from mmtt_model.dataset import DatasetError, Selection
+from mmtt_model.lab import truth
 from mmtt_model.lab.cli import lab
 from mmtt_model.lab.scenario import parse, plan
 from mmtt_model.lab.wire import Tap
@@ -79,7 +79,7 @@ def test_the_effect_is_scored_on_real_captures_and_the_lab_told_from_them(record
 
 
 def test_what_is_no_lab_directory_says_what_to_run(tmp_path):
-    with pytest.raises(LabError, match="mmtt lab run"):
+    with pytest.raises(DatasetError, match="mmtt lab run"):
         with_lab(synthetic(), tmp_path, Selection(), lambda _: None)
     (tmp_path / "flows.tsv.zst").write_bytes(b"not zstd")
     result = CliRunner().invoke(lab, ["report", str(tmp_path)])

@@ -13,18 +13,18 @@ import zstandard
 
 from mmtt_agent.capture import Capture, CaptureError, read_capture
 
-from . import LabError
+from .dataset import DatasetError
 
 
 def read_truth(directory: Path) -> dict[str, list[dict[str, str]]]:
-    """The rows of flows.tsv.zst by capture. Raises LabError."""
+    """The rows of flows.tsv.zst by capture. Raises DatasetError."""
     path = directory / "flows.tsv.zst"
     try:
         text = zstandard.ZstdDecompressor().decompressobj().decompress(path.read_bytes()).decode()
     except FileNotFoundError:
-        raise LabError(f"{path}: not there; run `mmtt lab run SCENARIO -o {directory}` first") from None
+        raise DatasetError(f"{path}: not there; run `mmtt lab run SCENARIO -o {directory}` first") from None
     except (zstandard.ZstdError, UnicodeDecodeError) as error:
-        raise LabError(f"{path}: damaged ({error}); remove it and run the scenario again: captures are kept") from None
+        raise DatasetError(f"{path}: damaged ({error}); remove it and run the scenario again: captures are kept") from None
     found: dict[str, list[dict[str, str]]] = defaultdict(list)
     for row in csv.DictReader(io.StringIO(text), delimiter="\t"):
         found[row["capture"]].append(row)
@@ -35,13 +35,13 @@ def read_labelled(directory: Path) -> Iterator[tuple[str, Capture, np.ndarray]]:
     """Name, capture, and an array with the truth's row (a dict) of each connection, None where it has none.
 
     Raises:
-        LabError: the directory is not a lab's, or a capture of it can't be read.
+        DatasetError: the directory is not a lab's, or a capture of it can't be read.
     """
     for name, rows in sorted(read_truth(directory).items()):
         try:
             capture = read_capture(directory / "captures" / name)
         except CaptureError as error:
-            raise LabError(str(error)) from None
+            raise DatasetError(str(error)) from None
         truth = {_key(row["first_seen_ms"], row["proto"], (row["src_ip"], row["src_port"]), (row["dst_ip"], row["dst_port"])):
                  row for row in rows}
         found = capture.connections
