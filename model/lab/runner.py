@@ -90,7 +90,8 @@ def run(scenarios: list[Scenario], out: Path, say: Callable[[str], None], jobs: 
 
 
 def _programs(scenario: Scenario) -> set[str]:
-    return ({name for entry in scenario.entries for both in entry.implementations for name in both.split("/")}
+    return ({name for entry in scenario.entries for known in entry.names.values()
+             for both in known for name in both.split("/")}
             | {name for entry in scenario.entries for tunnel in entry.through for name in TUNNELS[tunnel].programs})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 import re
 from dataclasses import dataclass, field
@@ -17,21 +18,20 @@ from .tunnels import TUNNELS
 
 TOP = {"seed": int, "captures": int, "length": str, "snaplen": int, "hosts": dict, "links": dict, "activities": list,
        "capture": list}
-ACTIVITY = {"do": str, "with": (str, list), "from": (str, list), "to": (str, list), "through": (str, list), "at": str, "for": str, "repeat": int,
+ACTIVITY = {"do": (str, list), "with": (str, list), "from": (str, list), "to": (str, list), "through": (str, list), "at": str, "for": str, "repeat": int,
             "chance": (int, float)}
 _MAX_REPEAT = 500
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry under `activities`. `at` None: any time that fits. `implementations`: "server/client" names.
+    """One entry under `activities`. `names`: activities that take turns, each with its "server/client" implementations.
 
-    `through`: tunnels that take turns; empty if it is not in one.
+    `at` None: any time that fits. `through`: tunnels that take turns; empty if it is not in one.
     """
 
     line: int
-    name: str
-    implementations: tuple[str, ...]
+    names: dict[str, tuple[str, ...]]
     through: tuple[str, ...]
     clients: tuple[str, ...]
     servers: tuple[str, ...]
@@ -207,12 +207,13 @@ def parse(text: str, name: str) -> Scenario:
 def _entry(raw: object, hosts: dict, length: float, line: int) -> Entry:
     raw = _check_keys(raw, ACTIVITY, ("do", "from", "to"), line, "an activity")
     at = raw.lines
-    (name,) = _names(raw["do"], ACTIVITIES, at["do"], "activity")
-    choices = tuple(ACTIVITIES[name].implementations)
+    names = {name: ACTIVITIES[name].implementations for name in _names(raw["do"], ACTIVITIES, at["do"], "activity")}
     if "with" in raw:
-        choices = _names(raw["with"], choices, at["with"], f"implementation of {name}")
+        if len(names) > 1:
+            raise LabError(f"line {at['with']}: `with` needs a single activity to `do`")
+        names = {name: _names(raw["with"], known, at["with"], f"implementation of {name}") for name, known in names.items()}
     through = _names(raw["through"], TUNNELS, at["through"], "tunnel") if "through" in raw else ()
-    for tunnel in through:
+    for name, tunnel in itertools.product(names, through):
         activity = ACTIVITIES[name]
         if not (activity.tcp_ports if TUNNELS[tunnel].ports_only else activity.any_tunnel):
             raise LabError(f"line {at['through']}: {name} can't be led through {tunnel}")
@@ -223,13 +224,13 @@ def _entry(raw: object, hosts: dict, length: float, line: int) -> Entry:
     lasts = seconds(raw["for"], f"line {at['for']}: for") if "for" in raw else length
     start = seconds(raw["at"], f"line {at['at']}: at") if "at" in raw else None
     if lasts + (start or 0) > length:
-        raise LabError(f"line {raw.line}: {name} ends after the capture's length ({length:g} s)")
+        raise LabError(f"line {raw.line}: {', '.join(names)} ends after the capture's length ({length:g} s)")
     repeat, chance = raw.get("repeat", 1), raw.get("chance", 1)
     if not 1 <= repeat <= _MAX_REPEAT:
         raise LabError(f"line {at['repeat']}: repeat must be from 1 to {_MAX_REPEAT}")
     if not 0 < chance <= 1:
         raise LabError(f"line {at['chance']}: chance must be above 0 and at most 1")
-    return Entry(raw.line, name, choices, through, clients, servers, start, lasts, repeat, float(chance))
+    return Entry(raw.line, names, through, clients, servers, start, lasts, repeat, float(chance))
 
 
 def plan(scenario: Scenario, number: int) -> Plan:
@@ -242,10 +243,12 @@ def plan(scenario: Scenario, number: int) -> Plan:
         for turn in range(entry.repeat):
             # Every draw is made whether used or not, so that one entry's chance does not change the others.
             lucky, later = draw.random() < entry.chance, draw.random()
-            # Implementations take turns from capture to capture, so that each gets its share even in a few.
-            choice = entry.implementations[(number * entry.repeat + turn + entry.line) % len(entry.implementations)]
-            server, client = choice.split("/")
-            tunnel = entry.through[(number * entry.repeat + turn) % len(entry.through)] if entry.through else ""
+            # Activities and implementations take turns from capture to capture, so that each gets its share in a few.
+            count = number * entry.repeat + turn + entry.line
+            name = list(entry.names)[count % len(entry.names)]
+            choices = list(itertools.product(entry.names[name], entry.through or ("",)))
+            both, tunnel = choices[count // len(entry.names) % len(choices)]
+            server, client = both.split("/")
             client_host, server_host = draw.choice(entry.clients), draw.choice(entry.servers)
             own_seed = draw.getrandbits(32)
             if not lucky:
@@ -253,7 +256,7 @@ def plan(scenario: Scenario, number: int) -> Plan:
             start = entry.at if entry.at is not None else later * (scenario.length - entry.seconds)
             step = len(made.steps)
             made.steps.append(
-                Step(step, entry.name, server, client, tunnel, client_host, server_host,
+                Step(step, name, server, client, tunnel, client_host, server_host,
                      f"10.77.{1 + step // 250}.{1 + step % 250}", round(start, 3), entry.seconds, own_seed)
             )
     if len(made.steps) > 50_000:

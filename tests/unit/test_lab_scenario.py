@@ -73,6 +73,19 @@ def test_every_implementation_gets_its_turn():
     assert used == set(ACTIVITIES["web"].implementations)
 
 
+def test_activities_and_tunnels_take_turns():
+    text = GOOD.replace("do: web,", "do: [web, sftp], through: [ssh, ssh_dropbear],").replace("captures: 3", "captures: 9")
+    steps = [step for number in range(9) for step in plan(parse(text, "test"), number).steps if step.through]
+    assert {(step.name, step.through) for step in steps} == {
+        (name, tunnel) for name in ("web", "sftp") for tunnel in ("ssh", "ssh_dropbear")}
+    assert {step.server for step in steps if step.name == "web"} > {"nginx", "lighttpd"}
+
+
+def test_what_a_port_forwarder_cannot_carry_is_refused():
+    with pytest.raises(LabError, match="line 8: call can't be led through ssh"):
+        parse(GOOD.replace("do: web,", "do: call, through: ssh,"), "test")
+
+
 def test_labels_are_the_taxonomys():
     taxonomy = yaml.safe_load(resources.files("mmtt_model").joinpath("taxonomy.yaml").read_text())
     for activity in ACTIVITIES.values():
@@ -84,7 +97,7 @@ def test_labels_are_the_taxonomys():
 def test_shipped_scenarios_use_every_activity(name):
     text = resources.files("mmtt_model.lab").joinpath("scenarios", f"{name}.yaml").read_text()
     scenario = parse(text, name)
-    assert {entry.name for entry in scenario.entries} == set(ACTIVITIES)
+    assert {name for entry in scenario.entries for name in entry.names} == set(ACTIVITIES)
     assert len({link for links in scenario.hosts.values() for link in links}) >= 6
 
 
