@@ -76,19 +76,18 @@ pid_filename none
 cache deny all
 cache_mem 0 MB
 access_log none
-cache_log {here}/squid.log
-coredump_dir {here}
+cache_log /dev/null
+coredump_dir /
 netdb_filename none
 pinger_enable off
 dns_nameservers 127.0.0.1
-cache_effective_user root
 icp_port 0
 htcp_port 0
 http_access allow all
 shutdown_lifetime 0 seconds
 """
     )
-    # Squid keeps its shared memory by the service's name, which is the machine's.
+    # Squid drops root to a user that may not see the scratch folder; its shared memory goes by the name.
     return ["squid", "-N", "-n", f"lab{part.seed}", "-f", str(config)]
 
 

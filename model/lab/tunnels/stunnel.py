@@ -12,7 +12,7 @@ from ..activity import Tunnel
 from ..forward import Ends, background, forwarding, join, ports
 from ..inner import choices
 from ..part import Part
-from ..serving import running
+from ..serving import running, wait_for_port
 
 TUNNELS = {"stunnel": Tunnel("", ("stunnel", "socat"), ports_only=True)}
 
@@ -54,6 +54,8 @@ def serve(part: Part) -> Iterator[str]:
                 await asyncio.Event().wait()
 
             background(run)
+        for outside in outer.values():
+            wait_for_port(part.address, outside)
         yield part.loopback
 
 
