@@ -31,10 +31,17 @@ def _there(what: str) -> bool:
     return shutil.which(what, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") is not None
 
 
-def missing(names: set[str]) -> list[str]:
-    """One line for each program that is not on this machine, with what to type."""
-    return [f"{name} needs {what.removeprefix('python:')}; type: {programs()[name]['install']}"
-            for name in sorted(names & set(programs())) for what in programs()[name]["needs"] if not _there(what)]
+def missing(names: set[str]) -> str:
+    """What of these is not on this machine, with what to type, in one line; empty if all is there."""
+    lacking = sorted({name for name in names & set(programs()) if not all(map(_there, programs()[name]["needs"]))})
+    if not lacking:
+        return ""
+    together: dict[str, set[str]] = {}
+    for name in lacking:
+        command, what = re.fullmatch(r"(\S+ install) (.+)", programs()[name]["install"]).groups()
+        together.setdefault(command, set()).update(what.split())
+    remedy = " && ".join(f"{command} {' '.join(sorted(what))}" for command, what in sorted(together.items()))
+    return f"not on this machine: {', '.join(lacking)}; type: {remedy}"
 
 
 def versions_of(names: set[str]) -> dict[str, str]:

@@ -42,7 +42,7 @@ def run(scenarios: list[Scenario], out: Path, say: Callable[[str], None], jobs: 
     check_machine()
     lacking = missing({name for scenario in scenarios for name in _programs(scenario)})
     if lacking:
-        raise LabError("; ".join(lacking))
+        raise LabError(lacking)
     os.environ["PATH"] += ":/usr/sbin:/sbin"
     removed = remove_leftovers()
     if removed:

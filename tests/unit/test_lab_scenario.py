@@ -7,7 +7,7 @@ from importlib import resources
 import pytest
 import yaml
 from click.testing import CliRunner
-from mmtt_model.lab import LabError
+from mmtt_model.lab import LabError, programs
 from mmtt_model.lab.activities import ACTIVITIES
 from mmtt_model.lab.cli import lab
 from mmtt_model.lab.scenario import parse, plan
@@ -114,3 +114,17 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path):
 def test_a_report_of_nothing_says_what_to_run(tmp_path):
     result = CliRunner().invoke(lab, ["report", str(tmp_path)])
     assert result.exit_code == 1 and "mmtt lab run" in result.output
+
+
+def test_missing_programs_are_named_with_one_command(monkeypatch):
+    monkeypatch.setattr(programs, "_there", lambda what: what != "nginx" and what != "mosquitto")
+    assert programs.missing({"nginx", "mosquitto", "python", "curl"}) == (
+        "not on this machine: mosquitto, nginx; type: apt-get install mosquitto mosquitto-clients nginx-light")
+    assert programs.missing({"python", "curl"}) == ""
+
+
+def test_every_program_is_in_the_table_once_or_is_the_labs_own():
+    text = resources.files("mmtt_model.lab").joinpath("programs.yaml").read_text()
+    names = [line.split(":")[0] for line in text.splitlines() if line[:1].isalnum()]
+    assert names == sorted(set(names))
+    assert all(set(entry) <= {"needs", "install", "version"} for entry in programs.programs().values())
