@@ -46,6 +46,8 @@ class _Handler(BaseHTTPRequestHandler):
         status, size = (int(words[1]), min(int(words[2]), _MOST)) if len(words) > 3 else (404, 150)
         self.send_response(status)
         self.send_header("Content-Type", "application/octet-stream")
+        if status == 401:
+            self.send_header("WWW-Authenticate", 'Basic realm="lab"')
         self.send_header("Content-Length", str(size))
         self.end_headers()
         if self.command != "HEAD":
