@@ -46,6 +46,8 @@ class _Handler(BaseHTTPRequestHandler):
         status, size = (int(words[1]), min(int(words[2]), _MOST)) if len(words) > 3 else (404, 150)
         self.send_response(status)
         self.send_header("Content-Type", "application/octet-stream")
+        if status == 401:
+            self.send_header("WWW-Authenticate", 'Basic realm="lab"')
         self.send_header("Content-Length", str(size))
         self.end_headers()
         if self.command != "HEAD":
@@ -262,7 +264,7 @@ class Client:
 
         return loop.run_until_complete(asyncio.wait_for(ask(), 60))
 
-    def _h1(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> int:
+    def _h1(self, method: str, path: str, body: bytes, headers: dict[str, str], again: bool = False) -> int:
         """HTTP/1.1 by Python, through whatever makes the connection: Python's own TLS, openssl or gnutls-cli."""
         if self._made is None:
             how = {"urllib": "python"}.get(self.part.client, self.part.client)
@@ -277,10 +279,15 @@ class Client:
             answer = http.client.HTTPResponse(_Unclosed(self._made), method=method)
             answer.begin()
             answer.read()
+            if answer.headers.get("Connection", "").lower() == "close":
+                self.close()
             return answer.status
         except (OSError, EOFError, http.client.HTTPException):
             self.close()
-            raise
+            if again:
+                raise
+            # Servers end idle connections; the next request then makes a new one.
+            return self._h1(method, path, body, headers, True)
 
     def _node(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> int:
         """Node.js stays, the connection only if it is to be kept; one request a line."""
