@@ -1,4 +1,4 @@
-"""Testing programs between the lab's hosts: nmap on services, slow HTTP by slowhttptest, DNS tunnels by iodine.
+"""Testing programs between the lab's hosts: nmap on services, slow HTTP by slowhttptest, DNS tunnels by iodine and dns2tcp.
 
 Nothing but the lab's addresses is asked; ports, connections and time are bounded, what goes through tunnels is random.
 """
@@ -30,14 +30,14 @@ ACTIVITIES = {
     "slow_headers": Activity("web", pairs(fronted.SERVERS, ("slowhttptest", "python")), malicious="slow_headers", **_WEB),
     "slow_body": Activity("web", pairs(fronted.SERVERS, ("slowhttptest", "python")), malicious="slow_body", **_WEB),
     "slow_read": Activity("web", pairs(fronted.SERVERS, ("slowhttptest", "python")), malicious="slow_read", **_WEB),
-    "dns_tunnel_iodine": Activity("infrastructure", ("iodine/iodine",), application="DNS", tunnel="dns",
-                                  malicious="dns_tunnel_iodine", any_tunnel=False),
+    "dns_tunnel_program": Activity("infrastructure", ("iodine/iodine", "dns2tcp/dns2tcp"), application="DNS", tunnel="dns",
+                                  malicious="dns_tunnel_program", any_tunnel=False),
 }
 
 
 def serve(part: Part) -> None:
-    if part.activity == "dns_tunnel_iodine":
-        _iodined(part)
+    if part.activity == "dns_tunnel_program":
+        (_iodined if part.server == "iodine" else _dns2tcpd)(part)
     elif part.activity == "service_scan":
         _services(part)
     else:
@@ -46,7 +46,7 @@ def serve(part: Part) -> None:
 
 def act(part: Part) -> None:
     check(part)
-    {"service_scan": _scan, "dns_tunnel_iodine": _iodine}.get(part.activity, _slow)(part)
+    {"service_scan": _scan, "dns_tunnel_program": _tunnel}.get(part.activity, _slow)(part)
 
 
 def _bounded(part: Part, command: list[str], **options) -> None:
@@ -192,19 +192,32 @@ def _slow(part: Part) -> None:
             return
 
 
-# --- iodine ---
+# --- tunnels ---
 
 _WORD = "lab-words-only"
 
 
 def _inner(part: Part) -> str:
-    """A /29 for this step alone, both ends inside the tunnel: no other step's or host's addresses."""
+    """An address inside this step's tunnel alone, of a /29 that no other step and no host has."""
     third, fourth = (int(word) for word in part.address.split(".")[2:])
     return f"10.{100 + third % 100}.{fourth}.1"
 
 
 def _device(part: Part) -> str:
     return "dns" + "-".join(part.address.split(".")[2:])
+
+
+def _answers(listener: socket.socket) -> None:
+    """Inside the tunnel: as many random bytes as are asked for."""
+
+    def answer(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while line := connection.recv(64):
+                connection.sendall(os.urandom(min(int(line), 400_000)))
+
+    while True:
+        connection, _ = listener.accept()
+        threading.Thread(target=answer, args=(connection,), daemon=True).start()
 
 
 def _iodined(part: Part) -> None:
@@ -217,17 +230,22 @@ def _iodined(part: Part) -> None:
             if time.monotonic() > end or process.poll() is not None:
                 sys.exit("iodined does not start")
             time.sleep(0.05)
-
-        def answer(connection: socket.socket) -> None:
-            with contextlib.suppress(OSError, ValueError):
-                while (line := connection.recv(64)) and (size := min(int(line), 400_000)) >= 0:
-                    connection.sendall(os.urandom(size))
-
         listener = socket.create_server((inner, 8080), backlog=8)
         part.ready()
-        while True:
-            connection, _ = listener.accept()
-            threading.Thread(target=answer, args=(connection,), daemon=True).start()
+        _answers(listener)
+
+
+def _dns2tcpd(part: Part) -> None:
+    listener = socket.create_server(("127.0.0.1", 0), backlog=8)
+    config = part.scratch / "dns2tcpd.conf"
+    config.write_text(f"listen = {part.address}\nport = 53\nuser = root\nchroot = {part.scratch}\ndomain = t.lab.test\n"
+                      f"key = {_WORD}\nresources = it:127.0.0.1:{listener.getsockname()[1]}\n")
+    with running(["dns2tcpd", "-F", "-i", part.address, "-f", str(config)]) as process:
+        time.sleep(0.5)
+        if process.poll() is not None:
+            sys.exit("dns2tcpd does not start")
+        part.ready()
+        _answers(listener)
 
 
 def _has_device(name: str) -> bool:
@@ -235,12 +253,25 @@ def _has_device(name: str) -> bool:
     return name in subprocess.run(["ip", "-o", "-4", "addr"], capture_output=True, text=True).stdout
 
 
-def _iodine(part: Part) -> None:
-    """The tunnel comes up, then fetches of random bytes through it, as a person or a program would use it."""
-    draw, inner, device = part.draw, _inner(part), _device(part)
-    kind = draw.choice(("TXT", "NULL", "CNAME", "TXT"))
-    command = ["iodine", "-f", "-r", "-d", device, "-P", _WORD, "-T", kind, "-m", "900", "-L", draw.choice("01"), "-I", "3",
-               part.address, "t.lab.test"]
+def _tunnel(part: Part) -> None:
+    """Fetches of random bytes through a tunnel, as a person or a program would use it."""
+    draw = part.draw
+    if part.client == "dns2tcp":
+        command = ["dns2tcpc", "-z", "t.lab.test", "-k", _WORD, "-r", "it", "-l", "-", "-T", draw.choice(("TXT", "KEY")),
+                   part.address]
+        while part.left() > 1:
+            # A session for each connection carried.
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            _fetch(part, draw, lambda data, to=process.stdin: (to.write(data), to.flush()),
+                   lambda of=process.stdout: _read(part, of))
+            process.terminate()
+            process.wait()
+            if not part.pause(draw.expovariate(1 / 1.5)):
+                return
+        return
+    inner, device = _inner(part), _device(part)
+    command = ["iodine", "-f", "-r", "-d", device, "-P", _WORD, "-T", draw.choice(("TXT", "NULL", "CNAME", "TXT")), "-m", "900",
+               "-L", draw.choice("01"), "-I", "3", part.address, "t.lab.test"]
     with running(command) as process:
         while not _has_device(device):
             if process.poll() is not None:
@@ -249,13 +280,23 @@ def _iodine(part: Part) -> None:
                 return
         while part.left() > 1:
             with contextlib.suppress(OSError), socket.create_connection((inner, 8080), 10) as connection:
-                for _ in range(draw.randrange(1, 6)):
-                    size = int(min(draw.lognormvariate(8, 1.5), 60_000))
-                    connection.settimeout(max(0.5, part.left()))
-                    connection.sendall(str(size).encode())
-                    while size > 0 and (got := connection.recv(4096)):
-                        size -= len(got)
-                    if not part.pause(draw.expovariate(1 / 0.7)):
-                        return
+                connection.settimeout(max(0.5, part.left()))
+                _fetch(part, draw, connection.sendall, lambda of=connection: of.recv(4096))
             if not part.pause(draw.expovariate(1 / 1.5)):
                 return
+
+
+def _fetch(part: Part, draw, send, receive) -> None:
+    for _ in range(draw.randrange(1, 6)):
+        size = int(min(draw.lognormvariate(8, 1.5), 60_000))
+        send(str(size).encode())
+        while size > 0 and (got := receive()):
+            size -= len(got)
+        if not part.pause(draw.expovariate(1 / 0.7)):
+            return
+
+
+def _read(part: Part, file) -> bytes:
+    """What is there; nothing where the part's time ends before."""
+    ready = select.select([file], (), (), max(0.1, part.left()))[0]
+    return os.read(file.fileno(), 4096) if ready else b""
