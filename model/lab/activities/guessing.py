@@ -203,7 +203,7 @@ def act(part: Part) -> None:
     draw = part.draw
     words = part.scratch / "words"
     # Where each try is a connection or two, fewer show the shape.
-    tries = {"guess_form": 8 if part.client == "hydra" else 60, "guess_pop3s": 30, "guess_imaps": 30}.get(part.activity, 100)
+    tries = {"guess_form": 8 if part.client == "hydra" else 60, "guess_pop3s": 30, "guess_imaps": 30, "guess_ftp": 60}.get(part.activity, 100)
     words.write_text("".join(f"{draw.getrandbits(draw.randrange(24, 56)):x}\n" for _ in range(tries)))
     command = {"hydra": _hydra, "medusa": _medusa, "ncrack": _ncrack}[part.client](part, str(words), draw.choice((1, 2, 4)))
     # Each has reasons of its own to end with a number; that nothing was sent shows in the capture.
