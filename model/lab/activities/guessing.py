@@ -31,12 +31,13 @@ def _kind(name: str, service: str, application: str, both: tuple[str, ...]) -> A
 
 
 ACTIVITIES = {
-    "guess_ssh_password": _kind("guess_ssh_password", "remote_access", "SSH", pairs(("openssh", "dropbear"), _TOOLS)),
+    "guess_ssh_password": _kind("guess_ssh_password", "remote_access", "SSH",
+                                (*pairs(("openssh", "dropbear"), ("hydra", "medusa")), "openssh/ncrack")),
     "guess_ftp": _kind("guess_ftp", "file_transfer", "FTP", pairs(("pyftpdlib", "python"), _TOOLS)),
     "guess_imaps": _kind("guess_imaps", "email", "IMAP", pairs(_TLS, ("hydra", "medusa"))),
     "guess_pop3s": _kind("guess_pop3s", "email", "POP3", pairs(_TLS, _TOOLS)),
     "guess_smtps": _kind("guess_smtps", "email", "SMTP", pairs(_TLS, ("hydra",))),
-    "guess_telnet": _kind("guess_telnet", "remote_access", "Telnet", pairs(("python",), _TOOLS)),
+    "guess_telnet": _kind("guess_telnet", "remote_access", "Telnet", pairs(("python",), ("hydra", "medusa"))),
     "guess_form": _kind("guess_form", "web", "", pairs(fronted.SERVERS, ("hydra", "ncrack"))),
 }
 
@@ -242,7 +243,7 @@ def _medusa(part: Part, words: str, tasks: int) -> list[str]:
 
 
 def _ncrack(part: Part, words: str, tasks: int) -> list[str]:
-    service = {"guess_ssh_password": "ssh", "guess_ftp": "ftp", "guess_pop3s": "pop3s", "guess_telnet": "telnet",
+    service = {"guess_ssh_password": "ssh", "guess_ftp": "ftp", "guess_pop3s": "pop3s",
                "guess_form": "https"}[part.activity]
     # With HTTP it tries basic authentication, which the path asks for.
     path = f",path=401/{part.draw.randrange(200, 3000)}/login" if service == "https" else ""
