@@ -204,7 +204,7 @@ def act(part: Part) -> None:
     draw = part.draw
     words = part.scratch / "words"
     # Where each try is a connection or two, fewer show the shape.
-    tries = {"guess_form": 8 if part.client == "hydra" else 60, "guess_pop3s": 30, "guess_imaps": 30, "guess_ftp": 60}.get(part.activity, 100)
+    tries = {"guess_form": 12 if part.client == "hydra" else 60, "guess_pop3s": 30, "guess_imaps": 30, "guess_ftp": 60}.get(part.activity, 100)
     words.write_text("".join(f"{draw.getrandbits(draw.randrange(24, 56)):x}\n" for _ in range(tries)))
     command = {"hydra": _hydra, "medusa": _medusa, "ncrack": _ncrack}[part.client](part, str(words), draw.choice((1, 2, 4)))
     # Each has reasons of its own to end with a number; that nothing was sent shows in the capture.
@@ -226,7 +226,7 @@ _USER = "lab"
 def _hydra(part: Part, words: str, tasks: int) -> list[str]:
     service = {"guess_ssh_password": "ssh", "guess_ftp": "ftp", "guess_imaps": "imaps", "guess_pop3s": "pop3s",
                "guess_smtps": "smtps", "guess_telnet": "telnet", "guess_form": "https-post-form"}[part.activity]
-    more = [f"/401/{part.draw.randrange(200, 3000)}/login:user=^USER^&pass=^PASS^:S=welcome-to-the-lab"] \
+    more = [f"/200/{part.draw.randrange(200, 3000)}/login:user=^USER^&pass=^PASS^:S=welcome-to-the-lab"] \
         if part.activity == "guess_form" else []
     # Forms take it some connections for each try: one try a second.
     pace = ["-c", "1"] if more else ["-t", str(tasks)]
