@@ -78,8 +78,8 @@ def _size(draw: Random, median: float, sigma: float, most: int = 300_000) -> int
 
 def _check_in(part: Part, draw: Random, client: fronted.Client) -> None:
     play = _profiles()[part.activity]
-    # Published intervals are up to a minute, captures two minutes long: scaled to 1-20 s, jitter's share of it kept.
-    interval = play["interval"] if play["interval"] <= 5 else draw.choice((1 / 12, 1 / 6, 1 / 3)) * play["interval"]
+    # Published intervals are up to a minute, captures two minutes long: scaled to 1-10 s, jitter's share of it kept.
+    interval = play["interval"] if play["interval"] <= 5 else max(1.0, draw.choice((1 / 15, 1 / 10, 1 / 6)) * play["interval"])
     identity = _text(draw, draw.randint(*play["head"]))
     path, post, waited = f"{_text(draw, draw.randrange(8, 40))}", play["post"], 0.0
     while True:

@@ -13,7 +13,7 @@ import threading
 from http.client import HTTPException
 from random import Random
 
-from .. import behaviour, fronted
+from .. import fronted
 from ..activity import Activity, pairs
 from ..fence import check
 from ..part import Part

@@ -47,7 +47,7 @@ def serve(part: Part) -> None:
         return
     draw = part.draw
     secure, port = part.server == "unbound", _DOT if _over_tls(part) else _DOH
-    words = ['"%0100x"' % draw.getrandbits(400) for _ in range(2)]
+    words = [f'"{draw.getrandbits(400):0100x}"' for _ in range(2)]
     config = part.scratch / "unbound.conf"
     # stunnel: DNS over TCP inside the host, TLS by it.
     third, fourth = map(int, part.address.split(".")[2:])

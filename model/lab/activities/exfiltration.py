@@ -80,7 +80,7 @@ def act(part: Part) -> None:
         try:
             {"exfiltration_ssh": _ssh, "exfiltration_websocket": lambda *words: asyncio.run(_websocket(*words)),
              "exfiltration_mail": _mail, "exfiltration_dns": _dns}[part.activity](part, draw)
-        except Exception as error:
+        except (OSError, EOFError, RuntimeError, subprocess.SubprocessError) as error:
             broken.append(f"{part.client}: {error!r}")
 
     thread = threading.Thread(target=play, daemon=True)

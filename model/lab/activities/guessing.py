@@ -31,12 +31,13 @@ def _kind(name: str, service: str, application: str, both: tuple[str, ...]) -> A
 
 
 ACTIVITIES = {
-    "guess_ssh_password": _kind("guess_ssh_password", "remote_access", "SSH", pairs(("openssh", "dropbear"), _TOOLS)),
+    "guess_ssh_password": _kind("guess_ssh_password", "remote_access", "SSH",
+                                (*pairs(("openssh", "dropbear"), ("hydra", "medusa")), "openssh/ncrack")),
     "guess_ftp": _kind("guess_ftp", "file_transfer", "FTP", pairs(("pyftpdlib", "python"), _TOOLS)),
     "guess_imaps": _kind("guess_imaps", "email", "IMAP", pairs(_TLS, ("hydra", "medusa"))),
     "guess_pop3s": _kind("guess_pop3s", "email", "POP3", pairs(_TLS, _TOOLS)),
     "guess_smtps": _kind("guess_smtps", "email", "SMTP", pairs(_TLS, ("hydra",))),
-    "guess_telnet": _kind("guess_telnet", "remote_access", "Telnet", pairs(("python",), _TOOLS)),
+    "guess_telnet": _kind("guess_telnet", "remote_access", "Telnet", pairs(("python",), ("hydra", "medusa"))),
     "guess_form": _kind("guess_form", "web", "", pairs(fronted.SERVERS, ("hydra", "ncrack"))),
 }
 
@@ -203,7 +204,7 @@ def act(part: Part) -> None:
     draw = part.draw
     words = part.scratch / "words"
     # Where each try is a connection or two, fewer show the shape.
-    tries = {"guess_form": 8 if part.client == "hydra" else 60, "guess_pop3s": 30, "guess_imaps": 30}.get(part.activity, 100)
+    tries = {"guess_form": 12 if part.client == "hydra" else 60, "guess_pop3s": 30, "guess_imaps": 30, "guess_ftp": 60}.get(part.activity, 100)
     words.write_text("".join(f"{draw.getrandbits(draw.randrange(24, 56)):x}\n" for _ in range(tries)))
     command = {"hydra": _hydra, "medusa": _medusa, "ncrack": _ncrack}[part.client](part, str(words), draw.choice((1, 2, 4)))
     # Each has reasons of its own to end with a number; that nothing was sent shows in the capture.
@@ -225,7 +226,7 @@ _USER = "lab"
 def _hydra(part: Part, words: str, tasks: int) -> list[str]:
     service = {"guess_ssh_password": "ssh", "guess_ftp": "ftp", "guess_imaps": "imaps", "guess_pop3s": "pop3s",
                "guess_smtps": "smtps", "guess_telnet": "telnet", "guess_form": "https-post-form"}[part.activity]
-    more = [f"/401/{part.draw.randrange(200, 3000)}/login:user=^USER^&pass=^PASS^:S=welcome-to-the-lab"] \
+    more = [f"/200/{part.draw.randrange(200, 3000)}/login:user=^USER^&pass=^PASS^:S=welcome-to-the-lab"] \
         if part.activity == "guess_form" else []
     # Forms take it some connections for each try: one try a second.
     pace = ["-c", "1"] if more else ["-t", str(tasks)]
@@ -242,7 +243,7 @@ def _medusa(part: Part, words: str, tasks: int) -> list[str]:
 
 
 def _ncrack(part: Part, words: str, tasks: int) -> list[str]:
-    service = {"guess_ssh_password": "ssh", "guess_ftp": "ftp", "guess_pop3s": "pop3s", "guess_telnet": "telnet",
+    service = {"guess_ssh_password": "ssh", "guess_ftp": "ftp", "guess_pop3s": "pop3s",
                "guess_form": "https"}[part.activity]
     # With HTTP it tries basic authentication, which the path asks for.
     path = f",path=401/{part.draw.randrange(200, 3000)}/login" if service == "https" else ""
