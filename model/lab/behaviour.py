@@ -74,3 +74,13 @@ def file(draw: Random) -> int:
 def beacon(interval: float, jitter: float, draw: Random) -> float:
     """Seconds to the next check-in: the interval less up to `jitter` of it (Cobalt Strike's documented `sleep`)."""
     return interval * (1 - jitter * draw.random())
+
+
+def typing(size: int, draw: Random) -> float:
+    """Seconds a person types a message of `size` characters (see keystroke); a picture takes as long as choosing it."""
+    return min(sum(keystroke(draw) for _ in range(min(size, 40))), 6.0)
+
+
+def is_picture(size: int) -> bool:
+    """Whether message() drew a picture: its texts stay far below."""
+    return size > 4000
