@@ -88,9 +88,12 @@ def act(part: Part) -> None:
     draw = part.draw
     held = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
+    # A resolver's look-ups come from one port for a while; with a port of its own each is a connection of two packets.
+    port = draw.randrange(20_000, 60_000)
+
     def ask(name: str, kind: int, same_port: bool) -> None:
         if part.client == "dig":
-            subprocess.run(["dig", "+time=2", "+tries=2", f"@{part.address}", name, "TXT" if kind == _TXT else "A"],
+            subprocess.run(["dig", "-b", f"0.0.0.0#{port}", "+time=2", "+tries=2", f"@{part.address}", name, "TXT" if kind == _TXT else "A"],
                            stdout=subprocess.DEVNULL)
         else:
             _ask(part.address, name, kind, over=held if same_port else None)
