@@ -41,7 +41,7 @@ def _settings(part: Part) -> tuple[str, int, str, bool]:
     return program, port, draw.choice(("stunnel", "hitch")) if tls else "", draw.random() < 0.4 and program in ("microsocks", "tinyproxy")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]
@@ -111,7 +111,7 @@ def serve(part: Part) -> Iterator[str]:
         if part.through == "ssh_socks":
             stack.enter_context(running(server_command(program, part)))
         elif front:
-            behind = _free_port()
+            behind = free_port()
             stack.enter_context(running(_proxy_command(part, program, "127.0.0.1", behind, named)))
             wait_for_port("127.0.0.1", behind)
             stack.enter_context(running(_front_command(part, front, port, behind)))
@@ -121,7 +121,7 @@ def serve(part: Part) -> Iterator[str]:
         yield part.loopback
 
 
-async def _socks(ends: Ends, target: str, port: int, named: bool) -> None:
+async def socks(ends: Ends, target: str, port: int, named: bool = False) -> None:
     reader, writer = ends
     writer.write(b"\x05\x01\x02" if named else b"\x05\x01\x00")
     await reader.readexactly(2)
@@ -152,14 +152,14 @@ def connect(part: Part) -> Iterator[str]:
     at = part.address
     with contextlib.ExitStack() as stack:
         if part.through == "ssh_socks":
-            at, port = "127.0.0.1", _free_port()
+            at, port = "127.0.0.1", free_port()
             stack.enter_context(running(client_command("openssh", part, "-N", f"-D127.0.0.1:{port}")))
             wait_for_port(at, port, 25)
 
         async def dial(target: int) -> Ends:
             ends = await asyncio.open_connection(at, port, ssl=context)
             if "socks" in part.through:
-                await _socks(ends, part.loopback, target, named)
+                await socks(ends, part.loopback, target, named)
             else:
                 await _connect(ends, part.loopback, target, named, agent)
             return ends
