@@ -36,8 +36,13 @@ def _relay(part: Part, number: int, port: int) -> tuple[Path, str]:
     told = subprocess.run(["tor", "-f", "/nonexistent", "--ignore-missing-torrc", "--quiet", "--list-fingerprint", "--orport", "1",
                            "--datadirectory", str(home), "--nickname", f"lab{number}",
                            "--dirauthority", "lab 127.0.0.1:1 " + "f" * 40], capture_output=True, text=True, check=True)
-    print_ = told.stdout.strip().splitlines()[-1].split(None, 1)[1].replace(" ", "")
-    return home, f"DirAuthority lab{number} orport={port} no-v2 v3ident={identity} {part.address}:{port + 1} {print_}"
+    digest = told.stdout.strip().splitlines()[-1].split(None, 1)[1].replace(" ", "")
+    return home, f"DirAuthority lab{number} orport={port} no-v2 v3ident={identity} {part.address}:{port + 1} {digest}"
+
+
+def _agreed(consensus: Path) -> bool:
+    """Whether a consensus has all relays: the first may lack some, and then a client has no path."""
+    return consensus.exists() and consensus.read_text(errors="replace").count("\nr lab") == _RELAYS
 
 
 @contextlib.contextmanager
@@ -48,6 +53,9 @@ def serve(part: Part) -> Iterator[str]:
         made = list(pool.map(lambda number: _relay(part, number, or_ports[number]), range(_RELAYS)))
     everyone = "\n".join(line for _, line in made)
     (part.scratch / "authorities").write_text(everyone)
+    # They vote 4 s before each multiple of 10 s, and whoever is to be voted for must have told the others of itself by then.
+    before = (6 - time.time()) % 10
+    time.sleep(before + 0.1 if before < 6 else 0)
     with contextlib.ExitStack() as stack:
         for (home, _), number, port in zip(made, range(_RELAYS), or_ports, strict=True):
             (home / "torrc").write_text(
@@ -66,12 +74,12 @@ SocksPort 0
 ExitRelay 1
 ExitPolicyRejectPrivate 0
 ExitPolicy accept *:*
-TestingV3AuthInitialVotingInterval 5
+TestingV3AuthInitialVotingInterval 10
 TestingV3AuthInitialVoteDelay 2
 TestingV3AuthInitialDistDelay 2
 V3AuthVotingInterval 20
-V3AuthVoteDelay 4
-V3AuthDistDelay 4
+V3AuthVoteDelay 2
+V3AuthDistDelay 2
 TestingDirAuthVoteExit *
 TestingDirAuthVoteGuard *
 TestingMinExitFlagThreshold 0
@@ -80,7 +88,7 @@ Log notice file {home}/log
             )
             stack.enter_context(running(["tor", "-f", str(home / "torrc"), "--quiet"]))
         end = time.monotonic() + 26
-        while not all((home / "cached-microdesc-consensus").exists() for home, _ in made):
+        while not all(_agreed(home / "cached-microdesc-consensus") for home, _ in made):
             if time.monotonic() > end:
                 sys.exit("the relays did not agree on a consensus")
             time.sleep(0.1)

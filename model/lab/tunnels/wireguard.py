@@ -9,10 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from ..activity import Tunnel
-from ..inner import address_device, addresses, choices
+from ..inner import address_device, addresses, choices, device
 from ..part import Part
 from ..serving import running
 
@@ -37,8 +36,12 @@ def _up(part: Part, serving: bool) -> Iterator[str]:
     both, preshared = [_keys(draw.randbytes(32)) for _ in range(2)], base64.b64encode(draw.randbytes(32)).decode()
     inside = addresses(part)
     mine, theirs = (0, 1) if serving else (1, 0)
-    # wireguard-go is spoken to at /var/run/wireguard/NAME.sock, which all hosts and all runs share.
-    name = f"wg{os.getpid()}"
+    # It is spoken to at /var/run/wireguard/NAME.sock, which all hosts share and a killed one leaves behind: here that
+    # folder is one in the scratch directory.
+    name, talk = device(part), part.scratch / "talk"
+    talk.mkdir()
+    os.makedirs("/var/run/wireguard", exist_ok=True)
+    apart = ["unshare", "-m", "--propagation", "private", "sh", "-c", 'mount --bind "$0" /var/run/wireguard && exec "$@"', str(talk)]
     (part.scratch / "private").write_text(both[mine][0])
     words = ["private-key", str(part.scratch / "private"), *(["listen-port", str(port)] if serving else []),
              "peer", both[theirs][1], "allowed-ips", f"{inside[theirs]}/32"]
@@ -47,14 +50,13 @@ def _up(part: Part, serving: bool) -> Iterator[str]:
     if shared:
         (part.scratch / "preshared").write_text(preshared)
         words += ["preshared-key", str(part.scratch / "preshared")]
-    spoken = Path(f"/var/run/wireguard/{name}.sock")
-    with running(["wireguard-go", "-f", name]) as process:
+    with running([*apart, "wireguard-go", "-f", name]) as process:
         end = time.monotonic() + 10
-        while not spoken.exists():
+        while not (talk / f"{name}.sock").exists():
             if process.poll() is not None or time.monotonic() > end:
                 sys.exit("wireguard-go did not come up")
             time.sleep(0.05)
-        subprocess.run(["wg", "set", name, *words], check=True)
+        subprocess.run([*apart, "wg", "set", name, *words], check=True)
         address_device(name, inside[mine], inside[theirs], mtu)
         yield inside[0]
 
