@@ -19,7 +19,7 @@ def _part(address: str) -> Part:
     return Part("beacon_tls", "", "python", "python", address, 1.0, 1, Path(), Path())
 
 
-@pytest.mark.parametrize("address", ["192.0.2.1", "10.78.0.1", "127.0.0.1", "8.8.8.8"])
+@pytest.mark.parametrize("address", ["192.0.2.1", "10.80.0.1", "127.0.0.1", "8.8.8.8"])
 def test_other_addresses_are_refused(address):
     with pytest.raises(SystemExit, match="not of the lab"):
         check(_part(address))

@@ -215,9 +215,12 @@ class _Requests:
         import urllib3
 
         urllib3.disable_warnings()
+        # A server may have closed an idle connection when the next request comes: then a new one is made.
+        again = requests.adapters.HTTPAdapter(max_retries=urllib3.Retry(3, allowed_methods=None))
         self.base, self.session = f"https://{part.address}", requests.Session()
         # REQUESTS_CA_BUNDLE in the environment would win over `verify`.
         self.session.verify = self.session.trust_env = False
+        self.session.mount("https://", again)
 
     def get(self, paths: list[str]) -> None:
         for path in paths:
