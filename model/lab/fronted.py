@@ -1,0 +1,339 @@
+"""An HTTPS server that answers what the path asks for, alone or behind a usual web server, and clients of many TLS stacks.
+
+A path is /STATUS/BYTES/MORE: the answer has that status and so many random bytes. So the shape of any exchange is in
+the client's hands, and the server needs no state.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import json
+import os
+import socketserver
+import ssl
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from . import tls_pipe
+from .part import Part
+from .serving import run_server
+
+PORT = 443
+SERVERS = ("nginx", "lighttpd", "apache", "caddy", "python")
+CLIENTS = ("curl", "urllib", "requests", "httpx", "aiohttp", "node", "openssl", "gnutls")
+_MOST = 4_000_000
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version, timeout = "HTTP/1.1", 60
+    # Headers and body in one write, as most servers do: else Nagle's rule would show in each answer.
+    wbufsize = 1 << 16
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def address_string(self) -> str:
+        return ""
+
+    def do_GET(self) -> None:
+        left = int(self.headers.get("Content-Length") or 0)
+        while left > 0 and (got := self.rfile.read(min(left, 65536))):
+            left -= len(got)
+        words = self.path.split("/")
+        status, size = (int(words[1]), min(int(words[2]), _MOST)) if len(words) > 3 else (404, 150)
+        self.send_response(status)
+        self.send_header("Content-Type", "application/octet-stream")
+        if status == 401:
+            self.send_header("WWW-Authenticate", 'Basic realm="lab"')
+        self.send_header("Content-Length", str(size))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(os.urandom(size))
+
+    do_POST = do_HEAD = do_PUT = do_GET
+
+
+class _Https(ThreadingHTTPServer):
+    daemon_threads = True
+    context: ssl.SSLContext | None = None
+
+    def finish_request(self, request, client_address) -> None:
+        request.settimeout(60)
+        with contextlib.suppress(OSError):
+            super().finish_request(self.context.wrap_socket(request, server_side=True), client_address)
+
+    def handle_error(self, *_: object) -> None:
+        pass
+
+
+class _Behind(socketserver.ThreadingUnixStreamServer):
+    daemon_threads, request_queue_size = True, 64
+
+    def handle_error(self, *_: object) -> None:
+        pass
+
+
+def serve(part: Part) -> None:
+    """Servers: those of SERVERS, by the part's `server`."""
+    if part.server == "python":
+        server = _Https((part.address, PORT), _Handler)
+        server.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        server.context.load_cert_chain(part.secrets / "cert.pem", part.secrets / "key.pem")
+        part.ready()
+        server.serve_forever()
+    inside = part.scratch / "inside"
+    server = _Behind(str(inside), _Handler)
+    os.chmod(inside, 0o666)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    run_server(part, _FRONTS[part.server](part, inside), PORT)
+
+
+def _nginx(part: Part, inside) -> list[str]:
+    here = part.scratch
+    (here / "nginx.conf").write_text(
+        f"""user root; worker_processes 1; daemon off; pid {here}/nginx.pid; error_log {here}/error.log;
+events {{ worker_connections 256; }}
+http {{ access_log off; client_body_temp_path {here}; proxy_temp_path {here}; fastcgi_temp_path {here};
+uwsgi_temp_path {here}; scgi_temp_path {here}; client_max_body_size 100m; large_client_header_buffers 8 32k;
+server {{ listen {part.address}:{PORT} ssl http2; ssl_certificate {part.secrets}/cert.pem;
+ssl_certificate_key {part.secrets}/key.pem; location / {{ proxy_pass http://unix:{inside}:; }} }} }}
+"""
+    )
+    return ["nginx", "-c", str(here / "nginx.conf"), "-e", str(here / "error.log")]
+
+
+def _lighttpd(part: Part, inside) -> list[str]:
+    config = part.scratch / "lighttpd.conf"
+    config.write_text(
+        f"""server.modules = ("mod_openssl", "mod_proxy")
+server.bind = "{part.address}"
+server.port = {PORT}
+server.document-root = "{part.scratch}"
+server.errorlog = "{part.scratch}/error.log"
+server.upload-dirs = ("{part.scratch}")
+ssl.engine = "enable"
+ssl.pemfile = "{part.secrets}/cert.pem"
+ssl.privkey = "{part.secrets}/key.pem"
+proxy.server = ("/" => (("socket" => "{inside}")))
+"""
+    )
+    return ["lighttpd", "-D", "-f", str(config)]
+
+
+def _apache(part: Part, inside) -> list[str]:
+    here, modules = part.scratch, "/usr/lib/apache2/modules"
+    loaded = "\n".join(f"LoadModule {name}_module {modules}/mod_{name}.so" for name in
+                       ("mpm_event", "authz_core", "socache_shmcb", "ssl", "http2", "proxy", "proxy_http"))
+    config = here / "apache.conf"
+    config.write_text(
+        f"""{loaded}
+ServerRoot {here}
+ServerName lab.test
+PidFile {here}/apache.pid
+DefaultRuntimeDir {here}
+Mutex file:{here}
+ErrorLog {here}/error.log
+Listen {part.address}:{PORT}
+StartServers 1
+ThreadsPerChild 32
+ServerLimit 2
+MaxRequestWorkers 64
+MinSpareThreads 4
+MaxSpareThreads 64
+Protocols h2 http/1.1
+SSLEngine on
+SSLCertificateFile {part.secrets}/cert.pem
+SSLCertificateKeyFile {part.secrets}/key.pem
+ProxyPass / unix:{inside}|http://lab.test/
+"""
+    )
+    return ["apache2", "-DFOREGROUND", "-f", str(config)]
+
+
+def _caddy(part: Part, inside) -> list[str]:
+    config = part.scratch / "Caddyfile"
+    config.write_text(
+        f"""{{
+admin off
+auto_https off
+storage file_system {part.scratch}/caddy
+servers {{
+protocols h1 h2
+}}
+}}
+https://:{PORT} {{
+bind {part.address}
+tls {part.secrets}/cert.pem {part.secrets}/key.pem
+reverse_proxy unix/{inside}
+}}
+"""
+    )
+    return ["caddy", "run", "--adapter", "caddyfile", "--config", str(config)]
+
+
+_FRONTS = {"nginx": _nginx, "lighttpd": _lighttpd, "apache": _apache, "caddy": _caddy}
+
+
+# --- clients ---
+
+
+class Client:
+    """One program that asks: request() returns the status. `keep`: all requests over one connection, else one for each."""
+
+    def __init__(self, part: Part, keep: bool) -> None:
+        self.part, self.keep, self._made, self._close = part, keep, None, None
+        self._ask = {"curl": self._curl, "httpx": self._httpx, "requests": self._requests, "aiohttp": self._aiohttp,
+                     "node": self._node}.get(part.client, self._h1)
+        self.lock = threading.Lock()
+
+    def request(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> int:
+        with self.lock:
+            try:
+                return self._ask(method, path, body, {"User-Agent": "Mozilla/5.0 (Windows NT 10.0; Win64; x64)",
+                                                      "Accept": "*/*", **(headers or {})})
+            finally:
+                if not self.keep:
+                    self.close()
+
+    def close(self) -> None:
+        if self._close is not None:
+            with contextlib.suppress(OSError):
+                self._close()
+        self._made = self._close = None
+
+    @property
+    def _base(self) -> str:
+        return f"https://{self.part.address}"
+
+    def _curl(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> int:
+        """A program of its own for each request; several addresses (get_all) share a connection."""
+        words = [word for name, value in headers.items() for word in ("-H", f"{name}: {value}")]
+        done = subprocess.run(
+            ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "60", *words,
+             *(["-I"] if method == "HEAD" else ["-X", method]), *(["--data-binary", "@-"] if body else []),
+             self._base + path], input=body, stdout=subprocess.PIPE)
+        return int(done.stdout[-3:] or 0)
+
+    def _httpx(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> int:
+        import httpx
+
+        if self._made is None:
+            self._made = httpx.Client(http2=True, verify=False, timeout=60)
+            self._close = self._made.close
+        return self._made.request(method, self._base + path, content=body or None, headers=headers).status_code
+
+    def _requests(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> int:
+        import requests
+        import urllib3
+
+        if self._made is None:
+            urllib3.disable_warnings()
+            self._made = requests.Session()
+            # The environment's certificates would otherwise win over verify=False.
+            self._made.trust_env, self._made.verify, self._close = False, False, self._made.close
+        return self._made.request(method, self._base + path, data=body or None, headers=headers, timeout=60).status_code
+
+    def _aiohttp(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> int:
+        import asyncio
+
+        import aiohttp
+
+        if self._made is None:
+            loop = asyncio.new_event_loop()
+
+            async def make():
+                return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False))
+
+            session = loop.run_until_complete(make())
+            self._made = loop, session
+
+            def close() -> None:
+                loop.run_until_complete(session.close())
+                loop.close()
+
+            self._close = close
+        loop, session = self._made
+
+        async def ask() -> int:
+            async with session.request(method, self._base + path, data=body or None, headers=headers) as answer:
+                await answer.read()
+                return answer.status
+
+        return loop.run_until_complete(asyncio.wait_for(ask(), 60))
+
+    def _h1(self, method: str, path: str, body: bytes, headers: dict[str, str], again: bool = False) -> int:
+        """HTTP/1.1 by Python, through whatever makes the connection: Python's own TLS, openssl or gnutls-cli."""
+        if self._made is None:
+            how = {"urllib": "python"}.get(self.part.client, self.part.client)
+            self._made = tls_pipe.connect(self.part, how, PORT)
+            self._close = self._made.close
+        connection = http.client.HTTPConnection(self.part.address)
+        connection.sock = self._made
+        connection.auto_open = 0
+        try:
+            # Its close() would close the pipe, whose end is decided here.
+            connection.request(method, path, body or None, {**headers, "Connection": "keep-alive" if self.keep else "close"})
+            answer = http.client.HTTPResponse(_Unclosed(self._made), method=method)
+            answer.begin()
+            answer.read()
+            if answer.headers.get("Connection", "").lower() == "close":
+                self.close()
+            return answer.status
+        except (OSError, EOFError, http.client.HTTPException):
+            self.close()
+            if again:
+                raise
+            # Servers end idle connections; the next request then makes a new one.
+            return self._h1(method, path, body, headers, True)
+
+    def _node(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> int:
+        """Node.js stays, the connection only if it is to be kept; one request a line."""
+        if getattr(self, "_process", None) is None:
+            self._process = subprocess.Popen(["node", "-e", _NODE, self.part.address, "1" if self.keep else ""],
+                                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self._process.stdin.write(json.dumps(
+            {"method": method, "path": path, "headers": headers, "body": base64.b64encode(body).decode()}).encode() + b"\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline() or 0)
+
+
+class _Unclosed:
+    """HTTPResponse closes its file at the answer's end; the connection may go on."""
+
+    def __init__(self, pipe: tls_pipe.Pipe) -> None:
+        self.file = pipe.file
+
+    def makefile(self, *_: object):
+        return self
+
+    def read(self, *words):
+        return self.file.read(*words)
+
+    def read1(self, *words):
+        return self.file.read1(*words)
+
+    def readinto(self, *words):
+        return self.file.readinto(*words)
+
+    def readline(self, *words):
+        return self.file.readline(*words)
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+_NODE = """const [host, keep] = process.argv.slice(1), https = require("https");
+const agent = new https.Agent({keepAlive: !!keep, maxSockets: 1, rejectUnauthorized: false});
+require("readline").createInterface({input: process.stdin}).on("line", line => {
+  const {method, path, headers, body} = JSON.parse(line), data = Buffer.from(body, "base64");
+  if (data.length) headers["Content-Length"] = data.length;
+  const say = code => process.stdout.write(code + "\\n");
+  const made = https.request({host, path, method, headers, agent, timeout: 60000}, answer =>
+    answer.on("data", () => 0).on("end", () => say(answer.statusCode)));
+  made.on("error", () => say(0)); made.end(data); });"""
