@@ -17,12 +17,12 @@ import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from . import tls_pipe
+from . import https_servers, tls_pipe
 from .part import Part
 from .serving import run_server
 
-PORT = 443
-SERVERS = ("nginx", "lighttpd", "apache", "caddy", "python")
+PORT = https_servers.PORT
+SERVERS = (*https_servers.SERVERS, "python")
 CLIENTS = ("curl", "urllib", "requests", "httpx", "aiohttp", "node", "openssl", "gnutls")
 _MOST = 4_000_000
 
@@ -88,93 +88,7 @@ def serve(part: Part) -> None:
     server = _Behind(str(inside), _Handler)
     os.chmod(inside, 0o666)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    run_server(part, _FRONTS[part.server](part, inside), PORT)
-
-
-def _nginx(part: Part, inside) -> list[str]:
-    here = part.scratch
-    (here / "nginx.conf").write_text(
-        f"""user root; worker_processes 1; daemon off; pid {here}/nginx.pid; error_log {here}/error.log;
-events {{ worker_connections 256; }}
-http {{ access_log off; client_body_temp_path {here}; proxy_temp_path {here}; fastcgi_temp_path {here};
-uwsgi_temp_path {here}; scgi_temp_path {here}; client_max_body_size 100m; large_client_header_buffers 8 32k;
-server {{ listen {part.address}:{PORT} ssl http2; ssl_certificate {part.secrets}/cert.pem;
-ssl_certificate_key {part.secrets}/key.pem; location / {{ proxy_pass http://unix:{inside}:; }} }} }}
-"""
-    )
-    return ["nginx", "-c", str(here / "nginx.conf"), "-e", str(here / "error.log")]
-
-
-def _lighttpd(part: Part, inside) -> list[str]:
-    config = part.scratch / "lighttpd.conf"
-    config.write_text(
-        f"""server.modules = ("mod_openssl", "mod_proxy")
-server.bind = "{part.address}"
-server.port = {PORT}
-server.document-root = "{part.scratch}"
-server.errorlog = "{part.scratch}/error.log"
-server.upload-dirs = ("{part.scratch}")
-ssl.engine = "enable"
-ssl.pemfile = "{part.secrets}/cert.pem"
-ssl.privkey = "{part.secrets}/key.pem"
-proxy.server = ("/" => (("socket" => "{inside}")))
-"""
-    )
-    return ["lighttpd", "-D", "-f", str(config)]
-
-
-def _apache(part: Part, inside) -> list[str]:
-    here, modules = part.scratch, "/usr/lib/apache2/modules"
-    loaded = "\n".join(f"LoadModule {name}_module {modules}/mod_{name}.so" for name in
-                       ("mpm_event", "authz_core", "socache_shmcb", "ssl", "http2", "proxy", "proxy_http"))
-    config = here / "apache.conf"
-    config.write_text(
-        f"""{loaded}
-ServerRoot {here}
-ServerName lab.test
-PidFile {here}/apache.pid
-DefaultRuntimeDir {here}
-Mutex file:{here}
-ErrorLog {here}/error.log
-Listen {part.address}:{PORT}
-StartServers 1
-ThreadsPerChild 32
-ServerLimit 2
-MaxRequestWorkers 64
-MinSpareThreads 4
-MaxSpareThreads 64
-Protocols h2 http/1.1
-SSLEngine on
-SSLCertificateFile {part.secrets}/cert.pem
-SSLCertificateKeyFile {part.secrets}/key.pem
-ProxyPass / unix:{inside}|http://lab.test/
-"""
-    )
-    return ["apache2", "-DFOREGROUND", "-f", str(config)]
-
-
-def _caddy(part: Part, inside) -> list[str]:
-    config = part.scratch / "Caddyfile"
-    config.write_text(
-        f"""{{
-admin off
-auto_https off
-storage file_system {part.scratch}/caddy
-servers {{
-protocols h1 h2
-}}
-}}
-https://:{PORT} {{
-bind {part.address}
-tls {part.secrets}/cert.pem {part.secrets}/key.pem
-reverse_proxy unix/{inside}
-}}
-"""
-    )
-    return ["caddy", "run", "--adapter", "caddyfile", "--config", str(config)]
-
-
-_FRONTS = {"nginx": _nginx, "lighttpd": _lighttpd, "apache": _apache, "caddy": _caddy}
+    run_server(part, https_servers.command(part, behind=inside), PORT)
 
 
 # --- clients ---

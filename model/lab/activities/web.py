@@ -14,30 +14,33 @@ from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from .. import behaviour
+from .. import behaviour, https_servers
 from ..activity import Activity, pairs
 from ..part import Part
 from ..serving import run_server
 
-PORT = 443
+PORT = https_servers.PORT
 SEGMENT_SECONDS = 4.0
 _PAGES, _SEGMENTS, _TASKS = 8, 12, 12
 
-_SERVERS = ("nginx", "lighttpd", "python")
+_SERVERS = (*https_servers.SERVERS, "python")
 _CLIENTS = ("curl", "curl-h1", "urllib", "httpx", "requests")
 _HTTPS = pairs(_SERVERS, _CLIENTS)
+_HTTP3 = pairs(("aioquic", "caddy-h3"), ("aioquic",))
 # Only the lab's own server takes what is sent up.
 _UP = pairs(("python",), _CLIENTS)
 _TLS = {"tcp_ports": (PORT,)}
 
 ACTIVITIES = {
-    "web": Activity("web", (*_HTTPS, "aioquic/aioquic"), **_TLS),
-    "streaming": Activity("streaming", (*_HTTPS, "aioquic/aioquic"), **_TLS),
+    "web": Activity("web", _HTTPS, **_TLS),
+    "web_http3": Activity("web", _HTTP3),
+    "streaming": Activity("streaming", _HTTPS, **_TLS),
+    "streaming_http3": Activity("streaming", _HTTP3),
     "download": Activity("file_transfer", _HTTPS, **_TLS),
     "upload": Activity("file_transfer", _UP, **_TLS),
     # Shapes only: sizes and times of what such traffic looks like, random bytes, between the lab's own hosts.
     "beacon_https": Activity("web", _HTTPS, malicious="beacon_https", **_TLS),
-    "beacon_quic": Activity("web", ("aioquic/aioquic",), malicious="beacon_quic"),
+    "beacon_quic": Activity("web", _HTTP3, malicious="beacon_quic"),
     "exfiltration_burst": Activity("web", _UP, malicious="exfiltration_burst", **_TLS),
     "exfiltration_steady": Activity("web", _UP, malicious="exfiltration_steady", **_TLS),
     "exfiltration_drip": Activity("web", _UP, malicious="exfiltration_drip", **_TLS),
@@ -48,7 +51,7 @@ ACTIVITIES = {
 
 def site(part: Part) -> dict[str, int]:
     """Path -> bytes of all the server has; the client draws the same from the same seed."""
-    draw, kind = part.draw, part.activity
+    draw, kind = part.draw, part.activity.removesuffix("_http3")
     if kind == "web":
         return {f"/page{page}/{number}": size
                 for page in range(_PAGES) for number, size in enumerate(behaviour.page(draw))}
@@ -74,38 +77,11 @@ def serve(part: Part) -> None:
         file = root / path.lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(os.urandom(size))
-    {"nginx": _nginx, "lighttpd": _lighttpd, "python": _python, "aioquic": _aioquic_server}[part.server](part, root)
-
-
-def _nginx(part: Part, root: Path) -> None:
-    here = part.scratch
-    (here / "nginx.conf").write_text(
-        f"""user root; worker_processes 1; daemon off; pid {here}/nginx.pid; error_log {here}/error.log;
-events {{ worker_connections 256; }}
-http {{ access_log off; client_body_temp_path {here}; proxy_temp_path {here}; fastcgi_temp_path {here};
-uwsgi_temp_path {here}; scgi_temp_path {here}; client_max_body_size 100m;
-server {{ listen {part.address}:{PORT} ssl http2; ssl_certificate {part.secrets}/cert.pem;
-ssl_certificate_key {part.secrets}/key.pem; root {root}; }} }}
-"""
-    )
-    run_server(part, ["nginx", "-c", str(here / "nginx.conf"), "-e", str(here / "error.log")], PORT)
-
-
-def _lighttpd(part: Part, root: Path) -> None:
-    config = part.scratch / "lighttpd.conf"
-    config.write_text(
-        f"""server.modules = ("mod_openssl")
-server.bind = "{part.address}"
-server.port = {PORT}
-server.document-root = "{root}"
-server.errorlog = "{part.scratch}/error.log"
-server.upload-dirs = ("{part.scratch}")
-ssl.engine = "enable"
-ssl.pemfile = "{part.secrets}/cert.pem"
-ssl.privkey = "{part.secrets}/key.pem"
-"""
-    )
-    run_server(part, ["lighttpd", "-D", "-f", str(config)], PORT)
+    own = {"python": _python, "aioquic": _aioquic_server}.get(part.server)
+    if own:
+        own(part, root)
+    else:
+        run_server(part, https_servers.command(part, root=root), PORT)
 
 
 def _python(part: Part, root: Path) -> None:
@@ -287,7 +263,7 @@ def _play(part: Part, client) -> None:
     draw = part.draw
     files = site(part)
     draw.seed(part.seed + 1)
-    kind = part.activity
+    kind = part.activity.removesuffix("_http3")
     if kind == "web":
         while True:
             page = draw.randrange(_PAGES)
