@@ -32,7 +32,7 @@ _UP = pairs(("python",), _CLIENTS)
 _TLS = {"tcp_ports": (PORT,)}
 
 ACTIVITIES = {
-    "web": Activity("web", _HTTPS, **_TLS),
+    "web": Activity("web", (*_HTTPS, *pairs(_SERVERS, ("chromium",))), **_TLS),
     "web_http3": Activity("web", _HTTP3),
     "streaming": Activity("streaming", _HTTPS, **_TLS),
     "streaming_http3": Activity("streaming", _HTTP3),
@@ -53,7 +53,7 @@ def site(part: Part) -> dict[str, int]:
     """Path -> bytes of all the server has; the client draws the same from the same seed."""
     draw, kind = part.draw, part.activity.removesuffix("_http3")
     if kind == "web":
-        return {f"/page{page}/{number}": size
+        return {f"/page{page}/{number or 'index.html'}": size
                 for page in range(_PAGES) for number, size in enumerate(behaviour.page(draw))}
     if kind == "streaming":
         return {"/playlist": 900} | {
@@ -72,16 +72,24 @@ def site(part: Part) -> dict[str, int]:
 
 
 def serve(part: Part) -> None:
-    root = part.scratch / "site"
-    for path, size in site(part).items():
+    root, files = part.scratch / "site", site(part)
+    for path, size in files.items():
         file = root / path.lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(os.urandom(size))
+        file.write_bytes(_document(path, size, files) if file.suffix == ".html" else os.urandom(size))
     own = {"python": _python, "aioquic": _aioquic_server}.get(part.server)
     if own:
         own(part, root)
     else:
         run_server(part, https_servers.command(part, root=root), PORT)
+
+
+def _document(path: str, size: int, files: dict[str, int]) -> bytes:
+    """HTML of that size (or what it takes) that shows the page's other objects."""
+    folder = path.rpartition("/")[0]
+    text = "<!doctype html><title>lab</title>" + "".join(
+        f'<img src="{other}">' for other in files if other.startswith(folder + "/") and other != path)
+    return (text + "<!-- " + os.urandom(max(0, size - len(text) - 9) // 2).hex() + " -->").encode()
 
 
 def _python(part: Part, root: Path) -> None:
@@ -96,7 +104,7 @@ def _python(part: Part, root: Path) -> None:
             known = file.is_file()
             body = file.read_bytes() if known else b"not here"
             self.send_response(200 if known else 404)
-            self.send_header("Content-Type", "application/octet-stream")
+            self.send_header("Content-Type", "text/html" if file.suffix == ".html" else "application/octet-stream")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -158,6 +166,21 @@ class _Curl:
 
     def post(self, path: str, size: int) -> None:
         self._run(["--data-binary", "@-", self.base + path], os.urandom(size))
+
+
+class _Chromium:
+    """A browser, started anew for each page: headless, with nothing of its own to ask the network for."""
+
+    def __init__(self, part: Part) -> None:
+        self.base = f"https://{part.address}"
+        self.command = [
+            "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-default-apps",
+            "--disable-dev-shm-usage", "--ignore-certificate-errors", f"--user-data-dir={part.scratch}/chromium", "--dump-dom",
+        ]
+
+    def get(self, paths: list[str]) -> None:
+        subprocess.run([*self.command, self.base + paths[0]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
 
 
 class _Urllib:
@@ -232,7 +255,7 @@ def _client(part: Part):
         from ..http3 import QuicClient
 
         return QuicClient(part, PORT)
-    made = {"curl": _Curl, "curl-h1": _Curl, "urllib": _Urllib, "requests": _Requests, "httpx": _Httpx}
+    made = {"curl": _Curl, "curl-h1": _Curl, "chromium": _Chromium, "urllib": _Urllib, "requests": _Requests, "httpx": _Httpx}
     return made[part.client](part)
 
 
