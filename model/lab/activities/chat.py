@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import ssl
 
 from .. import behaviour
-from ..activity import Activity
+from ..activity import Activity, pairs
 from ..part import Part
+from ..serving import run_server
 
 PORT = 443
 
-_BOTH = ("websockets/websockets",)
+# nginx has the websockets library behind it.
+_BOTH = pairs(("websockets", "aiohttp", "nginx"), ("websockets", "aiohttp"))
 
 ACTIVITIES = {
     "chat_websocket": Activity("chat", _BOTH, tcp_ports=(PORT,)),
-    "beacon_websocket": Activity("web", _BOTH, malicious="beacon_websocket", tcp_ports=(PORT,)),
+    "beacon_websocket": Activity("web", ("websockets/websockets",), malicious="beacon_websocket", tcp_ports=(PORT,)),
 }
 
 
@@ -27,13 +30,13 @@ def serve(part: Part) -> None:
     draw = part.draw
     draw.seed(part.seed + 2)
 
-    async def talk(connection) -> None:
-        async def other_side() -> None:
-            while True:
-                await asyncio.sleep(behaviour.message_gap(draw))
-                await connection.send(os.urandom(behaviour.message(draw) + 90))
+    async def others(send) -> None:
+        while True:
+            await asyncio.sleep(behaviour.message_gap(draw))
+            await send(os.urandom(behaviour.message(draw) + 90))
 
-        task = asyncio.create_task(other_side()) if part.activity == "chat_websocket" else None
+    async def talk(connection) -> None:
+        task = asyncio.create_task(others(connection.send)) if part.activity == "chat_websocket" else None
         try:
             async for text in connection:
                 if part.activity == "chat_websocket":
@@ -46,14 +49,61 @@ def serve(part: Part) -> None:
             if task:
                 task.cancel()
 
+    async def answer(request):
+        """The same room by aiohttp."""
+        import aiohttp
+        from aiohttp import web
+
+        connection = web.WebSocketResponse(max_msg_size=0, heartbeat=20)
+        await connection.prepare(request)
+        task = asyncio.create_task(others(connection.send_bytes))
+        try:
+            async for text in connection:
+                if text.type is aiohttp.WSMsgType.BINARY:
+                    await connection.send_bytes(os.urandom(38))
+        except ConnectionError:
+            pass
+        finally:
+            task.cancel()
+        return connection
+
     async def run() -> None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(part.secrets / "cert.pem", part.secrets / "key.pem")
+        if part.server == "aiohttp":
+            from aiohttp import web
+
+            application = web.Application()
+            application.router.add_get("/", answer)
+            runner = web.AppRunner(application)
+            await runner.setup()
+            await web.TCPSite(runner, part.address, PORT, ssl_context=context).start()
+            part.ready()
+            await asyncio.Event().wait()
+        if part.server == "nginx":
+            async with websockets.unix_serve(talk, str(part.scratch / "inside"), max_size=None, ping_interval=20):
+                os.chmod(part.scratch / "inside", 0o666)
+                await asyncio.to_thread(_nginx, part)
         async with websockets.serve(talk, part.address, PORT, ssl=context, max_size=None, ping_interval=20):
             part.ready()
             await asyncio.Event().wait()
 
     asyncio.run(run())
+
+
+def _nginx(part: Part) -> None:
+    here = part.scratch
+    (here / "nginx.conf").write_text(
+        f"""user root; worker_processes 1; daemon off; pid {here}/nginx.pid; error_log {here}/error.log;
+events {{ worker_connections 256; }}
+http {{ access_log off; client_body_temp_path {here}; proxy_temp_path {here}; fastcgi_temp_path {here};
+uwsgi_temp_path {here}; scgi_temp_path {here};
+server {{ listen {part.address}:{PORT} ssl; ssl_certificate {part.secrets}/cert.pem;
+ssl_certificate_key {part.secrets}/key.pem; location / {{ proxy_pass http://unix:{here}/inside:; proxy_http_version 1.1;
+proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; proxy_read_timeout 600; }} }} }}
+"""
+    )
+    run_server(part, ["nginx", "-c", str(here / "nginx.conf"), "-e", str(here / "error.log")], PORT)
 
 
 def act(part: Part) -> None:
@@ -65,9 +115,23 @@ def act(part: Part) -> None:
         async for _ in connection:
             pass
 
-    async def run() -> None:
+    @contextlib.asynccontextmanager
+    async def connected():
+        """A connection whose send() and iteration are those of websockets'."""
         context = ssl._create_unverified_context()
-        async with websockets.connect(f"wss://{part.address}/", ssl=context, max_size=None, open_timeout=30) as connection:
+        if part.client == "aiohttp":
+            import aiohttp
+
+            async with aiohttp.ClientSession() as session:
+                async with session.ws_connect(f"wss://{part.address}/", ssl=context, max_msg_size=0, heartbeat=20) as made:
+                    made.send = made.send_bytes
+                    yield made
+            return
+        async with websockets.connect(f"wss://{part.address}/", ssl=context, max_size=None, open_timeout=30) as made:
+            yield made
+
+    async def run() -> None:
+        async with connected() as connection:
             reader = asyncio.create_task(read(connection))
             interval = draw.choice((1.5, 3, 5))
             while part.left() > 0:

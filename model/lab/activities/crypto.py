@@ -1,7 +1,7 @@
 """Mining: a pool's protocol (Stratum v1, and the Monero miners' JSON-RPC), open, over TLS, and hidden behind port 443.
 
-The pool and the miners are the lab's own and compute nothing: sizes and order of messages are the protocol's (Bitcoin
-wiki, "Stratum mining protocol"; XMRig's STRATUM.md), hashes are random bytes.
+The pool and the miners are the lab's own and compute nothing: fields and order of messages are the protocol's, hashes
+are random bytes. How often jobs and shares come was chosen as what is usual, not measured.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _port(part: Part) -> int:
 
 
 def _is_monero(part: Part) -> bool:
-    """Hidden miners mostly mine Monero, which needs no special hardware (Pastrana, Suarez-Tangil 2019)."""
+    """Hidden miners mostly mine Monero, as it needs no special hardware; how many is a guess."""
     if part.activity == "hidden_mining":
         return Random(part.seed + 3).random() < 0.8
     return part.activity == "mining_monero"

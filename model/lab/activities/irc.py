@@ -162,7 +162,7 @@ def _weechat(part: Part) -> None:
     to, home = _whom(part, "ann"), part.scratch / "weechat"
     join = f' -autojoin={to}' if to.startswith("#") else ""
     client = subprocess.Popen(
-        # With /dev/null for a terminal, one of several that start at once gives up.
+        # With /dev/null as its output some of several that start at once ended by themselves.
         ["weechat-headless", "--stdout", "-d", str(home),
          "-r", "/set fifo.file.path " + str(part.scratch / "fifo"), "-r", "/fifo enable",
          "-r", f"/server add lab {part.address}/{PORT} -ssl -ssl_verify=off -nicks=ann{join}",

@@ -170,7 +170,7 @@ def _syslog_ng(part: Part, config) -> list[str]:
 
 
 def _line(draw: Random) -> str:
-    """A log message: median 110 characters, few long ones (He et al. 2020, Loghub: 60 to 200 in most systems)."""
+    """A log message: some 75 characters after its header, few long ones. Chosen, not measured."""
     size = int(min(draw.lognormvariate(4.3, 0.6), 3000))
     program = draw.choice(("sshd", "systemd", "kernel", "CRON", "nginx", "postfix/smtpd"))
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())

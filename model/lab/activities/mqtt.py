@@ -1,4 +1,4 @@
-"""MQTT over TLS: sensors that report, and a chat over the same broker. Clients: mosquitto's and one of the lab's own."""
+"""MQTT over TLS: sensors that report, and a chat over the same broker, which ends TLS itself or has a proxy do it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import subprocess
 import threading
 from random import Random
 
-from .. import behaviour
+from .. import behaviour, tls_front
 from ..activity import Activity, pairs
 from ..part import Part
-from ..serving import run_server
+from ..serving import run_server, running, wait_for_port
 
 PORT = 8883
 
-_BOTH = pairs(("mosquitto",), ("mosquitto", "python"))
+_BOTH = pairs(("mosquitto", "stunnel", "nginx-stream"), ("mosquitto", "python", "paho-mqtt", "aiomqtt"))
 
 ACTIVITIES = {
     "chat_mqtt": Activity("chat", _BOTH, application="MQTT", tcp_ports=(PORT,)),
@@ -26,18 +26,22 @@ ACTIVITIES = {
 
 
 def serve(part: Part) -> None:
-    config = part.scratch / "mosquitto.conf"
+    config, alone = part.scratch / "mosquitto.conf", part.server == "mosquitto"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        inside = free.getsockname()[1]
     config.write_text(
-        f"""listener {PORT} {part.address}
-allow_anonymous true
-certfile {part.secrets}/cert.pem
-keyfile {part.secrets}/key.pem
-persistence false
-user root
-log_dest none
-"""
+        (f"listener {PORT} {part.address}\ncertfile {part.secrets}/cert.pem\nkeyfile {part.secrets}/key.pem\n"
+         if alone else f"listener {inside} 127.0.0.1\n")
+        + "allow_anonymous true\npersistence false\nuser root\nlog_dest none\n"
     )
-    run_server(part, ["mosquitto", "-c", str(config)], PORT)
+    command = ["mosquitto", "-c", str(config)]
+    if alone:
+        run_server(part, command, PORT)
+        return
+    with running(command):
+        wait_for_port("127.0.0.1", inside)
+        tls_front.front(part, part.server, PORT, inside)
 
 
 def _next(part: Part, draw: Random) -> tuple[int, float]:
@@ -51,8 +55,8 @@ def _next(part: Part, draw: Random) -> tuple[int, float]:
 def act(part: Part) -> None:
     draw = part.draw
     topic = f"lab/{draw.randrange(1 << 30):x}"
-    if part.client == "python":
-        _own(part, draw, topic)
+    if part.client in ("python", "paho-mqtt", "aiomqtt"):
+        {"python": _own, "paho-mqtt": _paho, "aiomqtt": _aiomqtt}[part.client](part, draw, topic)
         return
     common = ["-h", part.address, "-p", str(PORT), "--cafile", str(part.secrets / "cert.pem"), "--insecure", "-t", topic]
     listener = subprocess.Popen(["mosquitto_sub", *common], stdout=subprocess.DEVNULL)
@@ -108,3 +112,38 @@ def _own(part: Part, draw: Random, topic: str) -> None:
             break
     connection.sendall(b"\xe0\x00")
     connection.close()
+
+
+def _paho(part: Part, draw: Random, topic: str) -> None:
+    import paho.mqtt.client as mqtt
+
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=draw.choice((mqtt.MQTTv311, mqtt.MQTTv5)))
+    client.tls_set_context(ssl._create_unverified_context())
+    client.on_connect = lambda *_: client.subscribe(topic, qos=1)
+    client.connect(part.address, PORT, keepalive=draw.choice((5, 15, 60)))
+    client.loop_start()
+    service = draw.choice((0, 1, 2))
+    while True:
+        size, gap = _next(part, draw)
+        client.publish(topic, os.urandom(size), qos=service)
+        if not part.pause(gap):
+            break
+    client.disconnect()
+    client.loop_stop()
+
+
+def _aiomqtt(part: Part, draw: Random, topic: str) -> None:
+    import asyncio
+
+    import aiomqtt
+
+    async def run() -> None:
+        async with aiomqtt.Client(part.address, PORT, tls_context=ssl._create_unverified_context(), timeout=30,
+                                  keepalive=draw.choice((5, 15, 60))) as client:
+            await client.subscribe(topic)
+            while part.left() > 0:
+                size, gap = _next(part, draw)
+                await client.publish(topic, os.urandom(size), qos=1)
+                await asyncio.sleep(max(0.0, min(gap, part.left())))
+
+    asyncio.run(run())

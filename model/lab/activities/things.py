@@ -72,12 +72,12 @@ def act(part: Part) -> None:
 
 
 def _reading(draw: Random) -> int:
-    """Bytes of a reading as SenML or JSON: one value, or a record of several (RFC 8428's examples: 50 to 250)."""
+    """Bytes of a reading as SenML or JSON: one value, or a record of several. Orders of magnitude, not measured."""
     return draw.choice((draw.randrange(12, 40), draw.randrange(50, 90), draw.randrange(110, 250)))
 
 
 def _period(draw: Random) -> float:
-    """Seconds between readings: devices report each 10 s to 15 min (Sivanathan et al. 2019); scaled to short captures."""
+    """Seconds between readings: devices report each some seconds to minutes; scaled to short captures. Not measured."""
     return draw.choice((0.8, 1.5, 2.5, 4.0))
 
 
@@ -183,8 +183,8 @@ def _report(part: Part) -> None:
 
 
 def _film(part: Part) -> None:
-    """One request whose body does not end: H.264 in groups of a picture and its changes, or JPEGs (a rate of 0.2 to 0.8
-    Mbit/s, as Sivanathan et al. 2019 saw of household cameras). A quiet room changes little, movement much."""
+    """One request whose body does not end: H.264 in groups of a picture and its changes, or JPEGs. Some
+    0.1 to 0.9 Mbit/s, chosen and not measured. A quiet room changes little, movement much."""
     draw = part.draw
     pipe = tls_pipe.connect(part, part.client, HTTPS)
     pipe.send(f"POST /200/16/film HTTP/1.1\r\nHost: {part.address}\r\nUser-Agent: IPCamera/2.1\r\n"
