@@ -13,7 +13,7 @@ from mmtt_agent.series import MIN_PACKETS, SeriesBatch
 
 from .dataset import Dataset, Selection
 from .lab_captures import read_labelled
-from .labels import MISSING
+from .labels import MISSING, Taxonomy
 from .split import SPLITS, digest
 
 #: What `Dataset.sources` has for the lab's captures.
@@ -25,7 +25,9 @@ def lab_rows(dataset: Dataset) -> np.ndarray:
     return np.array([source == LAB for source in dataset.sources], bool)[dataset.capture]
 
 
-def with_lab(dataset: Dataset, directory: Path, selection: Selection, say: Callable[[str], None]) -> Dataset:
+def with_lab(
+    dataset: Dataset, directory: Path, selection: Selection, say: Callable[[str], None], taxonomy: Taxonomy | None = None
+) -> Dataset:
     """`dataset` and the windows of the lab's captures in `directory`, these all in the training part.
 
     Services and applications that only the lab has come last; they are kept as the others are, from
@@ -34,6 +36,7 @@ def with_lab(dataset: Dataset, directory: Path, selection: Selection, say: Calla
     Raises:
         DatasetError: `directory` is not what `mmtt lab run` left.
     """
+    taxonomy = taxonomy or Taxonomy()
     parts, flows, names = [], [], []
     for name, capture, truth in read_labelled(directory):
         windows = capture.windows
@@ -49,7 +52,10 @@ def with_lab(dataset: Dataset, directory: Path, selection: Selection, say: Calla
             if taken[label] < selection.max_windows:
                 taken[label] += 1
                 kept.append(row)
-                flows.append(flow)
+                application = taxonomy.application(flow["application"]) or ""
+                # As with real captures: what malicious traffic does says nothing about what HTTPS is otherwise good for.
+                service = "" if flow["kind"] and not application else flow["service"]
+                flows.append({**flow, "service": service, "application": application})
         if kept:
             parts.append((len(names), windows.series[np.array(kept)], np.asarray(windows.window)[kept]))
             names.append(name)
@@ -58,7 +64,9 @@ def with_lab(dataset: Dataset, directory: Path, selection: Selection, say: Calla
     services = dataset.services + _frequent("service", flows, dataset.services, selection)
     new = _frequent("application", flows, list(dataset.applications), selection)
     applications = dataset.applications | {
-        name: sorted({flow["service"] for flow in flows if flow["application"] == name} & set(services)) for name in new
+        name: sorted(set(taxonomy.services_of(name, {flow["service"] for flow in flows if flow["application"] == name}))
+                     & set(services))
+        for name in new
     }
     first, count = len(dataset.captures), len(flows)
     capture = first + np.concatenate([np.full(len(series), index) for index, series, _ in parts])

@@ -146,6 +146,10 @@ class Taxonomy:
             return True
         return None
 
+    def application(self, ndpi: str) -> str | None:
+        """The application that nDPI's name of a protocol stands for; None for one that carries anything."""
+        return self._application.get(ndpi, ndpi) if ndpi and ndpi not in self._generic else None
+
     def services_of(self, application: str, seen: set[str]) -> tuple[str, ...]:
         """The services an application can be: the taxonomy's, else those it was ``seen`` with."""
         return self.applications.get(application) or tuple(sorted(seen))

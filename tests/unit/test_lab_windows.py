@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 from click.testing import CliRunner
 from mmtt_model import lab_effect
 from mmtt_model.config import Config, Training
-from mmtt_model.dataset import DatasetError, Selection
+from mmtt_model.dataset import MISSING, DatasetError, Selection
 from mmtt_model.lab import truth
 from mmtt_model.lab.cli import lab
 from mmtt_model.lab.scenario import parse, plan
@@ -52,7 +52,10 @@ def test_lab_windows_join_the_training_part_alone(recorded):
     added = lab_rows(both)
     assert added.sum() == 48 and len(both) == len(plain) + 48
     assert (both.rows("test") == plain.rows("test")).all() and (both.rows("validation") == plain.rows("validation")).all()
-    assert {both.services[number] for number in both.service[added]} == {"web"}
+    harmless = both.service[added & (both.malicious == 0)]
+    assert {both.services[number] for number in harmless} == {"web"}
+    # A beacon over HTTPS is no example of what the web is like.
+    assert (both.service[added & (both.malicious == 1)] == MISSING).all()
     assert both.malicious[added].sum() == 8
     assert not (set(both.recording[added]) & set(plain.recording))
 

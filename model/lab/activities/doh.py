@@ -26,13 +26,13 @@ _TLS = pairs(("unbound", "stunnel"), (*_PIPES, "kdig"))
 _HTTPS = (*pairs(("unbound",), ("httpx", "curl-h2", "kdig")), *pairs(("nginx", "caddy", "python"), ("httpx", "requests", "node")))
 
 ACTIVITIES = {
-    "dns_over_tls": Activity("infrastructure", _TLS, application="DoH_DoT", tcp_ports=(_DOT,)),
-    "dns_over_https": Activity("infrastructure", _HTTPS, application="DoH_DoT", tcp_ports=(_DOH,)),
-    "beacon_dot": Activity("infrastructure", _TLS, application="DoH_DoT", malicious="beacon_dot", tcp_ports=(_DOT,)),
-    "beacon_doh": Activity("infrastructure", _HTTPS, application="DoH_DoT", malicious="beacon_doh", tcp_ports=(_DOH,)),
-    "dns_tunnel_dot": Activity("infrastructure", _TLS, application="DoH_DoT", tunnel="dns", malicious="dns_tunnel_dot",
+    "dns_over_tls": Activity("infrastructure", _TLS, application="DoH", tcp_ports=(_DOT,)),
+    "dns_over_https": Activity("infrastructure", _HTTPS, application="DoH", tcp_ports=(_DOH,)),
+    "beacon_dot": Activity("infrastructure", _TLS, application="DoH", malicious="beacon_dot", tcp_ports=(_DOT,)),
+    "beacon_doh": Activity("infrastructure", _HTTPS, application="DoH", malicious="beacon_doh", tcp_ports=(_DOH,)),
+    "dns_tunnel_dot": Activity("infrastructure", _TLS, application="DoH", tunnel="dns", malicious="dns_tunnel_dot",
                                tcp_ports=(_DOT,)),
-    "dns_tunnel_doh": Activity("infrastructure", _HTTPS, application="DoH_DoT", tunnel="dns", malicious="dns_tunnel_doh",
+    "dns_tunnel_doh": Activity("infrastructure", _HTTPS, application="DoH", tunnel="dns", malicious="dns_tunnel_doh",
                                tcp_ports=(_DOH,)),
 }
 

@@ -26,8 +26,8 @@ Wished = list[tuple[str, int]]
 ACTIVITIES = {
     "dns_tls": Activity("infrastructure",
                         pairs(_SERVERS, ("kdig", "stubby", "dnspython", "python", "gnutls", "openssl", "node")),
-                        application="DoH_DoT", tcp_ports=(TLS,)),
-    "dns_https": Activity("infrastructure", pairs(_SERVERS, ("kdig", "httpx", "curl")), application="DoH_DoT",
+                        application="DoH", tcp_ports=(TLS,)),
+    "dns_https": Activity("infrastructure", pairs(_SERVERS, ("kdig", "httpx", "curl")), application="DoH",
                           tcp_ports=(HTTPS,)),
     "dns_tcp": Activity("infrastructure", pairs(_SERVERS, ("kdig", "python")), application="DNS", tcp_ports=(TCP,)),
 }
