@@ -93,6 +93,7 @@ class Forked:
             code = 1
             try:
                 os.setsid()
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 die_with_parent()
                 enter(namespace)
                 os.dup2(os.open("/dev/null", os.O_RDONLY), 0)

@@ -49,7 +49,8 @@ def run(scenarios: list[Scenario], out: Path, say: Callable[[str], None], jobs: 
     removed = remove_leftovers()
     if removed:
         say(f"removed {removed} network namespaces left by a run that was killed")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    _stop.clear()
+    signal.signal(signal.SIGTERM, lambda *_: _stop.append(True))
     waiting, failed, there = [], [], 0
     for scenario in scenarios:
         for number in range(scenario.captures):
@@ -64,6 +65,7 @@ def run(scenarios: list[Scenario], out: Path, say: Callable[[str], None], jobs: 
     begun, total, running = time.monotonic(), len(waiting), {}
     try:
         while waiting or running:
+            _stop_if_told()
             while waiting and len(running) < jobs:
                 made, target = waiting.pop(0)
                 running[_begin(made, target)] = made
@@ -72,7 +74,7 @@ def run(scenarios: list[Scenario], out: Path, say: Callable[[str], None], jobs: 
                 if not ended:
                     continue
                 made = running.pop(child)
-                words = (_place(out, made, made.number).parent / f".{made.number:04d}.word")
+                words = _word(out, made)
                 text = words.read_text() if words.exists() else "ended without a word"
                 words.unlink(missing_ok=True)
                 if status:
@@ -85,10 +87,22 @@ def run(scenarios: list[Scenario], out: Path, say: Callable[[str], None], jobs: 
     finally:
         for child in running:
             os.kill(child, signal.SIGTERM)
-        for child in running:
+        for child, made in running.items():
             os.waitpid(child, 0)
-    collect(out)
+            _word(out, made).unlink(missing_ok=True)
+        collect(out)
+        if waiting or running:
+            say(f"stopped with {len(waiting) + len(running)} captures to go; the same command goes on there")
     return failed
+
+
+# Not raised where the signal comes in: between a fork and what Python does after it, an exception would be lost.
+_stop: list[bool] = []
+
+
+def _stop_if_told() -> None:
+    if _stop:
+        sys.exit(143)
 
 
 def _programs(scenario: Scenario) -> set[str]:
@@ -99,6 +113,12 @@ def _programs(scenario: Scenario) -> set[str]:
 
 def _place(out: Path, scenario: Scenario | Plan, number: int) -> Path:
     return out / "captures" / scenario.name / f"{number:04d}"
+
+
+def _word(out: Path, made: Plan) -> Path:
+    """Where a capture's process leaves its last word."""
+    place = _place(out, made, made.number)
+    return place.with_name(f".{place.name}.word")
 
 
 def _is_there(made: Plan, target: Path) -> bool:
@@ -130,7 +150,7 @@ def _begin(made: Plan, target: Path) -> int:
         traceback.print_exc()
         word = f"{type(error).__name__}: {error}"
     finally:
-        (target.parent / f".{target.name}.word").write_text(word)
+        target.with_name(f".{target.name}.word").write_text(word)
         os._exit(code)
 
 
@@ -242,6 +262,7 @@ def _play(made: Plan, network: Network, scratch: Path, secrets: Path) -> dict[in
     servers: dict[int, Forked] = {}
     begun = time.monotonic()
     while waiting or running or servers:
+        _stop_if_told()
         now = time.monotonic() - begun
         while waiting and waiting[0].at <= now:
             step = waiting.pop(0)

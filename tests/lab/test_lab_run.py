@@ -10,6 +10,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,39 @@ activities:
     assert not [entry for entry in os.listdir("/var/run/netns") if f"-{os.getpid()}-" in entry]
     again = CliRunner().invoke(lab, ["run", str(file), "-o", str(out)])
     assert again.exit_code == 0 and "there already" in again.output
+
+
+def test_a_run_told_to_stop_leaves_nothing_behind_and_goes_on_later(tmp_path):
+    for tool in ("openssl", "ssh-keygen"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"the lab can't run: no {tool}")
+    file, out = tmp_path / "long.yaml", tmp_path / "out"
+    file.write_text(
+        """length: 60 s
+captures: 2
+hosts: {laptop: {link: cable}, server: {link: datacentre}}
+activities:
+  - {do: web, with: python/urllib, from: laptop, to: server, at: 0 s, for: 50 s, repeat: 3}
+"""
+    )
+    command = [sys.executable, "-c", "from mmtt_agent.cli import main; main()", "lab", "run", str(file), "-o", str(out), "-j", "2"]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 30
+    while len([name for name in os.listdir("/var/run/netns") if _child_of(name, running.pid)]) < 4:
+        assert time.monotonic() < deadline, "the captures did not begin"
+        time.sleep(0.2)
+    time.sleep(2)
+    namespaces = [name for name in os.listdir("/var/run/netns") if _child_of(name, running.pid)]
+    running.terminate()
+    said = running.communicate(timeout=40)[1]
+    assert "stopped with 2 captures to go" in said
+    assert not set(namespaces) & set(os.listdir("/var/run/netns"))
+    assert not [name for name in os.listdir(out / "captures" / "long")]
+
+
+def _child_of(namespace: str, parent: int) -> bool:
+    try:
+        words = Path(f"/proc/{namespace.split('-')[1]}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return False
+    return int(words[1]) == parent
