@@ -16,8 +16,8 @@ PORT, _PASSWORD = 6379, "lab-words-only"
 _BOTH = pairs(("redis", "redis-tls"), ("redis", "python"))
 
 ACTIVITIES = {
-    "redis": Activity("database", _BOTH, application="RESP", tcp_ports=(PORT,)),
-    "guess_redis": Activity("database", _BOTH, application="RESP", malicious="guess_redis", tcp_ports=(PORT,)),
+    "redis": Activity("database", _BOTH, application="Redis", tcp_ports=(PORT,)),
+    "guess_redis": Activity("database", _BOTH, application="Redis", malicious="guess_redis", tcp_ports=(PORT,)),
 }
 
 

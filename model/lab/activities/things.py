@@ -20,9 +20,9 @@ _USER, _KEY = "lab", "lab-words-only-1"
 _LIBCOAP = ("libcoap-openssl", "libcoap-gnutls")
 
 ACTIVITIES = {
-    "coap": Activity("iot", pairs(_LIBCOAP, (*_LIBCOAP, "aiocoap", "python")), application="CoAP"),
+    "coap": Activity("iot", pairs(_LIBCOAP, (*_LIBCOAP, "aiocoap", "python")), application="COAP"),
     # openssl and gnutls: an own device that keeps its DTLS session, over those programs.
-    "coap_dtls": Activity("iot", pairs(_LIBCOAP, (*_LIBCOAP, "openssl", "gnutls")), application="CoAP"),
+    "coap_dtls": Activity("iot", pairs(_LIBCOAP, (*_LIBCOAP, "openssl", "gnutls")), application="COAP"),
     "sensor_https": Activity("iot", pairs(fronted.SERVERS, fronted.CLIENTS), tcp_ports=(HTTPS,)),
     "camera": Activity("iot", pairs(fronted.SERVERS, ("python", "openssl", "gnutls", "node", "socat")), tcp_ports=(HTTPS,)),
 }
