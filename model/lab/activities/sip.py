@@ -6,20 +6,16 @@ streamed payload bytes, and alone makes signalling: many calls without media, as
 
 from __future__ import annotations
 
-import math
 import os
 import subprocess
 import sys
 import time
 import wave
-from random import Random
 
-import numpy as np
-
-from .. import behaviour
 from ..activity import Activity
 from ..part import Part
 from ..serving import own_address, running, speaking_from, wait_for_port
+from ..voice import speech
 
 PORT = 5060
 _MODULES = "/usr/lib/baresip/modules"
@@ -36,33 +32,12 @@ ACTIVITIES = {
 
 
 def _voice(part: Part, rate: int, seed: int) -> str:
-    """A wav of talk: spurts of syllables, voiced (harmonics of a gliding pitch) or hissed, and silence between."""
-    draw, noise = Random(seed), np.random.default_rng(seed)
-    count = int((part.seconds + 20) * rate)
-    sound = np.zeros(count, np.float32)
-    pitch, at = draw.uniform(90, 220), 0
-    for speaking, seconds in behaviour.talk(draw):
-        end = at + int(seconds * rate)
-        while speaking and at < min(end, count):
-            long = int(draw.uniform(0.08, 0.3) * rate)
-            moment = np.arange(long) / rate
-            if draw.random() < 0.7:
-                phase = 2 * math.pi * pitch * draw.uniform(0.85, 1.2) * (moment + draw.uniform(-0.15, 0.15) * moment**2)
-                tone = sum(draw.random() / (1 + n * 0.4) * np.sin(n * phase) for n in range(1, 14))
-            else:
-                tone = noise.normal(0, 0.5, long)
-            piece = sound[at : at + long]
-            piece += (tone * np.sin(math.pi * np.arange(long) / long) * draw.uniform(1500, 5000))[: len(piece)]
-            at += long
-        at = max(at, end)
-        if at >= count:
-            break
     file = part.scratch / "voice.wav"
     with wave.open(str(file), "wb") as out:
         out.setnchannels(1)
         out.setsampwidth(2)
         out.setframerate(rate)
-        out.writeframes(np.clip(sound, -32000, 32000).astype("<i2").tobytes())
+        out.writeframes(speech(part.seconds + 20, rate, seed).tobytes())
     return str(file)
 
 
