@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from .part import Part
 
@@ -24,6 +25,16 @@ def wait_for_port(address: str, port: int, patience: float = 10.0) -> None:
             if time.monotonic() > end:
                 sys.exit(f"nothing listens at {address}:{port} after {patience:g} s")
             time.sleep(0.05)
+
+
+def wait_for_udp(address: str, port: int, patience: float = 20.0) -> None:
+    """Wait until something has bound the UDP port there."""
+    wanted = f"{int.from_bytes(socket.inet_aton(address), sys.byteorder):08X}:{port:04X}"
+    end = time.monotonic() + patience
+    while wanted not in Path("/proc/self/net/udp").read_text():
+        if time.monotonic() > end:
+            sys.exit(f"nothing listens at UDP {address}:{port} after {patience:g} s")
+        time.sleep(0.05)
 
 
 @contextlib.contextmanager

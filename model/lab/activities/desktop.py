@@ -1,8 +1,8 @@
-"""A desktop seen and used from afar by VNC (RFB): plain, in TLS by VeNCrypt (GnuTLS) or wholly in TLS (stunnel).
+"""A desktop seen and used from afar, by RDP or by VNC: plain, in TLS by VeNCrypt (GnuTLS) or wholly in TLS (stunnel).
 
 Servers: TigerVNC's Xvnc, and x11vnc over a display of its own. Viewers: asyncvnc and two of the lab's own, one that asks for
-the next update as soon as it has one, one that asks by its clock, as those for slow links do. A terminal prints, a clock
-ticks, eyes follow the mouse.
+the next update as soon as it has one, one that asks by its clock, as those for slow links do. RDP: FreeRDP's shadow server
+and xfreerdp, on a display of its own where a VNC viewer is the hand. A terminal prints, a clock ticks, eyes follow the mouse.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import os
 import socket
 import ssl
 import struct
-import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from random import Random
 
 from .. import behaviour
@@ -24,11 +24,12 @@ from ..activity import Activity, pairs
 from ..part import Part
 from ..serving import running, wait_for_port
 
-PORT = 5900
+PORT, RDP = 5900, 3389
 
 ACTIVITIES = {
     "desktop": Activity("remote_access", pairs(("tigervnc", "tigervnc-tls", "x11vnc", "x11vnc-ssl"), ("viewer", "viewer-paced"))
                         + pairs(("tigervnc", "x11vnc"), ("asyncvnc",)), application="VNC", tcp_ports=(PORT,)),
+    "desktop_rdp": Activity("remote_access", ("freerdp/freerdp",), application="RDP", tcp_ports=(RDP,)),
 }
 
 _SIZES = ((800, 600), (1024, 768), (1280, 720), (1366, 768))
@@ -49,35 +50,48 @@ def _password(part: Part) -> bool:
     return part.client != "asyncvnc" and not part.server.endswith("-tls") and Random(part.seed + 7).random() < 0.5
 
 
+def _display(address: str, width: int, height: int, *security: str) -> list[str]:
+    """An X server that speaks RFB at the address, and DISPLAY for what is started after it.
+
+    Displays are numbered for the whole machine: abstract sockets are the namespace's own, the lock file is not.
+    """
+    number = 1000 + os.getpid() % 50_000
+    os.environ["DISPLAY"] = f":{number}"
+    return ["Xvnc", f":{number}", "-geometry", f"{width}x{height}", "-depth", "24", "-nolisten", "tcp", "-nolisten", "unix",
+            "-ac", "-interface", address, "-rfbport", str(PORT), "-SecurityTypes", *security]
+
+
+def _windows(draw: Random) -> list[list[str]]:
+    lines, gap = draw.choice((1, 3, 12)), draw.choice((0.3, 1, 4, 15))
+    printing = f"while :; do head -c $((48 * {lines})) /dev/urandom | base64 -w 64; sleep {gap}; done"
+    return [["xterm", "-geometry", "90x30+20+20", "-e", "sh", "-c", printing],
+            ["xclock", "-update", "1", "-geometry", "150x150-10+10"], ["xeyes", "-geometry", "120x80-10-10"]]
+
+
 def serve(part: Part) -> None:
     draw = part.draw
-    # Displays are numbered for the whole machine: abstract sockets are the namespace's own, the lock file is not.
-    number = 1000 + os.getpid() % 50_000
-    width, height = draw.choice(_SIZES)
-    display = ["Xvnc", f":{number}", "-geometry", f"{width}x{height}", "-depth", "24", "-nolisten", "tcp", "-nolisten", "unix",
-               "-ac", "-SecurityTypes"]
     secret = part.scratch / "password"
     # The file's own key is the same in every VNC.
     secret.write_bytes(_des(bytes((23, 82, 107, 6, 35, 78, 88, 7)), _PASSWORD))
-    over = part.server.startswith("x11vnc")
+    direct = part.server.startswith("tigervnc")
+    security = ["None"]
     if part.server == "tigervnc-tls":
-        display += ["X509None", "-X509Cert", str(part.secrets / "cert.pem"), "-X509Key", str(part.secrets / "key.pem")]
-    else:
-        display += ["VncAuth", "-PasswordFile", str(secret)] if _password(part) and not over else ["None"]
-    display += ["-interface", part.loopback if over else part.address, "-rfbport", str(PORT)]
-    os.environ["DISPLAY"] = f":{number}"
+        security = ["X509None", "-X509Cert", str(part.secrets / "cert.pem"), "-X509Key", str(part.secrets / "key.pem")]
+    elif direct and _password(part):
+        security = ["VncAuth", "-PasswordFile", str(secret)]
+    shown_at = part.address if direct else part.loopback
     with contextlib.ExitStack() as stack:
-        stack.enter_context(running(display))
-        wait_for_port(part.loopback if over else part.address, PORT)
-        lines, gap = draw.choice((1, 3, 12)), draw.choice((0.3, 1, 4, 15))
-        printing = f"while :; do head -c $((48 * {lines})) /dev/urandom | base64 -w 64; sleep {gap}; done"
-        for program in (["xterm", "-geometry", "90x30+20+20", "-e", "sh", "-c", printing],
-                        ["xclock", "-update", "1", "-geometry", "150x150-10+10"], ["xeyes", "-geometry", "120x80-10-10"]):
+        stack.enter_context(running(_display(shown_at, *draw.choice(_SIZES), *security)))
+        wait_for_port(shown_at, PORT)
+        for program in _windows(draw):
             stack.enter_context(running(program))
-        if over:
+        if part.server == "freerdp":
+            stack.enter_context(running(["freerdp-shadow-cli", f"/bind-address:{part.address}", f"/port:{RDP}", "-auth"]))
+            wait_for_port(part.address, RDP)
+        elif not direct:
             behind = part.server == "x11vnc-ssl"
             stack.enter_context(running(
-                ["x11vnc", "-q", "-display", f":{number}", "-listen", part.loopback if behind else part.address, "-rfbport",
+                ["x11vnc", "-q", "-display", os.environ["DISPLAY"], "-listen", part.loopback if behind else part.address, "-rfbport",
                  str(PORT + behind), "-no6", "-noipv6", "-forever", "-shared", "-nodpms",
                  *(["-noxdamage"] if draw.random() < 0.3 else []),
                  *(["-rfbauth", str(secret)] if _password(part) else ["-nopw"])]))
@@ -98,8 +112,24 @@ def serve(part: Part) -> None:
 def act(part: Part) -> None:
     if part.client == "asyncvnc":
         asyncio.run(_by_asyncvnc(part))
+    elif part.client == "freerdp":
+        _by_freerdp(part)
     else:
         _Viewer(part).use()
+
+
+def _by_freerdp(part: Part) -> None:
+    """xfreerdp on a display that nobody sees; its window lies where the display begins."""
+    draw = Random(part.seed + 1)
+    # With a graphics pipeline, with RemoteFX, or with plain bitmaps as old clients; RDP's own encryption is older still.
+    wishes = [draw.choice(("/sec:tls", "/sec:tls", "/sec:rdp")), f"/network:{draw.choice(('lan', 'broadband', 'wan', 'modem'))}",
+              *draw.choice((["/gfx"], ["/rfx"], ["/bpp:16"], ["/bpp:24", "-wallpaper"]))]
+    with running(_display(part.loopback, 1400, 800, "None")):
+        wait_for_port(part.loopback, PORT)
+        with running(["xfreerdp", f"/v:{part.address}:{RDP}", "/u:lab", "/p:lab-words-only", "/cert:ignore", *wishes]) as viewer:
+            _Viewer(replace(part, address=part.loopback, server="tigervnc", client="asyncvnc")).use(watching=False)
+            if viewer.poll() is not None:
+                sys.exit(f"xfreerdp ended with {viewer.returncode} before its time ({' '.join(wishes)})")
 
 
 def _hand(part: Part, draw: Random, width: int, height: int):
@@ -243,10 +273,11 @@ class _Viewer:
             while self.part.pause(gap):
                 self._ask()
 
-    def use(self) -> None:
-        self._ask(whole=True)
+    def use(self, watching: bool = True) -> None:
+        if watching:
+            self._ask(whole=True)
         threading.Thread(target=self._watch, daemon=True).start()
-        if self.part.client != "viewer":
+        if watching and self.part.client != "viewer":
             threading.Thread(target=self._clock, daemon=True).start()
         for wait, what, first, second, *third in _hand(self.part, self.draw, self.width, self.height):
             if not self.part.pause(wait):
@@ -254,7 +285,7 @@ class _Viewer:
             with self.sending:
                 self._send(struct.pack(">BBHH", 5, third[0], first, second) if what == "move"
                            else struct.pack(">BBxxI", 4, second, first))
-        if not self.updates:
+        if watching and not self.updates:
             sys.exit("the desktop showed nothing")
         self.connection.close()
 

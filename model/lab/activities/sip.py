@@ -14,7 +14,7 @@ import wave
 
 from ..activity import Activity
 from ..part import Part
-from ..serving import own_address, running, speaking_from, wait_for_port
+from ..serving import own_address, running, speaking_from, wait_for_port, wait_for_udp
 from ..voice import speech
 
 PORT = 5060
@@ -156,8 +156,7 @@ def serve(part: Part) -> None:
         command = ["sipp", "-sn", "uas", "-i", part.address, "-mi", part.address, "-p", str(PORT), "-mp",
                    str(_media_port(part)), "-rtp_echo", "-t", _carrying(part), "-nostdin"]
         with running(command) as process:
-            # Over UDP nothing tells that it listens.
-            time.sleep(0.7)
+            (wait_for_port if _carrying(part) == "t1" else wait_for_udp)(part.address, PORT)
             part.ready()
             process.wait()
         return

@@ -39,7 +39,7 @@ def _peer(part: Part, address: str, relayed: bool, seed: int):
     aioice.ice.get_host_addresses = lambda **_: [address]
     draw = part.draw
     rate, silence, carried = draw.choice((20_000, 32_000, 48_000)), draw.choice("01"), draw.choice(("udp", "udp", "tcp"))
-    width, height, frames = draw.choice(((320, 240, 15), (320, 180, 25), (480, 360, 12)))
+    width, height, frames = draw.choice(((320, 240, 12), (320, 180, 15), (240, 180, 24)))
     video, codec = part.activity == "browser_video_call", draw.choice(("video/VP8", "video/VP8", "video/H264"))
     usual = opus.OpusEncoder.__init__
 
