@@ -84,3 +84,8 @@ def typing(size: int, draw: Random) -> float:
 def is_picture(size: int) -> bool:
     """Whether message() drew a picture: its texts stay far below."""
     return size > 4000
+
+
+def listen(draw: Random) -> float:
+    """Seconds at one radio station: most leave soon, some stay; log-normal, its median chosen (not looked up) to fit captures."""
+    return min(8.0 + draw.lognormvariate(math.log(15), 0.9), 600.0)
