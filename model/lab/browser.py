@@ -28,7 +28,7 @@ class Browser:
         words = ["chromium", *_QUIET, f"--user-data-dir={part.scratch}/chromium",
                  # Asks for nothing but the lab's server, by whatever feature.
                  f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {part.address}"]
-        if part.client == "chromium-h3":
+        if part.client.endswith("-h3"):
             # QUIC wants a certificate that is known, not an error ignored.
             words += ["--enable-quic", f"--origin-to-force-quic-on={part.address}:{PORT}",
                       f"--ignore-certificate-errors-spki-list={_pin(part)}"]

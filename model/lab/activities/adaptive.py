@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 import threading
 import time
 from datetime import datetime, timezone
+from pathlib import Path
 from random import Random
 
 from .. import https_clients, https_site, recording
@@ -18,17 +20,18 @@ PORT = https_site.PORT
 #: Segments a live playlist names.
 _WINDOW = 5
 _PLAYERS = ("ffmpeg", "mpv")
+_SHAKA = "/usr/lib/node_modules/shaka-player/dist/shaka-player.compiled-es2021.js"
 
-_HTTPS = pairs(https_site.SERVERS, (*https_clients.CLIENTS, *_PLAYERS))
+_HTTPS = pairs(https_site.SERVERS, (*https_clients.CLIENTS, *_PLAYERS, "shaka"))
 _TLS = {"tcp_ports": (PORT,)}
 
 ACTIVITIES = {
     "hls": Activity("streaming", _HTTPS, **_TLS),
     "hls_live": Activity("streaming", _HTTPS, **_TLS),
-    "hls_http3": Activity("streaming", pairs(https_site.HTTP3_SERVERS, ("aioquic",))),
+    "hls_http3": Activity("streaming", pairs(https_site.HTTP3_SERVERS, ("aioquic", "shaka-h3"))),
     "dash": Activity("streaming", _HTTPS, **_TLS),
     # mpv reads up to the edge, where FFmpeg's DASH reader does not wait but asks for what is not there yet, on and on.
-    "dash_live": Activity("streaming", pairs(https_site.SERVERS, (*https_clients.CLIENTS, "ffmpeg")), **_TLS),
+    "dash_live": Activity("streaming", pairs(https_site.SERVERS, (*https_clients.CLIENTS, "ffmpeg", "shaka")), **_TLS),
 }
 
 
@@ -95,6 +98,9 @@ def serve(part: Part) -> None:
         first = range(stream.length)
         kind = f'type="static" mediaPresentationDuration="PT{stream.length * stream.seconds}S"'
     (root / "manifest.mpd").write_text(_manifest(stream, kind))
+    if part.client.startswith("shaka"):
+        (root / "player.html").write_text(_PAGE.format("/manifest.mpd" if part.activity.startswith("dash") else "/master.m3u8"))
+        (root / "shaka.js").write_bytes(Path(_SHAKA).read_bytes())
     add(first)
     tell(first)
     if stream.live:
@@ -123,12 +129,23 @@ def _manifest(stream: _Stream, kind: str) -> str:
             + adapted("video", "avc1.42c01e", pictures) + adapted("audio", "mp4a.40.2", sound) + "</Period></MPD>\n")
 
 
+# What services' own pages do: the player is part of the page, and so is its weight.
+_PAGE = """<!doctype html><title>lab</title><video id=film muted></video><script src=/shaka.js></script><script>
+const player = new shaka.Player(); window.state = "loading";
+player.addEventListener("error", event => {{ window.state = "error " + event.detail.code; }});
+player.attach(film).then(() => player.load("{}")).then(() => {{ window.state = "playing"; film.play(); }},
+  error => {{ window.state = "error " + error.code; }});
+</script>
+"""
+
 # --- players ---
 
 
 def act(part: Part) -> None:
     if part.client in _PLAYERS:
         _player(part)
+    elif part.client.startswith("shaka"):
+        _shaka(part)
     else:
         https_clients.drive(part, _watch)
 
@@ -163,6 +180,20 @@ def _player(part: Part) -> None:
         # A link into the ladder, as people paste it, or all of it.
         path = draw.choice(("/master.m3u8", f"/v{draw.choice(stream.rungs)}/index.m3u8"))
     watch_for(part, player_command(part, path, draw))
+
+
+def _shaka(part: Part) -> None:
+    """A player as services have it, in a browser that decodes and shows the film."""
+    from ..browser import Browser
+
+    browser = Browser(part)
+    browser.get(["/player.html"])
+    part.pause(0.6 * part.seconds)
+    state = browser.run("window.state + ' at ' + film.currentTime")
+    if state.startswith("error"):
+        sys.exit(f"shaka: {state}")
+    part.pause(part.left())
+    os._exit(0)
 
 
 class _Playlists:
