@@ -19,6 +19,8 @@ from .part import Part
 
 #: Over TCP. Chromium (its own module) has get() alone.
 CLIENTS = ("curl", "curl-h1", "urllib", "httpx", "requests", "aiohttp", "wget", "node", "primp")
+#: Those that send large bodies up; primp gives up on them over HTTP/2 ("stream closed while waiting for capacity").
+UP_CLIENTS = tuple(name for name in CLIENTS if name != "primp")
 _PATIENCE = 120
 
 
@@ -215,16 +217,27 @@ class _Primp:
         self.base = f"https://{part.address}"
         self.client = primp.Client(impersonate=part.draw.choice(("chrome", "firefox")), verify=False, timeout=_PATIENCE)
 
+    def _ask(self, method: str, path: str, **words) -> bytes:
+        import primp
+
+        for again in (True, False):
+            try:
+                return self.client.request(method, self.base + path, **words).content
+            except primp.RequestError:
+                # As with requests: an idle connection may have been closed.
+                if not again:
+                    raise
+
     def get(self, paths: list[str]) -> None:
         self.fetch(paths[0])
         with ThreadPoolExecutor(6) as pool:
             list(pool.map(self.fetch, paths[1:]))
 
     def fetch(self, path: str, span: tuple[int, int] | None = None) -> bytes:
-        return self.client.get(self.base + path, headers=_span(span)).content
+        return self._ask("GET", path, headers=_span(span))
 
     def post(self, path: str, size: int) -> None:
-        self.client.post(self.base + path, content=os.urandom(size))
+        self._ask("POST", path, content=os.urandom(size))
 
 
 class _Node:

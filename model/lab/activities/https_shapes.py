@@ -19,14 +19,15 @@ PORT = https_site.PORT
 _TASKS = 12
 
 _HTTPS = pairs(https_site.SERVERS, https_clients.CLIENTS)
+_UP = pairs(https_site.SERVERS, https_clients.UP_CLIENTS)
 _TLS = {"tcp_ports": (PORT,)}
 
 ACTIVITIES = {
     "beacon_https": Activity("web", _HTTPS, malicious="beacon_https", **_TLS),
     "beacon_quic": Activity("web", pairs(https_site.HTTP3_SERVERS, ("aioquic",)), malicious="beacon_quic"),
-    "exfiltration_burst": Activity("web", _HTTPS, malicious="exfiltration_burst", **_TLS),
-    "exfiltration_steady": Activity("web", _HTTPS, malicious="exfiltration_steady", **_TLS),
-    "exfiltration_drip": Activity("web", _HTTPS, malicious="exfiltration_drip", **_TLS),
+    "exfiltration_burst": Activity("web", _UP, malicious="exfiltration_burst", **_TLS),
+    "exfiltration_steady": Activity("web", _UP, malicious="exfiltration_steady", **_TLS),
+    "exfiltration_drip": Activity("web", _UP, malicious="exfiltration_drip", **_TLS),
     "guess_https": Activity("web", _HTTPS, malicious="guess_https", **_TLS),
     "slow_http": Activity("web", pairs(https_site.SERVERS, ("python",)), malicious="slow_http", **_TLS),
 }

@@ -19,7 +19,7 @@ ACTIVITIES = {
     "web": Activity("web", (*_HTTPS, *pairs(https_site.SERVERS, ("chromium",))), **_TLS),
     "web_http3": Activity("web", (*_HTTP3, *pairs(https_site.HTTP3_SERVERS, ("chromium-h3",)))),
     "download": Activity("file_transfer", _HTTPS, **_TLS),
-    "upload": Activity("file_transfer", _HTTPS, **_TLS),
+    "upload": Activity("file_transfer", pairs(https_site.SERVERS, https_clients.UP_CLIENTS), **_TLS),
 }
 
 
