@@ -118,3 +118,13 @@ def game(kind: tuple, draw: Random) -> float:
     if name == "weibull":
         return draw.weibullvariate(first, second)
     return draw.choice((first, first, first, first + 4, first + 10, first + 11, second))
+
+
+def listen(draw: Random) -> float:
+    """Seconds at one radio station: most leave soon, some stay; log-normal, its median chosen (not looked up) to fit captures."""
+    return min(8.0 + draw.lognormvariate(math.log(15), 0.9), 600.0)
+
+
+def clip(draw: Random) -> float:
+    """Seconds of a clip that are watched: viewers leave early, log-normal (chosen, not looked up), at most the clip's 48."""
+    return min(5.0 + draw.lognormvariate(math.log(18), 0.7), 48.0)

@@ -53,17 +53,20 @@ class _Protocol(QuicConnectionProtocol):
 
     def __init__(self, *words, **options) -> None:
         super().__init__(*words, **options)
-        self.http, self.waiting = H3Connection(self._quic), {}
+        self.http, self.waiting, self.bodies = H3Connection(self._quic), {}, {}
 
     def quic_event_received(self, event) -> None:
         for done in self.http.handle_event(event):
+            if isinstance(done, DataReceived) and done.stream_id in self.bodies:
+                self.bodies[done.stream_id] += done.data
             if isinstance(done, HeadersReceived | DataReceived) and done.stream_ended:
                 waiting = self.waiting.pop(done.stream_id, None)
                 if waiting and not waiting.done():
-                    waiting.set_result(None)
+                    waiting.set_result(bytes(self.bodies.pop(done.stream_id)))
 
-    async def request(self, method: bytes, path: str, body: bytes = b"") -> None:
+    async def request(self, method: bytes, path: str, body: bytes = b"") -> bytes:
         stream = self._quic.get_next_available_stream_id()
+        self.bodies[stream] = bytearray()
         self.waiting[stream] = asyncio.get_running_loop().create_future()
         headers = [(b":method", method), (b":scheme", b"https"), (b":authority", b"lab"), (b":path", path.encode()),
                    (b"user-agent", b"aioquic")]
@@ -72,11 +75,11 @@ class _Protocol(QuicConnectionProtocol):
             self.http.send_data(stream, body, True)
         future = self.waiting[stream]
         self.transmit()
-        await asyncio.wait_for(future, 120)
+        return await asyncio.wait_for(future, 120)
 
 
 class QuicClient:
-    """get() and post() as the other clients have them, over one connection that lasts."""
+    """get(), fetch() and post() as the other clients have them, over one connection that lasts."""
 
     def __init__(self, part: Part, port: int) -> None:
         self.part, self.port, self.protocol = part, port, None
@@ -92,8 +95,8 @@ class QuicClient:
             self.up.set()
             await asyncio.Event().wait()
 
-    def _call(self, coroutine) -> None:
-        asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(130)
+    def _call(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(130)
 
     def get(self, paths: list[str]) -> None:
         async def all_of_them() -> None:
@@ -101,6 +104,9 @@ class QuicClient:
             await asyncio.gather(*(self.protocol.request(b"GET", path) for path in paths[1:]))
 
         self._call(all_of_them())
+
+    def fetch(self, path: str) -> bytes:
+        return self._call(self.protocol.request(b"GET", path))
 
     def post(self, path: str, size: int) -> None:
         self._call(self.protocol.request(b"POST", path, os.urandom(size)))

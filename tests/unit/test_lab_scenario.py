@@ -67,8 +67,8 @@ def test_steps_fit_into_the_capture_and_have_addresses_of_their_own():
 
 
 def test_every_implementation_gets_its_turn():
-    scenario = parse(GOOD.replace("captures: 3", "captures: 9"), "test")
-    used = {f"{step.server}/{step.client}" for number in range(9) for step in plan(scenario, number).steps
+    scenario = parse(GOOD.replace("captures: 3", "captures: 12"), "test")
+    used = {f"{step.server}/{step.client}" for number in range(12) for step in plan(scenario, number).steps
             if step.name == "web"}
     assert used == set(ACTIVITIES["web"].implementations)
 
