@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from .part import Part
 
@@ -23,6 +24,19 @@ def wait_for_port(address: str, port: int, patience: float = 10.0) -> None:
             if time.monotonic() > end:
                 sys.exit(f"nothing listens at {address}:{port} after {patience:g} s")
             time.sleep(0.05)
+
+
+def free_port() -> int:
+    """A port of the loopback device that nothing uses: for what stays inside the host."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def open_to_others(folder: Path) -> None:
+    """Let users other than root pass through a scratch folder, for programs that insist on not being root."""
+    for place in (folder, folder.parent):
+        place.chmod(place.stat().st_mode | 0o011)
 
 
 @contextlib.contextmanager
