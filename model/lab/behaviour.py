@@ -66,6 +66,14 @@ def mail(draw: Random) -> int:
     return int(draw.lognormvariate(math.log(20_000), 0.9))
 
 
+def mail_wait(draw: Random) -> float:
+    """Seconds to a mailbox's next mail: exponential (Bertolotti, Calzarossa 2001: arrivals in the working day are
+
+    nearly Poisson), some two hundred times as often as an office worker's mail, so that a capture sees several.
+    """
+    return 1.0 + draw.expovariate(1 / 9)
+
+
 def file(draw: Random) -> int:
     """Bytes of a file: log-normal body (Agrawal et al. 2007), kept below 8 MB."""
     return int(min(draw.lognormvariate(math.log(200_000), 1.8), 8_000_000))

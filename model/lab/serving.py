@@ -37,6 +37,19 @@ def wait_for_udp(address: str, port: int, patience: float = 20.0) -> None:
         time.sleep(0.05)
 
 
+def free_port() -> int:
+    """A port of the loopback device that nothing uses: for what stays inside the host."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def open_to_others(folder: Path) -> None:
+    """Let users other than root pass through a scratch folder, for programs that insist on not being root."""
+    for place in (folder, folder.parent):
+        place.chmod(place.stat().st_mode | 0o011)
+
+
 @contextlib.contextmanager
 def running(command: list[str]) -> Iterator[subprocess.Popen]:
     """A program that runs beside what is inside the context, and is ended after it."""

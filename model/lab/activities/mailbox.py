@@ -1,208 +1,480 @@
-"""Mail fetched over TLS from Dovecot: IMAP with IDLE (993) and POP3 (995); new mails arrive while one waits."""
+"""Mail read by IMAP (waiting in IDLE or asking each few seconds) and fetched by POP, both over TLS, from a real Dovecot.
+
+Mails arrive as they do on a server: as files in the Maildir, while the client waits. Also password guessing's shape.
+"""
 
 from __future__ import annotations
 
 import base64
-import imaplib
+import contextlib
 import os
-import poplib
-import shutil
+import pwd
+import select
+import socket
 import ssl
 import subprocess
+import sys
 import threading
-from email.message import EmailMessage
 from pathlib import Path
+from random import Random
 
 from .. import behaviour
 from ..activity import Activity, pairs
 from ..part import Part
-from ..serving import run_server
+from ..serving import free_port, open_to_others, run_server, running, wait_for_port
 
-IMAPS, POP3S = 993, 995
+IMAPS, POPS = 993, 995
 _USER, _PASSWORD = "ann", "not-secret"
-# Dovecot reads no mail as root.
-_NOBODY = 65534
+# Dovecot gives no mail to root; its mails belong to a user that exists nowhere else.
+_UID = 65533
+
+_SERVERS = ("dovecot", "dovecot-stunnel")
+_READERS = ("imaplib", "imapclient", "mutt", "mbsync", "fetchmail", "curl")
 
 ACTIVITIES = {
-    "mail_idle": Activity("email", pairs(("dovecot",), ("imaplib", "curl", "mbsync")), application="IMAPS", tcp_ports=(IMAPS,)),
-    "mail_collect": Activity("email", pairs(("dovecot",), ("poplib", "curl")), application="POPS", tcp_ports=(POP3S,)),
+    "mail_idle": Activity("email", pairs(_SERVERS, _READERS), application="IMAPS", tcp_ports=(IMAPS,)),
+    "mail_collect": Activity("email", pairs(_SERVERS, ("poplib", "mpop", "getmail", "fetchmail", "curl")),
+                           application="POPS", tcp_ports=(POPS,)),
+    "guess_imap": Activity("email", pairs(_SERVERS, ("imaplib", "python", "curl")), application="IMAPS",
+                           malicious="guess_imap", tcp_ports=(IMAPS,)),
 }
 
 
+def _port(part: Part) -> int:
+    return POPS if part.activity == "mail_collect" else IMAPS
+
+
+# --- servers ---
+
+
 def serve(part: Part) -> None:
-    here, port = part.scratch, POP3S if part.activity == "mail_collect" else IMAPS
-    box = here / "mail" / "new"
-    for name in ("new", "cur", "tmp"):
-        (here / "mail" / name).mkdir(parents=True)
-    (here / "users").write_text(f"{_USER}:{{PLAIN}}{_PASSWORD}:::::\n")
-    names = ("imap", "imaps", IMAPS) if port == IMAPS else ("pop3", "pop3s", POP3S)
-    (here / "dovecot.conf").write_text(
-        f"""protocols = {names[0]}
-base_dir = {here}/run
+    here, draw = part.scratch, part.draw
+    box = here / "mail"
+    for folder in ("new", "cur", "tmp"):
+        (box / folder).mkdir(parents=True)
+    for _ in range(draw.randrange(3, 25)):
+        _deliver(box, draw, read=draw.random() < 0.8)
+    for path in (box, *box.rglob("*")):
+        os.chown(path, _UID, _UID)
+    open_to_others(here)
+    threading.Thread(target=_deliveries, args=(box, draw), daemon=True).start()
+    port = _port(part)
+    if part.server == "dovecot":
+        run_server(part, ["dovecot", "-F", "-c", str(_config(part, part.address, port, tls=True))], port)
+    # Between stunnel and Dovecot the words stay inside the host.
+    plain = free_port()
+    config = here / "stunnel.conf"
+    config.write_text(
+        f"""foreground = yes
+pid =
+syslog = no
+[mail]
+accept = {part.address}:{port}
+connect = 127.0.0.1:{plain}
+cert = {part.secrets}/cert.pem
+key = {part.secrets}/key.pem
+"""
+    )
+    with running(["dovecot", "-F", "-c", str(_config(part, "127.0.0.1", plain, tls=False))]):
+        wait_for_port("127.0.0.1", plain)
+        run_server(part, ["stunnel4", str(config)], port)
+
+
+def _config(part: Part, address: str, port: int, tls: bool) -> Path:
+    here = part.scratch
+    kind = "pop3" if part.activity == "mail_collect" else "imap"
+    (here / "users").write_text(f"{_USER}:{{PLAIN}}{_PASSWORD}:{_UID}:{_UID}::{here}::userdb_mail=maildir:{here}/mail\n")
+    config = here / "dovecot.conf"
+    config.write_text(
+        f"""base_dir = {here}/run
 state_dir = {here}/state
 log_path = {here}/log
-listen = {part.address}
-default_internal_user = root
-default_internal_group = root
-default_login_user = nobody
-first_valid_uid = 0
-ssl = required
+protocols = {kind}
+listen = {address}
+ssl = {"required" if tls else "no"}
 ssl_cert = <{part.secrets}/cert.pem
 ssl_key = <{part.secrets}/key.pem
+disable_plaintext_auth = no
+default_internal_user = root
+default_internal_group = root
+default_login_user = {pwd.getpwuid(65534).pw_name}
+first_valid_uid = {_UID}
 mail_location = maildir:{here}/mail
 passdb {{
   driver = passwd-file
   args = {here}/users
 }}
 userdb {{
-  driver = static
-  args = uid={_NOBODY} gid={_NOBODY} home={here}/mail
+  driver = passwd-file
+  args = {here}/users
 }}
-service {names[0]}-login {{
+service {kind}-login {{
   chroot =
-  inet_listener {names[0]} {{
-    port = 0
+  inet_listener {kind} {{
+    port = {0 if tls else port}
   }}
-  inet_listener {names[1]} {{
-    port = {names[2]}
+  inet_listener {kind}s {{
+    port = {port if tls else 0}
   }}
 }}
 service anvil {{
   chroot =
 }}
+service stats {{
+  chroot =
+}}
 """
     )
-    for folder in (here / "mail", *(here / "mail").iterdir()):
-        os.chown(folder, _NOBODY, _NOBODY)
-    # Those who are not root must get at what is below.
-    for folder in (here, here.parent):
-        folder.chmod(folder.stat().st_mode | 0o011)
-    threading.Thread(target=_deliver, args=(part, box), daemon=True).start()
-    run_server(part, [shutil.which("dovecot") or "dovecot", "-F", "-c", str(here / "dovecot.conf")], port)
+    return config
 
 
-def _mail(size: int) -> bytes:
-    mail = EmailMessage()
-    mail["From"], mail["To"], mail["Subject"] = "bob@lab.test", "ann@lab.test", "lab"
-    mail.set_content(base64.encodebytes(os.urandom(int(size * 0.73))).decode())
-    return bytes(mail)
+def _deliver(box: Path, draw: Random, read: bool = False) -> None:
+    """A mail as a delivery agent leaves it: written aside, then moved in whole."""
+    name = f"{draw.getrandbits(64):x}.lab"
+    body = base64.encodebytes(os.urandom(int(behaviour.mail(draw) * 0.73))).decode()
+    received = "".join(f"Received: from {draw.getrandbits(48):x}.lab.test by mx{n}.lab.test with ESMTPS\n" for n in range(3))
+    file = box / "tmp" / name
+    file.write_text(f"{received}From: Bob <bob@lab.test>\nTo: ann@lab.test\nSubject: {draw.getrandbits(96):x}\nDate: Mon, "
+                    f"05 Jan 2026 10:00:00 +0000\nMessage-ID: <{name}@lab.test>\nMIME-Version: 1.0\nContent-Type: "
+                    f"text/plain; charset=us-ascii\n\n{body}")
+    os.chown(file, _UID, _UID)
+    file.rename(box / ("cur" if read else "new") / (name + (":2,S" if read else "")))
 
 
-def _deliver(part: Part, box: Path) -> None:
-    """Some mails are there already; the others arrive one after the other."""
-    draw = part.draw
-    draw.seed(part.seed + 1)
-    for number in range(400):
-        # Into place whole, as a delivery agent does.
-        new = box.parent / "tmp" / f"{1_600_000_000 + number}.{number}.lab"
-        new.write_bytes(_mail(behaviour.mail(draw)))
-        os.chown(new, _NOBODY, _NOBODY)
-        new.rename(box / new.name)
-        if number >= 4 and not part.pause(2 + draw.expovariate(1 / 10)):
-            return
+def _deliveries(box: Path, draw: Random) -> None:
+    waiting = threading.Event()
+    while not waiting.wait(behaviour.mail_wait(draw)):
+        _deliver(box, draw)
+
+
+# --- clients ---
 
 
 def act(part: Part) -> None:
-    {"imaplib": _idle, "poplib": _collect, "curl": _curl, "mbsync": _mbsync}[part.client](part)
+    kind = {"mail_idle": _READ, "mail_collect": _FETCH, "guess_imap": _GUESS}[part.activity]
+    played = threading.Thread(target=_played, args=(part, kind[part.client]), daemon=True)
+    played.start()
+    # Who closes the program does not wait for a mail under way.
+    played.join(max(0.1, part.left() + 1))
+    sys.stdout.flush()
+    os._exit(_code)
 
 
-def _curl(part: Part) -> None:
-    """A program that looks each half minute or so: every time a connection of its own."""
+_code = 0
+
+
+def _played(part: Part, play) -> None:
+    global _code
+    try:
+        play(part)
+    except Exception as error:
+        # On a link that loses much a last answer may miss the end; earlier than that it is a mistake.
+        if part.left() > 1:
+            print(f"{part.client}: {error!r}", file=sys.stderr)
+            _code = 1
+
+
+def _run(part: Part, words: list[str], codes: tuple[int, ...] = (0,)) -> None:
+    """A client program's one turn; cut off at the end."""
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        _, words_of_error = process.communicate(timeout=max(0.5, part.left() + 0.5))
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        return
+    if process.returncode not in codes:
+        raise ChildProcessError(f"ended with {process.returncode}: {words_of_error.decode(errors='replace')[-300:]}")
+
+
+def _unverified() -> ssl.SSLContext:
+    return ssl._create_unverified_context()
+
+
+def _imaplib(part: Part) -> None:
+    import imaplib
+
     draw = part.draw
-    scheme = "pop3s" if part.activity == "mail_collect" else "imaps"
-    base = ["curl", "-sk", "--max-time", "60", "--user", f"{_USER}:{_PASSWORD}"]
-    while True:
-        listing = f"{scheme}://{part.address}/" + ("" if scheme == "pop3s" else "INBOX")
-        subprocess.run([*base, listing, *(["-X", "SEARCH ALL"] if scheme == "imaps" else [])], stdout=subprocess.DEVNULL,
-                       check=True)
-        number = 1 + draw.randrange(4)
-        one = f"{listing}{number}" if scheme == "pop3s" else f"{listing};MAILINDEX={number}"
-        subprocess.run([*base, one], stdout=subprocess.DEVNULL, check=True)
-        if not part.pause(4 + draw.expovariate(1 / 5)):
+    connection = imaplib.IMAP4_SSL(part.address, IMAPS, ssl_context=_unverified(), timeout=60)
+    connection.login(_USER, _PASSWORD)
+    connection.list()
+    connection.status("INBOX", "(MESSAGES UNSEEN UIDNEXT)")
+    connection.select("INBOX")
+    connection.fetch("1:*", "(UID FLAGS RFC822.SIZE BODY.PEEK[HEADER.FIELDS (FROM SUBJECT DATE)])")
+    while part.left() > 0.5:
+        _, found = connection.search(None, "UNSEEN")
+        for number in found[0].split()[:3]:
+            connection.fetch(number, "(ENVELOPE BODYSTRUCTURE)")
+            if not part.pause(draw.expovariate(1 / 1.5)):
+                return
+            connection.fetch(number, "(BODY[])")
+            connection.store(number, "+FLAGS", r"(\Seen)")
+            if not part.pause(min(behaviour.think(draw), 8)):
+                break
+        # What imaplib of before Python 3.14 lacks: IDLE.
+        tag = connection._new_tag()
+        connection.send(tag + b" IDLE\r\n")
+        connection.readline()
+        select.select([connection.sock], [], [], max(0.0, min(part.left(), 120)))
+        connection.send(b"DONE\r\n")
+        while not connection.readline().startswith(tag):
+            pass
+    connection.logout()
+
+
+def _imapclient(part: Part) -> None:
+    from imapclient import IMAPClient
+
+    draw = part.draw
+    with IMAPClient(part.address, IMAPS, ssl_context=_unverified(), timeout=60) as client:
+        client.login(_USER, _PASSWORD)
+        client.list_folders()
+        client.select_folder("INBOX")
+        known = client.search()
+        client.fetch(known, ["FLAGS", "ENVELOPE", "RFC822.SIZE"])
+        while part.left() > 0.5:
+            for uid in client.search("UNSEEN")[:4]:
+                client.fetch([uid], ["BODY.PEEK[]"])
+                if draw.random() < 0.7:
+                    client.add_flags([uid], [rb"\Seen"])
+                elif draw.random() < 0.5:
+                    client.delete_messages([uid])
+                    client.expunge()
+                if not part.pause(min(behaviour.think(draw), 8)):
+                    break
+            if draw.random() < 0.15:
+                # A draft of one's own, kept on the server.
+                client.append("INBOX", b"Subject: draft\r\n\r\n" + base64.encodebytes(os.urandom(draw.randrange(200, 4000))),
+                              [rb"\Seen"])
+            client.idle()
+            client.idle_check(timeout=max(0.1, min(part.left(), 120)))
+            client.idle_done()
+
+
+def _mutt(part: Part) -> None:
+    """A person at a terminal: the mail program's own IMAP, with its TLS by GnuTLS."""
+    draw, here = part.draw, part.scratch
+    (here / "muttrc").write_text(
+        f"""set imap_user={_USER} imap_pass={_PASSWORD} imap_keepalive=30 imap_idle=yes imap_check_subscribed=no
+set certificate_file={part.secrets}/cert.pem ssl_verify_host=no ssl_verify_dates=no ssl_usesystemcerts=no
+set folder=imaps://{part.address}/ spoolfile=imaps://{part.address}/INBOX mail_check=5 timeout=5 header_cache=
+set record= postponed= quit=yes delete=no wait_key=no tmpdir={here} move=no
+"""
+    )
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(["mutt", "-n", "-F", str(here / "muttrc")], stdin=theirs, stdout=theirs,
+                               stderr=theirs, env={**os.environ, "TERM": "vt100"}, start_new_session=True)
+    os.close(theirs)
+
+    def drain() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(ours, 65536):
+                pass
+
+    threading.Thread(target=drain, daemon=True).start()
+    if not part.pause(3 + draw.random() * 2):
+        return
+    while process.poll() is None:
+        # Open a mail, page through it, back to the list, on to the next; at times ask for new ones.
+        for key in draw.choice((b"\ri", b"\r  i", b"j", b"\r i", b"k\ri", b"$")):
+            os.write(ours, bytes([key]))
+            if not part.pause(0.5 + draw.expovariate(1 / 1.5)):
+                process.terminate()
+                return
+        if not part.pause(min(behaviour.think(draw), 10)):
+            process.terminate()
             return
+    if part.left() > 1:
+        raise ChildProcessError("the program ended by itself")
 
 
 def _mbsync(part: Part) -> None:
-    draw, copy = part.draw, part.scratch / "copy"
-    copy.mkdir()
-    config = part.scratch / "mbsyncrc"
-    # TLS by OpenSSL's client: mbsync's own wants a certificate for the address.
+    draw, here = part.draw, part.scratch
+    (here / "local").mkdir()
+    # By itself it insists on the server's name; and this way GnuTLS is seen too.
+    config = here / "mbsyncrc"
     config.write_text(
-        f"""IMAPAccount lab
+        f"""IMAPStore far
+Tunnel "gnutls-cli --insecure --logfile=/dev/null -p {IMAPS} {part.address}"
 User {_USER}
 Pass {_PASSWORD}
 SSLType None
 AuthMechs LOGIN
-Tunnel "openssl s_client -quiet -verify_quiet -connect {part.address}:{IMAPS} 2>/dev/null"
-
-IMAPStore far
-Account lab
 
 MaildirStore near
-Path {copy}/
-Inbox {copy}/INBOX
-SubFolders Verbatim
+Path {here}/local/
+Inbox {here}/local/inbox
 
-Channel all
+Channel mail
 Far :far:
 Near :near:
+Sync All
 Create Near
 SyncState *
 """
     )
     while True:
-        subprocess.run(["mbsync", "-q", "-c", str(config), "all"], stdout=subprocess.DEVNULL, check=True)
-        if not part.pause(4 + draw.expovariate(1 / 6)):
+        _run(part, ["mbsync", "-q", "-c", str(config), "-a"])
+        if not part.pause(2 + draw.expovariate(1 / 5)):
             return
 
 
-def _idle(part: Part) -> None:
-    """Headers of what is there, one mail read now and then, IDLE in between."""
-    draw = part.draw
-    client = imaplib.IMAP4_SSL(part.address, IMAPS, ssl_context=ssl._create_unverified_context(), timeout=60)
-    client.login(_USER, _PASSWORD)
-    client.select()
-    client.fetch("1:*", "(FLAGS BODY.PEEK[HEADER.FIELDS (FROM SUBJECT DATE)])")
-    client.fetch("1", "(BODY[])")
-    while part.left() > 1:
-        client.send(b"L1 IDLE\r\n")
-        client.sock.settimeout(max(0.5, min(part.left(), 4 + draw.expovariate(1 / 6))))
-        lines = 0
-        try:
-            # A new mail is two lines: EXISTS and RECENT.
-            while lines < 3 and client.readline():
-                lines += 1
-        except OSError:
-            # imaplib's reader can't go on after a timeout: as after a sleep, the program connects anew.
-            client.sock.settimeout(20)
-            if part.left() < 2:
-                break
-            client = imaplib.IMAP4_SSL(part.address, IMAPS, ssl_context=ssl._create_unverified_context(), timeout=60)
-            client.login(_USER, _PASSWORD)
-            client.select()
-            continue
-        client.sock.settimeout(30)
-        client.send(b"DONE\r\n")
-        while not client.readline().startswith(b"L1 "):
-            pass
-        newest = client.select()[1][0].decode()
-        client.fetch(newest, "(BODY[])")
-        if not part.pause(draw.expovariate(1 / 2)):
-            break
-    os._exit(0)
-
-
-def _collect(part: Part) -> None:
-    draw = part.draw
+def _fetchmail(part: Part) -> None:
+    """IMAP: one connection that waits in IDLE. POP: a connection each few seconds."""
+    imap = part.activity == "mail_idle"
+    config = part.scratch / "fetchmailrc"
+    config.write_text(
+        f"poll {part.address} protocol {'IMAP' if imap else 'POP3'} port {_port(part)} auth password user {_USER} password "
+        f"{_PASSWORD} ssl no sslcertck {'idle' if imap else ''} keep mda \"cat >/dev/null\"\n"
+    )
+    config.chmod(0o600)
+    # "Nothing new" is 1.
+    words = ["fetchmail", "-N", "-s", "-f", str(config), "-i", str(part.scratch / "seen"), "--pidfile",
+             str(part.scratch / "pid")]
     while True:
-        client = poplib.POP3_SSL(part.address, POP3S, context=ssl._create_unverified_context(), timeout=60)
+        _run(part, words, codes=(0, 1))
+        if not part.pause(2 + part.draw.expovariate(1 / 5)):
+            return
+
+
+def _curl(part: Part) -> None:
+    draw = part.draw
+    base = ["curl", "-sk", "--max-time", "60", "-u", f"{_USER}:{_PASSWORD}"]
+    if part.activity == "mail_collect":
+        while True:
+            _run(part, [*base, f"pop3s://{part.address}/", "-o", "/dev/null", f"pop3s://{part.address}/{draw.randrange(1, 4)}",
+                        "-o", "/dev/null"])
+            if not part.pause(2 + draw.expovariate(1 / 5)):
+                return
+    box = f"imaps://{part.address}/INBOX"
+    while True:
+        words = [*base, f"{box}?UNSEEN", "-o", "/dev/null"]
+        for _ in range(draw.randrange(1, 4)):
+            words += [f"{box};MAILINDEX={draw.randrange(1, 5)}", "-o", "/dev/null"]
+        _run(part, words)
+        if not part.pause(2 + draw.expovariate(1 / 5)):
+            return
+
+
+def _poplib(part: Part) -> None:
+    import poplib
+
+    draw = part.draw
+    known: set[bytes] = set()
+    while True:
+        client = poplib.POP3_SSL(part.address, POPS, timeout=60, context=_unverified())
         client.user(_USER)
         client.pass_(_PASSWORD)
-        waiting = len(client.list()[1])
-        for number in range(1, min(waiting, 6) + 1):
-            client.retr(number)
-            if draw.random() < 0.7:
-                client.dele(number)
+        client.stat()
+        for line in client.uidl()[1]:
+            number, uid = line.split()
+            if uid not in known:
+                known.add(uid)
+                client.retr(int(number))
+                if draw.random() < 0.5:
+                    client.dele(int(number))
         client.quit()
-        if not part.pause(4 + draw.expovariate(1 / 6)):
+        if not part.pause(2 + draw.expovariate(1 / 5)):
             return
+
+
+def _getmail(part: Part) -> None:
+    here = part.scratch
+    (here / "getmail").mkdir(mode=0o700)
+    (here / "getmail" / "getmailrc").write_text(
+        f"""[retriever]
+type = SimplePOP3SSLRetriever
+server = {part.address}
+username = {_USER}
+password = {_PASSWORD}
+[destination]
+type = MDA_external
+path = /bin/true
+allow_root_commands = true
+[options]
+delete = {"true" if part.draw.random() < 0.5 else "false"}
+read_all = false
+verbose = 0
+"""
+    )
+    while True:
+        _run(part, ["getmail", "--getmaildir", str(here / "getmail")])
+        if not part.pause(2 + part.draw.expovariate(1 / 6)):
+            return
+
+
+def _mpop(part: Part) -> None:
+    config = part.scratch / "mpoprc"
+    keep = "on" if part.draw.random() < 0.5 else "off"
+    config.write_text(
+        f"""account default
+host {part.address}
+port {POPS}
+user {_USER}
+password {_PASSWORD}
+auth user
+tls on
+tls_starttls off
+tls_certcheck off
+keep {keep}
+uidls_file {part.scratch}/uidls
+delivery mda "cat >/dev/null"
+"""
+    )
+    config.chmod(0o600)
+    while True:
+        _run(part, ["mpop", "-Q", "-C", str(config)])
+        if not part.pause(2 + part.draw.expovariate(1 / 6)):
+            return
+
+
+def _guesses(part: Part, one, most: int) -> None:
+    draw = part.draw
+    for _ in range(most):
+        with contextlib.suppress(OSError):
+            one(draw)
+        if not part.pause(draw.uniform(0.1, 0.8)):
+            return
+
+
+def _guess_imaplib(part: Part) -> None:
+    import imaplib
+
+    def one(draw: Random) -> None:
+        connection = imaplib.IMAP4_SSL(part.address, IMAPS, ssl_context=_unverified(), timeout=30)
+        for _ in range(draw.randrange(1, 4)):
+            with contextlib.suppress(imaplib.IMAP4.error):
+                connection.login(_USER, f"{draw.getrandbits(40):x}")
+        with contextlib.suppress(imaplib.IMAP4.error):
+            connection.logout()
+
+    _guesses(part, one, 60)
+
+
+def _guess_python(part: Part) -> None:
+    """Several connections at once, as guessing programs hold."""
+
+    def one(draw: Random) -> None:
+        connection = _unverified().wrap_socket(socket.create_connection((part.address, IMAPS), 30))
+        connection.recv(4096)
+        for turn in range(draw.randrange(1, 5)):
+            connection.sendall(f"a{turn} LOGIN {_USER} {draw.getrandbits(48):x}\r\n".encode())
+            if not connection.recv(4096):
+                break
+        connection.close()
+
+    workers = [threading.Thread(target=_guesses, args=(part, one, 20)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+
+def _guess_curl(part: Part) -> None:
+    _guesses(part, lambda draw: _run(part, ["curl", "-sk", "--max-time", "30", "-u", f"{_USER}:{draw.getrandbits(40):x}",
+                                            f"imaps://{part.address}/INBOX"], codes=(0, 67)), 40)
+
+
+_READ = {"imaplib": _imaplib, "imapclient": _imapclient, "mutt": _mutt, "mbsync": _mbsync, "fetchmail": _fetchmail,
+         "curl": _curl}
+_FETCH = {"poplib": _poplib, "mpop": _mpop, "getmail": _getmail, "fetchmail": _fetchmail, "curl": _curl}
+_GUESS = {"imaplib": _guess_imaplib, "python": _guess_python, "curl": _guess_curl}

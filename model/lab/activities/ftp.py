@@ -1,0 +1,313 @@
+"""FTP over TLS (explicit, AUTH TLS on port 21), its data connections over TLS too; and the shape of password guessing.
+
+Servers: vsftpd, ProFTPD, pyftpdlib. The data connections' ports are the servers' choice: no port forwarder carries it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ftplib
+import io
+import os
+import pwd
+import ssl
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from random import Random
+
+from .. import behaviour
+from ..activity import Activity, pairs
+from ..part import Part
+from ..serving import open_to_others, run_server
+
+PORT, _PASSIVE = 21, (40000, 40400)
+_USER, _PASSWORD = "ann", "not-secret"
+_UID, _FOLDERS = 65533, ("photos", "papers", "backup")
+
+_SERVERS = ("vsftpd", "proftpd", "pyftpdlib")
+
+ACTIVITIES = {
+    "ftps": Activity("file_transfer", pairs(_SERVERS, ("lftp", "curl", "ftplib")), application="FTPS"),
+    # vsftpd here knows nobody but the anonymous: there is nothing to guess.
+    "guess_ftps": Activity("file_transfer", pairs(("proftpd", "pyftpdlib"), ("ftplib", "lftp", "curl")), application="FTPS",
+                          malicious="guess_ftps"),
+}
+
+
+def files(part: Part) -> dict[str, int]:
+    """Path -> bytes of what the server has; the client draws the same from the same seed."""
+    draw = part.draw
+    return {f"{folder}/{number}.bin": behaviour.file(draw) for folder in _FOLDERS for number in range(draw.randrange(2, 12))}
+
+
+# --- servers ---
+
+
+def serve(part: Part) -> None:
+    root = part.scratch / "site"
+    for path, size in files(part).items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(os.urandom(size))
+    (root / "incoming").mkdir()
+    uid = pwd.getpwnam("nobody").pw_uid if part.server == "vsftpd" else _UID
+    for path in root.rglob("*"):
+        os.chown(path, uid, uid)
+    open_to_others(part.scratch)
+    {"vsftpd": _vsftpd, "proftpd": _proftpd, "pyftpdlib": _pyftpdlib}[part.server](part, root)
+
+
+def _vsftpd(part: Part, root: Path) -> None:
+    here = part.scratch
+    (here / "empty").mkdir()
+    config = here / "vsftpd.conf"
+    # Its named users are the machine's own: here everybody is anonymous, and encrypted all the same.
+    config.write_text(
+        f"""listen=YES
+background=NO
+listen_address={part.address}
+listen_port={PORT}
+anonymous_enable=YES
+no_anon_password=NO
+local_enable=NO
+write_enable=YES
+anon_upload_enable=YES
+anon_other_write_enable=YES
+anon_root={root}
+ftp_username=nobody
+nopriv_user=nobody
+secure_chroot_dir={here}/empty
+connect_from_port_20=NO
+pasv_min_port={_PASSIVE[0]}
+pasv_max_port={_PASSIVE[1]}
+xferlog_enable=NO
+ssl_enable=YES
+allow_anon_ssl=YES
+force_anon_logins_ssl=YES
+force_anon_data_ssl=YES
+require_ssl_reuse=NO
+ssl_ciphers=HIGH
+rsa_cert_file={part.secrets}/cert.pem
+rsa_private_key_file={part.secrets}/key.pem
+seccomp_sandbox=NO
+isolate_network=NO
+"""
+    )
+    run_server(part, ["vsftpd", str(config)], PORT)
+
+
+def _proftpd(part: Part, root: Path) -> None:
+    here = part.scratch
+    users = here / "users"
+    hashed = subprocess.run(["openssl", "passwd", "-6", _PASSWORD], capture_output=True, text=True, check=True).stdout.strip()
+    users.write_text(f"{_USER}:{hashed}:{_UID}:{_UID}::{root}:/bin/sh\n")
+    users.chmod(0o640)
+    config = here / "proftpd.conf"
+    config.write_text(
+        f"""LoadModule mod_tls.c
+ServerName lab
+ServerType standalone
+DefaultAddress {part.address}
+SocketBindTight on
+UseIPv6 off
+UseReverseDNS off
+Port {PORT}
+PassivePorts {_PASSIVE[0]} {_PASSIVE[1]}
+PidFile {here}/pid
+ScoreboardFile {here}/scoreboard
+DelayTable none
+SystemLog {here}/log
+WtmpLog off
+User root
+Group root
+AuthOrder mod_auth_file.c
+AuthUserFile {users}
+RequireValidShell off
+AllowOverwrite on
+AllowStoreRestart on
+<IfModule mod_tls.c>
+TLSEngine on
+TLSRequired on
+TLSECCertificateFile {part.secrets}/cert.pem
+TLSECCertificateKeyFile {part.secrets}/key.pem
+TLSOptions NoSessionReuseRequired
+TLSLog {here}/tlslog
+</IfModule>
+"""
+    )
+    run_server(part, ["proftpd", "-n", "-q", "-c", str(config)], PORT)
+
+
+def _pyftpdlib(part: Part, root: Path) -> None:
+    import logging
+
+    from pyftpdlib.authorizers import DummyAuthorizer
+    from pyftpdlib.handlers import TLS_FTPHandler
+    from pyftpdlib.servers import ThreadedFTPServer
+
+    logging.disable()
+    users = DummyAuthorizer()
+    users.add_user(_USER, _PASSWORD, str(root), perm="elradfmwMT")
+
+    class Handler(TLS_FTPHandler):
+        certfile, keyfile = str(part.secrets / "cert.pem"), str(part.secrets / "key.pem")
+        tls_control_required = tls_data_required = True
+        authorizer, passive_ports, banner = users, range(*_PASSIVE), "lab ready"
+
+    server = ThreadedFTPServer((part.address, PORT), Handler)
+    part.ready()
+    server.serve_forever(handle_exit=False)
+
+
+# --- clients ---
+
+
+def act(part: Part) -> None:
+    failed: list[str] = []
+
+    def play() -> None:
+        try:
+            (_guess if part.activity == "guess_ftps" else _CLIENTS[part.client])(part)
+        except Exception as error:
+            # On a link that loses much a last answer may miss the end; earlier than that it is a mistake.
+            if part.left() > 1:
+                failed.append(f"{part.client}: {error!r}")
+
+    played = threading.Thread(target=play, daemon=True)
+    played.start()
+    # A transfer still under way at the end is cut off, as a person closes a program.
+    played.join(max(0.1, part.left() + 1))
+    print(*failed, sep="\n", end="", file=sys.stderr, flush=True)
+    os._exit(bool(failed))
+
+
+def _user(part: Part) -> str:
+    return "anonymous" if part.server == "vsftpd" else _USER
+
+
+def _errands(part: Part, draw: Random):
+    """What a person does in turn: ("list", folder), ("get", file), ("put", bytes), ("remove", last put)."""
+    paths = sorted(files(part))
+    yield "list", ""
+    while True:
+        folder = draw.choice(_FOLDERS)
+        yield "list", folder
+        inside = [path for path in paths if path.startswith(folder)]
+        if draw.random() < 0.6:
+            # Mostly one file; at times many at once, as a program that mirrors a folder does.
+            for path in draw.sample(inside, min(len(inside), draw.choice((1, 1, 2, 5)))):
+                yield "get", path
+        else:
+            for _ in range(draw.choice((1, 1, 2, 4))):
+                yield "put", behaviour.file(draw)
+
+
+def _wait(part: Part, draw: Random) -> bool:
+    return part.pause(draw.expovariate(1 / 2.5) if draw.random() < 0.6 else 0.05)
+
+
+def _connect(part: Part) -> ftplib.FTP_TLS:
+    client = ftplib.FTP_TLS(context=ssl._create_unverified_context(), timeout=60)
+    client.connect(part.address, PORT)
+    return client
+
+
+def _ftplib(part: Part) -> None:
+    draw = Random(part.seed + 1)
+    client = _connect(part)
+    client.login(_user(part), _PASSWORD)
+    client.prot_p()
+    for number, (errand, what) in enumerate(_errands(part, draw)):
+        if errand == "list":
+            client.retrlines(f"LIST {what}".strip(), lambda _: None)
+        elif errand == "get":
+            client.retrbinary(f"RETR {what}", lambda _: None)
+        else:
+            client.storbinary(f"STOR incoming/{number}.bin", io.BytesIO(os.urandom(what)))
+        if not _wait(part, draw):
+            break
+    client.quit()
+
+
+def _lftp(part: Part) -> None:
+    draw = Random(part.seed + 1)
+    rules = ("set ssl:verify-certificate no; set ftp:ssl-force yes; set ftp:ssl-protect-data yes; set net:max-retries 2; "
+             "set cmd:fail-exit no; set xfer:clobber yes; set net:timeout 30; set ftp:prefer-epsv no")
+    process = subprocess.Popen(["lftp", "-u", f"{_user(part)},{_PASSWORD}", "-p", str(PORT), "-e", rules, part.address],
+                               stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    local = part.scratch / "local.bin"
+    for number, (errand, what) in enumerate(_errands(part, draw)):
+        if errand == "put":
+            own = part.scratch / f"{number}.bin"
+            own.write_bytes(os.urandom(what))
+        line = {"list": f"cls -l {what}", "get": f"get {what} -o {local}", "put": f"put -O incoming {part.scratch}/{number}.bin"}
+        process.stdin.write(line[errand].encode() + b"\n")
+        process.stdin.flush()
+        if not _wait(part, draw):
+            break
+        if process.poll() is not None:
+            raise ChildProcessError(f"ended with {process.returncode}")
+    process.terminate()
+
+
+def _curl(part: Part) -> None:
+    """Each folder's errands in a run of its own: the program keeps its control connection for several files."""
+    draw = Random(part.seed + 1)
+    base = f"ftp://{part.address}"
+    common = ["-k", "--ssl-reqd", "-u", f"{_user(part)}:{_PASSWORD}", "--max-time", "90", "-s", "-o", "/dev/null"]
+    words: list[str] = []
+    for number, (errand, what) in enumerate(_errands(part, draw)):
+        if errand == "list" and words:
+            done = subprocess.run(["curl", *words[1:]])
+            if done.returncode and part.left() > 1:
+                raise ChildProcessError(f"ended with {done.returncode}")
+            words = []
+            if not part.pause(0.5 + draw.expovariate(1 / 3)):
+                return
+        words += ["--next", *common]
+        if errand == "put":
+            own = part.scratch / f"{number}.bin"
+            own.write_bytes(os.urandom(what))
+            words += ["-T", str(own), f"{base}/incoming/"]
+        else:
+            words.append(f"{base}/{what}{'/' if errand == 'list' and what else ''}")
+
+
+_CLIENTS = {"ftplib": _ftplib, "lftp": _lftp, "curl": _curl}
+
+
+def _guess(part: Part) -> None:
+    """Log-ins that fail: at most 60, from one connection at a time, or three."""
+    draw = part.draw
+
+    def one(draw: Random) -> None:
+        if part.client != "ftplib":
+            word = f"{draw.getrandbits(40):x}"
+            command = ["curl", "-sk", "--ssl-reqd", "-u", f"{_USER}:{word}", "--max-time", "30", f"ftp://{part.address}/"]
+            if part.client == "lftp":
+                command = ["lftp", "-u", f"{_USER},{word}", "-e", "set ssl:verify-certificate no; set ftp:ssl-force yes; "
+                           "set net:max-retries 1; ls; exit", part.address]
+            subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=40)
+            return
+        client = _connect(part)
+        client.auth()
+        for _ in range(draw.randrange(1, 4)):
+            with contextlib.suppress(ftplib.error_perm):
+                client.login(_USER, f"{draw.getrandbits(40):x}", secure=False)
+        client.close()
+
+    def guesses(seed: int, most: int) -> None:
+        draw = Random(seed)
+        for _ in range(most):
+            with contextlib.suppress(OSError, EOFError, ftplib.Error, subprocess.TimeoutExpired):
+                one(draw)
+            if not part.pause(draw.uniform(0.1, 0.8)):
+                return
+
+    count = draw.choice((1, 3))
+    workers = [threading.Thread(target=guesses, args=(part.seed + number, 60 // count)) for number in range(count)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
