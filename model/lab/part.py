@@ -10,7 +10,9 @@ from random import Random
 
 @dataclass
 class Part:
-    """What serve() and act() get. `scratch` is this activity's own directory; `secrets` has cert.pem, key.pem, id."""
+    """What serve() and act() get. `scratch` is this activity's own directory; `secrets` has cert.pem, its key.pem
+    and the ca.pem that verifies it, and SSH's `host` and `user` keys.
+    """
 
     activity: str
     through: str

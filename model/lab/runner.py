@@ -16,11 +16,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from random import Random
 
 import zstandard
 
 from . import LabError, truth
 from .activities import ACTIVITIES
+from .certificates import KINDS, make_certificates
 from .network import PREFIX, Forked, Network, check_machine, die_with_parent, remove_dead_folders, remove_leftovers
 from .part import Part
 from .play import play
@@ -106,7 +108,7 @@ def _stop_if_told() -> None:
 
 
 def _programs(scenario: Scenario) -> set[str]:
-    return ({name for entry in scenario.entries for known in entry.names.values()
+    return ({"certificates"} | {name for entry in scenario.entries for known in entry.names.values()
              for both in known for name in both.split("/")}
             | {name for entry in scenario.entries for tunnel in entry.through for name in TUNNELS[tunnel].programs})
 
@@ -163,7 +165,7 @@ def _capture(made: Plan, target: Path) -> str:
     try:
         pcaps = {host: scratch / f"{host}.pcap" for host in made.capture_at}
         network = Network(made.links, made.addresses(), made.seed, scratch, pcaps, made.snaplen)
-        secrets = make_secrets(scratch / "secrets")
+        secrets = make_secrets(scratch / "secrets", made.seed)
         with network:
             failures = _play(made, network, scratch, secrets)
         if len(failures) > max(1, MAX_FAILED * len(made.steps)):
@@ -227,19 +229,17 @@ def _name(step: Step) -> str:
     return f"{step.name} ({step.server}/{step.client}, number {step.number})"
 
 
-def make_secrets(folder: Path) -> Path:
-    """A certificate and keys of this capture's own, used nowhere else."""
+def make_secrets(folder: Path, seed: int) -> Path:
+    """Certificates and keys of this capture's own, used nowhere else, in a folder for each kind of certificate."""
     folder.mkdir(mode=0o700)
     for command in (
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
-         "-subj", "/CN=lab.test", "-keyout", "key.pem", "-out", "cert.pem"],
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "host"],
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "user"],
     ):
         try:
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         except FileNotFoundError:
-            raise LabError(f"no `{command[0]}`; type: apt-get install openssl openssh-client") from None
+            raise LabError(f"no `{command[0]}`; type: apt-get install openssh-client") from None
         if done.returncode:
             raise LabError(f"{command[0]}: {done.stderr.strip().splitlines()[-1]}")
     if shutil.which("dropbearconvert") or shutil.which("dropbearkey"):
@@ -249,6 +249,11 @@ def make_secrets(folder: Path) -> Path:
         keys = [line for line in public.stdout.splitlines() if line.startswith("ssh-")]
         with open(folder / "user.pub", "a") as file:
             file.writelines(line + "\n" for line in keys)
+    keys = list(folder.iterdir())
+    make_certificates(folder, Random(seed))
+    for number in range(KINDS):
+        for key in keys:
+            (folder / str(number) / key.name).symlink_to(key)
     return folder
 
 
@@ -302,6 +307,7 @@ def _play(made: Plan, network: Network, scratch: Path, secrets: Path) -> dict[in
 def _start(network: Network, role: str, step: Step, host: str, scratch: Path, secrets: Path, logs: Path) -> Forked:
     own = scratch / f"{step.number}-{role}"
     own.mkdir()
+    secrets /= str(step.seed % KINDS)
 
     def function() -> None:
         play(role, Part(step.name, step.through, step.server, step.client, step.address, step.seconds, step.seed, own, secrets))

@@ -58,7 +58,7 @@ def act(part: Part) -> None:
     if part.client in ("python", "paho-mqtt", "aiomqtt"):
         {"python": _own, "paho-mqtt": _paho, "aiomqtt": _aiomqtt}[part.client](part, draw, topic)
         return
-    common = ["-h", part.address, "-p", str(PORT), "--cafile", str(part.secrets / "cert.pem"), "--insecure", "-t", topic]
+    common = ["-h", part.address, "-p", str(PORT), "--cafile", str(part.secrets / "ca.pem"), "--insecure", "-t", topic]
     listener = subprocess.Popen(["mosquitto_sub", *common], stdout=subprocess.DEVNULL)
     # mosquitto_pub -l sends each line as a message over one connection.
     talker = subprocess.Popen(["mosquitto_pub", "-l", "-q", "1", *common], stdin=subprocess.PIPE)

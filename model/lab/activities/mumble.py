@@ -16,8 +16,6 @@ import threading
 import time
 from random import Random
 
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-
 from .. import behaviour
 from ..activity import Activity
 from ..part import Part
@@ -121,6 +119,8 @@ class _Speaker:
             self.control.sendall(struct.pack(">HI", kind, len(body)) + body)
 
     def _hear_control(self) -> None:
+        from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
         data = bytearray()
         with contextlib.suppress(OSError, ValueError):
             while piece := self.control.recv(65536):

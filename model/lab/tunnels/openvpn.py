@@ -31,7 +31,7 @@ def _command(part: Part, serving: bool) -> list[str]:
     name = make_device(part, own, other, mtu)
     words = ["openvpn", "--dev", name, "--dev-type", "tun", "--ifconfig-noexec", "--route-noexec", "--topology", "p2p",
              "--proto", ("tcp-server" if serving else "tcp-client") if tcp else "udp", "--tun-mtu", str(mtu),
-             "--ca", f"{part.secrets}/cert.pem", "--cert", f"{part.secrets}/cert.pem", "--key", f"{part.secrets}/key.pem",
+             "--ca", f"{part.secrets}/ca.pem", "--cert", f"{part.secrets}/cert.pem", "--key", f"{part.secrets}/key.pem",
              "--data-ciphers", cipher, "--data-ciphers-fallback", cipher, "--auth", "SHA256",
              "--verb", "3", "--log", str(_said(part)), "--connect-retry", "1"]
     if hidden:
