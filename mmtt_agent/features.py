@@ -13,22 +13,15 @@ import numpy as np
 from .series import MAX_PAYLOAD_PACKETS, MAX_SIZE, MAX_WAIT_US, SeriesBatch
 
 #: Changes with every change of what is computed here; a bundle names the one that it was trained on.
-FEATURE_VERSION = 1
+FEATURE_VERSION = 2
 #: The arrays that the network takes, by name.
 INPUT_NAMES = ("statistics", "sizes", "gaps", "picture")
 
 #: Number of a packet place that holds no packet, in ``sizes`` and ``gaps``.
 PAD = 0
 
-# Sizes in steps that grow with the size: 8 bytes up to 256, ... and by octaves where only offloaded packets reach.
-_SIZE_EDGES = np.concatenate(
-    [
-        np.arange(8, 256, 8),
-        np.arange(256, 512, 16),
-        np.arange(512, 1536, 32),
-        [1536, 2048, 3072, 4096, 8192, 16384, 32768],
-    ]
-)
+# Sizes by the byte, for protocols have messages of fixed lengths, and by octaves where only offloaded packets reach.
+_SIZE_EDGES = np.concatenate([np.arange(1, 1537), [2048, 3072, 4096, 8192, 16384, 32768]])
 _SIZE_BUCKETS = len(_SIZE_EDGES) + 1
 #: Words for a packet's signed size: PAD, then those from the originator, then those from the responder.
 SIZE_WORDS = 1 + 2 * _SIZE_BUCKETS

@@ -118,7 +118,7 @@ class ScaleEmbedding(nn.Module):
         scales: how many words in a row are of one scale, for each scale.
     """
 
-    SHARED_BY = (1, 4, 16)
+    SHARED_BY = (1, 8, 64)
 
     def __init__(self, scales: tuple[int, ...], width: int) -> None:
         super().__init__()

@@ -26,6 +26,7 @@ class Training:
         average: decay per step of the running mean of the weights, which is what is scored and shipped; 0 for none.
         augment: share of the training windows that are changed before each use.
         lab: share of the training windows that come from the traffic lab, where its captures are given.
+        teacher: share of the loss that is the distance from boosted trees' answers; 0 to learn from the labels alone.
         service, application, malicious: weight of each task's loss.
         threads: cores to use.
     """
@@ -39,6 +40,7 @@ class Training:
     average: float = 0.995
     augment: float = 0.7
     lab: float = 0.5
+    teacher: float = 0.0
     label_smoothing: float = 0.05
     service: float = 1.0
     application: float = 1.0
@@ -49,9 +51,11 @@ class Training:
         for name in ("epochs", "batch", "patience", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
-        for name in ("warm_up", "average", "augment", "lab", "label_smoothing"):
+        for name in ("warm_up", "average", "augment", "lab", "label_smoothing", "teacher"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1")
+        if self.lab == 1:
+            raise ValueError("lab must be below 1; train on the lab alone with `mmtt lab effect`")
         if self.learning_rate <= 0:
             raise ValueError("learning_rate must be above 0")
 

@@ -23,6 +23,7 @@ from .augment import augment
 from .config import Config, Training
 from .dataset import MISSING, Dataset
 from .lab_windows import lab_rows
+from .teacher import soft_labels
 
 
 def fit(
@@ -34,7 +35,10 @@ def fit(
     model = Model(architecture, len(dataset.services), len(dataset.applications))
     average = copy.deepcopy(model).eval().requires_grad_(False)
     train, validation = dataset.rows("train"), dataset.rows("validation")
-    steps = max(1, len(train) // settings.batch)
+    # The lab's windows come on top of the real ones: an epoch sees as many of these with it as without.
+    real = np.count_nonzero(~lab_rows(dataset)[train])
+    drawn_per_epoch = real / (1 - settings.lab) if 0 < real < len(train) else len(train)
+    steps = max(1, int(drawn_per_epoch) // settings.batch)
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
@@ -56,6 +60,7 @@ def fit(
         "best_epoch": 0,
         "best_model": model.state_dict(),
     }
+    taught = soft_labels(dataset, checkpoint.with_suffix(".teacher.npz"), say) if settings.teacher else None
     saved = _load_checkpoint(checkpoint, state["key"])
     if saved:
         state = saved
@@ -77,7 +82,10 @@ def fit(
         for start in range(0, len(drawn), settings.batch):
             rows = drawn[start : start + settings.batch]
             windows = augment(dataset.series[rows], settings.augment, rng)
-            loss = multitask_loss(model(*tensors(windows)), dataset, rows, weights, settings)
+            logits = model(*tensors(windows))
+            loss = multitask_loss(logits, dataset, rows, weights, settings)
+            if taught:
+                loss = (1 - settings.teacher) * loss + settings.teacher * taught_loss(logits, taught, dataset, rows)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -138,6 +146,23 @@ def multitask_loss(
         # By the share of labelled windows, so that a lone label in a batch does not shout.
         part = (losses * weight).sum() / weight.sum() * min(1.0, 4 * known.float().mean().item())
         total = total + getattr(settings, task) * part
+    return total
+
+
+def taught_loss(
+    logits: tuple[torch.Tensor, ...], taught: dict[str, np.ndarray], dataset: Dataset, rows: np.ndarray
+) -> torch.Tensor:
+    """How far the answers are from the teacher's, for the windows with a label for the task."""
+    total = torch.zeros(())
+    for task, output in zip(TASKS, logits):
+        known = torch.from_numpy(dataset.targets()[task][rows] != MISSING)
+        if not known.any():
+            continue
+        wanted, output = torch.from_numpy(taught[task][rows])[known], output[known]
+        if task == "malicious":
+            total = total + functional.binary_cross_entropy_with_logits(output, wanted.sigmoid())
+        else:
+            total = total + functional.cross_entropy(output, wanted.softmax(-1))
     return total
 
 

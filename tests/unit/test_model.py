@@ -56,8 +56,8 @@ def test_both_the_sentence_and_the_picture_are_read(model):
 
 
 def test_words_share_what_is_learnt_with_their_neighbours_on_the_scale():
-    embedding = ScaleEmbedding((1, 40, 40), width=8)
-    word, neighbour, far, next_scale = torch.tensor([38, 37, 20, 41])
+    embedding = ScaleEmbedding((1, 200, 200), width=8)
+    word, neighbour, far, next_scale = torch.tensor([38, 37, 150, 201])
     before = [embedding(each).detach().clone() for each in (neighbour, far, next_scale)]
     embedding(word).sum().backward()
     with torch.no_grad():

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
 
-from mmtt_model import config, dataset, evaluate, run, train
+from mmtt_model import config, dataset, evaluate, run, teacher, train
 from mmtt_model.augment import augment
 from mmtt_model.calibrate import calibrate
 from mmtt_model.cli import train as command
@@ -141,6 +141,21 @@ def test_test_captures_are_never_looked_at_in_training(tmp_path, tiny):
         for d, m in ((made, one), (other, two))
     ]
     assert decided[0] == decided[1]
+
+
+def test_no_window_is_taught_by_trees_that_knew_its_recording(tmp_path, monkeypatch):
+    data, seen = synthetic(), []
+
+    def trees(dataset, train, validation, rows, tasks):
+        seen.append((set(dataset.recording[train]), set(dataset.recording[rows])))
+        return {"service": np.ones((len(rows), 2)), "application": np.ones((len(rows), 2)), "malicious": np.ones(len(rows))}
+
+    monkeypatch.setattr(teacher.peers, "boosted_trees", trees)
+    logits = teacher.soft_labels(data, tmp_path / "taught.npz", lambda _: None)
+    assert len(seen) == teacher.FOLDS and not any(known & taught for known, taught in seen)
+    assert (logits["malicious"][data.rows("train")] == 1).all() and not logits["malicious"][data.rows("test")].any()
+    again = teacher.soft_labels(data, tmp_path / "taught.npz", lambda _: None)
+    assert len(seen) == teacher.FOLDS and (again["service"] == logits["service"]).all()
 
 
 def test_augmentation_keeps_what_a_window_is():
