@@ -10,6 +10,7 @@ import numpy as np
 from .config import Config
 from .dataset import MISSING, Dataset
 from .evaluate import mean_and_interval
+from .lab_windows import lab_rows
 from .split import SPLITS
 
 
@@ -116,7 +117,7 @@ def write(
         "",
         "## Data",
         "",
-        *_data(dataset, figures["seen before"]),
+        *_data(config, dataset, figures["seen before"]),
     ]
     for task in ("service", "application"):
         lines += [
@@ -223,13 +224,14 @@ def _losses(name: str, ours: dict, peers: dict[str, dict]) -> list[str]:
     return lines
 
 
-def _data(dataset: Dataset, seen: dict[str, dict[str, float]]) -> list[str]:
+def _data(config: Config, dataset: Dataset, seen: dict[str, dict[str, float]]) -> list[str]:
     counts = dataset.report["counts"]
-    used = np.unique(dataset.capture)
+    made = lab_rows(dataset)
+    used = np.unique(dataset.capture[~made])
     sources = Counter(dataset.sources[c] for c in used.tolist())
     lines = [
         (
-            f"{len(dataset):,} labelled windows of {len(used):,} public captures from {len(sources)} repositories. "
+            f"{np.count_nonzero(~made):,} labelled windows of {len(used):,} public captures from {len(sources)} repositories. "
             "Services and applications are nDPI's names per flow (what it only guessed from addresses or ports is not "
             "used), else what the capture was made of. TLS, QUIC and HTTP are protocols and count as no application. In "
             "malicious captures the host's ordinary business is not labelled. What nDPI recognises in captures that show "
@@ -239,13 +241,22 @@ def _data(dataset: Dataset, seen: dict[str, dict[str, float]]) -> list[str]:
         "| | captures | windows | with service | with application | malicious | harmless |",
         "|---|---|---|---|---|---|---|",
     ]
-    for split in SPLITS:
-        rows = dataset.rows(split)
+    parts = {split: dataset.rows(split)[~made[dataset.rows(split)]] for split in SPLITS}
+    if made.any():
+        parts["train, from the lab"] = np.flatnonzero(made)
+    for part, rows in parts.items():
         lines.append(
-            f"| {split} | {len(np.unique(dataset.capture[rows])):,} | {len(rows):,} "
+            f"| {part} | {len(np.unique(dataset.capture[rows])):,} | {len(rows):,} "
             f"| {(dataset.service[rows] != MISSING).sum():,} | {(dataset.application[rows] != MISSING).sum():,} "
             f"| {(dataset.malicious[rows] == 1).sum():,} | {(dataset.malicious[rows] == 0).sum():,} |"
         )
+    if made.any():
+        lines += [
+            "",
+            "The lab's windows are of traffic that this project's own traffic lab made and recorded (`mmtt lab run "
+            f"standard`); {config.training.lab:.0%} of what training drew were these. They are in no score. Another run of the lab "
+            "does the same at other times, so figures come back to about a point, not to the last digit.",
+        ]
     lines += [
         "",
         (
@@ -268,9 +279,9 @@ def _data(dataset: Dataset, seen: dict[str, dict[str, float]]) -> list[str]:
 def _classes(dataset: Dataset, task: str, by_class: dict) -> list[str]:
     names = dataset.services if task == "service" else list(dataset.applications)
     values = dataset.targets()[task]
-    captures = defaultdict(int)
+    captures, made = defaultdict(int), lab_rows(dataset)
     for each in range(len(names)):
-        captures[names[each]] = len(np.unique(dataset.capture[values == each]))
+        captures[names[each]] = len(np.unique(dataset.capture[(values == each) & ~made]))
     lines = []
     for name in names:
         found = by_class.get(name)
