@@ -7,13 +7,18 @@ from .serving import run_server
 
 
 def front(part: Part, program: str, port: int, behind: int) -> None:
-    """`program`: stunnel or nginx-stream. Runs until this process is ended."""
+    """`program`: stunnel, nginx-stream or node. Runs until this process is ended."""
+    if program == "node":
+        run_server(part, ["node", "-e", _NODE, part.address, str(port), str(behind), str(part.secrets)], port)
+        return
     if program == "stunnel":
         config = part.scratch / "stunnel.conf"
         config.write_text(
             f"""foreground = yes
 pid =
 syslog = no
+socket = l:TCP_NODELAY=1
+socket = r:TCP_NODELAY=1
 [front]
 accept = {part.address}:{port}
 connect = 127.0.0.1:{behind}
@@ -33,3 +38,10 @@ ssl_certificate_key {part.secrets}/key.pem; ssl_protocols TLSv1.2 TLSv1.3; proxy
 """
     )
     run_server(part, ["nginx", "-c", str(config), "-e", str(part.scratch / "error.log")], port)
+
+
+_NODE = """const [host, port, plain, secrets] = process.argv.slice(1), fs = require("fs"), net = require("net");
+require("tls").createServer({cert: fs.readFileSync(secrets + "/cert.pem"), key: fs.readFileSync(secrets + "/key.pem")},
+  outer => { const inner = net.connect(+plain, "127.0.0.1"); outer.setNoDelay(); inner.setNoDelay();
+    for (const end of [inner, outer]) end.on("error", () => { inner.destroy(); outer.destroy(); });
+    outer.pipe(inner); inner.pipe(outer); }).listen(+port, host);"""

@@ -6,10 +6,7 @@ import base64
 import functools
 import math
 import os
-import subprocess
-import sys
-import threading
-from http.client import HTTPException
+from functools import partial
 from importlib import resources
 from random import Random
 
@@ -19,6 +16,7 @@ from .. import behaviour, fronted
 from ..activity import Activity, pairs
 from ..fence import check
 from ..part import Part
+from ..workers import side_by_side
 
 serve = fronted.serve
 
@@ -41,7 +39,7 @@ ACTIVITIES = {
 
 def act(part: Part) -> None:
     check(part)
-    draw, broken = part.draw, []
+    draw = part.draw
     play = {"poll_interactive": _interactive, "stage_https": _stage}.get(part.activity, _check_in)
     # A connection that stays is one flow: some agents then, else one.
     keep = play is _interactive or (play is _check_in and _profiles()[part.activity]["keep"])
@@ -50,22 +48,10 @@ def act(part: Part) -> None:
 
     def agent(seed: float, wait: float) -> None:
         client = fronted.Client(part, keep)
-        try:
-            if part.pause(wait):
-                play(part, Random(seed), client)
-        except (OSError, EOFError, HTTPException, subprocess.SubprocessError, RuntimeError) as error:
-            broken.append(f"{part.client}: {error!r}")
+        if part.pause(wait):
+            play(part, Random(seed), client)
 
-    threads = [threading.Thread(target=agent, args=(draw.random(), draw.uniform(0, 3) if number else 0), daemon=True)
-               for number in range(agents)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(max(0.1, part.left() + 0.5))
-    if len(broken) == agents and part.left() > 2:
-        sys.exit(broken[0])
-    sys.stdout.flush()
-    os._exit(0)
+    side_by_side(part, [partial(agent, draw.random(), draw.uniform(0, 3) if number else 0) for number in range(agents)])
 
 
 def _text(draw: Random, size: int) -> str:

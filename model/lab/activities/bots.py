@@ -9,14 +9,14 @@ import math
 import os
 import subprocess
 import sys
-import threading
-from http.client import HTTPException
+from functools import partial
 from random import Random
 
 from .. import fronted
 from ..activity import Activity, pairs
 from ..fence import check
 from ..part import Part
+from ..workers import side_by_side
 from . import mail
 
 _HTTPS = pairs(fronted.SERVERS, fronted.CLIENTS)
@@ -41,7 +41,7 @@ def serve(part: Part) -> None:
 
 def act(part: Part) -> None:
     check(part)
-    draw, broken = part.draw, []
+    draw = part.draw
     if part.client in ("gobuster", "ffuf", "dirb"):
         _enumerate(part, draw)
         return
@@ -50,21 +50,7 @@ def act(part: Part) -> None:
     # curl makes a connection for each request: as many as show the shape.
     counted = iter(range(40 if part.client == "curl" else _MOST))
 
-    def work(seed: float) -> None:
-        try:
-            play(part, Random(seed), counted)
-        except (OSError, EOFError, HTTPException, subprocess.SubprocessError, RuntimeError) as error:
-            broken.append(f"{part.client}: {error!r}")
-
-    threads = [threading.Thread(target=work, args=(draw.random(),), daemon=True) for _ in range(workers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(max(0.1, part.left() + 0.5))
-    if len(broken) == workers and part.left() > 2:
-        sys.exit(broken[0])
-    sys.stdout.flush()
-    os._exit(0)
+    side_by_side(part, [partial(play, part, Random(draw.random()), counted) for _ in range(workers)])
 
 
 def _word(draw: Random) -> str:

@@ -12,6 +12,7 @@ import time
 from .. import behaviour
 from ..activity import Activity, pairs
 from ..part import Part
+from ..unbound import unbound
 
 PORT, ZONE = 53, "lab.test"
 _A, _TXT = 1, 16
@@ -33,27 +34,9 @@ def serve(part: Part) -> None:
                    f"--address=/{ZONE}/192.0.2.7", f"--local=/{ZONE}/", "-x", str(part.scratch / "pid"),
                    "--log-facility=" + str(part.scratch / "log")]
     else:
-        config = part.scratch / "unbound.conf"
-        config.write_text(
-            f"""server:
- interface: {part.address}
- access-control: 10.77.0.0/16 allow
- username: ""
- chroot: ""
- directory: "{part.scratch}"
- pidfile: "{part.scratch}/pid"
- use-syslog: no
- do-daemonize: no
- num-threads: 1
- module-config: "iterator"
- local-zone: "{ZONE}." redirect
- local-data: "{ZONE}. 60 IN A 192.0.2.7"
- local-data: '{ZONE}. 60 IN TXT {text}'
-remote-control:
- control-enable: no
-"""
-        )
-        command = ["unbound", "-d", "-c", str(config)]
+        command = unbound(part, [f"interface: {part.address}"], [
+            f'local-zone: "{ZONE}." redirect', f'local-data: "{ZONE}. 60 IN A 192.0.2.7"',
+            f"local-data: '{ZONE}. 60 IN TXT {text}'"])
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         end = time.monotonic() + 10

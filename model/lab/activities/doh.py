@@ -6,18 +6,17 @@ Servers: unbound for both, and the lab's own answers behind web servers for DoH.
 from __future__ import annotations
 
 import base64
-import os
 import struct
 import subprocess
-import sys
-import threading
-from http.client import HTTPException
 
-from .. import behaviour, fronted, tls_pipe
+from .. import behaviour, fronted, tls_front, tls_pipe
 from ..activity import Activity, pairs
 from ..fence import check
 from ..part import Part
-from ..serving import run_server
+from ..serving import free_port, run_server, running, wait_for_port
+from ..unbound import secure as secure_lines
+from ..unbound import unbound
+from ..workers import side_by_side
 from . import dns
 
 _DOT, _DOH = 853, 443
@@ -48,63 +47,23 @@ def serve(part: Part) -> None:
     draw = part.draw
     secure, port = part.server == "unbound", _DOT if _over_tls(part) else _DOH
     words = [f'"{draw.getrandbits(400):0100x}"' for _ in range(2)]
-    config = part.scratch / "unbound.conf"
-    # stunnel: DNS over TCP inside the host, TLS by it.
-    third, fourth = map(int, part.address.split(".")[2:])
-    inner = 20_000 + 250 * third + fourth
-    lines = (f""" interface: {part.address}@{port}
- {"tls-port" if _over_tls(part) else "https-port"}: {port}
- tls-service-key: "{part.secrets}/key.pem"
- tls-service-pem: "{part.secrets}/cert.pem"
-""" if secure else f" interface: 127.0.0.1@{inner}\n access-control: 127.0.0.0/8 allow\n")
-    config.write_text(
-        f"""server:
-{lines} access-control: 10.77.0.0/16 allow
- access-control: 127.77.0.0/16 allow
- username: ""
- chroot: ""
- directory: "{part.scratch}"
- pidfile: "{part.scratch}/pid"
- use-syslog: no
- do-daemonize: no
- num-threads: 1
- tcp-idle-timeout: 60000
- module-config: "iterator"
- local-zone: "{dns.ZONE}." redirect
- local-data: "{dns.ZONE}. 60 IN A 192.0.2.7"
- local-data: '{dns.ZONE}. 60 IN TXT {" ".join(words)}'
-remote-control:
- control-enable: no
-"""
-    )
-    command = ["unbound", "-d", "-c", str(config)]
+    # In front of it: DNS over TCP inside the host, TLS by another program.
+    inner = free_port()
+    command = unbound(part, secure_lines(part, port, "tls-port" if _over_tls(part) else "https-port") if secure
+                      else [f"interface: 127.0.0.1@{inner}"], [
+        "tcp-idle-timeout: 60000", f'local-zone: "{dns.ZONE}." redirect', f'local-data: "{dns.ZONE}. 60 IN A 192.0.2.7"',
+        f"local-data: '{dns.ZONE}. 60 IN TXT {' '.join(words)}'"])
     if secure:
         run_server(part, command, port)
         return
-    from ..serving import running
-    from .sessions import front
-
     with running(command):
-        run_server(part, front(part, port, inner), port)
+        wait_for_port("127.0.0.1", inner)
+        tls_front.front(part, part.server, port, inner)
 
 
 def act(part: Part) -> None:
     check(part)
-    broken = []
-
-    def play() -> None:
-        try:
-            _play(part)
-        except (OSError, EOFError, HTTPException, subprocess.SubprocessError, RuntimeError) as error:
-            broken.append(f"{part.client}: {error!r}")
-
-    thread = threading.Thread(target=play, daemon=True)
-    thread.start()
-    thread.join(max(0.1, part.left() + 0.5))
-    if broken and part.left() > 2:
-        sys.exit(broken[0])
-    sys.stdout.flush()
-    os._exit(0)
+    side_by_side(part, [lambda: _play(part)])
 
 
 def _name(draw, length: int) -> str:

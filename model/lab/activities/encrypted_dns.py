@@ -16,6 +16,7 @@ from .. import behaviour, tls_pipe
 from ..activity import Activity, pairs
 from ..part import Part
 from ..serving import run_server, running
+from ..unbound import secure, unbound
 
 TCP, TLS, HTTPS, ZONE = 53, 853, 443, "lab.test"
 _A, _AAAA, _HTTPS = 1, 28, 65
@@ -48,35 +49,17 @@ def serve(part: Part) -> None:
 
 
 def _unbound(part: Part) -> None:
-    draw, config, port = part.draw, part.scratch / "unbound.conf", _port(part)
+    draw, port = part.draw, _port(part)
     data = []
     for number in range(1, 301):
         name = f"{'cdn-static-assets-images-'[: number * 7 % 25]}host{number}.{ZONE}."
         for kind, text in (("A", "192.0.2.{}"), ("AAAA", "2001:db8::{:x}")):
-            data += [f" local-data: \"{name} 60 IN {kind} {text.format(draw.randrange(1, 250))}\""
+            data += [f"local-data: \"{name} 60 IN {kind} {text.format(draw.randrange(1, 250))}\""
                      for _ in range(draw.choice((0, 1, 1, 1, 2, 4, 8) if kind == "AAAA" else (1, 1, 1, 2, 4, 8)))]
-    config.write_text(
-        f"""server:
- interface: {part.address}@{port}
- {'tls-port' if port == TLS else 'https-port'}: {port if port != TCP else HTTPS}
- tls-service-key: "{part.secrets}/key.pem"
- tls-service-pem: "{part.secrets}/cert.pem"
- access-control: 0.0.0.0/0 allow
- username: ""
- chroot: ""
- directory: "{part.scratch}"
- pidfile: "{part.scratch}/pid"
- use-syslog: no
- do-daemonize: no
- num-threads: 1
- module-config: "iterator"
- tcp-idle-timeout: 15000
- edns-tcp-keepalive: yes
- pad-responses: yes
- local-zone: "{ZONE}." static
-""" + "\n".join(data) + "\nremote-control:\n control-enable: no\n"
-    )
-    run_server(part, ["unbound", "-d", "-c", str(config)], port)
+    listening = {TLS: secure(part, TLS, "tls-port"), HTTPS: secure(part, HTTPS, "https-port")}.get(
+        port, [f"interface: {part.address}@{TCP}"])
+    rules = ["tcp-idle-timeout: 15000", "edns-tcp-keepalive: yes", "pad-responses: yes", f'local-zone: "{ZONE}." static']
+    run_server(part, unbound(part, listening, [*rules, *data]), port)
 
 
 def _kresd(part: Part) -> None:

@@ -8,13 +8,12 @@ import math
 import os
 import ssl
 import subprocess
-import sys
-import threading
 from random import Random
 
 from ..activity import Activity, pairs
 from ..fence import check
 from ..part import Part
+from ..workers import side_by_side
 from . import bots, dns, mail, ssh
 
 PORT = 443
@@ -74,22 +73,9 @@ async def _takes(part: Part) -> None:
 
 def act(part: Part) -> None:
     check(part)
-    draw, broken = part.draw, []
-
-    def play() -> None:
-        try:
-            {"exfiltration_ssh": _ssh, "exfiltration_websocket": lambda *words: asyncio.run(_websocket(*words)),
-             "exfiltration_mail": _mail, "exfiltration_dns": _dns}[part.activity](part, draw)
-        except (OSError, EOFError, RuntimeError, subprocess.SubprocessError) as error:
-            broken.append(f"{part.client}: {error!r}")
-
-    thread = threading.Thread(target=play, daemon=True)
-    thread.start()
-    thread.join(max(0.1, part.left() + 0.5))
-    if broken and part.left() > 2:
-        sys.exit(broken[0])
-    sys.stdout.flush()
-    os._exit(0)
+    play = {"exfiltration_ssh": _ssh, "exfiltration_websocket": lambda *words: asyncio.run(_websocket(*words)),
+            "exfiltration_mail": _mail, "exfiltration_dns": _dns}[part.activity]
+    side_by_side(part, [lambda: play(part, part.draw)])
 
 
 def _bulk(draw: Random) -> int:

@@ -9,15 +9,15 @@ import contextlib
 import os
 import socketserver
 import ssl
-import subprocess
 import sys
 import threading
 
-from .. import fronted
+from .. import fronted, tls_front
 from ..activity import Activity, pairs
 from ..fence import check
 from ..part import Part
 from ..serving import run_server
+from ..workers import run_bounded
 from . import sessions, ssh
 
 _TOOLS = ("hydra", "medusa", "ncrack")
@@ -156,7 +156,7 @@ def _refuse(part: Part, port: int) -> None:
     server.kind = part.activity
     if not direct:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        run_server(part, sessions.front(part, port, server.server_address[1]), port)
+        tls_front.front(part, part.server, port, server.server_address[1])
         return
     if part.activity not in ("guess_ftp", "guess_telnet"):
         server.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -208,14 +208,7 @@ def act(part: Part) -> None:
     words.write_text("".join(f"{draw.getrandbits(draw.randrange(24, 56)):x}\n" for _ in range(tries)))
     command = {"hydra": _hydra, "medusa": _medusa, "ncrack": _ncrack}[part.client](part, str(words), draw.choice((1, 2, 4)))
     # Each has reasons of its own to end with a number; that nothing was sent shows in the capture.
-    tool = subprocess.Popen(command, cwd=part.scratch, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                            stderr=subprocess.DEVNULL)
-    try:
-        tool.wait(max(1.0, part.left()))
-    except subprocess.TimeoutExpired:
-        tool.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            tool.wait(2)
+    run_bounded(part, command)
     sys.stdout.flush()
     os._exit(0)
 

@@ -20,6 +20,7 @@ from ..activity import Activity, pairs
 from ..fence import check
 from ..part import Part
 from ..serving import running, wait_for_port
+from ..workers import run_bounded
 from . import ssh
 
 _WEB = {"tcp_ports": (fronted.PORT,)}
@@ -47,18 +48,6 @@ def serve(part: Part) -> None:
 def act(part: Part) -> None:
     check(part)
     {"service_scan": _scan, "dns_tunnel_program": _tunnel}.get(part.activity, _slow)(part)
-
-
-def _bounded(part: Part, command: list[str], **options) -> None:
-    """Run a program until it ends by itself or the part's time is over; how it ends says nothing."""
-    tool = subprocess.Popen(command, cwd=part.scratch, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                            stderr=subprocess.DEVNULL, **options)
-    try:
-        tool.wait(max(1.0, part.left()))
-    except subprocess.TimeoutExpired:
-        tool.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            tool.wait(2)
 
 
 # --- services, and who asks what they are ---
@@ -120,7 +109,7 @@ def _scan(part: Part) -> None:
         return
     ports = sorted({*draw.sample(sorted(_GREETINGS), draw.randrange(6, 13)), 22, 443, *(draw.randrange(1, 10_000) for _ in range(20))})
     # Connect scan, versions, and the default scripts; no host discovery, no names.
-    _bounded(part, ["nmap", "--unprivileged", "-n", "-Pn", "-sT", "-sV", "--version-intensity", str(draw.choice((2, 5, 7))),
+    run_bounded(part, ["nmap", "--unprivileged", "-n", "-Pn", "-sT", "-sV", "--version-intensity", str(draw.choice((2, 5, 7))),
                     *(["--script", "default and safe and not broadcast", "--script-timeout", "6s"] if draw.random() < 0.7 else []),
                     f"-T{draw.choice((3, 4))}", "--max-retries", "1", "--host-timeout", f"{int(part.seconds)}s", "-p",
                     ",".join(map(str, ports)), part.address])
@@ -159,7 +148,7 @@ def _slow(part: Part) -> None:
     if part.client == "slowhttptest":
         how = {"slow_headers": ["-H", "-x", "24"], "slow_body": ["-B", "-s", "8192", "-x", str(draw.choice((10, 40)))],
                "slow_read": ["-X", "-w", "512", "-y", "1024", "-n", str(pace), "-z", "32", "-k", "1"]}[part.activity]
-        _bounded(part, ["slowhttptest", *how, "-c", str(connections), "-r", "5", "-i", str(pace), "-l", str(seconds), "-v", "0",
+        run_bounded(part, ["slowhttptest", *how, "-c", str(connections), "-r", "5", "-i", str(pace), "-l", str(seconds), "-v", "0",
                         "-p", "10", "-u", f"https://{part.address}/200/{draw.randrange(40_000, 200_000)}/page"])
         return
     held, context = [], ssl._create_unverified_context()

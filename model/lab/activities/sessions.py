@@ -13,18 +13,17 @@ import socket
 import socketserver
 import ssl
 import struct
-import subprocess
-import sys
 import threading
 import time
+from functools import partial
 from random import Random
 
-from .. import behaviour
+from .. import behaviour, tls_front
 from ..activity import Activity, pairs
 from ..fence import check
 from ..part import Part
-from ..serving import run_server
 from ..tls_pipe import Pipe, connect
+from ..workers import side_by_side
 
 PORT = 443
 
@@ -140,35 +139,7 @@ def serve(part: Part) -> None:
         part.ready()
         server.serve_forever()
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    run_server(part, front(part, PORT, server.server_address[1]), PORT)
-
-
-def front(part: Part, port: int, plain: int) -> list[str]:
-    """A program that takes TLS at the part's address and gives what is inside to a port of the host's own."""
-    if part.server == "node":
-        return ["node", "-e", _NODE, part.address, str(port), str(plain), str(part.secrets)]
-    config = part.scratch / "stunnel.conf"
-    config.write_text(
-        f"""foreground = yes
-pid =
-syslog = no
-socket = l:TCP_NODELAY=1
-socket = r:TCP_NODELAY=1
-[it]
-accept = {part.address}:{port}
-connect = 127.0.0.1:{plain}
-cert = {part.secrets}/cert.pem
-key = {part.secrets}/key.pem
-"""
-    )
-    return ["stunnel4", str(config)]
-
-
-_NODE = """const [host, port, plain, secrets] = process.argv.slice(1), fs = require("fs"), net = require("net");
-require("tls").createServer({cert: fs.readFileSync(secrets + "/cert.pem"), key: fs.readFileSync(secrets + "/key.pem")},
-  outer => { const inner = net.connect(+plain, "127.0.0.1"); outer.setNoDelay(); inner.setNoDelay();
-    for (const end of [inner, outer]) end.on("error", () => { inner.destroy(); outer.destroy(); });
-    outer.pipe(inner); inner.pipe(outer); }).listen(+port, host);"""
+    tls_front.front(part, part.server, PORT, server.server_address[1])
 
 
 # --- the controlled side ---
@@ -177,28 +148,15 @@ require("tls").createServer({cert: fs.readFileSync(secrets + "/cert.pem"), key: 
 def act(part: Part) -> None:
     check(part)
     draw = part.draw
-    broken: list[str] = []
     # Two or three sessions side by side, begun one after the other: one activity shall show more than one connection.
-    threads = [threading.Thread(target=_session, args=(part, Random(draw.random()), wait, broken), daemon=True)
-               for wait in (0.0, *(draw.uniform(0.5, part.seconds / 3) for _ in range(draw.randrange(2, 4))))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(max(0.1, part.left() + 1))
-    if len(broken) == len(threads):
-        sys.exit(broken[0])
-    sys.stdout.flush()
-    os._exit(0)
+    waits = (0.0, *(draw.uniform(0.5, part.seconds / 3) for _ in range(draw.randrange(2, 4))))
+    side_by_side(part, [partial(_session, part, Random(draw.random()), wait) for wait in waits])
 
 
-def _session(part: Part, draw: Random, wait: float, broken: list[str]) -> None:
-    if not part.pause(wait):
-        return
-    try:
+def _session(part: Part, draw: Random, wait: float) -> None:
+    if part.pause(wait):
         pipe = connect(part, part.client, PORT)
         {"beacon_tls": _beat, "c2_stage": _stage}.get(part.activity, _obey)(part, draw, pipe)
-    except (OSError, EOFError, subprocess.SubprocessError) as error:
-        broken.append(f"{part.client}: {error!r}")
 
 
 def _obey(part: Part, draw: Random, pipe: Pipe) -> None:

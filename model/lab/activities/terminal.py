@@ -24,7 +24,7 @@ from random import Random
 from .. import behaviour
 from ..activity import Activity, pairs
 from ..part import Part
-from ..serving import run_server, wait_for_port
+from ..serving import run_server
 from .ssh import client_command, server_command
 
 TELNET, TELNETS, SSH = 23, 992, 22
