@@ -16,9 +16,11 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 from . import LabError
 from .links import FIELDS, Profile
+from .stack import stack_of
 from .wire import DEVICE, enter
 
 PREFIX = "mmttlab"
@@ -143,6 +145,7 @@ class Network:
                  captures: dict[str, Path], snaplen: int) -> None:
         """`addresses`: host -> its IPv4 addresses, the first its main one. `captures`: host -> pcap to write."""
         self.hosts, self.addresses, self.scratch = hosts, addresses, scratch
+        self.stacks = {name: stack_of(link.name, Random(f"{seed} {name}")) for name, link in hosts.items()}
         self.namespaces = {name: f"{PREFIX}-{os.getpid()}-{number}" for number, name in enumerate(hosts)}
         self.plan = {
             "hosts": {
@@ -176,13 +179,14 @@ class Network:
             if self.wire.stdout.readline() != b"ready\n":
                 raise LabError("the wire did not come up; its message is above")
             for name, namespace in self.namespaces.items():
-                for knob in ("all", "default"):
-                    subprocess.run(["ip", "netns", "exec", namespace, "sysctl", "-qw",
-                                    f"net.ipv6.conf.{knob}.disable_ipv6=1"], capture_output=True)
+                stack = self.stacks[name]
+                settings = stack.settings() | {f"net.ipv6.conf.{knob}.disable_ipv6": 1 for knob in ("all", "default")}
+                for setting, value in settings.items():
+                    subprocess.run(["ip", "netns", "exec", namespace, "sysctl", "-qw", f"{setting}={value}"], capture_output=True)
                 _ip("-n", namespace, "link", "set", "lo", "up")
                 for number, address in enumerate(self.addresses[name]):
                     _ip("-n", namespace, "addr", "add", f"{address}/{16 if number == 0 else 32}", "dev", DEVICE)
-                _ip("-n", namespace, "link", "set", DEVICE, "up", "mtu", "1500")
+                _ip("-n", namespace, "link", "set", DEVICE, "up", "mtu", str(stack.mtu))
             for name in self.hosts:
                 self._check_closed(name)
         except BaseException:
