@@ -51,9 +51,9 @@ def open_to_others(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def running(command: list[str]) -> Iterator[subprocess.Popen]:
-    """A program that runs beside what is inside the context, and is ended after it."""
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+def running(command: list[str], **options) -> Iterator[subprocess.Popen]:
+    """A program that runs beside what is inside the context, and is ended after it; `options` are Popen's."""
+    process = subprocess.Popen(command, **{"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **options})
     try:
         yield process
     finally:
