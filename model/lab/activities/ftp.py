@@ -1,6 +1,6 @@
 """FTP over TLS (explicit, AUTH TLS on port 21), its data connections over TLS too; and the shape of password guessing.
 
-Servers: vsftpd, ProFTPD, pyftpdlib. The data connections' ports are the servers' choice: no port forwarder carries it.
+Servers: ProFTPD, pyftpdlib. The data connections' ports are the servers' choice: no port forwarder carries it.
 """
 
 from __future__ import annotations
@@ -9,37 +9,30 @@ import contextlib
 import ftplib
 import io
 import os
-import pwd
 import ssl
 import subprocess
-import sys
-import threading
+from functools import partial
 from pathlib import Path
 from random import Random
 
-from .. import behaviour
 from ..activity import Activity, pairs
+from ..errands import errands, lay_out, own_file, rest
+from ..fence import check
 from ..part import Part
 from ..serving import open_to_others, run_server
+from ..workers import side_by_side
 
 PORT, _PASSIVE = 21, (40000, 40400)
 _USER, _PASSWORD = "ann", "not-secret"
-_UID, _FOLDERS = 65533, ("photos", "papers", "backup")
+_UID = 65533
 
-_SERVERS = ("vsftpd", "proftpd", "pyftpdlib")
+_SERVERS = ("proftpd", "pyftpdlib")
 
 ACTIVITIES = {
     "ftps": Activity("file_transfer", pairs(_SERVERS, ("lftp", "curl", "ftplib")), application="FTPS"),
-    # vsftpd here knows nobody but the anonymous: there is nothing to guess.
-    "guess_ftps": Activity("file_transfer", pairs(("proftpd", "pyftpdlib"), ("ftplib", "lftp", "curl")), application="FTPS",
+    "guess_ftps": Activity("file_transfer", pairs(_SERVERS, ("ftplib", "lftp", "curl")), application="FTPS",
                           malicious="guess_ftps"),
 }
-
-
-def files(part: Part) -> dict[str, int]:
-    """Path -> bytes of what the server has; the client draws the same from the same seed."""
-    draw = part.draw
-    return {f"{folder}/{number}.bin": behaviour.file(draw) for folder in _FOLDERS for number in range(draw.randrange(2, 12))}
 
 
 # --- servers ---
@@ -47,54 +40,11 @@ def files(part: Part) -> dict[str, int]:
 
 def serve(part: Part) -> None:
     root = part.scratch / "site"
-    for path, size in files(part).items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_bytes(os.urandom(size))
-    (root / "incoming").mkdir()
-    uid = pwd.getpwnam("nobody").pw_uid if part.server == "vsftpd" else _UID
+    lay_out(part, root)
     for path in root.rglob("*"):
-        os.chown(path, uid, uid)
+        os.chown(path, _UID, _UID)
     open_to_others(part.scratch)
-    {"vsftpd": _vsftpd, "proftpd": _proftpd, "pyftpdlib": _pyftpdlib}[part.server](part, root)
-
-
-def _vsftpd(part: Part, root: Path) -> None:
-    here = part.scratch
-    (here / "empty").mkdir()
-    config = here / "vsftpd.conf"
-    # Its named users are the machine's own: here everybody is anonymous, and encrypted all the same.
-    config.write_text(
-        f"""listen=YES
-background=NO
-listen_address={part.address}
-listen_port={PORT}
-anonymous_enable=YES
-no_anon_password=NO
-local_enable=NO
-write_enable=YES
-anon_upload_enable=YES
-anon_other_write_enable=YES
-anon_root={root}
-ftp_username=nobody
-nopriv_user=nobody
-secure_chroot_dir={here}/empty
-connect_from_port_20=NO
-pasv_min_port={_PASSIVE[0]}
-pasv_max_port={_PASSIVE[1]}
-xferlog_enable=NO
-ssl_enable=YES
-allow_anon_ssl=YES
-force_anon_logins_ssl=YES
-force_anon_data_ssl=YES
-require_ssl_reuse=NO
-ssl_ciphers=HIGH
-rsa_cert_file={part.secrets}/cert.pem
-rsa_private_key_file={part.secrets}/key.pem
-seccomp_sandbox=NO
-isolate_network=NO
-"""
-    )
-    run_server(part, ["vsftpd", str(config)], PORT)
+    {"proftpd": _proftpd, "pyftpdlib": _pyftpdlib}[part.server](part, root)
 
 
 def _proftpd(part: Part, root: Path) -> None:
@@ -164,47 +114,10 @@ def _pyftpdlib(part: Part, root: Path) -> None:
 
 
 def act(part: Part) -> None:
-    failed: list[str] = []
-
-    def play() -> None:
-        try:
-            (_guess if part.activity == "guess_ftps" else _CLIENTS[part.client])(part)
-        except Exception as error:
-            # On a link that loses much a last answer may miss the end; earlier than that it is a mistake.
-            if part.left() > 1:
-                failed.append(f"{part.client}: {error!r}")
-
-    played = threading.Thread(target=play, daemon=True)
-    played.start()
-    # A transfer still under way at the end is cut off, as a person closes a program.
-    played.join(max(0.1, part.left() + 1))
-    print(*failed, sep="\n", end="", file=sys.stderr, flush=True)
-    os._exit(bool(failed))
-
-
-def _user(part: Part) -> str:
-    return "anonymous" if part.server == "vsftpd" else _USER
-
-
-def _errands(part: Part, draw: Random):
-    """What a person does in turn: ("list", folder), ("get", file), ("put", bytes), ("remove", last put)."""
-    paths = sorted(files(part))
-    yield "list", ""
-    while True:
-        folder = draw.choice(_FOLDERS)
-        yield "list", folder
-        inside = [path for path in paths if path.startswith(folder)]
-        if draw.random() < 0.6:
-            # Mostly one file; at times many at once, as a program that mirrors a folder does.
-            for path in draw.sample(inside, min(len(inside), draw.choice((1, 1, 2, 5)))):
-                yield "get", path
-        else:
-            for _ in range(draw.choice((1, 1, 2, 4))):
-                yield "put", behaviour.file(draw)
-
-
-def _wait(part: Part, draw: Random) -> bool:
-    return part.pause(draw.expovariate(1 / 2.5) if draw.random() < 0.6 else 0.05)
+    if part.activity == "guess_ftps":
+        check(part)
+        _guess(part)
+    side_by_side(part, [lambda: _CLIENTS[part.client](part)])
 
 
 def _connect(part: Part) -> ftplib.FTP_TLS:
@@ -216,16 +129,16 @@ def _connect(part: Part) -> ftplib.FTP_TLS:
 def _ftplib(part: Part) -> None:
     draw = Random(part.seed + 1)
     client = _connect(part)
-    client.login(_user(part), _PASSWORD)
+    client.login(_USER, _PASSWORD)
     client.prot_p()
-    for number, (errand, what) in enumerate(_errands(part, draw)):
+    for number, (errand, what) in enumerate(errands(part, draw)):
         if errand == "list":
             client.retrlines(f"LIST {what}".strip(), lambda _: None)
         elif errand == "get":
             client.retrbinary(f"RETR {what}", lambda _: None)
         else:
             client.storbinary(f"STOR incoming/{number}.bin", io.BytesIO(os.urandom(what)))
-        if not _wait(part, draw):
+        if not rest(part, draw):
             break
     client.quit()
 
@@ -234,17 +147,16 @@ def _lftp(part: Part) -> None:
     draw = Random(part.seed + 1)
     rules = ("set ssl:verify-certificate no; set ftp:ssl-force yes; set ftp:ssl-protect-data yes; set net:max-retries 2; "
              "set cmd:fail-exit no; set xfer:clobber yes; set net:timeout 30; set ftp:prefer-epsv no")
-    process = subprocess.Popen(["lftp", "-u", f"{_user(part)},{_PASSWORD}", "-p", str(PORT), "-e", rules, part.address],
+    process = subprocess.Popen(["lftp", "-u", f"{_USER},{_PASSWORD}", "-p", str(PORT), "-e", rules, part.address],
                                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     local = part.scratch / "local.bin"
-    for number, (errand, what) in enumerate(_errands(part, draw)):
+    for number, (errand, what) in enumerate(errands(part, draw)):
         if errand == "put":
-            own = part.scratch / f"{number}.bin"
-            own.write_bytes(os.urandom(what))
+            own_file(part, f"{number}.bin", what)
         line = {"list": f"cls -l {what}", "get": f"get {what} -o {local}", "put": f"put -O incoming {part.scratch}/{number}.bin"}
         process.stdin.write(line[errand].encode() + b"\n")
         process.stdin.flush()
-        if not _wait(part, draw):
+        if not rest(part, draw):
             break
         if process.poll() is not None:
             raise ChildProcessError(f"ended with {process.returncode}")
@@ -255,9 +167,9 @@ def _curl(part: Part) -> None:
     """Each folder's errands in a run of its own: the program keeps its control connection for several files."""
     draw = Random(part.seed + 1)
     base = f"ftp://{part.address}"
-    common = ["-k", "--ssl-reqd", "-u", f"{_user(part)}:{_PASSWORD}", "--max-time", "90", "-s", "-o", "/dev/null"]
+    common = ["-k", "--ssl-reqd", "-u", f"{_USER}:{_PASSWORD}", "--max-time", "90", "-s", "-o", "/dev/null"]
     words: list[str] = []
-    for number, (errand, what) in enumerate(_errands(part, draw)):
+    for number, (errand, what) in enumerate(errands(part, draw)):
         if errand == "list" and words:
             done = subprocess.run(["curl", *words[1:]])
             if done.returncode and part.left() > 1:
@@ -267,9 +179,7 @@ def _curl(part: Part) -> None:
                 return
         words += ["--next", *common]
         if errand == "put":
-            own = part.scratch / f"{number}.bin"
-            own.write_bytes(os.urandom(what))
-            words += ["-T", str(own), f"{base}/incoming/"]
+            words += ["-T", str(own_file(part, f"{number}.bin", what)), f"{base}/incoming/"]
         else:
             words.append(f"{base}/{what}{'/' if errand == 'list' and what else ''}")
 
@@ -306,8 +216,4 @@ def _guess(part: Part) -> None:
                 return
 
     count = draw.choice((1, 3))
-    workers = [threading.Thread(target=guesses, args=(part.seed + number, 60 // count)) for number in range(count)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    side_by_side(part, [partial(guesses, part.seed + number, 60 // count) for number in range(count)])

@@ -14,7 +14,7 @@ import threading
 from functools import partial
 from pathlib import Path
 
-from .. import behaviour
+from .. import behaviour, tls_front
 from ..activity import Activity, pairs
 from ..part import Part
 from ..serving import run_server
@@ -87,19 +87,7 @@ def serve(part: Part) -> None:
     # Between stunnel and the server the words stay inside the host.
     server = _Server(("127.0.0.1", 0), _Mail)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    config = part.scratch / "stunnel.conf"
-    config.write_text(
-        f"""foreground = yes
-pid =
-syslog = no
-[mail]
-accept = {part.address}:{PORT}
-connect = 127.0.0.1:{server.server_address[1]}
-cert = {part.secrets}/cert.pem
-key = {part.secrets}/key.pem
-"""
-    )
-    run_server(part, ["stunnel4", str(config)], PORT)
+    tls_front.front(part, "stunnel", PORT, server.server_address[1])
 
 
 def _exim(part: Part) -> Path:

@@ -13,15 +13,16 @@ import select
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from random import Random
 
-from .. import behaviour
+from .. import behaviour, tls_front
 from ..activity import Activity, pairs
+from ..fence import check
 from ..part import Part
 from ..serving import free_port, open_to_others, run_server, running, wait_for_port
+from ..workers import side_by_side
 
 IMAPS, POPS = 993, 995
 _USER, _PASSWORD = "ann", "not-secret"
@@ -63,21 +64,9 @@ def serve(part: Part) -> None:
         run_server(part, ["dovecot", "-F", "-c", str(_config(part, part.address, port, tls=True))], port)
     # Between stunnel and Dovecot the words stay inside the host.
     plain = free_port()
-    config = here / "stunnel.conf"
-    config.write_text(
-        f"""foreground = yes
-pid =
-syslog = no
-[mail]
-accept = {part.address}:{port}
-connect = 127.0.0.1:{plain}
-cert = {part.secrets}/cert.pem
-key = {part.secrets}/key.pem
-"""
-    )
     with running(["dovecot", "-F", "-c", str(_config(part, "127.0.0.1", plain, tls=False))]):
         wait_for_port("127.0.0.1", plain)
-        run_server(part, ["stunnel4", str(config)], port)
+        tls_front.front(part, "stunnel", port, plain)
 
 
 def _config(part: Part, address: str, port: int, tls: bool) -> Path:
@@ -151,27 +140,10 @@ def _deliveries(box: Path, draw: Random) -> None:
 
 
 def act(part: Part) -> None:
+    if part.activity == "guess_imap":
+        check(part)
     kind = {"mail_idle": _READ, "mail_collect": _FETCH, "guess_imap": _GUESS}[part.activity]
-    played = threading.Thread(target=_played, args=(part, kind[part.client]), daemon=True)
-    played.start()
-    # Who closes the program does not wait for a mail under way.
-    played.join(max(0.1, part.left() + 1))
-    sys.stdout.flush()
-    os._exit(_code)
-
-
-_code = 0
-
-
-def _played(part: Part, play) -> None:
-    global _code
-    try:
-        play(part)
-    except Exception as error:
-        # On a link that loses much a last answer may miss the end; earlier than that it is a mistake.
-        if part.left() > 1:
-            print(f"{part.client}: {error!r}", file=sys.stderr)
-            _code = 1
+    side_by_side(part, [lambda: kind[part.client](part)])
 
 
 def _run(part: Part, words: list[str], codes: tuple[int, ...] = (0,)) -> None:
@@ -255,7 +227,7 @@ def _mutt(part: Part) -> None:
     draw, here = part.draw, part.scratch
     (here / "muttrc").write_text(
         f"""set imap_user={_USER} imap_pass={_PASSWORD} imap_keepalive=30 imap_idle=yes imap_check_subscribed=no
-set certificate_file={part.secrets}/cert.pem ssl_verify_host=no ssl_verify_dates=no ssl_usesystemcerts=no
+set certificate_file={part.secrets}/cert.pem ssl_ca_certificates_file={part.secrets}/ca.pem ssl_verify_host=no ssl_verify_dates=no ssl_usesystemcerts=no
 set folder=imaps://{part.address}/ spoolfile=imaps://{part.address}/INBOX mail_check=5 timeout=5 header_cache=
 set record= postponed= quit=yes delete=no wait_key=no tmpdir={here} move=no
 """
@@ -462,11 +434,7 @@ def _guess_python(part: Part) -> None:
                 break
         connection.close()
 
-    workers = [threading.Thread(target=_guesses, args=(part, one, 20)) for _ in range(3)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    side_by_side(part, [lambda: _guesses(part, one, 20)] * 3)
 
 
 def _guess_curl(part: Part) -> None:
