@@ -60,12 +60,14 @@ class Selection:
         max_windows: windows kept of one capture with the same labels, so that a scan does not count as a thousand flows.
         split_seed: freezes which capture is in which split.
         shares: of the captures in training, validation and test.
+        lab_malicious: whether the traffic lab's windows teach what is malicious too, or services and applications alone.
     """
 
     min_captures: int = 6
     max_windows: int = 200
     split_seed: int = 1
     shares: tuple[float, float, float] = (0.7, 0.1, 0.2)
+    lab_malicious: bool = False
 
 
 @dataclass

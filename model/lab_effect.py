@@ -5,6 +5,7 @@ and how well a classifier tells the lab's flows from real ones of the same servi
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,15 +28,16 @@ def measure(config: Config, data: Path, lab: Path, out: Path, say: Callable[[str
     """Train, score, compare; returns the tables as Markdown. Checkpoints and the data set stay in `out`."""
     out.mkdir(parents=True, exist_ok=True)
     plain = load_or_build(data, out / "dataset.npz", config.data, say)
-    both = with_lab(plain, lab, config.data, say)
+    services = with_lab(plain, lab, dataclasses.replace(config.data, lab_malicious=False), say)
+    both = with_lab(plain, lab, dataclasses.replace(config.data, lab_malicious=True), say)
     lines = ["| trained on | by | service F1 | service accuracy | application F1 | malicious AUROC | recall at 1 % FP |",
              "|---|---|---|---|---|---|---|"]
-    for name, dataset in (("real captures", plain), ("real captures and the lab", both),
-                          ("the lab alone", _lab_alone(both))):
+    for name, dataset in (("real captures", plain), ("real captures and the lab's services", services),
+                          ("real captures and all of the lab", both), ("the lab alone", _lab_alone(both))):
         validation = dataset.rows("validation")
         for by, answer in (("mmtt", _ours), ("LightGBM", _trees)):
             say(f"training {by} on {name}")
-            logits = answer(config, dataset, validation, out / f"checkpoint-{name.replace(' ', '-')}.pt", say)
+            logits = answer(config, dataset, validation, out / ("checkpoint-" + re.sub(r"\W+", "-", name) + ".pt"), say)
             if logits is None:
                 continue
             figures = evaluate.scores(dataset, validation, logits, _PLAIN)

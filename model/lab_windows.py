@@ -75,6 +75,7 @@ def with_lab(
     def numbers(key: str, among: list[str]) -> np.ndarray:
         return np.array([among.index(flow[key]) if flow[key] in among else MISSING for flow in flows], np.int64)
 
+    malicious = np.array([int(flow["malicious"]) if selection.lab_malicious else MISSING for flow in flows], np.int64)
     say(f"{directory}: {count:,} windows of {len(names):,} captures of the lab join the training part")
     return dataclasses.replace(
         dataset,
@@ -82,7 +83,7 @@ def with_lab(
         window=np.concatenate([dataset.window, np.concatenate([part[2] for part in parts]).astype(np.uint8)]),
         service=np.concatenate([dataset.service, numbers("service", services)]),
         application=np.concatenate([dataset.application, numbers("application", order)]),
-        malicious=np.concatenate([dataset.malicious, np.array([int(flow["malicious"]) for flow in flows], np.int64)]),
+        malicious=np.concatenate([dataset.malicious, malicious]),
         capture=np.concatenate([dataset.capture, capture]),
         recording=np.concatenate([dataset.recording, capture]),
         split=np.concatenate([dataset.split, np.full(count, SPLITS.index("train"))]),

@@ -27,7 +27,7 @@ CLIENTS = ("curl", "urllib", "requests", "httpx", "aiohttp", "node", "openssl", 
 _MOST = 4_000_000
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     protocol_version, timeout = "HTTP/1.1", 60
     # Headers and body in one write, as most servers do: else Nagle's rule would show in each answer.
     wbufsize = 1 << 16
@@ -76,16 +76,17 @@ class _Behind(socketserver.ThreadingUnixStreamServer):
         pass
 
 
-def serve(part: Part) -> None:
-    """Servers: those of SERVERS, by the part's `server`."""
+def serve(part: Part, handler: type | None = None) -> None:
+    """Servers: those of SERVERS, by the part's `server`; `handler` answers, if not the usual one."""
+    handler = handler or Handler
     if part.server == "python":
-        server = _Https((part.address, PORT), _Handler)
+        server = _Https((part.address, PORT), handler)
         server.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         server.context.load_cert_chain(part.secrets / "cert.pem", part.secrets / "key.pem")
         part.ready()
         server.serve_forever()
     inside = part.scratch / "inside"
-    server = _Behind(str(inside), _Handler)
+    server = _Behind(str(inside), handler)
     os.chmod(inside, 0o666)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     run_server(part, https_servers.command(part, behind=inside), PORT)

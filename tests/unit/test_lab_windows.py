@@ -48,7 +48,7 @@ def recorded(tmp_path):
 
 def test_lab_windows_join_the_training_part_alone(recorded):
     plain = synthetic()
-    both = with_lab(plain, recorded, Selection(), lambda _: None)
+    both = with_lab(plain, recorded, Selection(lab_malicious=True), lambda _: None)
     added = lab_rows(both)
     assert added.sum() == 48 and len(both) == len(plain) + 48
     assert (both.rows("test") == plain.rows("test")).all() and (both.rows("validation") == plain.rows("validation")).all()
@@ -58,6 +58,11 @@ def test_lab_windows_join_the_training_part_alone(recorded):
     assert (both.service[added & (both.malicious == 1)] == MISSING).all()
     assert both.malicious[added].sum() == 8
     assert not (set(both.recording[added]) & set(plain.recording))
+
+
+def test_what_is_malicious_in_the_lab_is_taught_only_if_asked_for(recorded):
+    both = with_lab(synthetic(), recorded, Selection(), lambda _: None)
+    assert (both.malicious[lab_rows(both)] == MISSING).all()
 
 
 def test_the_lab_is_drawn_as_often_as_told(recorded):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import ssl
 import threading
 import time
 from random import Random
@@ -11,7 +10,6 @@ from random import Random
 from .. import behaviour, conversation, fronted
 from ..activity import Activity, pairs
 from ..part import Part
-from ..serving import run_server
 
 _HOLD = 10.0
 
@@ -20,7 +18,7 @@ ACTIVITIES = {
 }
 
 
-class _Holding(fronted._Handler):
+class _Holding(fronted.Handler):
     """A path /STATUS/BYTES/sync-SECONDS is answered after that time: the client knows when the others will write."""
 
     def do_GET(self) -> None:
@@ -33,17 +31,7 @@ class _Holding(fronted._Handler):
 
 
 def serve(part: Part) -> None:
-    if part.server == "python":
-        server = fronted._Https((part.address, fronted.PORT), _Holding)
-        server.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        server.context.load_cert_chain(part.secrets / "cert.pem", part.secrets / "key.pem")
-        part.ready()
-        server.serve_forever()
-    inside = part.scratch / "inside"
-    server = fronted._Behind(str(inside), _Holding)
-    os.chmod(inside, 0o666)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    run_server(part, fronted._FRONTS[part.server](part, inside), fronted.PORT)
+    fronted.serve(part, _Holding)
 
 
 def act(part: Part) -> None:
