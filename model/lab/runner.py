@@ -176,10 +176,10 @@ def _capture(made: Plan, target: Path) -> str:
         secrets = make_secrets(scratch / "secrets", made.seed)
         with network:
             failures = _play(made, network, scratch, secrets)
-        if len(failures) > max(1, MAX_FAILED * len(made.steps)):
-            texts = list(failures.values())
-            raise LabError("; ".join(texts[:3]) + (f" and {len(texts) - 3} more" if len(texts) > 3 else ""))
-        rows, captures = _label(made, pcaps, work, target, set(failures))
+        _bear(made, failures)
+        rows, captures, silent = _label(made, pcaps, work, target, set(failures))
+        failures |= {step.number: f"{_name(step)}: left nothing in the capture" for step in silent}
+        _bear(made, failures)
         late = network.result.get("late_ms_p99", 0.0)
         summary = {
             "seed": made.seed, "links": {host: link.name for host, link in made.links.items()},
@@ -200,11 +200,21 @@ def _capture(made: Plan, target: Path) -> str:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _bear(made: Plan, failures: dict[int, str]) -> None:
+    """Raises LabError if more activities failed than a capture can do without."""
+    if len(failures) > max(1, MAX_FAILED * len(made.steps)):
+        texts = list(failures.values())
+        raise LabError("; ".join(texts[:3]) + (f" and {len(texts) - 3} more" if len(texts) > 3 else ""))
+
+
 def _label(made: Plan, pcaps: dict[str, Path], work: Path, target: Path,
-           failed: set[int]) -> tuple[list[dict], list[dict]]:
-    """Join flows to their truth and store the captures. Raises LabError on a flow or an activity without the other.
+           failed: set[int]) -> tuple[list[dict], list[dict], list[Step]]:
+    """Join flows to their truth and store the captures. Raises LabError on a flow without a label.
 
     What `failed` activities left in a capture gets no row: it is not what its label would say.
+
+    Returns:
+        The rows of the truth, the captures, and the activities that left no flow in any.
     """
     versions = versions_of({name for step in made.steps for name in (step.server, step.client)})
     rows, captures, seen = [], [], Counter()
@@ -228,9 +238,7 @@ def _label(made: Plan, pcaps: dict[str, Path], work: Path, target: Path,
                          "flows_of_failed_activities": spoilt, "usable": sum(flow.payload_packets >= 4 for flow, _ in joined),
                          "malicious": sorted({bool(ACTIVITIES[step.name].malicious) for _, step in joined})})
     silent = [step for step in made.steps if step.client_host in pcaps and not seen[step.number] and step.number not in failed]
-    if silent:
-        raise LabError(f"{len(silent)} activities left nothing in the capture, the first {_name(silent[0])}")
-    return rows, captures
+    return rows, captures, silent
 
 
 def _name(step: Step) -> str:
