@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmtt_agent import features
-from mmtt_agent.series import MAX_PAYLOAD_PACKETS
+from mmtt_agent.series import MAX_PAYLOAD_PACKETS, SeriesBatch
 
 TASKS = ("service", "application", "malicious")
 #: Added to the score of what must not be attended to: its weight is then below the last bit of the others. Far below
@@ -27,7 +27,8 @@ BLOCKED = -64.0
 @dataclass(frozen=True)
 class Architecture:
     """Sizes of the model. ``statistics_per_word`` statistics are read as one word, to keep the sentence short;
-    ``word_dropout`` is the share of whole words left out in training."""
+    ``word_dropout`` is the share of whole words left out in training; ``reads`` is "both", or "text" or "image" for a
+    model that goes by one of them alone."""
 
     width: int = 64
     heads: int = 2
@@ -39,11 +40,14 @@ class Architecture:
     statistics_per_word: int = 6
     dropout: float = 0.1
     word_dropout: float = 0.0
+    reads: str = "both"
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name.endswith("dropout"):
+            if field.name == "reads":
+                good = value in ("both", "text", "image")
+            elif field.name.endswith("dropout"):
                 good = isinstance(value, (int, float)) and 0 <= value < 1
             else:
                 good = type(value) is int and value > 0
@@ -203,7 +207,7 @@ class DecoderLayer(nn.Module):
         self.feed_forward = FeedForward(config.width, config.feed_forward)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, read: Tensor, blocked: Tensor) -> Tensor:
+    def forward(self, x: Tensor, read: Tensor, blocked: Tensor | None) -> Tensor:
         normal = self.self_norm(x)
         x = x + self.dropout(self.self_attention(normal, normal))
         x = x + self.dropout(self.cross_attention(self.cross_norm(x), read, blocked))
@@ -215,6 +219,7 @@ class Model(nn.Module):
 
     def __init__(self, config: Architecture, services: int, applications: int) -> None:
         super().__init__()
+        self.reads = config.reads
         self.text = TextEncoder(config)
         self.image = ImageEncoder(config)
         self.queries = nn.Parameter(torch.zeros(len(TASKS), config.width))
@@ -227,12 +232,22 @@ class Model(nn.Module):
         for position in (self.text.position, self.image.position, self.queries):
             nn.init.normal_(position, std=0.02)
 
+    @staticmethod
+    def inputs(series: SeriesBatch) -> tuple[Tensor, ...]:
+        """What ``forward`` takes, in the order of its arguments."""
+        arrays = features.model_input(series)
+        return tuple(torch.from_numpy(arrays[name]) for name in features.INPUT_NAMES)
+
     def forward(self, statistics: Tensor, sizes: Tensor, gaps: Tensor, picture: Tensor) -> tuple[Tensor, ...]:
         """The arrays of ``mmtt_agent.features.model_input`` -> (B, services), (B, applications), (B,)"""
-        words, blocked = self.text(statistics, sizes, gaps)
-        patches = self.image(picture)
-        read = torch.cat([words, patches], 1)
-        blocked = functional.pad(blocked, (0, patches.shape[1]))
+        if self.reads == "image":
+            read, blocked = self.image(picture), None
+        else:
+            read, blocked = self.text(statistics, sizes, gaps)
+        if self.reads == "both":
+            patches = self.image(picture)
+            read = torch.cat([read, patches], 1)
+            blocked = functional.pad(blocked, (0, patches.shape[1]))
         answers = self.queries.expand(read.shape[0], -1, -1)
         for layer in self.decoder:
             answers = layer(answers, read, blocked)

@@ -85,10 +85,12 @@ class Evaluation:
     Attributes:
         seeds: trainings in all, each with the next seed; the first is the one that ships.
         source_folds: parts of the repositories, each left out of a training of its own; 0 for none.
+        networks: whether other networks, and ours by one modality or for one task, are trained with the same seeds.
     """
 
     seeds: int = 1
     source_folds: int = 0
+    networks: bool = False
 
     def __post_init__(self) -> None:
         if self.seeds < 1:

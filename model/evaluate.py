@@ -181,12 +181,8 @@ def mean_and_interval(values: list[float]) -> tuple[float, float]:
     return mean, t * float(np.std(values, ddof=1)) / len(values) ** 0.5
 
 
-def headline(figures: dict) -> float:
-    """One number to choose a model by: the mean of the two macro-F1 and the AUROC, those that exist."""
-    values = [
-        figures["service"].get("macro_f1", np.nan),
-        figures["application"].get("macro_f1", np.nan),
-        figures["malicious"]["auroc"],
-    ]
+def headline(figures: dict, tasks: tuple[str, ...]) -> float:
+    """One number to choose a model by: the mean of the two macro-F1 and the AUROC, those of ``tasks`` that exist."""
+    values = [figures[task].get("auroc" if task == "malicious" else "macro_f1", np.nan) for task in tasks]
     values = [value for value in values if np.isfinite(value)]
     return float(np.mean(values)) if values else 0.0

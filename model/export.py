@@ -37,7 +37,7 @@ def export_onnx(model: Model, path: Path) -> None:
     """
     was_training = model.training
     model.eval()
-    example = _tensors(_random_windows(8, seed=0))
+    example = Model.inputs(_random_windows(8, seed=0))
     batch = torch.export.Dim("windows")
     quiet = logging.getLogger("torch.onnx")
     level = quiet.level
@@ -88,7 +88,7 @@ def largest_difference(model: Model, path: Path, windows: SeriesBatch) -> float:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     exported = session.run([f"{task}_logits" for task in TASKS], features.model_input(windows))
     with torch.no_grad():
-        expected = model(*_tensors(windows))
+        expected = model(*Model.inputs(windows))
     return max(float(np.abs(a - b.numpy()).max()) for a, b in zip(exported, expected))
 
 
@@ -121,11 +121,6 @@ def write_bundle(
     new_yaml.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110))
     os.replace(new_onnx, directory / "model.onnx")
     os.replace(new_yaml, directory / "bundle.yaml")
-
-
-def _tensors(windows: SeriesBatch) -> tuple[torch.Tensor, ...]:
-    arrays = features.model_input(windows)
-    return tuple(torch.from_numpy(arrays[name]) for name in features.INPUT_NAMES)
 
 
 def _random_windows(n: int, seed: int) -> SeriesBatch:

@@ -13,13 +13,13 @@ import numpy as np
 
 from . import evaluate, peers
 from .architecture import TASKS, Architecture
+from .compare import PLAIN
 from .config import Config
 from .dataset import Dataset, load_or_build
 from .lab_windows import lab_rows, with_lab
 from .split import SPLITS
 from .train import fit, infer
 
-_PLAIN = dict.fromkeys(TASKS, 1.0)
 #: Flows of either side that a service needs to be compared.
 _LEAST = 30
 
@@ -40,7 +40,7 @@ def measure(config: Config, data: Path, lab: Path, out: Path, say: Callable[[str
             logits = answer(config, dataset, validation, out / ("checkpoint-" + re.sub(r"\W+", "-", name) + ".pt"), say)
             if logits is None:
                 continue
-            figures = evaluate.scores(dataset, validation, logits, _PLAIN)
+            figures = evaluate.scores(dataset, validation, logits, PLAIN)
             lines.append(
                 f"| {name} | {by} | {figures['service']['macro_f1']:.3f} | {figures['service']['accuracy']:.3f} | "
                 f"{figures['application']['macro_f1']:.3f} | {figures['malicious']['auroc']:.3f} | "

@@ -12,17 +12,15 @@ import numpy as np
 import torch
 
 from . import card, evaluate, peers
-from .architecture import TASKS, Architecture
+from .architecture import Architecture
 from .calibrate import calibrate, decisions
+from .compare import PLAIN, compare
 from .config import Config, ConfigError
 from .dataset import MISSING, Dataset, load_or_build
 from .export import write_bundle
 from .lab_windows import lab_rows, with_lab
 from .split import SPLITS, seen_before, split_recordings
 from .train import fit, infer
-
-#: Scores of peers are not calibrated.
-_PLAIN = dict.fromkeys(TASKS, 1.0)
 
 
 def run(
@@ -52,7 +50,7 @@ def run(
         dataset = with_lab(dataset, lab, config.data, say)
 
     train, validation, test = (dataset.rows(split) for split in SPLITS)
-    figures: dict = {"seeds": [], "peers": {}, "seconds": 0.0}
+    figures: dict = {"seeds": [], "seconds": 0.0}
     for seed in range(config.seed, config.seed + config.evaluation.seeds):
         seeded = dataclasses.replace(config, seed=seed)
         model, seconds = fit(seeded, architecture, dataset, out / f"checkpoint-seed{seed}.pt", say)
@@ -75,17 +73,11 @@ def run(
                     some = {task: values[part] for task, values in answers.items()}
                     figures[name] = evaluate.scores(dataset, test[part], some, temperatures)
 
-    say("peers on the same captures")
-    figures["peers"]["5 nearest neighbours"] = evaluate.scores(
-        dataset, test, peers.nearest_neighbours(dataset, train, test), _PLAIN
-    )
-    trees = peers.boosted_trees(dataset, train, validation, test, TASKS)
-    if trees is not None:
-        figures["peers"]["LightGBM"] = evaluate.scores(dataset, test, trees, _PLAIN)
+    figures["peers"], figures["single"] = compare(config, architecture, dataset, out, say)
     order = np.random.default_rng(config.seed).permutation(len(dataset))
     cut = len(order) * 8 // 10
     figures["random split"] = evaluate.scores(
-        dataset, order[cut:], peers.nearest_neighbours(dataset, order[:cut], order[cut:]), _PLAIN
+        dataset, order[cut:], peers.nearest_neighbours(dataset, order[:cut], order[cut:]), PLAIN
     )
     figures["sources left out"] = _sources_left_out(config, architecture, dataset, out, figures, say)
     figures["seen before"] = {

@@ -8,13 +8,14 @@ import math
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional
 
-from mmtt_agent import features
 from mmtt_agent.series import SeriesBatch
 
 from . import evaluate
@@ -25,16 +26,23 @@ from .dataset import MISSING, Dataset
 from .lab_windows import lab_rows
 from .teacher import soft_labels
 
+#: Makes a network for so many services and applications. It has ``inputs(series)``, which gives the arguments of its
+#: ``forward``, and gives the logits of the three tasks; if it has an ``own_loss``, that is added to the tasks'.
+Build = Callable[[int, int], nn.Module]
+
 
 def fit(
-    config: Config, architecture: Architecture, dataset: Dataset, checkpoint: Path, say: Callable[[str], None]
-) -> tuple[Model, float]:
-    """The model of the epoch that scored best on the validation captures, and the seconds that training took."""
+    config: Config, build: Architecture | Build, dataset: Dataset, checkpoint: Path, say: Callable[[str], None]
+) -> tuple[nn.Module, float]:
+    """The network of the epoch that scored best on the validation captures, and the seconds that training took."""
     settings = config.training
+    if isinstance(build, Architecture):
+        build = partial(Model, build)
     torch.manual_seed(config.seed)
-    model = Model(architecture, len(dataset.services), len(dataset.applications))
+    model = build(len(dataset.services), len(dataset.applications))
     average = copy.deepcopy(model).eval().requires_grad_(False)
     train, validation = dataset.rows("train"), dataset.rows("validation")
+    tasks = tuple(task for task in TASKS if getattr(settings, task))
     # The lab's windows come on top of the real ones: an epoch sees as many of these with it as without.
     real = np.count_nonzero(~lab_rows(dataset)[train])
     drawn_per_epoch = real / (1 - settings.lab) if 0 < real < len(train) else len(train)
@@ -51,7 +59,7 @@ def fit(
     )
     weights = class_weights(dataset, train)
     chance = sampling(dataset, train, settings.lab)
-    key = hashlib.sha256(repr((config.seed, settings, architecture, dataset.digest())).encode())
+    key = hashlib.sha256(repr((config.seed, settings, build, dataset.digest())).encode())
     state = {
         "key": key.hexdigest(),
         "epoch": 0,
@@ -82,10 +90,12 @@ def fit(
         for start in range(0, len(drawn), settings.batch):
             rows = drawn[start : start + settings.batch]
             windows = augment(dataset.series[rows], settings.augment, rng)
-            logits = model(*tensors(windows))
-            loss = multitask_loss(logits, dataset, rows, weights, settings)
+            logits = model(*model.inputs(windows))
+            loss = multitask_loss(logits, dataset, rows, weights, settings) + getattr(model, "own_loss", 0.0)
             if taught:
-                loss = (1 - settings.teacher) * loss + settings.teacher * taught_loss(logits, taught, dataset, rows)
+                loss = (1 - settings.teacher) * loss + settings.teacher * taught_loss(
+                    logits, taught, dataset, rows, settings
+                )
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -98,7 +108,7 @@ def fit(
         figures = evaluate.scores(
             dataset, validation, infer(average, dataset.series[validation]), dict.fromkeys(TASKS, 1.0)
         )
-        score = evaluate.headline(figures)
+        score = evaluate.headline(figures, tasks)
         better = score > state["best"]
         if better:
             state |= {"best": score, "best_epoch": epoch, "best_model": copy.deepcopy(average.state_dict())}
@@ -130,6 +140,8 @@ def multitask_loss(
     """The tasks' losses, weighted; a window without a label for a task takes no part in that task's."""
     total = torch.zeros(())
     for task, output in zip(TASKS, logits):
+        if not getattr(settings, task):
+            continue
         labels = torch.from_numpy(dataset.targets()[task][rows])
         known = labels != MISSING
         if not known.any():
@@ -150,13 +162,13 @@ def multitask_loss(
 
 
 def taught_loss(
-    logits: tuple[torch.Tensor, ...], taught: dict[str, np.ndarray], dataset: Dataset, rows: np.ndarray
+    logits: tuple[torch.Tensor, ...], taught: dict[str, np.ndarray], dataset: Dataset, rows: np.ndarray, settings: Training
 ) -> torch.Tensor:
     """How far the answers are from the teacher's, for the windows with a label for the task."""
     total = torch.zeros(())
     for task, output in zip(TASKS, logits):
         known = torch.from_numpy(dataset.targets()[task][rows] != MISSING)
-        if not known.any():
+        if not getattr(settings, task) or not known.any():
             continue
         wanted, output = torch.from_numpy(taught[task][rows])[known], output[known]
         if task == "malicious":
@@ -189,22 +201,16 @@ def sampling(dataset: Dataset, rows: np.ndarray, lab: float) -> np.ndarray:
     return chance / chance.sum()
 
 
-def infer(model: Model, series: SeriesBatch, batch: int = 512) -> dict[str, np.ndarray]:
+def infer(model: nn.Module, series: SeriesBatch, batch: int = 512) -> dict[str, np.ndarray]:
     """Logits of all windows, by task."""
     was_training = model.training
     model.eval()
     parts = []
     with torch.no_grad():
         for start in range(0, max(len(series), 1), batch):
-            parts.append(model(*tensors(series[start : start + batch])))
+            parts.append(model(*model.inputs(series[start : start + batch])))
     model.train(was_training)
     return {task: torch.cat(outputs).numpy() for task, outputs in zip(TASKS, zip(*parts))}
-
-
-def tensors(windows: SeriesBatch) -> tuple[torch.Tensor, ...]:
-    """The model's input, in the order of its arguments."""
-    arrays = features.model_input(windows)
-    return tuple(torch.from_numpy(arrays[name]) for name in features.INPUT_NAMES)
 
 
 def _learning_rate(step: int, total: int, warm_up: float) -> float:
@@ -215,9 +221,12 @@ def _learning_rate(step: int, total: int, warm_up: float) -> float:
 
 
 @torch.no_grad()
-def _follow(average: Model, model: Model, decay: float) -> None:
+def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
     for mean, value in zip(average.parameters(), model.parameters()):
         mean.lerp_(value, 1 - decay)
+    # Running statistics are means already.
+    for mean, value in zip(average.buffers(), model.buffers()):
+        mean.copy_(value)
 
 
 def _load_checkpoint(path: Path, key: str) -> dict | None:

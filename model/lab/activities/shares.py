@@ -65,7 +65,7 @@ ncalrpc dir = {here}/rpc
 log file = {here}/log
 server min protocol = SMB3
 server smb encrypt = required
-server smb3 encryption algorithms = {draw.choice(("AES-128-GCM", "AES-128-CCM", "AES-256-GCM"))}
+server smb3 encryption algorithms = {draw.choice(("AES-128-GCM", "AES-128-CCM AES-128-GCM", "AES-256-GCM AES-128-GCM"))}
 invalid users =
 [share]
 path = {here}/share

@@ -1,0 +1,16 @@
+"""Other ways to answer the same questions, for comparison: trained on the same windows, scored on the same captures.
+
+The networks are trained as ours is (the same draws, masked losses, choice of the epoch on the validation captures), by
+their own definition where it says otherwise; each has a trunk of its own and a head for each task.
+"""
+
+from .cesnet import MMCesnetV2
+from .flowpic import MiniFlowPic
+from .fsnet import FSNet
+from .nearest import nearest_neighbours
+from .trees import boosted_trees, raw_points
+
+#: Networks to compare with, by the name that the card gives them.
+NETWORKS = {"mini-FlowPic CNN": MiniFlowPic, "FS-Net": FSNet, "mm-CESNET-v2": MMCesnetV2}
+
+__all__ = ["NETWORKS", "FSNet", "MMCesnetV2", "MiniFlowPic", "boosted_trees", "nearest_neighbours", "raw_points"]

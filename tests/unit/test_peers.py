@@ -1,0 +1,57 @@
+"""The compared networks: shapes, what they must not depend on, and that they learn what is easy."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
+
+from mmtt_model import peers, train
+from mmtt_model.architecture import Architecture
+from mmtt_model.compare import compare
+from mmtt_model.config import Config, Evaluation, Training
+from test_train import TINY, synthetic
+
+from mmtt_agent.series import SeriesBatch
+
+
+@pytest.mark.parametrize("name", peers.NETWORKS)
+def test_windows_in_three_answers_out(name):
+    network = peers.NETWORKS[name](5, 7).eval()
+    series = SeriesBatch.from_lists([[100, -200, 300, -400], [1460] * 32], [[0, 10, 20, 30], list(range(0, 32_000_000, 1_000_000))])
+    service, application, malicious = network(*network.inputs(series))
+    assert (service.shape, application.shape, malicious.shape) == ((2, 5), (2, 7), (2,))
+    assert all(torch.isfinite(answer).all() for answer in (service, application, malicious))
+
+
+@pytest.mark.parametrize("name", peers.NETWORKS)
+def test_they_learn_to_tell_small_packets_from_large_ones(name, tmp_path):
+    made = synthetic()
+    config = Config(training=Training(epochs=12, batch=32, learning_rate=0.003, average=0.9))
+    network, _ = train.fit(config, peers.NETWORKS[name], made, tmp_path / "checkpoint.pt", lambda _: None)
+    test = made.rows("test")
+    answers = train.infer(network, made.series[test])["service"].argmax(1)
+    assert (answers == made.service[test]).mean() > 0.9
+
+
+def test_mm_cesnet_v2_is_as_large_as_published():
+    network = peers.MMCesnetV2(102, 2)
+    trunk = sum(p.numel() for p in network.parameters()) - sum(p.numel() for p in network.heads.parameters())
+    # 2,261,653 with its classifier of 102 classes over 600 features, and two more statistics than a window has.
+    assert abs(trunk + 600 * 102 + 102 - 2_261_653) < 5_000
+
+
+def test_the_flowpic_counts_packets_by_size_and_time():
+    (picture,) = peers.MiniFlowPic.inputs(SeriesBatch.from_lists([[0 + 40, -40, 1499, 1499]], [[0, 0, 14_999_999, 20_000_000]]))
+    assert picture.shape == (1, 1, 32, 32)
+    # Two small ones at once, the fullest cell; one large one at the end; the last is too late.
+    assert picture[0, 0, 0, 0] == 1 and picture[0, 0, 31, 31] == 0.5 and np.count_nonzero(picture) == 2
+
+
+def test_the_table_has_each_network_and_ours_by_halves_with_a_score_per_seed(tmp_path):
+    config = Config(architecture=TINY["architecture"], training=Training(epochs=1, batch=32),
+                    evaluation=Evaluation(seeds=2, networks=True))
+    found, single = compare(config, Architecture(**config.architecture), synthetic(), tmp_path, lambda _: None)
+    wanted = {*peers.NETWORKS, "mmtt-1, text only", "mmtt-1, image only", "mmtt-1, a model for each task"}
+    assert wanted < set(found)
+    assert all(len(found[name]) == 2 for name in wanted) and len(found["5 nearest neighbours"]) == 1
+    assert 0 < single["time"] < 1
