@@ -8,7 +8,8 @@ import numpy as np
 
 from . import evaluate
 from .config import Decision
-from .dataset import MISSING, Dataset
+from .dataset import Dataset
+from .labels import MISSING
 
 
 def calibrate(

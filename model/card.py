@@ -8,9 +8,10 @@ from collections import Counter, defaultdict
 import numpy as np
 
 from .config import Config
-from .dataset import MISSING, Dataset
+from .dataset import Dataset
 from .evaluate import mean_and_interval
 from .lab_windows import lab_rows
+from .labels import MISSING
 from .split import SPLITS
 
 

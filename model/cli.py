@@ -43,7 +43,7 @@ def train(config: Path, data: Path, lab: Path | None, out: Path, quick: bool) ->
     try:
         from . import run as training
         from .config import ConfigError, Evaluation, read
-        from .dataset import DatasetError
+        from .errors import DatasetError
         from .export import ExportError
         from .labels import TaxonomyError
     except ModuleNotFoundError as error:

@@ -1,54 +1,30 @@
-"""The data set: windows of labelled captures with their labels, split by recording, as arrays in one file.
-
-A directory of captures holds ``captures.tsv`` (a row per capture with what it was made of), ``flows.tsv.zst`` (nDPI's
-name per flow) and the captures at the paths that ``captures.tsv`` names, under ``captures/``.
-"""
+"""The data set: labelled windows with their labels, split by recording, as arrays in one file."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
-import io
-import ipaddress
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import zstandard
 
-from mmtt_agent.series import MIN_PACKETS, SeriesBatch
+from mmtt_agent.series import SeriesBatch
 
-from .labels import MISSING, CaptureLabels, FlowName, Labels, Taxonomy, agreed
+from .build import built_digest, is_built, read_built
+from .errors import DatasetError
+from .labels import MISSING, Labels, Taxonomy, agreed
+from .rows import CaptureRows, read_rows
+from .sources import Entry, TableSource
 from .split import SPLITS, digest, equal_windows, recordings, split_recordings
 
 #: Changes with every change of what a cached data set holds.
-CACHE_VERSION = 3
-
-_CAPTURE_COLUMNS = ("capture", "group", "service", "application", "malicious", "source_repo")
-_FLOW_COLUMNS = [
-    "capture",
-    "first_seen_ms",
-    "last_seen_ms",
-    "proto",
-    "src_ip",
-    "src_port",
-    "dst_ip",
-    "dst_port",
-    "ndpi_app",
-    "ndpi_category",
-    "ndpi_guessed",
-    "sni",
-]
-
-
-class DatasetError(Exception):
-    """Data that can't be used; one line that names the file, what is wrong and the remedy."""
+CACHE_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -165,16 +141,24 @@ def load_or_build(
     say: Callable[[str], None],
     taxonomy: Taxonomy | None = None,
 ) -> Dataset:
-    """The data set of the captures in ``directory``, kept in the file ``cache`` for the next time.
+    """The data set of ``directory``, kept in the file ``cache`` for the next time: what `mmtt dataset build` left there, or a
+    directory of captures with tables.
 
     Raises:
         DatasetError: the directory does not hold what it must.
     """
     taxonomy = taxonomy or Taxonomy()
-    key = _key(directory, selection, taxonomy)
+    if is_built(directory):
+        parts, made_of = (lambda: read_built(directory)), built_digest(directory)
+    else:
+        source = TableSource(directory, taxonomy)
+        parts, made_of = (lambda: _read(source, say)), source.digest()
+    key = hashlib.sha256(
+        repr((CACHE_VERSION, version("mmtt"), dataclasses.astuple(selection), taxonomy.digest, made_of)).encode()
+    ).hexdigest()
     dataset = Dataset.load(cache, key)
     if dataset is None:
-        dataset = build(directory, selection, taxonomy, say)
+        dataset = choose(parts(), selection, taxonomy, directory, say)
         cache.parent.mkdir(parents=True, exist_ok=True)
         dataset.save(cache, key)
     else:
@@ -182,37 +166,40 @@ def load_or_build(
     return dataset
 
 
-def build(directory: Path, selection: Selection, taxonomy: Taxonomy, say: Callable[[str], None]) -> Dataset:
-    """Read all captures of ``directory`` and keep the windows with at least one label."""
-    captures = _read_captures(directory)
-    names = _read_flow_names(directory)
-    # Imported here so that a data set that is already cached can be used without the reader.
-    from mmtt_agent.capture import CaptureError, read_capture
+def _read(source: TableSource, say: Callable[[str], None]) -> Iterator[CaptureRows]:
+    entries, labelled = source.entries(), 0
+    for index, entry in enumerate(entries):
+        if index % 200 == 0:
+            say(f"reading captures: {index:,} of {len(entries):,}, {labelled:,} labelled windows")
+        if entry.labelled:
+            rows = read_rows(source, entry)
+            labelled += sum(label != Labels() for label in rows.labels)
+        else:
+            rows = CaptureRows(entry, SeriesBatch.from_lists([], []), np.zeros(0, np.uint8), [], {})
+        yield rows
 
+
+def choose(
+    captures: Iterable[CaptureRows], selection: Selection, taxonomy: Taxonomy, directory: Path, say: Callable[[str], None]
+) -> Dataset:
+    """Of all windows those with at least one label, not too many alike of one capture, without copies, split.
+
+    Raises:
+        DatasetError: there is none.
+    """
     counts: Counter[str] = Counter()
     unreadable: list[str] = []
+    entries: list[Entry] = []
     parts: list[tuple[int, SeriesBatch, np.ndarray, list[Labels]]] = []
-    for index, (about, _) in enumerate(captures):
-        if index % 200 == 0:
-            say(f"reading captures: {index:,} of {len(captures):,}, {counts['labelled']:,} labelled windows")
-        if about.group == "mixed":
-            counts["captures without labels"] += 1
-            continue
-        try:
-            capture = read_capture(directory / "captures" / about.path, checksums=False)
-        except CaptureError as error:
-            unreadable.append(str(error))
-            continue
-        windows, connections = capture.windows, capture.connections
-        counts["windows"] += len(windows.series)
-        enough = np.flatnonzero(windows.series.lengths >= MIN_PACKETS)
-        counts["too short"] += len(windows.series) - len(enough)
-        flows = names.get(about.path, {})
+    for index, rows in enumerate(captures):
+        entries.append(rows.entry)
+        counts.update(rows.counts)
+        if rows.error:
+            unreadable.append(rows.error)
+        counts["captures without labels"] += not rows.entry.labelled
         labels, kept, taken = [], [], Counter()
-        for row in _shuffled(enough, f"{selection.split_seed} {about.path}"):
-            flow = _name_of(flows, connections, windows, row)
-            counts["named by nDPI" if flow else "not named by nDPI"] += 1
-            label = taxonomy.labels(about, flow)
+        for row in _shuffled(len(rows.labels), f"{selection.split_seed} {rows.entry.name}") if rows.entry.labelled else ():
+            label = rows.labels[row]
             if label == Labels():
                 counts["without a label"] += 1
             elif taken[label] >= selection.max_windows:
@@ -224,18 +211,16 @@ def build(directory: Path, selection: Selection, taxonomy: Taxonomy, say: Callab
         counts["labelled"] += len(kept)
         if kept:
             kept = np.array(kept)
-            parts.append((index, windows.series[kept], np.asarray(windows.window)[kept], labels))
+            parts.append((index, rows.series[kept], rows.window[kept], labels))
     if not parts:
-        raise DatasetError(
-            f"{directory}: no labelled window in {len(captures)} captures; is it the right directory?"
-        )
-    say(f"read {len(captures):,} captures: {', '.join(f'{n:,} {what}' for what, n in counts.items())}")
-    dataset = _assemble(captures, parts, selection, taxonomy)
-    dataset.report |= {"counts": dict(counts), "unreadable": unreadable, "captures": len(captures)}
+        raise DatasetError(f"{directory}: no labelled window in {len(entries)} captures; is it the right directory?")
+    say(f"read {len(entries):,} captures: {', '.join(f'{n:,} {what}' for what, n in counts.items())}")
+    dataset = _assemble(entries, parts, selection, taxonomy)
+    dataset.report |= {"counts": dict(counts), "unreadable": unreadable, "captures": len(entries)}
     return dataset
 
 
-def _assemble(captures, parts, selection: Selection, taxonomy: Taxonomy) -> Dataset:
+def _assemble(entries: list[Entry], parts, selection: Selection, taxonomy: Taxonomy) -> Dataset:
     """Join copies, turn labels into numbers, drop those that are too rare, and split."""
     series = SeriesBatch.concatenate([part[1] for part in parts])
     capture = np.concatenate([np.full(len(labels), index) for index, _, _, labels in parts])
@@ -274,7 +259,7 @@ def _assemble(captures, parts, selection: Selection, taxonomy: Taxonomy) -> Data
     split = split_recordings(
         recording[useful],
         [service[useful], application[useful], malicious[useful]],
-        [c[0].path for c in captures],
+        [entry.name for entry in entries],
         selection.shares,
         selection.split_seed,
     )
@@ -289,8 +274,8 @@ def _assemble(captures, parts, selection: Selection, taxonomy: Taxonomy) -> Data
         split=split,
         services=services,
         applications=applications,
-        captures=[about.path for about, _ in captures],
-        sources=[source for _, source in captures],
+        captures=[entry.name for entry in entries],
+        sources=[entry.origin for entry in entries],
         report={
             "dropped_services": {s: service_captures[s] for s in taxonomy.services if s not in services},
             "dropped_applications": {
@@ -314,100 +299,5 @@ def _captures_per(labels: list[Labels], capture: np.ndarray) -> tuple[Counter, C
     return services, applications
 
 
-def _name_of(flows: dict, connections, windows, row: int) -> FlowName | None:
-    """nDPI's name of the flow that a window belongs to: same addresses and ports, closest in time."""
-    c = int(windows.connection[row])
-    one = (connections.orig_h[c].tobytes(), int(connections.orig_p[c]))
-    other = (connections.resp_h[c].tobytes(), int(connections.resp_p[c]))
-    candidates = flows.get((int(connections.proto[c]), *sorted((one, other))))
-    if not candidates:
-        return None
-    begin = int(windows.ts[row])
-    end = begin + int(windows.series.times[row].max())
-
-    def distance(candidate) -> int:
-        first, last, _ = candidate
-        return max(first - end, begin - last, 0)
-
-    nearest = min(candidates, key=distance)
-    # nDPI's times are cut to milliseconds.
-    return nearest[2] if distance(nearest) <= 2_000 else None
-
-
-def _read_captures(directory: Path) -> list[tuple[CaptureLabels, str]]:
-    path = directory / "captures.tsv"
-    rows = []
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in _table(path, file, _CAPTURE_COLUMNS):
-                about = CaptureLabels(
-                    row["capture"], row["group"], row["service"], row["application"], row["malicious"]
-                )
-                rows.append((about, row["source_repo"]))
-    except OSError as error:
-        raise DatasetError(
-            f"{path}: {error.strerror}; --data must name a directory with captures.tsv, flows.tsv.zst and captures/"
-        ) from None
-    if not rows:
-        raise DatasetError(f"{path}: names no capture")
-    return rows
-
-
-def _read_flow_names(directory: Path) -> dict[str, dict]:
-    """capture -> (protocol, end, end) -> [(first, last, name)], times in microseconds."""
-    path = directory / "flows.tsv.zst"
-    names: dict[str, dict] = defaultdict(lambda: defaultdict(list))
-    try:
-        with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
-            text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
-            for row in _table(path, text, _FLOW_COLUMNS):
-                source = (_address(row["src_ip"]), int(row["src_port"]))
-                target = (_address(row["dst_ip"]), int(row["dst_port"]))
-                names[row["capture"]][(int(row["proto"]), *sorted((source, target)))].append(
-                    (
-                        int(row["first_seen_ms"]) * 1000,
-                        int(row["last_seen_ms"]) * 1000 + 999,
-                        FlowName(
-                            row["ndpi_app"], row["ndpi_category"], row["ndpi_guessed"] == "1", row["sni"]
-                        ),
-                    )
-                )
-    except OSError as error:
-        raise DatasetError(f"{path}: {error.strerror}; --data must name a directory that holds it") from None
-    except (ValueError, zstandard.ZstdError) as error:
-        raise DatasetError(f"{path}: damaged ({error}); fetch it again") from None
-    return names
-
-
-def _table(path: Path, file, columns):
-    reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-    missing = [column for column in columns if column not in (reader.fieldnames or ())]
-    if missing:
-        raise DatasetError(f"{path}: has no column {missing[0]!r}")
-    return reader
-
-
-def _address(text: str) -> bytes:
-    """16 bytes, IPv4 as IPv4-mapped."""
-    address = ipaddress.ip_address(text)
-    return address.packed if address.version == 6 else b"\0" * 10 + b"\xff\xff" + address.packed
-
-
-def _shuffled(rows: np.ndarray, seed: str) -> list[int]:
-    return np.random.default_rng(digest(seed)).permutation(rows).tolist()
-
-
-def _key(directory: Path, selection: Selection, taxonomy: Taxonomy) -> str:
-    """Says what a data set is made of."""
-    digest = hashlib.sha256()
-    about = (CACHE_VERSION, version("mmtt"), dataclasses.astuple(selection), taxonomy.digest)
-    digest.update(repr(about).encode())
-    for name in ("captures.tsv", "flows.tsv.zst"):
-        try:
-            digest.update((directory / name).read_bytes())
-        except OSError as error:
-            raise DatasetError(
-                f"{directory / name}: {error.strerror}; --data must name a directory with captures.tsv, "
-                "flows.tsv.zst and captures/"
-            ) from None
-    return digest.hexdigest()
+def _shuffled(count: int, seed: str) -> list[int]:
+    return np.random.default_rng(digest(seed)).permutation(count).tolist()

@@ -13,7 +13,7 @@ import zstandard
 
 from mmtt_agent.capture import Capture, CaptureError, read_capture
 
-from .dataset import DatasetError
+from .errors import DatasetError
 
 
 def read_truth(directory: Path) -> dict[str, list[dict[str, str]]]:

@@ -16,9 +16,10 @@ from .architecture import Architecture
 from .calibrate import calibrate, decisions
 from .compare import PLAIN, compare
 from .config import Config, ConfigError
-from .dataset import MISSING, Dataset, load_or_build
+from .dataset import Dataset, load_or_build
 from .export import write_bundle
 from .lab_windows import lab_rows, with_lab
+from .labels import MISSING
 from .split import SPLITS, seen_before, split_recordings
 from .train import fit, infer
 

@@ -22,8 +22,9 @@ from . import evaluate
 from .architecture import TASKS, Architecture, Model
 from .augment import augment
 from .config import Config, Training
-from .dataset import MISSING, Dataset
+from .dataset import Dataset
 from .lab_windows import lab_rows
+from .labels import MISSING
 from .teacher import soft_labels
 
 #: Makes a network for so many services and applications. It has ``inputs(series)``, which gives the arguments of its

@@ -61,7 +61,7 @@ def _numbers(text: str | None) -> set[int] | None:
 @click.option("--pictures/--no-pictures", default=True, help="Also write a picture per service into DIRECTORY/report.")
 def report(directory: Path, pictures: bool) -> None:
     """What a lab's DIRECTORY holds: flows per service, implementation, link and malicious kind."""
-    from ..dataset import DatasetError
+    from ..errors import DatasetError
     from . import LabError
     from .report import counts, draw
 
@@ -87,7 +87,7 @@ def effect(directory: Path, data: Path, config: str, out: Path) -> None:
     try:
         from ..cli import known_config
         from ..config import ConfigError, read
-        from ..dataset import DatasetError
+        from ..errors import DatasetError
         from ..lab_effect import measure
     except ModuleNotFoundError as error:
         raise click.ClickException(f"this needs {error.name}; type: pip install 'mmtt[train]'") from None

@@ -6,7 +6,8 @@ import numpy as np
 
 from mmtt_agent.series import SeriesBatch
 
-from ..dataset import MISSING, Dataset
+from ..dataset import Dataset
+from ..labels import MISSING
 
 
 def boosted_trees(

@@ -1,11 +1,13 @@
 import csv
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 import zstandard
 from mmtt_model import dataset as ds
-from mmtt_model.labels import CaptureLabels, FlowName, Labels, Taxonomy
+from mmtt_model.labels import FlowName, Labels, Taxonomy
+from mmtt_model.sources import Entry, table
 
 from mmtt_agent.series import SeriesBatch
 
@@ -36,18 +38,18 @@ class _Windows:
 def test_a_window_is_joined_to_the_flow_of_its_time(flows, expected):
     ends = sorted(((bytes(16), 1000), (b"\1" * 16, 443)))
     names = {(6, *ends): [(first, last, FlowName(name, "Web", False)) for first, last, name in flows]}
-    found = ds._name_of(names, _Connections, _Windows, 0)
+    found = table._name_of(names, _Connections, _Windows, 0)
     assert (found.name if found else None) == expected
 
 
 def _write(directory, captures, flows):
     directory.mkdir(exist_ok=True)
     with (directory / "captures.tsv").open("w") as file:
-        writer = csv.DictWriter(file, ds._CAPTURE_COLUMNS, delimiter="\t")
+        writer = csv.DictWriter(file, table._CAPTURE_COLUMNS, delimiter="\t")
         writer.writeheader()
         writer.writerows(captures)
     text = io.StringIO()
-    writer = csv.DictWriter(text, ds._FLOW_COLUMNS, delimiter="\t")
+    writer = csv.DictWriter(text, table._FLOW_COLUMNS, delimiter="\t")
     writer.writeheader()
     writer.writerows(flows)
     (directory / "flows.tsv.zst").write_bytes(zstandard.compress(text.getvalue().encode()))
@@ -59,13 +61,13 @@ def test_a_directory_without_data_gives_one_line(tmp_path):
 
 
 def test_damaged_tables_give_one_line(tmp_path):
-    _write(tmp_path, [dict.fromkeys(ds._CAPTURE_COLUMNS, "x")], [])
+    _write(tmp_path, [dict.fromkeys(table._CAPTURE_COLUMNS, "x")], [])
     (tmp_path / "flows.tsv.zst").write_bytes(b"not zstd")
     with pytest.raises(ds.DatasetError, match=r"flows\.tsv\.zst: damaged"):
-        ds.build(tmp_path, ds.Selection(), Taxonomy(), print)
+        ds.load_or_build(tmp_path, tmp_path / "cache.npz", ds.Selection(), print)
     (tmp_path / "captures.tsv").write_text("capture\tgroup\n")
     with pytest.raises(ds.DatasetError, match="no column 'service'"):
-        ds.build(tmp_path, ds.Selection(), Taxonomy(), print)
+        ds.load_or_build(tmp_path, tmp_path / "cache.npz", ds.Selection(), print)
 
 
 def _dataset(n=40):
@@ -104,7 +106,7 @@ def test_a_flow_that_is_in_several_captures_is_kept_once_and_its_captures_stay_t
         labels = [Labels("web" if index % 2 else "chat", None, mark) for mark in malicious]
         series = SeriesBatch.from_lists(*(list(each) for each in zip(*windows)))
         parts.append((index, series, np.zeros(len(windows), np.uint8), labels))
-    captures = [(CaptureLabels(f"c{i}", "benign", "", "", ""), "repo") for i in range(len(flows))]
+    captures = [Entry(f"c{i}", Path(f"c{i}"), "repo") for i in range(len(flows))]
     made = ds._assemble(captures, parts, ds.Selection(min_captures=3), Taxonomy())
     assert made.report["copies"] == 2 and made.report["copied_captures"] == 2
     assert len(made) == 31 and [100, -200, 300, -400] not in made.series.sizes[:, :4].tolist(), (

@@ -117,7 +117,6 @@ async def _hear(reader: asyncio.StreamReader, peer) -> None:
 
 
 def serve(part: Part) -> None:
-    import aiortc.contrib.media
 
     config = part.scratch / "turn.conf"
     config.write_text(

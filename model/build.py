@@ -1,0 +1,178 @@
+"""``mmtt dataset build``: every window of a source's captures as Parquet, made in parallel, taken up again where it stopped.
+
+A directory of it holds ``windows/NNNNN.parquet``, a row per window, and ``dataset.yaml``, written last. Columns: capture,
+origin, labelled (whether the capture has labels), window (index in its connection), sizes (bytes of payload, negative from
+the responder), times (µs since the window's first packet), service, application, malicious (null where not known), and
+key, which is the same for windows with the same sizes and times.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from mmtt_agent.series import SeriesBatch
+
+from .errors import DatasetError
+from .labels import Labels
+from .rows import CaptureRows, read_rows
+from .sources import Entry, Source
+
+#: Captures in one file of rows: what a run that was stopped may lose.
+_PER_FILE = 50
+_FORMAT = 1
+
+
+def build(source: Source, out: Path, jobs: int, say: Callable[[str], None]) -> dict:
+    """Read all captures of ``source`` with ``jobs`` processes. Returns the report that dataset.yaml holds.
+
+    Raises:
+        DatasetError: the source or what is in ``out`` can't be used.
+    """
+    _parquet()
+    entries = source.entries()
+    made_of = hashlib.sha256(f"{_FORMAT} {version('mmtt')} {source.digest()}".encode()).hexdigest()
+    folder = out / "windows"
+    folder.mkdir(parents=True, exist_ok=True)
+    (out / "dataset.yaml").unlink(missing_ok=True)
+    parts = [entries[start : start + _PER_FILE] for start in range(0, len(entries), _PER_FILE)]
+    paths = [folder / f"{number:05}.parquet" for number in range(len(parts))]
+    to_do = [number for number, path in enumerate(paths) if _made_of(path) != made_of]
+    if len(to_do) < len(parts):
+        say(f"{out}: {len(parts) - len(to_do)} of {len(parts)} files of windows are there already")
+    tasks = [(parts[number], paths[number], made_of) for number in to_do]
+    with multiprocessing.get_context("spawn").Pool(min(jobs, max(1, len(tasks))), _begin, (source,)) as pool:
+        for done, _ in enumerate(pool.imap_unordered(_make, tasks), 1):
+            say(f"reading captures: {done * _PER_FILE if done < len(tasks) else len(entries):,} of {len(entries):,}")
+    for path in set(folder.glob("*.parquet")) - set(paths):
+        path.unlink()
+    report = _report(out, paths)
+    new = out / ".dataset.yaml.new"
+    new.write_text(yaml.safe_dump({"format": _FORMAT, "made_of": made_of, **report}, sort_keys=False, allow_unicode=True))
+    os.replace(new, out / "dataset.yaml")
+    return report
+
+
+def is_built(directory: Path) -> bool:
+    """Whether `mmtt dataset build` has finished there."""
+    return (directory / "dataset.yaml").exists()
+
+
+def built_digest(directory: Path) -> str:
+    """Changes with what was built there. Raises DatasetError."""
+    try:
+        return str(yaml.safe_load((directory / "dataset.yaml").read_text())["made_of"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        raise DatasetError(f"{directory / 'dataset.yaml'}: damaged; type the `mmtt dataset build` command again") from None
+
+
+def read_built(directory: Path) -> Iterator[CaptureRows]:
+    """The captures that were built there, in their order. Raises DatasetError."""
+    for path in sorted((directory / "windows").glob("*.parquet")):
+        yield from _read(path)
+
+
+_source: Source
+
+
+def _begin(source: Source) -> None:
+    # Once a process: what a source has read of its tables stays with it.
+    global _source
+    _source = source
+
+
+def _make(task: tuple[list[Entry], Path, str]) -> None:
+    entries, path, made_of = task
+    _write([read_rows(_source, entry) for entry in entries], path, made_of)
+
+
+def _write(captures: list[CaptureRows], path: Path, made_of: str) -> None:
+    arrow, parquet = _parquet()
+    columns: dict[str, list] = {name: [] for name in ("capture", "origin", "labelled", "window", "sizes", "times", "service",
+                                                      "application", "malicious", "key")}
+    for rows in captures:
+        for row, label in enumerate(rows.labels):
+            length = int(rows.series.lengths[row])
+            sizes, times = rows.series.sizes[row, :length], rows.series.times[row, :length]
+            key = hashlib.blake2b(sizes.astype("<i8").tobytes() + times.astype("<i8").tobytes(), digest_size=8).hexdigest()
+            for name, value in zip(columns, (rows.entry.name, rows.entry.origin, rows.entry.labelled, int(rows.window[row]), sizes,
+                                             times, label.service, label.application, label.malicious, key), strict=True):
+                columns[name].append(value)
+    schema = arrow.schema([
+        ("capture", arrow.string()), ("origin", arrow.string()), ("labelled", arrow.bool_()), ("window", arrow.uint8()),
+        ("sizes", arrow.list_(arrow.int32())), ("times", arrow.list_(arrow.int64())), ("service", arrow.string()),
+        ("application", arrow.string()), ("malicious", arrow.bool_()), ("key", arrow.string())])  # fmt: skip
+    about = [{"name": rows.entry.name, "path": str(rows.entry.path), "origin": rows.entry.origin, "labelled": rows.entry.labelled,
+              "rows": len(rows.labels), "counts": rows.counts, "error": rows.error} for rows in captures]
+    table = arrow.table(columns, schema=schema).replace_schema_metadata({"made_of": made_of, "captures": json.dumps(about)})
+    new = path.with_name(f".{path.name}.new")
+    parquet.write_table(table, new, compression="zstd")
+    os.replace(new, path)
+
+
+def _read(path: Path) -> Iterator[CaptureRows]:
+    arrow, parquet = _parquet()
+    try:
+        table = parquet.read_table(path)
+        captures = json.loads(table.schema.metadata[b"captures"])
+    except (OSError, arrow.ArrowException, KeyError, TypeError, ValueError) as error:
+        raise DatasetError(f"{path}: damaged ({error}); remove it and type the `mmtt dataset build` command again") from None
+    columns = {name: table.column(name).to_pylist() for name in ("window", "sizes", "times", "service", "application", "malicious")}
+    start = 0
+    for about in captures:
+        part = slice(start, start := start + about["rows"])
+        labels = [Labels(*values) for values in zip(*(columns[name][part] for name in ("service", "application", "malicious")),
+                                                    strict=True)]
+        entry = Entry(about["name"], Path(about["path"]), about["origin"], about["labelled"])
+        yield CaptureRows(entry, SeriesBatch.from_lists(columns["sizes"][part], columns["times"][part]),
+                          np.array(columns["window"][part], np.uint8), labels, about["counts"], about["error"])
+
+
+def _made_of(path: Path) -> str:
+    if not path.exists():
+        return ""
+    arrow, parquet = _parquet()
+    try:
+        return parquet.read_schema(path).metadata[b"made_of"].decode()
+    except (OSError, arrow.ArrowException, KeyError, TypeError):
+        return ""
+
+
+def _report(out: Path, paths: list[Path]) -> dict:
+    """What was kept, and what was not and why."""
+    counts: Counter[str] = Counter()
+    found: dict[str, Counter[str]] = {name: Counter() for name in ("services", "applications")}
+    origins: Counter[str] = Counter()
+    unreadable, captures = [], 0
+    for path in paths:
+        for rows in _read(path):
+            captures += 1
+            origins[rows.entry.origin] += 1
+            counts.update(rows.counts)
+            counts["kept"] += len(rows.labels)
+            counts["labelled"] += sum(label != Labels() for label in rows.labels)
+            counts["malicious"] += sum(label.malicious is True for label in rows.labels)
+            found["services"].update(label.service for label in rows.labels if label.service)
+            found["applications"].update(label.application for label in rows.labels if label.application)
+            if rows.error:
+                unreadable.append(rows.error)
+    return {"captures": captures, "unreadable": unreadable, "windows": dict(counts), "origins": dict(origins.most_common()),
+            **{name: dict(counted.most_common()) for name, counted in found.items()}}
+
+
+def _parquet():
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise DatasetError("Parquet needs pyarrow, which is not installed; type: pip install 'mmtt[train]'") from None
+    return pyarrow, parquet

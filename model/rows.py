@@ -1,0 +1,52 @@
+"""Windows of captures with their labels, a row each: what a source's captures become, and a data set is chosen from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmtt_agent.series import MIN_PACKETS, SeriesBatch
+
+from .labels import Labels
+from .sources import Entry, Source
+
+
+@dataclass
+class CaptureRows:
+    """The windows of one capture that are long enough.
+
+    Attributes:
+        window: uint8 (n,), 0 for a connection's first window.
+        labels: of each; ``Labels()`` where nothing is known.
+        counts: what was left out and what was named, by what it counts.
+        error: why the capture could not be read; then it has no rows.
+    """
+
+    entry: Entry
+    series: SeriesBatch
+    window: np.ndarray
+    labels: list[Labels]
+    counts: dict[str, int]
+    error: str = ""
+
+
+def read_rows(source: Source, entry: Entry) -> CaptureRows:
+    """Read one capture of ``source``. What can't be read is reported, not raised: one bad file of thousands is no reason to stop."""
+    # Imported here so that a data set that is already there can be used without the reader.
+    from mmtt_agent.capture import CaptureError, read_capture
+
+    empty = SeriesBatch.from_lists([], [])
+    try:
+        capture = read_capture(entry.path, checksums=source.checksums)
+    except CaptureError as error:
+        return CaptureRows(entry, empty, np.zeros(0, np.uint8), [], {}, str(error))
+    windows = capture.windows
+    enough = np.flatnonzero(windows.series.lengths >= MIN_PACKETS)
+    counts = Counter({"windows": len(windows.series), "too short": len(windows.series) - len(enough)})
+    labels = [Labels()] * len(enough)
+    if entry.labelled:
+        labels, named = source.labels(entry, capture, enough)
+        counts.update(named)
+    return CaptureRows(entry, windows.series[enough], np.asarray(windows.window)[enough].astype(np.uint8), labels, dict(counts))

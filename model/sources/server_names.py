@@ -1,0 +1,143 @@
+"""Captures of one's own network, their flows named by what Zeek saw: the server names of ssl.log and quic.log, and for flows
+without one the name that the host had looked up for the address before (dns.log).
+
+A name stands for a service and an application by its longest suffix in the table of domains (domains.yaml, and the user's).
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from mmtt_agent.capture import Capture
+
+from ..errors import DatasetError
+from ..labels import Labels
+from .source import Entry
+
+_CAPTURES = (".pcap", ".pcapng", ".cap", ".pcap.gz", ".pcapng.gz", ".pcap.zst", ".pcapng.zst")
+_LOGS = {"ssl": "server_name", "quic": "server_name", "dns": "query"}
+#: Seconds for which an answer to a look-up names its address.
+_REMEMBERED = 3600.0
+#: Seconds by which a log's time may differ from the packets'.
+_SLACK = 2.0
+
+
+class ServerNameSource:
+    """``directory`` of captures, ``logs`` that Zeek made of the same traffic (TSV or JSON, plain or .gz), ``domains``: suffix ->
+    {service, application} beside the shipped table. ``malicious`` is what all of it is: False for a network that is known
+    to be clean, else None.
+
+    Raises:
+        DatasetError: a directory or a table that can't be used.
+    """
+
+    checksums = True
+
+    def __init__(self, directory: Path, logs: Path, origin: str, services: tuple[str, ...], domains: dict | None = None,
+                 malicious: bool | None = None) -> None:
+        self.directory, self.logs, self.origin, self.malicious = directory, logs, origin, malicious
+        self._paths = sorted(path for path in directory.rglob("*") if path.name.lower().endswith(_CAPTURES))
+        if not self._paths:
+            raise DatasetError(f"{directory}: holds no capture ({', '.join(_CAPTURES)})")
+        self._files = sorted(path for path in logs.rglob("*") if path.name.partition(".")[0] in _LOGS and ".log" in path.name)
+        if not self._files:
+            raise DatasetError(f"{logs}: holds no ssl.log, quic.log or dns.log; run `zeek -r` on the captures there")
+        text = Path(__file__).with_name("domains.yaml").read_text(encoding="utf-8")
+        self.domains = yaml.safe_load(text) | (domains or {})
+        for domain, about in self.domains.items():
+            if not isinstance(about, dict) or about.get("service") not in services:
+                raise DatasetError(f"domains: {domain} must have a service of: {', '.join(services)}")
+
+    def digest(self) -> str:
+        digest = hashlib.sha256(repr((sorted(self.domains.items()), self.origin, self.malicious)).encode())
+        for path in (*self._paths, *self._files):
+            digest.update(f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
+        return digest.hexdigest()
+
+    def entries(self) -> list[Entry]:
+        _ = self._seen
+        return [Entry(str(path.relative_to(self.directory)), path, self.origin) for path in self._paths]
+
+    def labels(self, entry: Entry, capture: Capture, rows: np.ndarray) -> tuple[list[Labels], dict[str, int]]:
+        found = capture.connections
+        connection = capture.windows.connection[rows]
+        originators, responders = found.addresses(connection)
+        labels, named = [], 0
+        for row, c, orig, resp in zip(rows.tolist(), connection.tolist(), originators, responders, strict=True):
+            begin = found.ts[c] / 1e6
+            end = (capture.windows.ts[row] + capture.windows.series.times[row].max()) / 1e6
+            name = self._name(str(orig), int(found.orig_p[c]), str(resp), int(found.resp_p[c]), begin, end)
+            about = self._about(name) if name else None
+            named += about is not None
+            labels.append(Labels(about["service"], about.get("application"), self.malicious) if about else
+                          Labels(malicious=self.malicious))
+        return labels, {"named by a server name": named, "without a known name": len(labels) - named}
+
+    def _name(self, orig: str, orig_p: int, resp: str, resp_p: int, begin: float, end: float) -> str | None:
+        flows, looked_up = self._seen
+        for ts, name in flows.get((orig, orig_p, resp, resp_p), ()):
+            if begin - _SLACK <= ts <= end + _SLACK:
+                return name
+        answers = looked_up.get((orig, resp), [])
+        before = bisect_right(answers, (begin + _SLACK, "\U0010ffff")) - 1
+        return answers[before][1] if before >= 0 and begin - answers[before][0] < _REMEMBERED else None
+
+    def _about(self, name: str) -> dict | None:
+        words = name.lower().rstrip(".").split(".")
+        return next((self.domains[suffix] for start in range(len(words)) if (suffix := ".".join(words[start:])) in self.domains), None)
+
+    @cached_property
+    def _seen(self) -> tuple[dict[tuple, list], dict[tuple, list]]:
+        """(originator, port, responder, port) -> [(time, name)], (host, address) -> [(time, name)], in order of time."""
+        flows, looked_up = defaultdict(list), defaultdict(list)
+        for path in self._files:
+            kind = path.name.partition(".")[0]
+            for row in _rows(path):
+                try:
+                    name, ts = row.get(_LOGS[kind]), float(row["ts"])
+                    ends = (row["id.orig_h"], int(row["id.orig_p"]), row["id.resp_h"], int(row["id.resp_p"]))
+                except (KeyError, ValueError, TypeError) as error:
+                    raise DatasetError(f"{path}: not a {kind}.log of Zeek's ({error!r})") from None
+                if not name or name in ("-", "(empty)"):
+                    continue
+                if kind == "dns":
+                    answers = row.get("answers") or []
+                    for address in answers if isinstance(answers, list) else answers.split(","):
+                        looked_up[ends[0], address].append((ts, name))
+                else:
+                    flows[ends].append((ts, name))
+        for names in (*flows.values(), *looked_up.values()):
+            names.sort()
+        return dict(flows), dict(looked_up)
+
+
+def _rows(path: Path) -> Iterator[dict]:
+    """The rows of a log of Zeek's, TSV or JSON."""
+    try:
+        with (gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")) as file:
+            first = file.readline()
+            if first.startswith("{"):
+                for line in (first, *file):
+                    yield json.loads(line)
+                return
+            fields: list[str] = []
+            while first.startswith("#"):
+                if first.startswith("#fields"):
+                    fields = first.rstrip("\n").split("\t")[1:]
+                first = file.readline()
+            rest = io.StringIO(first + "".join(line for line in file if not line.startswith("#")))
+            yield from csv.DictReader(rest, fields, delimiter="\t", quoting=csv.QUOTE_NONE)
+    except (OSError, EOFError, UnicodeDecodeError, ValueError) as error:
+        raise DatasetError(f"{path}: can't be read as a log of Zeek's ({error})") from None

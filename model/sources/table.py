@@ -1,0 +1,159 @@
+"""A directory of captures with tables: ``captures.tsv`` (a row per capture with what it was made of), ``flows.tsv.zst`` (nDPI's
+name per flow), and the captures at the paths that ``captures.tsv`` names, under ``captures/``.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import ipaddress
+from collections import defaultdict
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import zstandard
+
+from mmtt_agent.capture import Capture
+
+from ..errors import DatasetError
+from ..labels import UNLABELLED_GROUPS, CaptureLabels, FlowName, Labels, Taxonomy
+from .source import Entry
+
+_CAPTURE_COLUMNS = ("capture", "group", "service", "application", "malicious", "source_repo")
+_FLOW_COLUMNS = [
+    "capture",
+    "first_seen_ms",
+    "last_seen_ms",
+    "proto",
+    "src_ip",
+    "src_port",
+    "dst_ip",
+    "dst_port",
+    "ndpi_app",
+    "ndpi_category",
+    "ndpi_guessed",
+    "sni",
+]
+
+
+class TableSource:
+    """See the module. Raises DatasetError where a table is not there or not what it must be."""
+
+    checksums = False
+
+    def __init__(self, directory: Path, taxonomy: Taxonomy) -> None:
+        self.directory, self.taxonomy = directory, taxonomy
+        self._about = {about.path: (about, repository) for about, repository in _read_captures(directory)}
+
+    def digest(self) -> str:
+        digest = hashlib.sha256(self.taxonomy.digest.encode())
+        for name in ("captures.tsv", "flows.tsv.zst"):
+            try:
+                digest.update((self.directory / name).read_bytes())
+            except OSError as error:
+                raise DatasetError(
+                    f"{self.directory / name}: {error.strerror}; --data must name a directory with captures.tsv, "
+                    "flows.tsv.zst and captures/"
+                ) from None
+        return digest.hexdigest()
+
+    def entries(self) -> list[Entry]:
+        # Before hours are spent on captures: can the names be read?
+        _ = self._names
+        return [
+            Entry(path, self.directory / "captures" / path, repository, about.group not in UNLABELLED_GROUPS)
+            for path, (about, repository) in self._about.items()
+        ]
+
+    def labels(self, entry: Entry, capture: Capture, rows: np.ndarray) -> tuple[list[Labels], dict[str, int]]:
+        about = self._about[entry.name][0]
+        flows = self._names.get(entry.name, {})
+        found = [_name_of(flows, capture.connections, capture.windows, row) for row in rows.tolist()]
+        named = sum(flow is not None for flow in found)
+        labels = [self.taxonomy.labels(about, flow) for flow in found]
+        return labels, {"named by nDPI": named, "not named by nDPI": len(found) - named}
+
+    @cached_property
+    def _names(self) -> dict[str, dict]:
+        return _read_flow_names(self.directory)
+
+
+def _name_of(flows: dict, connections, windows, row: int) -> FlowName | None:
+    """nDPI's name of the flow that a window belongs to: same addresses and ports, closest in time."""
+    c = int(windows.connection[row])
+    one = (connections.orig_h[c].tobytes(), int(connections.orig_p[c]))
+    other = (connections.resp_h[c].tobytes(), int(connections.resp_p[c]))
+    candidates = flows.get((int(connections.proto[c]), *sorted((one, other))))
+    if not candidates:
+        return None
+    begin = int(windows.ts[row])
+    end = begin + int(windows.series.times[row].max())
+
+    def distance(candidate) -> int:
+        first, last, _ = candidate
+        return max(first - end, begin - last, 0)
+
+    nearest = min(candidates, key=distance)
+    # nDPI's times are cut to milliseconds.
+    return nearest[2] if distance(nearest) <= 2_000 else None
+
+
+def _read_captures(directory: Path) -> list[tuple[CaptureLabels, str]]:
+    path = directory / "captures.tsv"
+    rows = []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in _table(path, file, _CAPTURE_COLUMNS):
+                about = CaptureLabels(
+                    row["capture"], row["group"], row["service"], row["application"], row["malicious"]
+                )
+                rows.append((about, row["source_repo"]))
+    except OSError as error:
+        raise DatasetError(
+            f"{path}: {error.strerror}; --data must name a directory with captures.tsv, flows.tsv.zst and captures/"
+        ) from None
+    if not rows:
+        raise DatasetError(f"{path}: names no capture")
+    return rows
+
+
+def _read_flow_names(directory: Path) -> dict[str, dict]:
+    """capture -> (protocol, end, end) -> [(first, last, name)], times in microseconds."""
+    path = directory / "flows.tsv.zst"
+    names: dict[str, dict] = defaultdict(lambda: defaultdict(list))
+    try:
+        with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
+            text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+            for row in _table(path, text, _FLOW_COLUMNS):
+                source = (_address(row["src_ip"]), int(row["src_port"]))
+                target = (_address(row["dst_ip"]), int(row["dst_port"]))
+                names[row["capture"]][(int(row["proto"]), *sorted((source, target)))].append(
+                    (
+                        int(row["first_seen_ms"]) * 1000,
+                        int(row["last_seen_ms"]) * 1000 + 999,
+                        FlowName(
+                            row["ndpi_app"], row["ndpi_category"], row["ndpi_guessed"] == "1", row["sni"]
+                        ),
+                    )
+                )
+    except OSError as error:
+        raise DatasetError(f"{path}: {error.strerror}; --data must name a directory that holds it") from None
+    except (ValueError, zstandard.ZstdError) as error:
+        raise DatasetError(f"{path}: damaged ({error}); fetch it again") from None
+    return {capture: dict(flows) for capture, flows in names.items()}
+
+
+def _table(path: Path, file, columns):
+    reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+    missing = [column for column in columns if column not in (reader.fieldnames or ())]
+    if missing:
+        raise DatasetError(f"{path}: has no column {missing[0]!r}")
+    return reader
+
+
+def _address(text: str) -> bytes:
+    """16 bytes, IPv4 as IPv4-mapped."""
+    address = ipaddress.ip_address(text)
+    return address.packed if address.version == 6 else b"\0" * 10 + b"\xff\xff" + address.packed

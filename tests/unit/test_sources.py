@@ -1,0 +1,133 @@
+"""Data sets from captures and what Zeek or the files' names say of them: built, taken up again, read back."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner
+
+pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
+pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'mmtt[train]'")
+
+from mmtt_model.build import read_built
+from mmtt_model.dataset import Selection, load_or_build
+from mmtt_model.dataset_cli import dataset
+from mmtt_model.errors import DatasetError
+from mmtt_model.labels import Labels, Taxonomy
+from mmtt_model.sources import read_manifest
+
+from mmtt_agent.capture import read_capture
+
+OFFICE = Path(__file__).parents[1] / "data" / "office.pcap"
+
+
+@pytest.fixture
+def network(tmp_path):
+    """A capture of a network, and logs as Zeek writes them that name two of its servers."""
+    (tmp_path / "captures").mkdir()
+    (tmp_path / "logs").mkdir()
+    shutil.copy(OFFICE, tmp_path / "captures" / "monday.pcap")
+    found = read_capture(OFFICE, checksums=True).connections
+    orig, resp = found.addresses(slice(None))
+    tls = [i for i in range(len(orig)) if found.resp_p[i] == 443 and found.proto[i] == 6]
+    named, looked_up = tls[0], next(i for i in tls if resp[i] != resp[tls[0]])
+    ts = found.ts[named] / 1e6
+    (tmp_path / "logs" / "ssl.log").write_text(
+        "#separator \\x09\n#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tserver_name\n#types\ttime\n"
+        f"{ts}\tC1\t{orig[named]}\t{found.orig_p[named]}\t{resp[named]}\t{found.resp_p[named]}\trr3.googlevideo.com\n#close\n")
+    (tmp_path / "logs" / "dns.log").write_text(json.dumps({
+        "ts": found.ts[looked_up] / 1e6 - 5, "id.orig_h": str(orig[looked_up]), "id.orig_p": 999, "id.resp_h": "10.0.0.1",
+        "id.resp_p": 53, "query": "intra.example.org", "answers": [str(resp[looked_up])]}) + "\n")
+    manifest = tmp_path / "mine.yaml"
+    manifest.write_text(yaml.safe_dump({
+        "kind": "server_names", "directory": "captures", "logs": "logs", "origin": "mine", "malicious": False,
+        "domains": {"example.org": {"service": "database"}}}))
+    return manifest
+
+
+def _build(manifest, out, *options):
+    return CliRunner().invoke(dataset, ["build", str(manifest), "-o", str(out), "-j", "1", *options])
+
+
+def test_ones_own_network_is_labelled_by_the_names_that_zeek_saw(network, tmp_path):
+    out = tmp_path / "out"
+    result = _build(network, out)
+    assert result.exit_code == 0, result.output
+    assert "1 captures" in result.output and "0 captures could not be read" in result.output
+    (rows,) = read_built(out)
+    assert rows.entry.name == "monday.pcap" and len(rows.labels) == len(rows.series) == len(rows.window) > 5
+    labels = set(rows.labels)
+    assert Labels("streaming", "YouTube", False) in labels, "by its server name"
+    assert Labels("database", None, False) in labels, "by what had been looked up, and the user's own domain"
+    assert Labels(None, None, False) in labels, "the rest is not guessed"
+    report = yaml.safe_load((out / "dataset.yaml").read_text())
+    assert report["services"]["streaming"] >= 1 and report["windows"]["too short"] > 0
+    made = load_or_build(out, tmp_path / "cache.npz", Selection(min_captures=1), lambda _: None)
+    assert made.sources == ["mine"] and "streaming" in made.services
+
+
+def test_a_build_goes_on_where_it_stopped_and_begins_anew_when_labels_change(network, tmp_path):
+    out = tmp_path / "out"
+    _build(network, out)
+    file = out / "windows" / "00000.parquet"
+    first = file.stat().st_mtime_ns
+    assert "1 of 1 files of windows are there already" in _build(network, out).stderr
+    assert file.stat().st_mtime_ns == first
+    network.write_text(network.read_text().replace("malicious: false", "malicious: true"))
+    assert _build(network, out).exit_code == 0 and file.stat().st_mtime_ns != first
+    (rows,) = read_built(out)
+    assert all(label.malicious for label in rows.labels)
+
+
+def test_an_unreadable_capture_is_reported_and_the_others_are_kept(network, tmp_path):
+    (network.parent / "captures" / "bad.pcap").write_bytes(b"no capture at all")
+    result = _build(network, tmp_path / "out")
+    assert result.exit_code == 0 and "2 captures" in result.output and "1 captures could not be read" in result.output
+    assert "bad.pcap" in yaml.safe_load((tmp_path / "out" / "dataset.yaml").read_text())["unreadable"][0]
+
+
+def test_iscx_captures_are_labelled_by_their_names_and_the_hosts_background_is_not(tmp_path):
+    (tmp_path / "captures" / "Tor").mkdir(parents=True)
+    for name in ("skype_audio1a.pcap", "vpn_netflix_A.pcap", "unknown.pcap", "Tor/spotify.pcap"):
+        shutil.copy(OFFICE, tmp_path / "captures" / name)
+    manifest = tmp_path / "iscx.yaml"
+    manifest.write_text("kind: iscx\ndirectory: captures\n")
+    assert _build(manifest, tmp_path / "out").exit_code == 0
+    found = {rows.entry.name: (rows.entry.labelled, set(rows.labels)) for rows in read_built(tmp_path / "out")}
+    assert found["skype_audio1a.pcap"][1] - {Labels()} == {Labels("voip", "Skype", False)}
+    assert found["vpn_netflix_A.pcap"][1] - {Labels()} == {Labels("tunnel", "OpenVPN", False)}
+    assert found["Tor/spotify.pcap"][1] - {Labels()} == {Labels("tunnel", "Tor", False)}
+    assert found["unknown.pcap"] == (False, {Labels()})
+
+
+@pytest.mark.parametrize("text, word", [
+    ("kind: other", "kind must be one of"), ("kind: iscx\nfolder: x", "unknown key 'folder'"), ("[", "not YAML"),
+    ("kind: iscx\ndirectory: nowhere", "is not there"), ("kind: server_names\ndirectory: .\nmalicious: maybe", "malicious must be"),
+    ("kind: iscx\ndirectory: .", "holds no capture"),
+])  # fmt: skip
+def test_a_wrong_manifest_gives_one_line(text, word, tmp_path):
+    manifest = tmp_path / "manifest.yaml"
+    manifest.write_text(text)
+    with pytest.raises(DatasetError, match=word):
+        read_manifest(manifest, Taxonomy())
+    result = _build(manifest, tmp_path / "out")
+    assert result.exit_code == 1 and len(result.output.strip().splitlines()) == 1 and not (tmp_path / "out").exists()
+
+
+def test_a_log_that_is_none_is_named(network, tmp_path):
+    (network.parent / "logs" / "quic.log").write_text("{not json\n")
+    result = _build(network, tmp_path / "out")
+    assert result.exit_code == 1 and "quic.log" in result.output and np.size(result.output.splitlines()) == 1
+
+
+def test_a_damaged_file_of_windows_says_what_to_do(network, tmp_path):
+    out = tmp_path / "out"
+    _build(network, out)
+    (out / "windows" / "00000.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DatasetError, match="remove it"):
+        list(read_built(out))
+    assert _build(network, out).exit_code == 0, "and building makes it again"
+    assert list(read_built(out))
