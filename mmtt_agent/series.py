@@ -47,6 +47,11 @@ class SeriesBatch:
         """The batch of the given rows (a slice, an index array or a mask)."""
         return SeriesBatch(self.sizes[rows], self.times[rows], self.lengths[rows])
 
+    def first(self, packets: int) -> SeriesBatch:
+        """The windows as they were when they had at most so many packets."""
+        seen = np.arange(self.sizes.shape[1]) < packets
+        return SeriesBatch(self.sizes * seen, self.times * seen, np.minimum(self.lengths, packets))
+
     @classmethod
     def empty(cls) -> SeriesBatch:
         return cls.from_lists([], [])

@@ -22,8 +22,10 @@ def write(
     figures: dict,
     trained: dict,
     thresholds: dict[str, float],
+    pictures: list[str],
 ) -> str:
-    """The card as Markdown. ``figures`` are those that ``mmtt_model.run.run`` collects with ``command``."""
+    """The card as Markdown. ``figures`` are those that ``mmtt_model.run.run`` collects with ``command``; ``pictures`` are lines
+    that show them."""
     test, seeds = figures["test"], config.evaluation.seeds
     lines = [
         f"# {config.name}",
@@ -82,6 +84,9 @@ def write(
             "Such figures say how alike the windows of one capture are, not how good a model is."
         ),
         *_sources_left_out(figures["sources left out"]),
+        *_packets_seen(figures["packets seen"]),
+        *_confused(dataset.services, figures["confusion"]),
+        *(["", *pictures] if pictures else []),
         "",
         "## Answers given",
         "",
@@ -160,6 +165,40 @@ def _sources_left_out(folds: dict[str, list[dict]]) -> list[str]:
         for name in names
     ]
     return [*lines, f"| mean | | {' | '.join(means)} |"]
+
+
+def _packets_seen(found: dict[int, dict]) -> list[str]:
+    if not found:
+        return []
+    windows = next(iter(found.values()))["service"]["windows"]
+    return [
+        "",
+        "### By packets seen",
+        "",
+        f"Windows of all their packets, as they were after the first of these ({windows:,} with a service).",
+        "",
+        "| packets | service F1 | application F1 | malicious AUROC | recall at 1 % FP |",
+        "|---|---|---|---|---|",
+        *[
+            f"| {seen} | {_number(scores['service'].get('macro_f1'))} | {_number(scores['application'].get('macro_f1'))} | "
+            f"{_number(scores['malicious']['auroc'])} | {_number(scores['malicious']['recall_at_1_percent'])} |"
+            for seen, scores in found.items()
+        ],
+    ]
+
+
+def _confused(services: list[str], matrix: np.ndarray) -> list[str]:
+    """The services most often taken for another, as shares of their test windows."""
+    wrong = matrix.copy()
+    np.fill_diagonal(wrong, 0)
+    most = np.argsort(-wrong, axis=None, kind="stable")[:8]
+    pairs = [(row, column) for row, column in zip(*np.unravel_index(most, wrong.shape), strict=True) if wrong[row, column]]
+    if not pairs:
+        return []
+    told = [
+        f"{services[row]} as {services[column]} ({wrong[row, column]:,} of {matrix[row].sum():,} windows)" for row, column in pairs
+    ]
+    return ["", f"Most often taken for another service: {'; '.join(told)}."]
 
 
 def _by_source(flagged: dict[str, dict[str, tuple[int, int]]]) -> list[str]:

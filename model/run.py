@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ import torch
 
 from . import card, evaluate, peers
 from .architecture import Architecture
+from .breakdown import by_packets, confusion, reliability
 from .calibrate import calibrate, decisions
+from .card_pictures import draw
 from .compare import PLAIN, compare
 from .config import Config, ConfigError
 from .dataset import Dataset, load_or_build
@@ -66,6 +69,9 @@ def run(
             figures["shipped_seconds"] = seconds
             figures["decisions"] = decisions(dataset, test, answers, temperatures, thresholds)
             figures["coverage"] = evaluate.coverage(dataset, test, answers)
+            figures["packets seen"] = by_packets(dataset, test, partial(infer, model), temperatures)
+            figures["confusion"] = confusion(dataset, test, answers["service"])
+            figures["reliability"] = reliability(dataset, test, answers, temperatures)
             for name, part in (
                 ("first windows", dataset.window[test] == 0),
                 ("later windows", dataset.window[test] > 0),
@@ -111,7 +117,7 @@ def run(
         thresholds=thresholds,
         trained=trained,
     )
-    text = card.write(config, command, dataset, figures, trained, thresholds)
+    text = card.write(config, command, dataset, figures, trained, thresholds, draw(out, dataset.services, figures))
     new = out / ".CARD.md.new"
     new.write_text(text, encoding="utf-8")
     os.replace(new, out / "CARD.md")

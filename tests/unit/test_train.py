@@ -262,3 +262,23 @@ def test_abstention_reaches_the_accuracy_asked_for():
     right = np.random.default_rng(4).random(1000) < confidence
     threshold = evaluate.abstention_threshold(right, confidence, 0.8)
     assert right[confidence >= threshold].mean() >= 0.8 and 0.3 < (confidence >= threshold).mean() < 0.7
+
+
+def test_the_card_shows_what_scores_hang_on(tmp_path, data, tiny, monkeypatch):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install 'mmtt[lab]'")
+    long = synthetic()
+    rng = np.random.default_rng(1)
+    # Full windows, whose first eight packets say nothing.
+    sizes = np.where(np.arange(32) < 8, 500, np.where(long.service[:, None], 1200, -50)) + rng.integers(0, 30, (len(long), 32))
+    long.series = SeriesBatch(sizes.astype(np.int32), np.cumsum(np.ones((len(long), 32), np.int32), 1), np.full(len(long), 32, np.int32))
+    monkeypatch.setattr(run, "load_or_build", lambda *_: long)
+    out = tmp_path / "out"
+    result = CliRunner().invoke(command, [str(tiny), "--data", str(data), "-o", str(out), "--quick"])
+    assert result.exit_code == 0, result.output
+    card = (out / "CARD.md").read_text()
+    rows = {row.split("|")[1].strip(): row.split("|")[2].strip() for row in card.splitlines() if re.match(r"\| \d+ \| [\d.]+", row)}
+    assert set(rows) == {"4", "6", "8", "12", "16", "24", "32"}
+    assert float(rows["4"]) < 0.7 < 0.9 < float(rows["32"])
+    for picture in ("packets", "reliability", "confusion"):
+        assert (out / "card" / f"{picture}.png").stat().st_size > 1000 and f"card/{picture}.png" in card
+    assert "--quick" in card and "mean of" not in card

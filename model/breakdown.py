@@ -1,0 +1,55 @@
+"""What a model's scores hang on: how many packets it has seen, what it takes for what, and how sure it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from mmtt_agent.series import SeriesBatch
+
+from . import evaluate
+from .dataset import Dataset
+from .labels import MISSING
+
+#: Packets after which a verdict is tried; a window with fewer is not classified.
+PACKETS = (4, 6, 8, 12, 16, 24, 32)
+_BINS = 10
+
+
+def by_packets(
+    dataset: Dataset, rows: np.ndarray, answer: Callable[[SeriesBatch], dict[str, np.ndarray]], temperatures: dict[str, float]
+) -> dict[int, dict]:
+    """Packets -> scores of the windows that have all of 32, as they were after the first so many."""
+    whole = rows[dataset.series.lengths[rows] == PACKETS[-1]]
+    if not len(whole):
+        return {}
+    return {seen: evaluate.scores(dataset, whole, answer(dataset.series[whole].first(seen)), temperatures) for seen in PACKETS}
+
+
+def confusion(dataset: Dataset, rows: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """(services, services): windows of a service (row) by the answer (column), no answer withheld."""
+    count = len(dataset.services)
+    known = dataset.service[rows] != MISSING
+    pairs = dataset.service[rows][known] * count + logits[known].argmax(axis=1)
+    return np.bincount(pairs, minlength=count * count).reshape(count, count)
+
+
+def reliability(dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray], temperatures: dict[str, float]) -> dict:
+    """Task -> [(mean confidence, share that is right, windows)] for each tenth of confidence that occurs. For malicious the
+    confidence is the score, and right is malicious."""
+    result = {}
+    for task, values in dataset.targets().items():
+        known = values[rows] != MISSING
+        labels, output = values[rows][known], logits[task][known] / temperatures[task]
+        if task == "malicious":
+            confidence, right = evaluate.sigmoid(output), labels == 1
+        else:
+            probability = evaluate.softmax(output)
+            confidence, right = probability.max(axis=1), probability.argmax(axis=1) == labels
+        part = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+        result[task] = [
+            (float(confidence[part == each].mean()), float(right[part == each].mean()), int((part == each).sum()))
+            for each in range(_BINS) if (part == each).any()
+        ]
+    return result
