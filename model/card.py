@@ -84,6 +84,7 @@ def write(
             "Such figures say how alike the windows of one capture are, not how good a model is."
         ),
         *_sources_left_out(figures["sources left out"]),
+        *_unknown(figures["unknown"]),
         *_packets_seen(figures["packets seen"]),
         *_confused(dataset.services, figures["confusion"]),
         *(["", *pictures] if pictures else []),
@@ -165,6 +166,25 @@ def _sources_left_out(folds: dict[str, list[dict]]) -> list[str]:
         for name in names
     ]
     return [*lines, f"| mean | | {' | '.join(means)} |"]
+
+
+def _unknown(found: dict[str, list[tuple[list[str], float]]]) -> list[str]:
+    if not found:
+        return []
+    return [
+        "",
+        "### Applications that it does not know",
+        "",
+        "Each part of the applications was left out of a training of its own; the AUROC of telling their test windows from the others'.",
+        "",
+        f"| left out | {' | '.join(f'by {name}' for name in found)} |",
+        "|---|" + "---|" * len(found),
+        *[
+            f"| {', '.join(parts[0][0])} | {' | '.join(_number(score) for _, score in parts)} |"
+            for parts in zip(*found.values(), strict=True)
+        ],
+        f"| mean | {' | '.join(_number(float(np.mean([score for _, score in parts]))) for parts in found.values())} |",
+    ]
 
 
 def _packets_seen(found: dict[int, dict]) -> list[str]:

@@ -85,18 +85,21 @@ class Evaluation:
     Attributes:
         seeds: trainings in all, each with the next seed; the first is the one that ships.
         source_folds: parts of the repositories, each left out of a training of its own; 0 for none.
+        class_folds: parts of the applications, each left out of a training of its own; 0 for none.
         networks: whether other networks, and ours by one modality or for one task, are trained with the same seeds.
     """
 
     seeds: int = 1
     source_folds: int = 0
+    class_folds: int = 0
     networks: bool = False
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise ValueError("seeds must be at least 1")
-        if self.source_folds < 0 or self.source_folds == 1:
-            raise ValueError("source_folds must be 0, or at least 2")
+        for name in ("source_folds", "class_folds"):
+            if getattr(self, name) < 0 or getattr(self, name) == 1:
+                raise ValueError(f"{name} must be 0, or at least 2")
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from .lab_windows import lab_rows, with_lab
 from .labels import MISSING
 from .split import SPLITS, seen_before, split_recordings
 from .train import fit, infer
+from .unknown import left_out
 
 
 def run(
@@ -87,6 +88,7 @@ def run(
         dataset, order[cut:], peers.nearest_neighbours(dataset, order[:cut], order[cut:]), PLAIN
     )
     figures["sources left out"] = _sources_left_out(config, architecture, dataset, out, figures, say)
+    figures["unknown"] = left_out(config, architecture, dataset, out, say)
     figures["seen before"] = {
         split: seen_before(dataset.series[rows], dataset.series[train])
         for split, rows in (("validation", validation), ("test", test))
