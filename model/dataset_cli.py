@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -11,6 +13,63 @@ import click
 @click.group(short_help="Data sets to train on, from captures and labels.")
 def dataset() -> None:
     """Data sets to train on, from captures and what is known of their flows."""
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+@contextlib.contextmanager
+def _plainly(out: Path) -> Iterator[None]:
+    """What is wrong with what was given, as one line."""
+    from .errors import DatasetError
+
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f"`mmtt dataset` needs {error.name}, which is not installed; type: pip install 'mmtt[train]'"
+        ) from None
+    except DatasetError as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or out}: {error.strerror}") from None
+
+
+@dataset.command(short_help="Public captures from their repositories, checked.")
+@click.argument("table", type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Directory for the captures.")
+@click.option("-j", "--jobs", type=click.IntRange(1, 64), default=8, show_default=True, help="Downloads at a time.")
+def fetch(table: Path, out: Path, jobs: int) -> None:
+    """Download the captures that TABLE (a captures.tsv; the word public for the shipped one) names by repository, commit and path,
+    and check each one's SHA-256. What is there already is not fetched again.
+
+    Then: mmtt dataset name OUT; mmtt train small --data OUT -o BUNDLE. Mind each capture's licence (in captures.tsv).
+    """
+    with _plainly(out):
+        from . import fetch as fetching
+
+        rows = fetching.read_table(table)
+        failed = fetching.fetch(rows, out, jobs, _say)
+    for line in failed:
+        _say(line)
+    click.echo(f"{out}: {len(rows) - len(failed):,} of {len(rows):,} captures")
+    if failed:
+        raise click.ClickException(f"{len(failed):,} captures are not there; the same command tries them again")
+
+
+@dataset.command(short_help="nDPI's names for the flows of captures.")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("-j", "--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, show_default="cores", help="Processes.")
+def name(directory: Path, jobs: int) -> None:
+    """Write the flows.tsv.zst of DIRECTORY, which holds captures.tsv and captures/: nDPI's name for each flow, through nfstream."""
+    with _plainly(directory):
+        from .naming import name_flows
+
+        count, failed = name_flows(directory, jobs, _say)
+    for line in failed:
+        _say(line)
+    click.echo(f"{directory / 'flows.tsv.zst'}: {count:,} flows, {len(failed)} captures could not be read")
 
 
 @dataset.command(short_help="Captures and labels to Parquet.")
@@ -30,21 +89,12 @@ def build(manifest: Path, out: Path, jobs: int) -> None:
     Other kinds: iscx (the ISCX VPN-nonVPN and Tor collections, by their files' names), tables (captures.tsv and flows.tsv.zst).
     Then: mmtt train small --data OUT -o BUNDLE. The same command goes on where an interrupted one stopped.
     """
-    try:
+    with _plainly(out):
         from .build import build as make
-        from .errors import DatasetError
-        from .labels import Taxonomy, TaxonomyError
+        from .labels import Taxonomy
         from .sources import read_manifest
-    except ModuleNotFoundError as error:
-        raise click.ClickException(
-            f"`mmtt dataset` needs {error.name}, which is not installed; type: pip install 'mmtt[train]'"
-        ) from None
-    try:
-        report = make(read_manifest(manifest, Taxonomy()), out, jobs, lambda line: click.echo(line, err=True))
-    except (DatasetError, TaxonomyError) as error:
-        raise click.ClickException(str(error)) from None
-    except OSError as error:
-        raise click.ClickException(f"{error.filename or out}: {error.strerror}") from None
+
+        report = make(read_manifest(manifest, Taxonomy()), out, jobs, _say)
     windows = report["windows"]
     click.echo(f"{out}: {report['captures']:,} captures, {windows.get('kept', 0):,} windows, {windows.get('labelled', 0):,} labelled, "
                f"{windows.get('too short', 0):,} too short, {len(report['unreadable'])} captures could not be read (see dataset.yaml)")

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import yaml
 
+from .errors import DatasetError
+
 #: Number of a label that is not known, in arrays of labels.
 MISSING = -1
 #: Groups of captures whose labels say nothing about their flows (attack beside background, damaged files).
 UNLABELLED_GROUPS = ("mixed",)
 
 
-class TaxonomyError(Exception):
+class TaxonomyError(DatasetError):
     """A taxonomy that can't be used; one line that names the file and what is wrong."""
 
 

@@ -21,8 +21,8 @@ from ..errors import DatasetError
 from ..labels import UNLABELLED_GROUPS, CaptureLabels, FlowName, Labels, Taxonomy
 from .source import Entry
 
-_CAPTURE_COLUMNS = ("capture", "group", "service", "application", "malicious", "source_repo")
-_FLOW_COLUMNS = [
+CAPTURE_COLUMNS = ("capture", "group", "service", "application", "malicious", "source_repo")
+FLOW_COLUMNS = [
     "capture",
     "first_seen_ms",
     "last_seen_ms",
@@ -45,7 +45,7 @@ class TableSource:
 
     def __init__(self, directory: Path, taxonomy: Taxonomy) -> None:
         self.directory, self.taxonomy = directory, taxonomy
-        self._about = {about.path: (about, repository) for about, repository in _read_captures(directory)}
+        self._about = {about.path: (about, repository) for about, repository in read_captures(directory)}
 
     def digest(self) -> str:
         digest = hashlib.sha256(self.taxonomy.digest.encode())
@@ -100,12 +100,13 @@ def _name_of(flows: dict, connections, windows, row: int) -> FlowName | None:
     return nearest[2] if distance(nearest) <= 2_000 else None
 
 
-def _read_captures(directory: Path) -> list[tuple[CaptureLabels, str]]:
+def read_captures(directory: Path) -> list[tuple[CaptureLabels, str]]:
+    """What captures.tsv says of each capture, and the repository it is from. Raises DatasetError."""
     path = directory / "captures.tsv"
     rows = []
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            for row in _table(path, file, _CAPTURE_COLUMNS):
+            for row in _table(path, file, CAPTURE_COLUMNS):
                 about = CaptureLabels(
                     row["capture"], row["group"], row["service"], row["application"], row["malicious"]
                 )
@@ -126,7 +127,7 @@ def _read_flow_names(directory: Path) -> dict[str, dict]:
     try:
         with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
             text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
-            for row in _table(path, text, _FLOW_COLUMNS):
+            for row in _table(path, text, FLOW_COLUMNS):
                 source = (_address(row["src_ip"]), int(row["src_port"]))
                 target = (_address(row["dst_ip"]), int(row["dst_port"]))
                 names[row["capture"]][(int(row["proto"]), *sorted((source, target)))].append(

@@ -45,11 +45,11 @@ def test_a_window_is_joined_to_the_flow_of_its_time(flows, expected):
 def _write(directory, captures, flows):
     directory.mkdir(exist_ok=True)
     with (directory / "captures.tsv").open("w") as file:
-        writer = csv.DictWriter(file, table._CAPTURE_COLUMNS, delimiter="\t")
+        writer = csv.DictWriter(file, table.CAPTURE_COLUMNS, delimiter="\t")
         writer.writeheader()
         writer.writerows(captures)
     text = io.StringIO()
-    writer = csv.DictWriter(text, table._FLOW_COLUMNS, delimiter="\t")
+    writer = csv.DictWriter(text, table.FLOW_COLUMNS, delimiter="\t")
     writer.writeheader()
     writer.writerows(flows)
     (directory / "flows.tsv.zst").write_bytes(zstandard.compress(text.getvalue().encode()))
@@ -61,7 +61,7 @@ def test_a_directory_without_data_gives_one_line(tmp_path):
 
 
 def test_damaged_tables_give_one_line(tmp_path):
-    _write(tmp_path, [dict.fromkeys(table._CAPTURE_COLUMNS, "x")], [])
+    _write(tmp_path, [dict.fromkeys(table.CAPTURE_COLUMNS, "x")], [])
     (tmp_path / "flows.tsv.zst").write_bytes(b"not zstd")
     with pytest.raises(ds.DatasetError, match=r"flows\.tsv\.zst: damaged"):
         ds.load_or_build(tmp_path, tmp_path / "cache.npz", ds.Selection(), print)

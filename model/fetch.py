@@ -1,0 +1,104 @@
+"""``mmtt dataset fetch``: public captures from the repositories that a table names, each checked, into a directory to train on."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import http.client
+import io
+import os
+import urllib.error
+import urllib.parse
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from pathlib import Path, PurePosixPath
+
+import zstandard
+
+from .errors import DatasetError
+
+#: Where a file of a public repository is, by repository, commit and path.
+_FROM = "https://raw.githubusercontent.com"
+_NEEDED = ("capture", "source_repo", "source_commit", "source_path", "source_bytes", "source_sha256")
+#: Larger originals than the table says are not read: it is another file.
+_MOST = 1 << 31
+
+
+def read_table(table: Path) -> list[dict[str, str]]:
+    """The rows of a captures.tsv (plain or .zst) with sources; `public` stands for the shipped one. Raises DatasetError."""
+    try:
+        if str(table) == "public":
+            raw = (resources.files(__package__) / "sources" / "public.tsv.zst").read_bytes()
+        else:
+            raw = table.read_bytes()
+        if raw.startswith(b"\x28\xb5\x2f\xfd"):
+            raw = zstandard.ZstdDecompressor().decompressobj().decompress(raw)
+        rows = list(csv.DictReader(io.StringIO(raw.decode()), delimiter="\t", quoting=csv.QUOTE_NONE))
+    except OSError as error:
+        raise DatasetError(f"{table}: {error.strerror}; give a captures.tsv, or the word public for the shipped one") from None
+    except (ValueError, zstandard.ZstdError) as error:
+        raise DatasetError(f"{table}: not a table ({error})") from None
+    for column in _NEEDED:
+        if not rows or not rows[0].get(column):
+            raise DatasetError(f"{table}: has no column {column!r} with values")
+    for row in rows:
+        place = PurePosixPath(row["capture"])
+        if place.is_absolute() or ".." in place.parts:
+            raise DatasetError(f"{table}: capture {row['capture']!r} is not inside the directory")
+    return rows
+
+
+def fetch(rows: list[dict[str, str]], out: Path, jobs: int, say: Callable[[str], None], base: str = _FROM) -> list[str]:
+    """Fetch what is not there yet and write captures.tsv with the rows that are. Returns a line for each that is not."""
+    failed: dict[int, str] = {}
+    (out / "captures").mkdir(parents=True, exist_ok=True)
+
+    def one(number: int) -> None:
+        row, target = rows[number], out / "captures" / rows[number]["capture"]
+        if target.exists():
+            return
+        try:
+            content = _original(row, base)
+        except (OSError, http.client.HTTPException, zipfile.BadZipFile, KeyError, ValueError, RuntimeError) as error:
+            failed[number] = f"{row['source_repo']} {row['source_path']}: {error}"
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        new = target.with_name(f".{target.name}.new")
+        new.write_bytes(zstandard.compress(content, 6) if target.suffix == ".zst" else content)
+        os.replace(new, target)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        for done, _ in enumerate(pool.map(one, range(len(rows))), 1):
+            if done % 50 == 0 or done == len(rows):
+                say(f"fetching captures: {done:,} of {len(rows):,}, {len(failed):,} failed")
+    new = out / ".captures.tsv.new"
+    with new.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), delimiter="\t", quoting=csv.QUOTE_NONE, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(row for number, row in enumerate(rows) if number not in failed)
+    os.replace(new, out / "captures.tsv")
+    return [failed[number] for number in sorted(failed)]
+
+
+def _original(row: dict[str, str], base: str) -> bytes:
+    """The capture as its repository has it. Raises ValueError if it is not the one that the table means."""
+    # In an archive: PATH!MEMBER.
+    path, _, member = row["source_path"].partition("!")
+    url = f"{base}/{row['source_repo']}/{row['source_commit']}/{urllib.parse.quote(path)}"
+    most = _MOST if member else int(row["source_bytes"]) + 1
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            content = answer.read(most)
+    except urllib.error.HTTPError as error:
+        raise ValueError(f"{url}: {error.code} {error.reason}") from None
+    sums = {hashlib.sha256(content).hexdigest()}
+    if member:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            content = archive.read(member)
+        sums.add(hashlib.sha256(content).hexdigest())
+    if row["source_sha256"] not in sums:
+        raise ValueError(f"is another file than the one that was trained on (its sha256 is not {row['source_sha256'][:16]}…)")
+    return content
