@@ -157,10 +157,19 @@ class TextEncoder(nn.Module):
         self.word_dropout = nn.Dropout1d(config.word_dropout)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, statistics: Tensor, sizes: Tensor, gaps: Tensor) -> tuple[Tensor, Tensor]:
-        """Word ids -> the read sentence (B, T, D), and what to add to scores so that padding is not attended to."""
+    def forward(
+        self, statistics: Tensor, sizes: Tensor, gaps: Tensor, hidden: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Word ids -> the read sentence (B, T, D), and what to add to scores so that padding is not attended to.
+
+        ``hidden``, in pretraining: which packets are not shown (B, 32), and the vector that stands for them (D,). The statistics,
+        which would tell, are not shown either.
+        """
         about = self.statistic(statistics).unflatten(1, (self.statistic_words, self.per_word)).sum(2)
         packets = self.size(sizes) + self.gap(gaps)
+        if hidden is not None:
+            about = torch.zeros_like(about)
+            packets = torch.where(hidden[0][..., None], hidden[1], packets)
         x = self.dropout(self.word_dropout(torch.cat([about, packets], 1)) + self.position)
         padded = functional.pad((sizes == features.PAD).to(x.dtype), (self.statistic_words, 0))
         blocked = (padded * BLOCKED)[:, None, None, :]

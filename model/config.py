@@ -27,6 +27,8 @@ class Training:
         augment: share of the training windows that are changed before each use.
         lab: share of the training windows that come from the traffic lab, where its captures are given.
         teacher: share of the loss that is the distance from boosted trees' answers; 0 to learn from the labels alone.
+        pretraining: epochs of guessing hidden packets before that, on all windows, labelled or not; 0 for none.
+        hidden: share of the packets that are hidden then.
         service, application, malicious: weight of each task's loss.
         threads: cores to use.
     """
@@ -41,6 +43,8 @@ class Training:
     augment: float = 0.7
     lab: float = 0.5
     teacher: float = 0.0
+    pretraining: int = 0
+    hidden: float = 0.25
     label_smoothing: float = 0.05
     service: float = 1.0
     application: float = 1.0
@@ -51,9 +55,11 @@ class Training:
         for name in ("epochs", "batch", "patience", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
-        for name in ("warm_up", "average", "augment", "lab", "label_smoothing", "teacher"):
+        for name in ("warm_up", "average", "augment", "lab", "label_smoothing", "teacher", "hidden"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1")
+        if self.pretraining < 0:
+            raise ValueError("pretraining must be 0 or more epochs")
         if self.lab == 1:
             raise ValueError("lab must be below 1; train on the lab alone with `mmtt lab effect`")
         if self.learning_rate <= 0:

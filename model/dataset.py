@@ -8,7 +8,7 @@ import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from .sources import Entry, TableSource
 from .split import SPLITS, digest, equal_windows, recordings, split_recordings
 
 #: Changes with every change of what a cached data set holds.
-CACHE_VERSION = 4
+CACHE_VERSION = 5
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class Dataset:
         split: int64 (n,), index into SPLITS; the same for all windows of a recording.
         applications: name -> the services it can be.
         report: what was read, kept and dropped.
+        unlabelled: windows without a label that are no part of a recording in validation or test, nor copies of such.
     """
 
     series: SeriesBatch
@@ -75,6 +76,7 @@ class Dataset:
     captures: list[str]
     sources: list[str]
     report: dict
+    unlabelled: SeriesBatch = field(default_factory=SeriesBatch.empty)
 
     def __len__(self) -> int:
         return len(self.series)
@@ -114,6 +116,9 @@ class Dataset:
             sizes=self.series.sizes,
             times=self.series.times,
             lengths=self.series.lengths,
+            more_sizes=self.unlabelled.sizes,
+            more_times=self.unlabelled.times,
+            more_lengths=self.unlabelled.lengths,
             about=np.array(json.dumps({**about, "key": key})),
             **arrays,
         )
@@ -130,8 +135,10 @@ class Dataset:
             return None
         if about.pop("key") != key:
             return None
-        series = SeriesBatch(arrays.pop("sizes"), arrays.pop("times"), arrays.pop("lengths"))
-        return cls(series=series, **arrays, **about)
+        series, unlabelled = (
+            SeriesBatch(*(arrays.pop(f"{which}{name}") for name in ("sizes", "times", "lengths"))) for which in ("", "more_")
+        )
+        return cls(series=series, unlabelled=unlabelled, **arrays, **about)
 
 
 def load_or_build(
@@ -171,11 +178,8 @@ def _read(source: TableSource, say: Callable[[str], None]) -> Iterator[CaptureRo
     for index, entry in enumerate(entries):
         if index % 200 == 0:
             say(f"reading captures: {index:,} of {len(entries):,}, {labelled:,} labelled windows")
-        if entry.labelled:
-            rows = read_rows(source, entry)
-            labelled += sum(label != Labels() for label in rows.labels)
-        else:
-            rows = CaptureRows(entry, SeriesBatch.from_lists([], []), np.zeros(0, np.uint8), [], {})
+        rows = read_rows(source, entry)
+        labelled += sum(label != Labels() for label in rows.labels)
         yield rows
 
 
@@ -191,6 +195,7 @@ def choose(
     unreadable: list[str] = []
     entries: list[Entry] = []
     parts: list[tuple[int, SeriesBatch, np.ndarray, list[Labels]]] = []
+    others: list[tuple[int, SeriesBatch]] = []
     for index, rows in enumerate(captures):
         entries.append(rows.entry)
         counts.update(rows.counts)
@@ -209,6 +214,9 @@ def choose(
                 labels.append(label)
                 kept.append(row)
         counts["labelled"] += len(kept)
+        without = [row for row, label in enumerate(rows.labels) if label == Labels()]
+        if without:
+            others.append((index, rows.series[np.array(without)]))
         if kept:
             kept = np.array(kept)
             parts.append((index, rows.series[kept], rows.window[kept], labels))
@@ -216,6 +224,7 @@ def choose(
         raise DatasetError(f"{directory}: no labelled window in {len(entries)} captures; is it the right directory?")
     say(f"read {len(entries):,} captures: {', '.join(f'{n:,} {what}' for what, n in counts.items())}")
     dataset = _assemble(entries, parts, selection, taxonomy)
+    dataset.unlabelled = _of_use(dataset, others)
     dataset.report |= {"counts": dict(counts), "unreadable": unreadable, "captures": len(entries)}
     return dataset
 
@@ -286,6 +295,19 @@ def _assemble(entries: list[Entry], parts, selection: Selection, taxonomy: Taxon
             "only_rare_labels": int((~useful).sum()),
         },
     )
+
+
+def _of_use(dataset: Dataset, others: list[tuple[int, SeriesBatch]]) -> SeriesBatch:
+    """Of the windows without labels those that say nothing of the validation and test captures."""
+    held_out = dataset.split != SPLITS.index("train")
+    theirs = set(dataset.capture[np.isin(dataset.recording, dataset.recording[held_out])].tolist())
+    series = SeriesBatch.concatenate([part for capture, part in others if capture not in theirs])
+    known = {_content(dataset.series, row) for row in np.flatnonzero(held_out)}
+    return series[np.array([row for row in range(len(series)) if _content(series, row) not in known], int)]
+
+
+def _content(series: SeriesBatch, row: int) -> bytes:
+    return series.sizes[row].tobytes() + series.times[row].tobytes()
 
 
 def _captures_per(labels: list[Labels], capture: np.ndarray) -> tuple[Counter, Counter]:

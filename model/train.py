@@ -25,6 +25,7 @@ from .config import Config, Training
 from .dataset import Dataset
 from .lab_windows import lab_rows
 from .labels import MISSING
+from .pretrain import pretrain
 from .teacher import soft_labels
 
 #: Makes a network for so many services and applications. It has ``inputs(series)``, which gives the arguments of its
@@ -69,6 +70,9 @@ def fit(
         "best_epoch": 0,
         "best_model": model.state_dict(),
     }
+    if settings.pretraining and isinstance(model, Model):
+        state["seconds"] = pretrain(config, model, dataset, checkpoint.with_suffix(".pretrained.pt"), say)
+        average.load_state_dict(model.state_dict())
     taught = soft_labels(dataset, checkpoint.with_suffix(".teacher.npz"), say) if settings.teacher else None
     saved = _load_checkpoint(checkpoint, state["key"])
     if saved:

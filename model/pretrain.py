@@ -1,0 +1,88 @@
+"""Self-supervised pretraining: packets are hidden, and the text encoder tells their size and gap from the others (masked
+language modelling, Devlin et al. 2019, as ET-BERT and others have it for traffic). It needs no labels, so every window counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmtt_agent import features
+from mmtt_agent.series import SeriesBatch
+
+from .architecture import Model
+from .augment import augment
+from .config import Config
+from .dataset import Dataset
+
+
+class _Guesser(nn.Module):
+    """What turns a read packet into a guess of its size word and its gap word."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.hidden = nn.Parameter(torch.empty(width).normal_(std=0.02))
+        self.size = nn.Linear(width, features.SIZE_WORDS)
+        self.gap = nn.Linear(width, features.GAP_WORDS)
+
+
+def pretrain(config: Config, model: Model, dataset: Dataset, cache: Path, say: Callable[[str], None]) -> float:
+    """Train ``model``'s text encoder on the training part's windows and those without labels; seconds that it took. Kept in the
+    file ``cache`` for a run that is taken up again."""
+    settings = config.training
+    windows = SeriesBatch.concatenate([dataset.series[dataset.rows("train")], dataset.unlabelled])
+    key = hashlib.sha256(repr((config.seed, settings, model.text, dataset.digest(), len(dataset.unlabelled))).encode()).hexdigest()
+    try:
+        saved = torch.load(cache, weights_only=True)
+        if saved["key"] == key:
+            model.text.load_state_dict(saved["text"])
+            return saved["seconds"]
+    except Exception:  # noqa: BLE001 none there, or damaged: it is made anew
+        pass
+    torch.manual_seed(config.seed)
+    guesser = _Guesser(model.text.position.shape[1])
+    steps = max(1, len(windows) // settings.batch)
+    parameters = [*model.text.parameters(), *guesser.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, steps * settings.pretraining + 1, pct_start=0.1)
+    begun = time.monotonic()
+    model.train()
+    for epoch in range(1, settings.pretraining + 1):
+        rng = np.random.default_rng((config.seed, 7, epoch))
+        losses = []
+        order = rng.permutation(len(windows))[: steps * settings.batch]
+        for start in range(0, len(order), settings.batch):
+            batch = augment(windows[order[start : start + settings.batch]], settings.augment, rng)
+            loss = _loss(model, guesser, batch, settings.hidden, rng)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.item())
+        say(f"pretraining, epoch {epoch}/{settings.pretraining}: loss {np.mean(losses):.3f} on {len(windows):,} windows")
+    seconds = time.monotonic() - begun
+    new = cache.with_name(f".{cache.name}.new")
+    torch.save({"key": key, "text": model.text.state_dict(), "seconds": seconds}, new)
+    os.replace(new, cache)
+    return seconds
+
+
+def _loss(model: Model, guesser: _Guesser, windows: SeriesBatch, share: float, rng: np.random.Generator) -> Tensor:
+    statistics, sizes, gaps, _ = model.inputs(windows)
+    filled = np.arange(windows.sizes.shape[1]) < windows.lengths[:, None]
+    hidden = torch.from_numpy(filled & (rng.random(filled.shape) < share))
+    if not hidden.any():
+        return (guesser.hidden * 0).sum()
+    read, _ = model.text(statistics, sizes, gaps, (hidden, guesser.hidden))
+    packets = read[:, -sizes.shape[1] :][hidden]
+    return sum(functional.cross_entropy(guess(packets), words[hidden].long())
+               for guess, words in ((guesser.size, sizes), (guesser.gap, gaps)))

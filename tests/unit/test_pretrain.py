@@ -1,0 +1,63 @@
+"""Pretraining learns what packets follow from others, from windows that teach nothing about the captures scores are taken on."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
+
+from mmtt_model.architecture import Architecture, Model
+from mmtt_model.config import Config, Training
+from mmtt_model.dataset import Selection, choose
+from mmtt_model.labels import Labels, Taxonomy
+from mmtt_model.pretrain import pretrain
+from mmtt_model.rows import CaptureRows
+from mmtt_model.sources import Entry
+from mmtt_model.train import fit
+from test_train import TINY, synthetic
+
+from mmtt_agent.series import SeriesBatch
+
+CONFIG = Config(architecture=TINY["architecture"], training=Training(epochs=1, batch=32, learning_rate=0.01, pretraining=6))
+
+
+def test_hidden_packets_are_guessed_ever_better_and_the_work_is_kept(tmp_path):
+    said = []
+    made = synthetic()
+    model = Model(Architecture(**CONFIG.architecture), 2, 2)
+    before = model.text.size.tables[0].clone()
+    pretrain(CONFIG, model, made, tmp_path / "cache.pt", said.append)
+    losses = [float(line.split("loss ")[1].split()[0]) for line in said]
+    assert len(losses) == 6 and losses[-1] < 0.8 * losses[0]
+    assert not torch.equal(before, model.text.size.tables[0])
+    again = Model(Architecture(**CONFIG.architecture), 2, 2)
+    pretrain(CONFIG, again, made, tmp_path / "cache.pt", said.append)
+    assert len(said) == 6 and torch.equal(again.text.size.tables[0], model.text.size.tables[0])
+
+
+def test_training_starts_from_what_was_pretrained(tmp_path):
+    said = []
+    fit(CONFIG, Architecture(**CONFIG.architecture), synthetic(), tmp_path / "checkpoint.pt", said.append)
+    assert sum(line.startswith("pretraining") for line in said) == 6 and any("epoch 1/1" in line for line in said)
+
+
+def test_windows_without_labels_are_kept_unless_they_are_of_captures_held_out():
+    """Thirty captures of a labelled window and one without a label each, and a capture without labels that holds a copy of each
+    labelled window."""
+    def window(number, shift):
+        return [100 + number, -50, 60 + shift, -70], [0, 1, 2, 3 + number]
+
+    captures = []
+    for number in range(30):
+        series = SeriesBatch.from_lists(*zip(window(number, 0), window(number, 1), strict=True))
+        labels = [Labels("web" if number % 2 else "chat", None, False), Labels()]
+        captures.append(CaptureRows(Entry(f"c{number}", Path("x"), "repo"), series, np.zeros(2, np.uint8), labels, {}))
+    copies = SeriesBatch.from_lists(*zip(*(window(number, 0) for number in range(30)), strict=True))
+    captures.append(CaptureRows(Entry("mixed", Path("x"), "repo", False), copies, np.zeros(30, np.uint8), [Labels()] * 30, {}))
+    made = choose(captures, Selection(min_captures=1), Taxonomy(), Path("here"), lambda _: None)
+    held_out = {int(size) - 100 for size in made.series.sizes[made.split != 0, 0]}
+    assert 5 < len(held_out) < 25
+    sizes = made.unlabelled.sizes[:, :3]
+    assert {int(size) - 100 for size in sizes[:, 0]} == set(range(30)) - held_out
+    assert len(sizes) == 2 * (30 - len(held_out)), "its own one and the copy"
