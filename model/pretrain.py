@@ -48,7 +48,7 @@ def pretrain(config: Config, model: Model, dataset: Dataset, cache: Path, say: C
     except Exception:  # noqa: BLE001 none there, or damaged: it is made anew
         pass
     torch.manual_seed(config.seed)
-    guesser = _Guesser(model.text.position.shape[1])
+    guesser = _Guesser(model.text.position.shape[1]).to(model.queries.device)
     steps = max(1, len(windows) // settings.batch)
     parameters = [*model.text.parameters(), *guesser.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.01)
@@ -77,9 +77,10 @@ def pretrain(config: Config, model: Model, dataset: Dataset, cache: Path, say: C
 
 
 def _loss(model: Model, guesser: _Guesser, windows: SeriesBatch, share: float, rng: np.random.Generator) -> Tensor:
-    statistics, sizes, gaps, _ = model.inputs(windows)
+    device = guesser.hidden.device
+    statistics, sizes, gaps = (tensor.to(device) for tensor in model.inputs(windows)[:3])
     filled = np.arange(windows.sizes.shape[1]) < windows.lengths[:, None]
-    hidden = torch.from_numpy(filled & (rng.random(filled.shape) < share))
+    hidden = torch.from_numpy(filled & (rng.random(filled.shape) < share)).to(device)
     if not hidden.any():
         return (guesser.hidden * 0).sum()
     read, _ = model.text(statistics, sizes, gaps, (hidden, guesser.hidden))

@@ -41,7 +41,8 @@ def fit(
     if isinstance(build, Architecture):
         build = partial(Model, build)
     torch.manual_seed(config.seed)
-    model = build(len(dataset.services), len(dataset.applications))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = build(len(dataset.services), len(dataset.applications)).to(device)
     average = copy.deepcopy(model).eval().requires_grad_(False)
     train, validation = dataset.rows("train"), dataset.rows("validation")
     tasks = tuple(task for task in TASKS if getattr(settings, task))
@@ -59,7 +60,7 @@ def fit(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: _learning_rate(step, total, settings.warm_up)
     )
-    weights = class_weights(dataset, train)
+    weights = {task: weight.to(device) for task, weight in class_weights(dataset, train).items()}
     chance = sampling(dataset, train, settings.lab)
     key = hashlib.sha256(repr((config.seed, settings, build, dataset.digest())).encode())
     state = {
@@ -95,7 +96,10 @@ def fit(
         for start in range(0, len(drawn), settings.batch):
             rows = drawn[start : start + settings.batch]
             windows = augment(dataset.series[rows], settings.augment, rng)
-            logits = model(*model.inputs(windows))
+            # Half the width of numbers where a GPU gains by it; the losses are reckoned in full.
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                logits = model(*_on(device, model.inputs(windows)))
+            logits = tuple(output.float() for output in logits)
             loss = multitask_loss(logits, dataset, rows, weights, settings) + getattr(model, "own_loss", 0.0)
             if taught:
                 loss = (1 - settings.teacher) * loss + settings.teacher * taught_loss(
@@ -136,18 +140,18 @@ def fit(
         torch.save(state, new)
         os.replace(new, checkpoint)
     model.load_state_dict(state["best_model"])
-    return model.eval(), state["seconds"]
+    return model.cpu().eval(), state["seconds"]
 
 
 def multitask_loss(
     logits: tuple[torch.Tensor, ...], dataset: Dataset, rows: np.ndarray, weights: dict, settings: Training
 ) -> torch.Tensor:
     """The tasks' losses, weighted; a window without a label for a task takes no part in that task's."""
-    total = torch.zeros(())
+    total = logits[0].new_zeros(())
     for task, output in zip(TASKS, logits):
         if not getattr(settings, task):
             continue
-        labels = torch.from_numpy(dataset.targets()[task][rows])
+        labels = torch.from_numpy(dataset.targets()[task][rows]).to(output.device)
         known = labels != MISSING
         if not known.any():
             continue
@@ -170,12 +174,12 @@ def taught_loss(
     logits: tuple[torch.Tensor, ...], taught: dict[str, np.ndarray], dataset: Dataset, rows: np.ndarray, settings: Training
 ) -> torch.Tensor:
     """How far the answers are from the teacher's, for the windows with a label for the task."""
-    total = torch.zeros(())
+    total = logits[0].new_zeros(())
     for task, output in zip(TASKS, logits):
-        known = torch.from_numpy(dataset.targets()[task][rows] != MISSING)
+        known = torch.from_numpy(dataset.targets()[task][rows] != MISSING).to(output.device)
         if not getattr(settings, task) or not known.any():
             continue
-        wanted, output = torch.from_numpy(taught[task][rows])[known], output[known]
+        wanted, output = torch.from_numpy(taught[task][rows]).to(output.device)[known], output[known]
         if task == "malicious":
             total = total + functional.binary_cross_entropy_with_logits(output, wanted.sigmoid())
         else:
@@ -208,14 +212,18 @@ def sampling(dataset: Dataset, rows: np.ndarray, lab: float) -> np.ndarray:
 
 def infer(model: nn.Module, series: SeriesBatch, batch: int = 512) -> dict[str, np.ndarray]:
     """Logits of all windows, by task."""
-    was_training = model.training
+    was_training, device = model.training, next(model.parameters()).device
     model.eval()
     parts = []
     with torch.no_grad():
         for start in range(0, max(len(series), 1), batch):
-            parts.append(model(*model.inputs(series[start : start + batch])))
+            parts.append(model(*_on(device, model.inputs(series[start : start + batch]))))
     model.train(was_training)
-    return {task: torch.cat(outputs).numpy() for task, outputs in zip(TASKS, zip(*parts))}
+    return {task: torch.cat(outputs).cpu().numpy() for task, outputs in zip(TASKS, zip(*parts))}
+
+
+def _on(device: torch.device, tensors: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return tuple(tensor.to(device) for tensor in tensors)
 
 
 def _learning_rate(step: int, total: int, warm_up: float) -> float:
@@ -237,7 +245,7 @@ def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
 def _load_checkpoint(path: Path, key: str) -> dict | None:
     """The state in ``path``, if it is of the same run."""
     try:
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location="cpu")
     except FileNotFoundError:
         return None
     except Exception:  # noqa: BLE001 a damaged checkpoint may raise anything; training begins anew
