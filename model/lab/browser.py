@@ -24,13 +24,13 @@ class Browser:
     """get(paths) shows the page at the first; what else is fetched is the page's own doing."""
 
     def __init__(self, part: Part) -> None:
-        self.part, self.base, self.number = part, f"https://{part.address}", 0
+        self.part, self.base, self.number = part, f"https://{part.name}", 0
         words = ["chromium", *_QUIET, f"--user-data-dir={part.scratch}/chromium",
                  # Asks for nothing but the lab's server, by whatever feature.
-                 f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {part.address}"]
+                 f"--host-resolver-rules=MAP {part.name} {part.address}, MAP * ~NOTFOUND, EXCLUDE {part.address}"]
         if part.client.endswith("-h3"):
             # QUIC wants a certificate that is known, not an error ignored.
-            words += ["--enable-quic", f"--origin-to-force-quic-on={part.address}:{PORT}",
+            words += ["--enable-quic", f"--origin-to-force-quic-on={part.name}:{PORT}",
                       f"--ignore-certificate-errors-spki-list={_pin(part)}"]
         else:
             words += ["--disable-quic", "--ignore-certificate-errors"]

@@ -121,7 +121,7 @@ class Client:
 
     @property
     def _base(self) -> str:
-        return f"https://{self.part.address}"
+        return f"https://{self.part.name}"
 
     def _curl(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> int:
         """A program of its own for each request; several addresses (get_all) share a connection."""

@@ -89,7 +89,7 @@ class QuicClient:
             raise OSError("no QUIC connection within 30 s")
 
     async def _hold(self) -> None:
-        configuration = QuicConfiguration(alpn_protocols=H3_ALPN, verify_mode=ssl.CERT_NONE)
+        configuration = QuicConfiguration(alpn_protocols=H3_ALPN, verify_mode=ssl.CERT_NONE, server_name=self.part.name)
         async with connect(self.part.address, self.port, configuration=configuration, create_protocol=_Protocol) as made:
             self.protocol = made
             self.up.set()

@@ -47,7 +47,7 @@ class _Curl:
     """A program of its own for each call; what one call asks for shares connections."""
 
     def __init__(self, part: Part) -> None:
-        self.base = f"https://{part.address}"
+        self.base = f"https://{part.name}"
         self.version = "--http1.1" if part.client == "curl-h1" else "--http2"
 
     def _run(self, words: list[str], body: bytes | None = None) -> bytes:
@@ -71,7 +71,7 @@ class _Wget:
     """As curl, but GnuTLS and one object after the other over one connection."""
 
     def __init__(self, part: Part) -> None:
-        self.base, self.scratch = f"https://{part.address}", part.scratch
+        self.base, self.scratch = f"https://{part.name}", part.scratch
 
     def _run(self, words: list[str]) -> bytes:
         return subprocess.run(["wget", "-q", "--no-check-certificate", "--no-hsts", "-t", "1", "-T", str(_PATIENCE),
@@ -93,7 +93,7 @@ class _Urllib:
     """One connection per request, a browser's six at a time."""
 
     def __init__(self, part: Part) -> None:
-        self.base, self.context = f"https://{part.address}", ssl._create_unverified_context()
+        self.base, self.context = f"https://{part.name}", ssl._create_unverified_context()
 
     def _open(self, path: str, body: bytes | None = None, span: tuple[int, int] | None = None) -> bytes:
         import urllib.error
@@ -128,7 +128,7 @@ class _Requests:
         urllib3.disable_warnings()
         # A server may have closed an idle connection when the next request comes: then a new one is made.
         again = requests.adapters.HTTPAdapter(max_retries=urllib3.Retry(3, allowed_methods=None))
-        self.base, self.session = f"https://{part.address}", requests.Session()
+        self.base, self.session = f"https://{part.name}", requests.Session()
         # REQUESTS_CA_BUNDLE in the environment would win over `verify`.
         self.session.verify = self.session.trust_env = False
         self.session.mount("https://", again)
@@ -151,7 +151,7 @@ class _Httpx:
         import httpx
 
         self.loop = asyncio.new_event_loop()
-        self.client = httpx.AsyncClient(base_url=f"https://{part.address}", http2=True, verify=False, timeout=_PATIENCE)
+        self.client = httpx.AsyncClient(base_url=f"https://{part.name}", http2=True, verify=False, timeout=_PATIENCE)
 
     def get(self, paths: list[str]) -> None:
         async def all_of_them() -> None:
@@ -174,7 +174,7 @@ class _Aiohttp:
     def __init__(self, part: Part) -> None:
         import aiohttp
 
-        self.base, self.loop = f"https://{part.address}", asyncio.new_event_loop()
+        self.base, self.loop = f"https://{part.name}", asyncio.new_event_loop()
 
         async def make() -> aiohttp.ClientSession:
             return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False, limit=6),
@@ -214,7 +214,7 @@ class _Primp:
     def __init__(self, part: Part) -> None:
         import primp
 
-        self.base = f"https://{part.address}"
+        self.base = f"https://{part.name}"
         self.client = primp.Client(impersonate=part.draw.choice(("chrome", "firefox")), verify=False, timeout=_PATIENCE)
 
     def _ask(self, method: str, path: str, **words) -> bytes:
@@ -245,7 +245,7 @@ class _Node:
 
     def __init__(self, part: Part) -> None:
         self.process = subprocess.Popen(
-            ["node", "-e", _NODE, f"https://{part.address}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            ["node", "-e", _NODE, f"https://{part.name}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL, env={**os.environ, "NODE_TLS_REJECT_UNAUTHORIZED": "0"})
 
     def _ask(self, **words) -> bytes:

@@ -24,6 +24,8 @@ class Part:
     scratch: Path
     secrets: Path
     begun: float = field(default_factory=time.monotonic)
+    #: What the client calls the server: a host name, which stands for `address` on the client's side alone.
+    name: str = ""
 
     @property
     def loopback(self) -> str:

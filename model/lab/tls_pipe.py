@@ -42,7 +42,7 @@ def connect(part: Part, client: str, port: int) -> Pipe:
     if client == "python":
         raw = socket.create_connection((part.address, port), 20)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = ssl._create_unverified_context().wrap_socket(raw)
+        connection = ssl._create_unverified_context().wrap_socket(raw, server_hostname=part.name)
         connection.settimeout(max(10.0, part.left() + 5))
         return Pipe(connection.sendall, connection.makefile("rb"), connection.close)
     process = subprocess.Popen(_command(part, client, port), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -63,11 +63,11 @@ def connect(part: Part, client: str, port: int) -> Pipe:
 
 
 def _command(part: Part, client: str, port: int) -> list[str]:
-    target = f"{part.address}:{port}"
+    target = f"{part.name}:{port}"
     if client == "openssl":
         return ["openssl", "s_client", "-quiet", "-connect", target]
     if client == "gnutls":
-        return ["gnutls-cli", "--logfile=/dev/null", "--insecure", "-p", str(port), part.address]
+        return ["gnutls-cli", "--logfile=/dev/null", "--insecure", "-p", str(port), part.name]
     if client == "socat":
         return ["socat", "-", f"OPENSSL:{target},verify=0,nodelay"]
-    return ["node", "-e", _NODE, part.address, str(port)]
+    return ["node", "-e", _NODE, part.name, str(port)]

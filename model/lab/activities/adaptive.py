@@ -152,7 +152,7 @@ def act(part: Part) -> None:
 
 def player_command(part: Part, path: str, draw: Random) -> list[str]:
     """mpv and ffmpeg (as a recorder has it, at the film's own pace) on an address of the server's."""
-    address = f"https://{part.address}{path}"
+    address = f"https://{part.name}{path}"
     if part.client == "mpv":
         return ["mpv", "--no-config", "--vo=null", "--ao=null", "--ytdl=no", "--really-quiet", "--tls-verify=no", "--vd-lavc-threads=1",
                 f"--cache-secs={draw.randrange(8, 30)}", f"--hls-bitrate={draw.choice(('min', 'max', '900000'))}", address]

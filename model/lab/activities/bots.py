@@ -66,7 +66,7 @@ def _words(draw: Random) -> list[str]:
 def _enumerate(part: Part, draw: Random) -> None:
     words = part.scratch / "words"
     words.write_text("\n".join(_words(draw)) + "\n")
-    base, threads, delay = f"https://{part.address}/", draw.choice((1, 2, 4)), draw.choice((50, 100, 200))
+    base, threads, delay = f"https://{part.name}/", draw.choice((1, 2, 4)), draw.choice((50, 100, 200))
     if part.client == "gobuster":
         command = ["gobuster", "dir", "-k", "-q", "-z", "-t", str(threads), "--delay", f"{delay}ms", "-u", base, "-w", str(words)]
     elif part.client == "ffuf":
@@ -172,11 +172,11 @@ def send_mail(part: Part, draw: Random, text: str, receivers: int) -> None:
         import smtplib
         import ssl
 
-        with smtplib.SMTP_SSL(part.address, mail.PORT, "pc.lab.test", timeout=60,
+        with smtplib.SMTP_SSL(part.name, mail.PORT, "pc.lab.test", timeout=60,
                               context=ssl._create_unverified_context()) as client:
             client.sendmail("a@lab.test", to, text)
     elif part.client == "curl":
-        subprocess.run(["curl", "-sk", f"smtps://{part.address}:{mail.PORT}", "--mail-from", "a@lab.test", "--max-time", "60",
+        subprocess.run(["curl", "-sk", f"smtps://{part.name}:{mail.PORT}", "--mail-from", "a@lab.test", "--max-time", "60",
                         *(word for name in to for word in ("--mail-rcpt", name)), "-T", "-"], input=wire,
                        stdout=subprocess.DEVNULL, check=True)
     elif part.client == "msmtp":

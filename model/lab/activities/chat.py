@@ -123,11 +123,11 @@ def act(part: Part) -> None:
             import aiohttp
 
             async with aiohttp.ClientSession() as session:
-                async with session.ws_connect(f"wss://{part.address}/", ssl=context, max_msg_size=0, heartbeat=20) as made:
+                async with session.ws_connect(f"wss://{part.name}/", ssl=context, max_msg_size=0, heartbeat=20) as made:
                     made.send = made.send_bytes
                     yield made
             return
-        async with websockets.connect(f"wss://{part.address}/", ssl=context, max_size=None, open_timeout=30) as made:
+        async with websockets.connect(f"wss://{part.name}/", ssl=context, max_size=None, open_timeout=30) as made:
             yield made
 
     async def run() -> None:

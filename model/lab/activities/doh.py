@@ -121,7 +121,7 @@ class _Client:
                 self.http.request("GET", f"/dns-query?dns={text}", headers={"Accept": "application/dns-message"})
             else:
                 subprocess.run(["curl", "-sk", "--http2", "--max-time", "20", "-H", "Accept: application/dns-message",
-                                f"https://{part.address}/dns-query?dns={text}"], stdout=subprocess.DEVNULL)
+                                f"https://{part.name}/dns-query?dns={text}"], stdout=subprocess.DEVNULL)
         else:
             # As many bytes back as such an answer has.
             size = len(query) + (240 if kind == dns._TXT else 16)

@@ -130,7 +130,7 @@ def _curl(part: Part) -> Callable[[Wished], None]:
         words = []
         for name, kind in wished:
             text = base64.urlsafe_b64encode(_query(name, kind, 0, True)).decode().rstrip("=")
-            words += ["-o", "/dev/null", f"https://{part.address}/dns-query?dns={text}"]
+            words += ["-o", "/dev/null", f"https://{part.name}/dns-query?dns={text}"]
         subprocess.run(["curl", "-sk", "--http2", "--max-time", "30", "-H", "accept: application/dns-message", *words],
                        stdout=subprocess.DEVNULL)
 
@@ -145,7 +145,7 @@ def _httpx(part: Part) -> Callable[[Wished], None]:
 
     def ask(wished: Wished) -> None:
         for name, kind in wished:
-            session.post(f"https://{part.address}/dns-query", content=_query(name, kind, 0, True)).read()
+            session.post(f"https://{part.name}/dns-query", content=_query(name, kind, 0, True)).read()
 
     return ask
 
@@ -199,7 +199,7 @@ def _dnspython(part: Part) -> Callable[[Wished], None]:
     def ask(wished: Wished) -> None:
         # A connection per page, as for a program that looks up what it needs and ends.
         context = ssl._create_unverified_context()
-        with context.wrap_socket(socket.create_connection((part.address, TLS), 30)) as made:
+        with context.wrap_socket(socket.create_connection((part.address, TLS), 30), server_hostname=part.name) as made:
             made.setblocking(False)
             for name, kind in wished:
                 dns.query.tls(question(name, kind), part.address, timeout=30, sock=made)

@@ -110,12 +110,12 @@ async def _websocket(part: Part, draw: Random) -> None:
         if part.client == "websockets":
             import websockets
 
-            opened = websockets.connect(f"wss://{part.address}/", ssl=context, max_size=None, compression=None)
+            opened = websockets.connect(f"wss://{part.name}/", ssl=context, max_size=None, compression=None)
         else:
             import aiohttp
 
             session = aiohttp.ClientSession()
-            opened = session.ws_connect(f"wss://{part.address}/", ssl=context)
+            opened = session.ws_connect(f"wss://{part.name}/", ssl=context)
         async with opened as connection:
             for _ in range(draw.randrange(20, 90)):
                 data = os.urandom(piece)

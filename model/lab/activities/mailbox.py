@@ -166,7 +166,7 @@ def _imaplib(part: Part) -> None:
     import imaplib
 
     draw = part.draw
-    connection = imaplib.IMAP4_SSL(part.address, IMAPS, ssl_context=_unverified(), timeout=60)
+    connection = imaplib.IMAP4_SSL(part.name, IMAPS, ssl_context=_unverified(), timeout=60)
     connection.login(_USER, _PASSWORD)
     connection.list()
     connection.status("INBOX", "(MESSAGES UNSEEN UIDNEXT)")
@@ -197,7 +197,7 @@ def _imapclient(part: Part) -> None:
     from imapclient import IMAPClient
 
     draw = part.draw
-    with IMAPClient(part.address, IMAPS, ssl_context=_unverified(), timeout=60) as client:
+    with IMAPClient(part.name, IMAPS, ssl_context=_unverified(), timeout=60) as client:
         client.login(_USER, _PASSWORD)
         client.list_folders()
         client.select_folder("INBOX")
@@ -228,7 +228,7 @@ def _mutt(part: Part) -> None:
     (here / "muttrc").write_text(
         f"""set imap_user={_USER} imap_pass={_PASSWORD} imap_keepalive=30 imap_idle=yes imap_check_subscribed=no
 set certificate_file={part.secrets}/cert.pem ssl_ca_certificates_file={part.secrets}/ca.pem ssl_verify_host=no ssl_verify_dates=no ssl_usesystemcerts=no
-set folder=imaps://{part.address}/ spoolfile=imaps://{part.address}/INBOX mail_check=5 timeout=5 header_cache=
+set folder=imaps://{part.name}/ spoolfile=imaps://{part.name}/INBOX mail_check=5 timeout=5 header_cache=
 set record= postponed= quit=yes delete=no wait_key=no tmpdir={here} move=no
 """
     )
@@ -266,7 +266,7 @@ def _mbsync(part: Part) -> None:
     config = here / "mbsyncrc"
     config.write_text(
         f"""IMAPStore far
-Tunnel "gnutls-cli --insecure --logfile=/dev/null -p {IMAPS} {part.address}"
+Tunnel "gnutls-cli --insecure --logfile=/dev/null -p {IMAPS} {part.name}"
 User {_USER}
 Pass {_PASSWORD}
 SSLType None
@@ -313,11 +313,11 @@ def _curl(part: Part) -> None:
     base = ["curl", "-sk", "--max-time", "60", "-u", f"{_USER}:{_PASSWORD}"]
     if part.activity == "mail_collect":
         while True:
-            _run(part, [*base, f"pop3s://{part.address}/", "-o", "/dev/null", f"pop3s://{part.address}/{draw.randrange(1, 4)}",
+            _run(part, [*base, f"pop3s://{part.name}/", "-o", "/dev/null", f"pop3s://{part.name}/{draw.randrange(1, 4)}",
                         "-o", "/dev/null"])
             if not part.pause(2 + draw.expovariate(1 / 5)):
                 return
-    box = f"imaps://{part.address}/INBOX"
+    box = f"imaps://{part.name}/INBOX"
     while True:
         words = [*base, f"{box}?UNSEEN", "-o", "/dev/null"]
         for _ in range(draw.randrange(1, 4)):
@@ -333,7 +333,7 @@ def _poplib(part: Part) -> None:
     draw = part.draw
     known: set[bytes] = set()
     while True:
-        client = poplib.POP3_SSL(part.address, POPS, timeout=60, context=_unverified())
+        client = poplib.POP3_SSL(part.name, POPS, timeout=60, context=_unverified())
         client.user(_USER)
         client.pass_(_PASSWORD)
         client.stat()
@@ -412,7 +412,7 @@ def _guess_imaplib(part: Part) -> None:
     import imaplib
 
     def one(draw: Random) -> None:
-        connection = imaplib.IMAP4_SSL(part.address, IMAPS, ssl_context=_unverified(), timeout=30)
+        connection = imaplib.IMAP4_SSL(part.name, IMAPS, ssl_context=_unverified(), timeout=30)
         for _ in range(draw.randrange(1, 4)):
             with contextlib.suppress(imaplib.IMAP4.error):
                 connection.login(_USER, f"{draw.getrandbits(40):x}")
@@ -426,7 +426,7 @@ def _guess_python(part: Part) -> None:
     """Several connections at once, as guessing programs hold."""
 
     def one(draw: Random) -> None:
-        connection = _unverified().wrap_socket(socket.create_connection((part.address, IMAPS), 30))
+        connection = _unverified().wrap_socket(socket.create_connection((part.address, IMAPS), 30), server_hostname=part.name)
         connection.recv(4096)
         for turn in range(draw.randrange(1, 5)):
             connection.sendall(f"a{turn} LOGIN {_USER} {draw.getrandbits(48):x}\r\n".encode())
@@ -439,7 +439,7 @@ def _guess_python(part: Part) -> None:
 
 def _guess_curl(part: Part) -> None:
     _guesses(part, lambda draw: _run(part, ["curl", "-sk", "--max-time", "30", "-u", f"{_USER}:{draw.getrandbits(40):x}",
-                                            f"imaps://{part.address}/INBOX"], codes=(0, 67)), 40)
+                                            f"imaps://{part.name}/INBOX"], codes=(0, 67)), 40)
 
 
 _READ = {"imaplib": _imaplib, "imapclient": _imapclient, "mutt": _mutt, "mbsync": _mbsync, "fetchmail": _fetchmail,

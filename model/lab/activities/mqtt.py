@@ -89,7 +89,7 @@ def _own(part: Part, draw: Random, topic: str) -> None:
         return struct.pack(">H", len(word)) + word.encode()
 
     context = ssl._create_unverified_context()
-    connection = context.wrap_socket(socket.create_connection((part.address, PORT), 20))
+    connection = context.wrap_socket(socket.create_connection((part.address, PORT), 20), server_hostname=part.name)
     hello = text("MQTT") + b"\x04\x02" + struct.pack(">H", 30) + text(topic)
     connection.sendall(b"\x10" + length(len(hello)) + hello)
     connection.recv(64)

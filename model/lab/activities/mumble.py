@@ -104,7 +104,7 @@ class _Speaker:
         connection = socket.create_connection((part.address, PORT), 20)
         connection.settimeout(None)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.control = ssl._create_unverified_context().wrap_socket(connection)
+        self.control = ssl._create_unverified_context().wrap_socket(connection, server_hostname=part.name)
         self.voice = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.voice.connect((part.address, PORT))
         self._tell(0, _field(1, 0x010304) + _field(2, b"1.3.4") + _field(3, b"X11") + _field(4, b"Debian GNU/Linux 12"))

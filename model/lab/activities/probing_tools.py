@@ -149,7 +149,7 @@ def _slow(part: Part) -> None:
         how = {"slow_headers": ["-H", "-x", "24"], "slow_body": ["-B", "-s", "8192", "-x", str(draw.choice((10, 40)))],
                "slow_read": ["-X", "-w", "512", "-y", "1024", "-n", str(pace), "-z", "32", "-k", "1"]}[part.activity]
         run_bounded(part, ["slowhttptest", *how, "-c", str(connections), "-r", "5", "-i", str(pace), "-l", str(seconds), "-v", "0",
-                        "-p", "10", "-u", f"https://{part.address}/200/{draw.randrange(40_000, 200_000)}/page"])
+                        "-p", "10", "-u", f"https://{part.name}/200/{draw.randrange(40_000, 200_000)}/page"])
         return
     held, context = [], ssl._create_unverified_context()
     size = draw.randrange(40_000, 200_000)

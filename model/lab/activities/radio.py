@@ -99,7 +99,7 @@ def act(part: Part) -> None:
         if part.client == "requests":
             _requests(part, path, until)
             continue
-        address = f"https://{part.address}{path}"
+        address = f"https://{part.name}{path}"
         command = {"curl": ["curl", "-skN", address], "wget": ["wget", "-qO-", "--no-check-certificate", "--no-hsts", address]}.get(
             part.client) or player_command(part, path, draw)
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -119,7 +119,7 @@ def _requests(part: Part, path: str, until: float) -> None:
     urllib3.disable_warnings()
     with requests.Session() as session:
         session.trust_env = False
-        with session.get(f"https://{part.address}{path}", verify=False, stream=True, timeout=60) as answer:
+        with session.get(f"https://{part.name}{path}", verify=False, stream=True, timeout=60) as answer:
             for _ in answer.iter_content(4096):
                 if time.monotonic() > until or part.left() <= 0:
                     return

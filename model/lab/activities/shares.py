@@ -127,7 +127,7 @@ def _rclone(part: Part, draw: Random) -> None:
     """Mirrors folders, up or down, a run each; on a slow link one run may last as long as the activity."""
     hidden = subprocess.run(["rclone", "obscure", _PASSWORD], capture_output=True, text=True, check=True).stdout.strip()
     remote, name = ((f":smb,host='{part.address}',user={_USER},pass={hidden}:share/", "smb") if part.activity == "share_smb" else
-                    (f":webdav,url='https://{part.address}/',vendor=other,user={_USER},pass={hidden}:", "webdav"))
+                    (f":webdav,url='https://{part.name}/',vendor=other,user={_USER},pass={hidden}:", "webdav"))
     common = ["--config", str(part.scratch / "none"), "--no-check-certificate", "--transfers", str(draw.choice((1, 2, 4))),
               "--retries", "1", "--log-file", str(part.scratch / f"{name}.log")]
     for number, (errand, what) in enumerate(errands(part, draw)):
@@ -150,7 +150,7 @@ def _rclone(part: Part, draw: Random) -> None:
 
 def _curl(part: Part, draw: Random) -> None:
     """Each folder's errands in one run: the program keeps its connection for several files."""
-    base = f"https://{part.address}/"
+    base = f"https://{part.name}/"
     common = ["-s", "-k", "-u", f"{_USER}:{_PASSWORD}", "-o", "/dev/null", "--max-time", "90"]
     words: list[str] = []
     for number, (errand, what) in enumerate(errands(part, draw)):
@@ -174,7 +174,7 @@ def _httpx(part: Part, draw: Random) -> None:
     import httpx
 
     with httpx.Client(http2=draw.random() < 0.5, verify=False, auth=(_USER, _PASSWORD), timeout=60,
-                      base_url=f"https://{part.address}") as client:
+                      base_url=f"https://{part.name}") as client:
         for number, (errand, what) in enumerate(errands(part, draw)):
             if errand == "list":
                 answer = client.request("PROPFIND", f"/{what}", headers={"Depth": "1"})

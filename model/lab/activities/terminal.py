@@ -348,7 +348,7 @@ def _by_socket(part: Part) -> None:
     connection.settimeout(None)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if secure:
-        connection = ssl._create_unverified_context().wrap_socket(connection)
+        connection = ssl._create_unverified_context().wrap_socket(connection, server_hostname=part.name)
 
     def read() -> None:
         with contextlib.suppress(OSError, ValueError):

@@ -117,6 +117,7 @@ async def _hear(reader: asyncio.StreamReader, peer) -> None:
 
 
 def serve(part: Part) -> None:
+    import aiortc.contrib.media  # noqa: F401 so that every call's imports find it there
 
     config = part.scratch / "turn.conf"
     config.write_text(

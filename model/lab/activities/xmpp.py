@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import threading
+from dataclasses import replace
 from random import Random
 
 from .. import behaviour, conversation, tls_pipe
@@ -78,7 +79,8 @@ class _Stream:
     def __init__(self, part: Part, me: str, client: str, direct: bool) -> None:
         self.me, self.to, self.group = me, _whom(part, me), conversation.in_a_group(part)
         if direct:
-            self.pipe = tls_pipe.connect(part, client, DIRECT)
+            # The server knows itself by its domain alone, and refuses other names.
+            self.pipe = tls_pipe.connect(replace(part, name=part.address), client, DIRECT)
             self._open()
         else:
             raw = socket.create_connection((part.address, STARTTLS), 30)
