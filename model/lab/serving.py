@@ -14,7 +14,7 @@ from pathlib import Path
 from .part import Part
 
 
-def wait_for_port(address: str, port: int, patience: float = 10.0) -> None:
+def wait_for_port(address: str, port: int, patience: float = 20.0) -> None:
     """Wait until something accepts connections there (asked from inside the same host, so it is on no link)."""
     end = time.monotonic() + patience
     while True:
