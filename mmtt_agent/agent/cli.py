@@ -70,6 +70,9 @@ def agent(
 ) -> None:
     """Connect to Zeek, say hello, and answer its batches of flows until told to stop (SIGTERM).
 
+    SIGHUP loads the bundle again, or the one that the settings now name, and runs it from the next flow on. Where it
+    can't be used the old one goes on, and the log says why.
+
     \b
     As a service of systemd:
       mmtt agent --print config > /etc/mmtt-agent.yaml
@@ -83,8 +86,12 @@ def agent(
     """
     options = {"url": url, "bundle": bundle, "threads": threads, "id": agent_id, "log.format": log_format}
     options["log.level"] = log_level or ("warning" if offline else None)
+
+    def read() -> settings.Config:
+        return settings.load(config_path, options)
+
     try:
-        config = settings.load(config_path, options)
+        config = read()
     except settings.ConfigError as error:
         raise _Unusable(str(error)) from None
 
@@ -95,14 +102,13 @@ def agent(
     from ..classifier import Classifier
     from . import log, service
 
+    def load(config: settings.Config) -> Classifier:
+        # One thread inside the network, and as many networks at once as there are threads: better than the reverse.
+        return Classifier(bundles.load(config.bundle), threads=1)
+
     log.configure(config.log.format, config.log.level)
     try:
-        # One thread inside the network, and as many networks at once as there are threads: better than the reverse.
-        classifier = Classifier(bundles.load(config.bundle), threads=1)
-        serve = service.Service(
-            config, classifier.classify, classifier.model, offline=offline, exit_with_zeek=exit_with_zeek
-        )
-        log.logger.info("agent %s with model %s", config.id, classifier.model)
+        serve = service.Service(config, load, read, offline=offline, exit_with_zeek=exit_with_zeek)
         asyncio.run(serve.run())
     except (bundles.BundleError, settings.ConfigError) as error:
         raise _Unusable(str(error)) from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -17,11 +16,10 @@ from websockets.exceptions import (
 )
 
 from .. import __version__
-from ..classifier import Verdicts
-from ..series import SeriesBatch
 from .broker import MAX_MESSAGE
 from .config import Config, ConfigError, is_loopback
 from .log import log_counts, logger
+from .runner import Runner
 from .session import Session, State
 
 #: A Zeek that for so many seconds takes nothing, or answers no ping, is given up.
@@ -119,7 +117,7 @@ class Connection:
     """Serves one open WebSocket to its end.
 
     Args:
-        classify: runs a job's windows off the event loop.
+        runner: runs a job's windows off the event loop.
         stopping: set when the agent is to answer what is in hand and say goodbye.
         parallel: jobs that run at once.
         patient: wait without limit for a Zeek that takes nothing.
@@ -130,14 +128,14 @@ class Connection:
         config: Config,
         session: Session,
         websocket: ClientConnection,
-        classify: Callable[[SeriesBatch], Awaitable[Verdicts]],
+        runner: Runner,
         stopping: asyncio.Event,
         *,
         parallel: int,
         patient: bool,
     ) -> None:
         self._config, self._session, self._websocket = config, session, websocket
-        self._classify, self._stopping = classify, stopping
+        self._runner, self._stopping = runner, stopping
         self._parallel, self._patient = parallel, patient
         self._to_send, self._to_run, self._to_read = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._served = False
@@ -174,6 +172,11 @@ class Connection:
             self._explain(problem)
         elif self._served:
             logger.info("stopped: everything in hand is answered")
+
+    def model_changed(self) -> None:
+        """The runner has another model: tell Zeek."""
+        self._session.use_model(self._runner.model)
+        self._stir()
 
     def _explain(self, problem: BaseException) -> None:
         """Say why the connection ended; what is no end of a connection goes on as it is."""
@@ -248,11 +251,11 @@ class Connection:
                 await self._to_run.wait()
                 continue
             try:
-                verdicts = await self._classify(job.series)
+                verdicts, model = await self._runner.classify(job.series)
             except Exception as error:  # noqa: BLE001 - whatever the network raises, its flows get an answer
                 session.finish(job, None, f"{type(error).__name__}: {error}"[:300])
             else:
-                session.finish(job, verdicts)
+                session.finish(job, verdicts, model=model)
             self._stir()
 
     async def _tick(self) -> None:

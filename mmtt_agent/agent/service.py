@@ -6,16 +6,14 @@ import asyncio
 import random
 import signal
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from dataclasses import fields
 
-from ..classifier import Verdicts
-from ..series import SeriesBatch
 from .config import Config
 from .connection import Connection, ConnectionProblem, NobodyListens, open_websocket, tls_context
 from .log import log_counts, logger
+from .runner import Model, Runner
 from .session import MAX_JOB, Session
 
 
@@ -27,28 +25,31 @@ class Service:
     """Serves verdicts until told to stop.
 
     Args:
-        classify: series in, verdicts out; called on ``config.threads`` threads at once.
-        model: the model column of the log.
+        load: loads the bundle of some settings.
+        read: reads the settings again, for SIGHUP; it and ``load`` raise what makes a reload fail.
         offline: give each wire batch a run of its own, wait without limit for a Zeek that is busy.
         exit_with_zeek: stop when Zeek closes the connection rather than connect again.
 
     Raises:
         ConfigError: the certificates can't be used.
+        BundleError: the bundle can't.
     """
 
     def __init__(
         self,
         config: Config,
-        classify: Callable[[SeriesBatch], Verdicts],
-        model: str,
+        load: Callable[[Config], Model],
+        read: Callable[[], Config],
         *,
         offline: bool = False,
         exit_with_zeek: bool = False,
     ) -> None:
-        self._config, self._classify, self._model = config, classify, model
+        self._config, self._load, self._read = config, load, read
         self._offline, self._exit_with_zeek = offline, exit_with_zeek
         self._tls = tls_context(config)
-        self._stop = asyncio.Event()
+        self._runner = Runner(load(config), config.threads)
+        self._stop, self._reload = asyncio.Event(), asyncio.Event()
+        self._serving: Connection | None = None
         self._counts: Counter[str] = Counter()  # of all connections so far
 
     async def run(self) -> None:
@@ -61,12 +62,15 @@ class Service:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled)
-        pool = ThreadPoolExecutor(self._config.threads, thread_name_prefix="mmtt-model")
+        if not self._exit_with_zeek:
+            loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+        logger.info("agent %s with model %s", self._config.id, self._runner.model)
+        reloading = asyncio.ensure_future(self._reloads())
         try:
-            await self._connections(partial(loop.run_in_executor, pool, self._classify))
+            await self._connections()
         finally:
-            # What still runs was lost with its connection; nobody waits for it.
-            pool.shutdown(wait=False, cancel_futures=True)
+            reloading.cancel()
+            self._runner.close()
             log_counts(self._counts, "in all")
 
     def _signalled(self) -> None:
@@ -75,14 +79,33 @@ class Service:
         logger.info("stopping: answering what is in hand")
         self._stop.set()
 
-    async def _connections(self, classify: Callable[[SeriesBatch], Awaitable[Verdicts]]) -> None:
+    async def _reloads(self) -> None:
+        """Replace the model each time that SIGHUP says so."""
+        while True:
+            await self._reload.wait()
+            self._reload.clear()
+            old = self._runner.model
+            try:
+                # What a restart would read, too: a bundle may have been named there anew.
+                config = self._read()
+                await self._runner.replace(self._load, config)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the old model goes on
+                logger.error("not reloaded, model %s goes on: %s", old, error)
+                continue
+            logger.info("reloaded: model %s instead of %s", self._runner.model, old)
+            if changed := _changed(self._config, config):
+                logger.warning("a reload takes the bundle alone: restart the agent for %s", changed)
+            if self._serving:
+                self._serving.model_changed()
+
+    async def _connections(self) -> None:
         """One connection after the other."""
         now = asyncio.get_running_loop().time
         give_up = now() + self._config.connect_timeout
         failures, said = 0, ""
         while not self._stop.is_set():
             try:
-                if await self._connection(classify):
+                if await self._connection():
                     failures, said = 0, ""
                     if self._exit_with_zeek:
                         return
@@ -106,7 +129,7 @@ class Service:
         # Many agents that lose one Zeek must not come back in step.
         return min(reconnect.longest, reconnect.first * 2.0 ** min(failures, 30)) * random.uniform(0.5, 1)
 
-    async def _connection(self, classify: Callable[[SeriesBatch], Awaitable[Verdicts]]) -> bool:
+    async def _connection(self) -> bool:
         """One connection from beginning to end; False where the agent was stopped before it was open.
 
         Raises:
@@ -123,21 +146,29 @@ class Service:
             return False
         session = Session(
             agent=config.id,
-            model=self._model,
+            model=self._runner.model,
             credit=config.credit,
             max_queued=config.max_queued,
             max_job=1 if self._offline else MAX_JOB,
         )
         try:
-            await Connection(
+            self._serving = Connection(
                 config,
                 session,
                 opening.result(),
-                classify,
+                self._runner,
                 self._stop,
                 parallel=config.threads,
                 patient=self._offline,
-            ).run()
+            )
+            await self._serving.run()
         finally:
+            self._serving = None
             self._counts.update(session.counts)
         return True
+
+
+def _changed(old: Config, new: Config) -> str:
+    """The settings that differ and that a reload does not take, by their keys."""
+    names = (each.name for each in fields(Config) if each.name != "bundle")
+    return ", ".join(name for name in names if getattr(old, name) != getattr(new, name))

@@ -73,7 +73,7 @@ class Session:
 
     Args:
         agent: this agent's name.
-        model: the model column of the log.
+        model: the model column of the log, until :meth:`use_model` names another.
         credit: flows one node may have unanswered here; what is beyond is answered "shed".
         max_queued: flows of all nodes together that may be unanswered; what is beyond is answered "shed".
         max_job: windows of one job at most; a wire batch is never split, so 1 gives each batch a job of its own.
@@ -93,7 +93,9 @@ class Session:
         self._in_flight: Counter[str] = Counter()  # flows, by node
         # Control messages overtake answers, so that Zeek's clock goes on while much is to be sent.
         self._control: deque[_Control] = deque([_Control.SUBSCRIPTIONS])
-        self._answers: deque[str] = deque()
+        # Each with the model that gave it, None where none did.
+        self._answers: deque[tuple[str | None, str]] = deque()
+        self._told = model  # the model that Zeek takes verdicts to be of
         self._ticks = 0
         self._said: Counter[str] = Counter()
 
@@ -191,8 +193,14 @@ class Session:
             rows += parts[-1].rows
         return Job(SeriesBatch.concatenate([part.batch.series[: part.rows] for part in parts]), parts)
 
-    def finish(self, job: Job, verdicts: Verdicts | None, problem: str = "") -> None:
-        """Answer a job's batches; without verdicts every flow is answered "error", and ``problem`` is noted."""
+    def finish(
+        self, job: Job, verdicts: Verdicts | None, problem: str = "", *, model: str | None = None
+    ) -> None:
+        """Answer a job's batches; without verdicts every flow is answered "error", and ``problem`` is noted.
+
+        Args:
+            model: which gave the verdicts; without, the latest.
+        """
         if verdicts is None:
             text = f"the model failed on {len(job.series)} windows: {problem}"
             self._note_often("error", text, kind="failures of the model")
@@ -202,11 +210,11 @@ class Session:
             # The connection may have been lost meanwhile, and the batch with it.
             if self._in_hand.pop(part.key, None) is part:
                 self._in_flight[part.batch.reply_topic] -= part.taken
-                self._answer(part, None if verdicts is None else verdicts[start:end])
+                self._answer(part, None if verdicts is None else verdicts[start:end], model)
             start = end
         self._in_flight += Counter()  # forget nodes with nothing in flight
 
-    def _answer(self, part: _Part, verdicts: Verdicts | None) -> None:
+    def _answer(self, part: _Part, verdicts: Verdicts | None, model: str | None = None) -> None:
         flows = len(part.batch)
         shed = range(part.taken, flows)
         count_ok = 0 if verdicts is None else len(verdicts)
@@ -214,7 +222,8 @@ class Session:
         self.counts["flows answered ok"] += count_ok
         self.counts["flows answered shed"] += count_shed
         self.counts["flows answered error"] += flows - count_ok - count_shed
-        self._answers.append(wire.encode_verdicts(part.batch, verdicts, shed))
+        by = None if verdicts is None else model or self._model
+        self._answers.append((by, wire.encode_verdicts(part.batch, verdicts, shed)))
 
     # What goes out.
 
@@ -227,6 +236,12 @@ class Session:
             self._control_once(_Control.HELLO)
         if self._ticks % 60 == 0:
             self._repeat_notes()
+
+    def use_model(self, model: str) -> None:
+        """Another model runs from now on; Zeek is told."""
+        self._model = model
+        if self.state is State.SERVING:
+            self._control_once(_Control.HELLO)
 
     def drain(self) -> None:
         """Take no new batch, answer what is in hand, say goodbye."""
@@ -247,10 +262,15 @@ class Session:
             if control is _Control.SUBSCRIPTIONS:
                 return wire.encode_subscriptions(self._agent)
             if control is _Control.HELLO:
-                return wire.encode_hello(self._agent, self._model, self._credit)
+                return self._hello(self._model)
             return wire.encode_tick(self._agent)
         if self._answers:
-            return self._answers.popleft()
+            model, answer = self._answers[0]
+            # A verdict is of the model in the hello before it; those of two models may come in any order.
+            if model not in (None, self._told):
+                return self._hello(model)
+            self._answers.popleft()
+            return answer
         if self._may_say_bye:
             self.state = State.CLOSED
             return wire.encode_bye(self._agent)
@@ -277,6 +297,10 @@ class Session:
     @property
     def _may_say_bye(self) -> bool:
         return self.state is State.DRAINING and not self._in_hand
+
+    def _hello(self, model: str) -> str:
+        self._told = model
+        return wire.encode_hello(self._agent, model, self._credit)
 
     def _control_once(self, control: _Control) -> None:
         if control not in self._control:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from agent_program import PROGRAM, Agent, run
 from fake_zeek import FakeZeek, classify, flow, flows
-from tiny_bundle import make_bundle
+from tiny_bundle import make_bundle, network
 
 
 @pytest.fixture(scope="module")
@@ -250,6 +250,67 @@ def test_several_threads(bundle):
                 answered = [(await zeek.next("MMTT::verdicts"))[1] for _ in range(50)]
                 assert sorted(arguments[1] for arguments in answered) == list(range(50))
                 assert len({json.dumps(arguments[2]) for arguments in answered}) == 1
+
+    asyncio.run(story())
+
+
+def test_another_bundle_is_loaded_and_no_flow_is_lost(tmp_path):
+    first = make_bundle(tmp_path / "first")
+    second = make_bundle(tmp_path / "second", network(scale=3.0), name="tiny-2")
+    settings = tmp_path / "agent.yaml"
+    settings.write_text(f"id: a1\nbundle: {first}\n")
+
+    async def story():
+        async with FakeZeek() as zeek, Agent("-c", settings, "--url", zeek.url) as agent:
+            told, by_model = (await zeek.next("MMTT::agent_hello"))[1][3], {}
+
+            async def send():
+                for number in range(300):
+                    await zeek.send(classify("mmtt/agent/a1", number, flows(8), f"mmtt/node/n{number % 30}"))
+                    await asyncio.sleep(0.01)
+                    if number == 50:
+                        settings.write_text(f"id: a1\nthreads: 2\nbundle: {second}\n")
+                        agent.process.send_signal(signal.SIGHUP)
+                await agent.says("reloaded")
+                for number in range(300, 320):
+                    await zeek.send(classify("mmtt/agent/a1", number, flows(8)))
+
+            sending = asyncio.ensure_future(send())
+            answered = 0
+            while answered < 320:
+                _, name, arguments = await asyncio.wait_for(zeek.events.get(), 30)
+                if name == "MMTT::agent_hello":
+                    told = arguments[3]
+                elif name == "MMTT::verdicts":
+                    answered += 1
+                    assert {r[2] for r in arguments[2]} == {"ok"}
+                    by_model.setdefault(told, set()).add(json.dumps([r[3:] for r in arguments[2]]))
+            await sending
+            # The same flows all along: each model has one answer to them, under its own name.
+            assert [name.split("@")[0] for name in by_model] == ["tiny-1", "tiny-2"]
+            assert [len(answers) for answers in by_model.values()] == [1, 1]
+            assert len(set.union(*by_model.values())) == 2
+            await agent.says("restart the agent for threads\n")
+
+    asyncio.run(story())
+
+
+def test_a_bundle_that_cannot_be_used_leaves_the_old_one(tmp_path):
+    used = make_bundle(tmp_path / "bundle")
+
+    async def story():
+        async with FakeZeek() as zeek, Agent("--url", zeek.url, "--bundle", used, "--id", "a1") as agent:
+            model = (await zeek.next("MMTT::agent_hello"))[1][3]
+            (used / "model.onnx").write_bytes(b"half of it")
+            agent.process.send_signal(signal.SIGHUP)
+            await agent.says(
+                f"not reloaded, model {model} goes on: .*model.onnx: SHA-256 is .*install the bundle again"
+            )
+            await zeek.send(classify("mmtt/agent/a1", 1, flows(3)))
+            assert {r[2] for r in (await zeek.next("MMTT::verdicts"))[1][2]} == {"ok"}
+            make_bundle(used)
+            agent.process.send_signal(signal.SIGHUP)
+            await agent.says(f": reloaded: model {model} instead of {model}")
 
     asyncio.run(story())
 

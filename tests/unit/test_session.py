@@ -390,3 +390,29 @@ def test_strings_of_zeek_stay_on_one_line():
     session = served()
     session.receive(event("t", "MMTT::classify", string("a\nb")))
     assert "\n" not in session.notes[0].text
+
+
+def test_verdicts_come_after_the_hello_of_the_model_that_gave_them():
+    session = served()
+    for number in range(4):
+        session.receive(classify(TOPIC, number, flows(64), f"mmtt/node/n{number % 2}"))
+    older, newer = session.take(), session.take()
+    session.use_model("m@2")
+    # Two threads: what the new model began later is done first.
+    session.finish(newer, verdicts_of(newer), model="m@2")
+    session.finish(older, verdicts_of(older), model="m@1")
+    session.receive(classify(TOPIC, 9, ["nonsense"]))
+    told, given = "m@1", []
+    for name, arguments in sent(session):
+        if name == "MMTT::agent_hello":
+            told = arguments[3]
+        else:
+            given.append((arguments[1], told))
+    assert given[:4] == [(2, "m@2"), (3, "m@2"), (0, "m@1"), (1, "m@1")]
+    assert given[4][0] == 9
+
+
+def test_zeek_is_told_of_another_model_without_traffic():
+    session = served()
+    session.use_model("m@2")
+    assert [arguments[3] for _, arguments in sent(session)] == ["m@2"]

@@ -15,6 +15,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 from agent_program import PROGRAM
+from tiny_bundle import make_bundle
 
 ZEEK = os.environ.get("ZEEK") or shutil.which("zeek") or "/opt/zeek/bin/zeek"
 pytestmark = pytest.mark.skipif(not shutil.which(ZEEK), reason="no Zeek")
@@ -124,6 +125,57 @@ event zeek_init()
 	Cluster::subscribe("mmtt/node/test");
 	local where = Cluster::WebSocketServerOptions($listen_addr=127.0.0.1, $listen_port=to_port(getenv("PORT")));
 	Cluster::listen_websocket(where);
+	}
+"""
+
+PACKAGE = Path(__file__).parents[2] / "zeek-scripts"
+#: Hands the package a batch of windows, and the next when it is answered; prints what becomes of each window.
+RELOADED = """
+redef exit_only_after_terminate = T;
+global output = open_for_append(getenv("OUTPUT"));
+global made = 0;
+
+function connection_made(): connection
+	{
+	local id = conn_id($orig_h=10.0.0.1, $orig_p=1234/tcp, $resp_h=10.0.0.2, $resp_p=443/tcp, $proto=6, $ctx=conn_id_ctx());
+	local end = endpoint($size=0, $state=0, $flow_label=0);
+	return connection($id=id, $orig=end, $resp=end, $start_time=current_time(), $duration=0sec, $service=set(),
+	    $history="", $uid=fmt("C%d", made));
+	}
+
+function make_batch()
+	{
+	local n = 0;
+	while ( ++n <= MMTT::batch_size )
+		{
+		++made;
+		hook MMTT::window_done(connection_made(), MMTT::Window($window=0, $ts=current_time(),
+		    $sizes=vector(+1, +2, -3, +4), $times=vector(0, 1, 2, 3)));
+		}
+	}
+
+event MMTT::agent_hello(protocol: count, agent: string, topic: string, model: string, credit: count) &priority=-1
+	{
+	if ( made == 0 )
+		make_batch();
+	}
+
+hook MMTT::agent_answered(a: MMTT::Agent)
+	{
+	make_batch();
+	}
+
+hook MMTT::outcome(o: MMTT::Outcome)
+	{
+	print output, o$status, o?$model ? o$model : "-";
+	}
+
+event zeek_init()
+	{
+	set_buf(output, F);
+	Cluster::subscribe(MMTT::sensor_topic);
+	Cluster::subscribe(MMTT::node_topic());
+	Cluster::listen_websocket(Cluster::WebSocketServerOptions($listen_addr=127.0.0.1, $listen_port=to_port(getenv("PORT"))));
 	}
 """
 
@@ -247,3 +299,29 @@ def test_a_package_of_another_protocol_is_told_once_and_not_answered(place):
         zeek.says("^tick")
         assert "answered" not in zeek.output.read_text()
         assert agent.output.read_text().count("speaks protocol 2") == 1
+
+
+def test_rows_carry_the_model_that_gave_them_across_a_reload(tmp_path):
+    """With the package itself: agents.zeek takes the model from the latest hello."""
+    first = make_bundle(tmp_path / "bundle")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (tmp_path / "reload.zeek").write_text(RELOADED)
+    url = f"ws://127.0.0.1:{port}/v1/messages/json"
+    command = [*PROGRAM, "--url", url, "--id", "a1", "--bundle", first]
+    with (
+        Program(tmp_path, "zeek", [ZEEK, PACKAGE, "reload.zeek"], PORT=f"{port}/tcp") as zeek,
+        Program(tmp_path, "agent", command) as agent,
+    ):
+        zeek.says("^ok, tiny-1@")
+        make_bundle(first, name="tiny-2")
+        agent.process.send_signal(signal.SIGHUP)
+        zeek.says("^ok, tiny-2@")
+        agent.process.terminate()
+        assert agent.ends() == 0
+        rows = re.findall(r"^(\w+), (.*)@", zeek.output.read_text(), re.MULTILINE)
+        assert {status for status, _ in rows} == {"ok"}
+        models = [model for _, model in rows]
+        assert len(models) % 64 == 0
+        assert models == sorted(models) and set(models) == {"tiny-1", "tiny-2"}
