@@ -50,6 +50,11 @@ def _print(context: click.Context, _, what: str | None) -> None:
     help=f"What is logged.  [default: {settings.Log.level}; with --offline: warning]",
 )
 @click.option(
+    "--metrics-listen",
+    metavar="HOST:PORT|off",
+    help="Where /metrics, /health and /status are.  [default: 127.0.0.1:27760]",
+)
+@click.option(
     "--offline", is_flag=True, help="For `zeek -r`: verdicts don't depend on what arrives together."
 )
 @click.option(
@@ -66,7 +71,16 @@ def _print(context: click.Context, _, what: str | None) -> None:
     help="Print an example of the settings, or a systemd unit, and exit.",
 )
 def agent(
-    config_path, url, bundle, threads, agent_id, log_format, log_level, offline, exit_with_zeek
+    config_path,
+    url,
+    bundle,
+    threads,
+    agent_id,
+    log_format,
+    log_level,
+    metrics_listen,
+    offline,
+    exit_with_zeek,
 ) -> None:
     """Connect to Zeek, say hello, and answer its batches of flows until told to stop (SIGTERM).
 
@@ -85,6 +99,7 @@ def agent(
                  2 wrong settings or bundle
     """
     options = {"url": url, "bundle": bundle, "threads": threads, "id": agent_id, "log.format": log_format}
+    options["metrics.listen"] = "off" if offline else metrics_listen
     options["log.level"] = log_level or ("warning" if offline else None)
 
     def read() -> settings.Config:

@@ -7,6 +7,7 @@ import os
 import re
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,18 @@ def _seconds(least: float, most: float) -> Callable[[Any], float]:
     return check
 
 
+def address(value: Any) -> tuple[str, int] | None:
+    """Where to listen, from HOST:PORT; None for ``off``, which YAML takes for false."""
+    if value is False or value == "off":
+        return None
+    if type(value) is str:
+        with suppress(ValueError):
+            parts = urlsplit(f"//{value}")
+            if parts.netloc == value and parts.hostname and parts.port and parts.username is None:
+                return parts.hostname, parts.port
+    raise ValueError("HOST:PORT or off")
+
+
 def _one_of(*words: str) -> Callable[[Any], str]:
     def check(value: Any) -> str:
         if value not in words:
@@ -111,6 +124,12 @@ class Log:
 
 
 @dataclass(frozen=True)
+class Metrics:
+    #: Where /metrics, /health and /status are; None for nowhere. There is no authentication.
+    listen: tuple[str, int] | None = _setting(("127.0.0.1", 27760), address)
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings of the agent."""
 
@@ -130,6 +149,7 @@ class Config:
     reconnect: Reconnect = field(default_factory=Reconnect)
     tls: Tls = field(default_factory=Tls)
     log: Log = field(default_factory=Log)
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 def load(path: str | Path | None, overrides: dict[str, Any] | None = None) -> Config:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from contextlib import suppress
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -21,6 +22,7 @@ from .config import Config, ConfigError, is_loopback
 from .log import log_counts, logger
 from .runner import Runner
 from .session import Session, State
+from .tally import Tally
 
 #: A Zeek that for so many seconds takes nothing, or answers no ping, is given up.
 STALLED = 120.0
@@ -118,6 +120,7 @@ class Connection:
 
     Args:
         runner: runs a job's windows off the event loop.
+        tally: takes what the model says, and how long it took.
         stopping: set when the agent is to answer what is in hand and say goodbye.
         parallel: jobs that run at once.
         patient: wait without limit for a Zeek that takes nothing.
@@ -129,13 +132,14 @@ class Connection:
         session: Session,
         websocket: ClientConnection,
         runner: Runner,
+        tally: Tally,
         stopping: asyncio.Event,
         *,
         parallel: int,
         patient: bool,
     ) -> None:
         self._config, self._session, self._websocket = config, session, websocket
-        self._runner, self._stopping = runner, stopping
+        self._runner, self._tally, self._stopping = runner, tally, stopping
         self._parallel, self._patient = parallel, patient
         self._to_send, self._to_run, self._to_read = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._served = False
@@ -225,7 +229,8 @@ class Connection:
             await self._receive()
 
     async def _receive(self) -> None:
-        self._session.receive(await self._websocket.recv())
+        message = await self._websocket.recv()
+        self._session.receive(message, time.monotonic())
         self._stir()
 
     async def _send(self) -> None:
@@ -250,12 +255,14 @@ class Connection:
                 self._to_run.clear()
                 await self._to_run.wait()
                 continue
+            begun = time.monotonic()
             try:
                 verdicts, model = await self._runner.classify(job.series)
             except Exception as error:  # noqa: BLE001 - whatever the network raises, its flows get an answer
                 session.finish(job, None, f"{type(error).__name__}: {error}"[:300])
             else:
                 session.finish(job, verdicts, model=model)
+                self._tally.job(job, verdicts, begun, time.monotonic(), time.time())
             self._stir()
 
     async def _tick(self) -> None:

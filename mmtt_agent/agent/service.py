@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
+from typing import Any
 
+from .. import __version__
+from . import http
 from .config import Config
 from .connection import Connection, ConnectionProblem, NobodyListens, open_websocket, tls_context
 from .log import log_counts, logger
+from .metrics import Exposition
 from .runner import Model, Runner
-from .session import MAX_JOB, Session
+from .session import MAX_JOB, Session, State
+from .tally import Tally
+
+#: Seconds that a run of the model may take; it takes milliseconds.
+STUCK = 30.0
+#: Seconds for which a suspicious flow is shown.
+_RECENT = 600.0
+# Messages that are not used: the session's count, and its name for others.
+_REFUSED = {
+    "messages refused": "malformed",
+    "messages of another protocol": "protocol",
+    "messages for others": "foreign",
+    "messages Zeek refused": "refused_by_zeek",
+    "batches sent again while in hand": "repeated",
+}
 
 
 class ServiceError(Exception):
@@ -48,8 +68,14 @@ class Service:
         self._offline, self._exit_with_zeek = offline, exit_with_zeek
         self._tls = tls_context(config)
         self._runner = Runner(load(config), config.threads)
+        self._bundle = config.bundle  # of the model that runs; None for the one that is shipped
         self._stop, self._reload = asyncio.Event(), asyncio.Event()
+        self._tally = Tally()
+        self._started = time.time()
+        self._reloads = {"ok": 0, "failed": 0}
         self._serving: Connection | None = None
+        self._session: Session | None = None
+        self._connections_made, self._problem, self._reload_problem = 0, "", ""
         self._counts: Counter[str] = Counter()  # of all connections so far
 
     async def run(self) -> None:
@@ -65,11 +91,14 @@ class Service:
         if not self._exit_with_zeek:
             loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         logger.info("agent %s with model %s", self._config.id, self._runner.model)
-        reloading = asyncio.ensure_future(self._reloads())
+        watched = await self._listen()
+        reloading = asyncio.ensure_future(self._reload_when_told())
         try:
             await self._connections()
         finally:
             reloading.cancel()
+            if watched:
+                watched.close()
             self._runner.close()
             log_counts(self._counts, "in all")
 
@@ -79,7 +108,77 @@ class Service:
         logger.info("stopping: answering what is in hand")
         self._stop.set()
 
-    async def _reloads(self) -> None:
+    async def _listen(self):
+        """Open the port for those who watch; without it flows still get their verdicts."""
+        if (address := self._config.metrics.listen) is None:
+            return None
+        try:
+            return await http.listen(
+                *address, self.status, Exposition(self.status, self._tally.histograms).text
+            )
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            logger.warning(
+                "no metrics and no `mmtt status`: can't listen on %s:%d: %s; is another agent there? Set metrics.listen",
+                *address,
+                reason,
+            )
+            return None
+
+    @property
+    def problem(self) -> str:
+        """Why no verdicts are given now; empty if they are."""
+        if self._runner.busy_for > STUCK:
+            return f"the model has been running on some windows for {self._runner.busy_for:.0f} s"
+        if self._stop.is_set():
+            return "stopping"
+        if self._session is None or self._session.state is not State.SERVING:
+            return f"not connected to Zeek{f': {self._problem}' if self._problem else ''}"
+        return ""
+
+    def status(self) -> dict[str, Any]:
+        """All there is to know of the agent, in JSON's types; times are Unix time or seconds."""
+        session, problem, now = self._session, self.problem, time.time()
+        counts = self._counts + session.counts if session else self._counts
+        return {
+            "agent": self._config.id,
+            "version": __version__,
+            "pid": os.getpid(),
+            "now": round(now, 3),
+            "started": round(self._started, 3),
+            "healthy": not problem,
+            "problem": problem,
+            "model": self._runner.model,
+            "bundle": self._bundle,
+            "reloads": self._reloads,
+            "reload_problem": self._reload_problem,
+            "threads": self._config.threads,
+            "zeek": {
+                "url": self._config.url,
+                "connected": session is not None and session.state is not State.SUBSCRIBING,
+                "version": session.zeek if session else "",
+                "nodes": session.nodes if session else 0,
+                "connections": self._connections_made,
+            },
+            "windows": {
+                "received": counts["flows"],
+                "batches": counts["batches"],
+                "answered": {
+                    status: counts[f"flows answered {status}"] for status in ("ok", "shed", "error")
+                },
+                "lost": counts["flows lost with the connection"],
+                "in_hand": session.in_hand if session else 0,
+                "queued": session.queued if session else 0,
+            },
+            "refused": {name: counts[what] for what, name in _REFUSED.items()},
+            "latency": self._tally.latency(),
+            "services": self._tally.services,
+            "applications": self._tally.applications,
+            "malicious": self._tally.malicious,
+            "suspicious": self._tally.suspicious(now - _RECENT)[:20],
+        }
+
+    async def _reload_when_told(self) -> None:
         """Replace the model each time that SIGHUP says so."""
         while True:
             await self._reload.wait()
@@ -90,9 +189,14 @@ class Service:
                 config = self._read()
                 await self._runner.replace(self._load, config)
             except Exception as error:  # noqa: BLE001 - whatever it is, the old model goes on
+                self._reloads["failed"] += 1
+                self._reload_problem = str(error)
                 logger.error("not reloaded, model %s goes on: %s", old, error)
                 continue
+            self._reloads["ok"] += 1
+            self._reload_problem = ""
             logger.info("reloaded: model %s instead of %s", self._runner.model, old)
+            self._bundle = config.bundle
             if changed := _changed(self._config, config):
                 logger.warning("a reload takes the bundle alone: restart the agent for %s", changed)
             if self._serving:
@@ -106,10 +210,11 @@ class Service:
         while not self._stop.is_set():
             try:
                 if await self._connection():
-                    failures, said = 0, ""
+                    failures, said, self._problem = 0, "", ""
                     if self._exit_with_zeek:
                         return
             except ConnectionProblem as error:
+                self._problem = str(error)
                 if self._exit_with_zeek:
                     # Zeek has started this agent, perhaps an instant before it listens.
                     if not isinstance(error, NobodyListens) or now() >= give_up:
@@ -144,26 +249,28 @@ class Service:
             opening.cancel()
             await asyncio.wait((opening,))
             return False
-        session = Session(
+        self._session = session = Session(
             agent=config.id,
             model=self._runner.model,
             credit=config.credit,
             max_queued=config.max_queued,
             max_job=1 if self._offline else MAX_JOB,
         )
+        self._connections_made += 1
         try:
             self._serving = Connection(
                 config,
                 session,
                 opening.result(),
                 self._runner,
+                self._tally,
                 self._stop,
                 parallel=config.threads,
                 patient=self._offline,
             )
             await self._serving.run()
         finally:
-            self._serving = None
+            self._serving = self._session = None
             self._counts.update(session.counts)
         return True
 

@@ -21,6 +21,8 @@ MAX_JOB = 256
 HELLO_EVERY = 5
 #: Answers waiting to be sent past which no more messages should be read.
 MAX_OUTGOING = 256
+# Whoever can reach Zeek's socket can make up names of nodes.
+_MAX_NODES = 1000
 
 
 class State(enum.Enum):
@@ -53,6 +55,21 @@ class Job:
     series: SeriesBatch
     parts: list[_Part] = field(repr=False)
 
+    @property
+    def arrived(self) -> list[float]:
+        """When each batch came in, by the clock of :meth:`Session.receive`."""
+        return [part.arrived for part in self.parts]
+
+    def flow(self, row: int) -> tuple[str, int]:
+        """The uid and the window's number of a row of ``series``."""
+        for part in self.parts:
+            if row < part.rows:
+                batch = part.batch
+                place = [i for i in range(part.taken) if i not in batch.problems][row]
+                return batch.uids[place], batch.windows[place]
+            row -= part.rows
+        raise IndexError(row)
+
 
 @dataclass(slots=True)
 class _Part:
@@ -62,6 +79,7 @@ class _Part:
     batch: wire.Classify
     taken: int
     rows: int
+    arrived: float
 
     @property
     def key(self) -> tuple[str, int]:
@@ -97,12 +115,15 @@ class Session:
         self._answers: deque[tuple[str | None, str]] = deque()
         self._told = model  # the model that Zeek takes verdicts to be of
         self._ticks = 0
+        self._heard: dict[str, int] = {}  # the tick of each node's latest batch
+        #: Zeek's version, from its acknowledgement.
+        self.zeek = ""
         self._said: Counter[str] = Counter()
 
     # What comes in.
 
-    def receive(self, message: str | bytes) -> None:
-        """Take a message from Zeek. Whatever it holds, this notes and counts; it does not raise."""
+    def receive(self, message: str | bytes, now: float = 0.0) -> None:
+        """Take a message from Zeek that came in at ``now``. Whatever it holds, this notes and counts; it does not raise."""
         self.counts["messages"] += 1
         try:
             event = wire.decode(message)
@@ -112,9 +133,9 @@ class Session:
         except wire.WireError as error:
             self._refuse(str(error))
         else:
-            self._handle(event)
+            self._handle(event, now)
 
-    def _handle(self, event) -> None:
+    def _handle(self, event, now: float) -> None:
         if isinstance(event, wire.Refused):
             self.counts["messages Zeek refused"] += 1
             # Before the acknowledgement Zeek closes the connection too, and gives that reason.
@@ -125,13 +146,14 @@ class Session:
             self._refuse("it must be the acknowledgement, once and first")
         elif isinstance(event, wire.Ack):
             self.state = State.SERVING
-            self._note("info", f"connected to Zeek {event.version[:40]} ({event.endpoint[:80]})")
+            self.zeek = event.version[:40]
+            self._note("info", f"connected to Zeek {self.zeek} ({event.endpoint[:80]})")
             self._control_once(_Control.HELLO)
         elif isinstance(event, wire.HelloRequest) and self.state is State.SERVING:
             self._control_once(_Control.HELLO)
         # Zeek matches topics by prefix: an agent "a" also gets what is for "ab".
         elif isinstance(event, wire.Classify) and event.topic == wire.agent_topic(self._agent):
-            self._classify(event)
+            self._classify(event, now)
         else:
             self.counts["messages for others"] += 1
 
@@ -139,13 +161,15 @@ class Session:
         self.counts["messages refused"] += 1
         self._note_often("warning", f"Zeek's message is refused: {problem}", kind="messages refused")
 
-    def _classify(self, batch: wire.Classify) -> None:
+    def _classify(self, batch: wire.Classify, now: float) -> None:
         flows, node = len(batch), batch.reply_topic
         if (node, batch.batch_id) in self._in_hand:
             self.counts["batches sent again while in hand"] += 1
             return
         self.counts["batches"] += 1
         self.counts["flows"] += flows
+        if node in self._heard or len(self._heard) < _MAX_NODES:
+            self._heard[node] = self._ticks
         if batch.problems:
             place, problem = min(batch.problems.items())
             self._note_often(
@@ -163,7 +187,7 @@ class Session:
                     "is full; the excess is shed",
                     kind="batches shed in part or as a whole",
                 )
-        part = _Part(batch, taken, taken - sum(place < taken for place in batch.problems))
+        part = _Part(batch, taken, taken - sum(place < taken for place in batch.problems), now)
         if part.rows == 0:
             self._answer(part, None)
             return
@@ -177,6 +201,16 @@ class Session:
     def in_hand(self) -> int:
         """Flows taken and not answered."""
         return self._in_flight.total()
+
+    @property
+    def queued(self) -> int:
+        """Flows of those that no job has taken yet."""
+        return sum(part.rows for part in self._waiting)
+
+    @property
+    def nodes(self) -> int:
+        """Nodes that have sent a batch in the last minute."""
+        return len(self._heard)
 
     @property
     def has_jobs(self) -> bool:
@@ -234,6 +268,7 @@ class Session:
             self._control_once(_Control.TICK)
         if self.state is State.SERVING and self._ticks % HELLO_EVERY == 0:
             self._control_once(_Control.HELLO)
+        self._heard = {node: tick for node, tick in self._heard.items() if self._ticks - tick < 60}
         if self._ticks % 60 == 0:
             self._repeat_notes()
 

@@ -46,7 +46,7 @@ def test_the_example_shows_every_setting():
         return {k: keys(v) if isinstance(v, dict) else None for k, v in content.items()}
 
     def settings(owner):
-        groups = {"reconnect": config.Reconnect, "tls": config.Tls, "log": config.Log}
+        groups = {"reconnect": config.Reconnect, "tls": config.Tls, "log": config.Log, "metrics": config.Metrics}
         return {
             name: settings(groups[name]) if name in groups and owner is Config else None
             for name in owner.__dataclass_fields__
@@ -102,6 +102,9 @@ def test_the_command_line_overrides_the_file(write):
         ("reconnect:\n  first: .nan\n", 2, "reconnect.first must be seconds"),
         ("log:\n  format: xml\n", 2, "log.format must be text or json, not 'xml'"),
         ("log:\n  level: 3\n", 2, "log.level must be"),
+        ("metrics:\n  listen: 27760\n", 2, "metrics.listen must be HOST:PORT or off"),
+        ("metrics:\n  listen: ::1\n", 2, "metrics.listen must be"),
+        ("metrics:\n  listen: a@127.0.0.1:1\n", 2, "metrics.listen must be"),
         ("stop_timeout: -1\n", 1, "stop_timeout must be seconds, from 0"),
         ("threads: !!python/object/apply:os.getcwd []\n", 1, "threads must be"),
         ("threads: !!int x\n", 1, "threads must be"),
@@ -146,6 +149,12 @@ def test_a_file_that_is_not_text(tmp_path):
 )
 def test_a_wrong_option_is_named(overrides, says):
     assert problem(None, overrides).startswith(says)
+
+
+def test_where_metrics_are(write):
+    assert load(write("metrics:\n  listen: off\n")).metrics.listen is None
+    assert load(write("metrics:\n  listen: '[::1]:9000'\n")).metrics.listen == ("::1", 9000)
+    assert load(None, {"metrics.listen": "off"}).metrics.listen is None
 
 
 def test_loopback():

@@ -1,0 +1,78 @@
+"""The agent's state for Prometheus: what :meth:`Service.status` says, as its text format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+#: Of every answer of /metrics.
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+# Name, help, and where in the status the number is.
+_COUNTERS = (
+    ("windows_received", "Windows that Zeek has sent", ("windows", "received")),
+    ("windows_lost", "Windows in hand when a connection was lost", ("windows", "lost")),
+    ("batches", "Batches that Zeek has sent", ("windows", "batches")),
+    ("malicious", "Verdicts that say malicious", ("malicious",)),
+    ("connections", "Connections to Zeek so far", ("zeek", "connections")),
+)
+_GAUGES = (
+    ("windows_in_hand", "Windows taken and not yet answered", ("windows", "in_hand")),
+    ("windows_queued", "Windows that wait for the model", ("windows", "queued")),
+    ("zeek_connected", "Whether Zeek is connected", ("zeek", "connected")),
+    ("zeek_nodes", "Nodes of Zeek that sent something within a minute", ("zeek", "nodes")),
+    ("healthy", "Whether /health says so", ("healthy",)),
+)
+_LABELLED = (
+    ("windows_answered", "Answers by status", "status", ("windows", "answered")),
+    ("messages_refused", "Messages of Zeek's that were not used, by reason", "reason", ("refused",)),
+    ("verdicts", "Verdicts by service", "service", ("services",)),
+    ("applications", "Verdicts by application", "application", ("applications",)),
+    ("reloads", "Reloads of the bundle by result", "result", ("reloads",)),
+)
+
+
+class _Status:
+    """A collector of prometheus_client."""
+
+    def __init__(self, status: Callable[[], dict[str, Any]]) -> None:
+        self._status = status
+
+    def collect(self) -> Iterator[Metric]:
+        status = self._status()
+
+        def at(path: tuple[str, ...]) -> Any:
+            value = status
+            for key in path:
+                value = value[key]
+            return value
+
+        for name, text, path in _COUNTERS:
+            yield CounterMetricFamily(f"mmtt_agent_{name}", text, value=at(path))
+        for name, text, path in _GAUGES:
+            yield GaugeMetricFamily(f"mmtt_agent_{name}", text, value=float(at(path)))
+        for name, text, label, path in _LABELLED:
+            family = CounterMetricFamily(f"mmtt_agent_{name}", text, labels=[label])
+            for key, number in at(path).items():
+                family.add_metric([key], number)
+            yield family
+        info = GaugeMetricFamily(
+            "mmtt_agent_info", "The agent and its model", labels=["version", "agent", "model"]
+        )
+        info.add_metric([status["version"], status["agent"], status["model"]], 1)
+        yield info
+
+
+class Exposition:
+    """What /metrics answers."""
+
+    def __init__(self, status: Callable[[], dict[str, Any]], histograms: CollectorRegistry) -> None:
+        self._registry, self._histograms = CollectorRegistry(), histograms
+        self._registry.register(_Status(status))
+        ProcessCollector(registry=self._registry)
+
+    def text(self) -> bytes:
+        return generate_latest(self._registry) + generate_latest(self._histograms)
