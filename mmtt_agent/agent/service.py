@@ -8,9 +8,10 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 from .. import __version__
@@ -21,6 +22,7 @@ from .log import log_counts, logger
 from .metrics import Exposition
 from .runner import Model, Runner
 from .session import MAX_JOB, Session, State
+from .systemd import Notifier, feed_watchdog
 from .tally import Tally
 
 #: Seconds that a run of the model may take; it takes milliseconds.
@@ -71,6 +73,8 @@ class Service:
         self._bundle = config.bundle  # of the model that runs; None for the one that is shipped
         self._stop, self._reload = asyncio.Event(), asyncio.Event()
         self._tally = Tally()
+        # An agent that Zeek has started inherits the socket of Zeek's unit, and has nothing to say there.
+        self._systemd = Notifier({} if exit_with_zeek else os.environ)
         self._started = time.time()
         self._reloads = {"ok": 0, "failed": 0}
         self._serving: Connection | None = None
@@ -92,11 +96,14 @@ class Service:
             loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         logger.info("agent %s with model %s", self._config.id, self._runner.model)
         watched = await self._listen()
-        reloading = asyncio.ensure_future(self._reload_when_told())
+        beside = [asyncio.ensure_future(each) for each in (self._reload_when_told(), *self._tell_systemd())]
+        # Not when Zeek is connected: it may come later, and go.
+        self._systemd.tell(READY=1)
         try:
             await self._connections()
         finally:
-            reloading.cancel()
+            for task in beside:
+                task.cancel()
             if watched:
                 watched.close()
             self._runner.close()
@@ -105,6 +112,7 @@ class Service:
     def _signalled(self) -> None:
         if self._stop.is_set():
             raise SystemExit(1)  # told twice: at once
+        self._systemd.tell(STOPPING=1)
         logger.info("stopping: answering what is in hand")
         self._stop.set()
 
@@ -124,6 +132,25 @@ class Service:
                 reason,
             )
             return None
+
+    def _tell_systemd(self) -> Iterator[Coroutine]:
+        """What goes on telling it."""
+        yield self._tell_status()
+        if seconds := self._systemd.watchdog:
+            feed = partial(self._systemd.tell, WATCHDOG=1)
+            # Neither a loop nor a model that hangs feeds it; a Zeek that is away is no fault of the agent's.
+            yield feed_watchdog(feed, seconds / 3, lambda: self._runner.busy_for < min(STUCK, seconds))
+
+    async def _tell_status(self) -> None:
+        """A line for `systemctl status`, when it is another."""
+        told = ""
+        while True:
+            session, said = self._session, self.problem
+            if session and not said:
+                said = f"connected to Zeek {session.zeek}"
+            if told != (told := f"{self._runner.model}: {said}"):
+                self._systemd.tell(STATUS=told)
+            await asyncio.sleep(1)
 
     @property
     def problem(self) -> str:
@@ -184,6 +211,7 @@ class Service:
             await self._reload.wait()
             self._reload.clear()
             old = self._runner.model
+            self._systemd.reloading()
             try:
                 # What a restart would read, too: a bundle may have been named there anew.
                 config = self._read()
@@ -193,6 +221,8 @@ class Service:
                 self._reload_problem = str(error)
                 logger.error("not reloaded, model %s goes on: %s", old, error)
                 continue
+            finally:
+                self._systemd.tell(READY=1)
             self._reloads["ok"] += 1
             self._reload_problem = ""
             logger.info("reloaded: model %s instead of %s", self._runner.model, old)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import socket
+import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -15,6 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tiny_bundle import make_bundle
 
 from mmtt_agent import __version__
+from mmtt_agent.agent.runner import Runner
+from mmtt_agent.agent.systemd import feed_watchdog
 
 
 @pytest.fixture(scope="module")
@@ -107,10 +110,11 @@ def test_counts_go_on_over_connections_and_health_tells_of_a_zeek_that_is_gone(b
                     await zeek.send(classify("mmtt/agent/a1", 1, flows(3)))
                     await zeek.next("MMTT::verdicts")
             while "nobody listens" not in (health := await get(address, "/health"))[1]:
-                assert health[0] == 503
+                await asyncio.sleep(0.05)
+            assert health[0] == 503
             found = await metrics(address)
             assert found["mmtt_agent_windows_answered_total", "ok"] == 6
-            assert found["mmtt_agent_connections_total",] == 2
+            assert found["mmtt_agent_connections_total",] >= 2
             assert found["mmtt_agent_zeek_connected",] == found["mmtt_agent_healthy",] == 0
             agent.process.send_signal(signal.SIGTERM)
             assert await agent.ends() == 0
@@ -129,5 +133,89 @@ def test_a_port_in_use_costs_the_metrics_and_not_the_verdicts(bundle):
                     await zeek.next("MMTT::agent_hello")
                     await zeek.send(classify("mmtt/agent/a1", 1, flows(3)))
                     assert {r[2] for r in (await zeek.next("MMTT::verdicts"))[1][2]} == {"ok"}
+
+    asyncio.run(story())
+
+
+class Systemd:
+    """The other end of NOTIFY_SOCKET: takes what the agent tells, as one dictionary per message."""
+
+    def __init__(self, address: str):
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(address)
+        self._socket.settimeout(30)
+
+    async def next(self, key: str) -> dict[str, str]:
+        """The next message with that key; others before it are dropped."""
+
+        def receive():
+            while key not in (
+                told := dict(line.split("=", 1) for line in self._socket.recv(4096).decode().splitlines())
+            ):
+                pass
+            return told
+
+        return await asyncio.to_thread(receive)
+
+
+@pytest.mark.parametrize("kind", ["path", "abstract"])
+def test_systemd_is_told(bundle, tmp_path, monkeypatch, kind):
+    address = str(tmp_path / "notify") if kind == "path" else f"\0mmtt-test-{tmp_path}"
+    monkeypatch.setenv("NOTIFY_SOCKET", address.replace("\0", "@"))
+    monkeypatch.setenv("WATCHDOG_USEC", "300000")
+    systemd = Systemd(address)
+
+    async def story():
+        async with (
+            FakeZeek() as zeek,
+            Agent("--url", zeek.url, "--bundle", bundle, "--metrics-listen", "off") as agent,
+        ):
+            assert (await systemd.next("READY"))["READY"] == "1"
+            for _ in range(3):
+                assert (await systemd.next("WATCHDOG"))["WATCHDOG"] == "1"
+            while "connected to Zeek 8.2.2" not in (await systemd.next("STATUS"))["STATUS"]:
+                pass
+            agent.process.send_signal(signal.SIGHUP)
+            assert int((await systemd.next("RELOADING"))["MONOTONIC_USEC"]) > 0
+            assert (await systemd.next("READY"))["READY"] == "1"
+            agent.process.send_signal(signal.SIGTERM)
+            assert (await systemd.next("STOPPING"))["STOPPING"] == "1"
+            assert await agent.ends() == 0
+
+    asyncio.run(story())
+
+
+def test_a_model_that_hangs_is_not_alive():
+    """Neither healthy, nor is the watchdog fed, until it comes back."""
+
+    class Model:
+        model = "slow@1"
+
+        def __init__(self):
+            self.goes_on = threading.Event()
+
+        def classify(self, batch):
+            self.goes_on.wait(30)
+            return "verdicts"
+
+    async def story():
+        model = Model()
+        runner = Runner(model, threads=1)
+        fed = []
+        watchdog = asyncio.ensure_future(
+            feed_watchdog(lambda: fed.append(1), 0.05, lambda: runner.busy_for < 0.2)
+        )
+        running = asyncio.ensure_future(runner.classify(None))
+        while runner.busy_for < 0.3:
+            await asyncio.sleep(0.01)
+        fed.clear()
+        await asyncio.sleep(0.3)
+        assert fed == []
+        model.goes_on.set()
+        assert await running == ("verdicts", "slow@1")
+        while not fed:
+            await asyncio.sleep(0.01)
+        watchdog.cancel()
+        runner.close()
 
     asyncio.run(story())
