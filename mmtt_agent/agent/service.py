@@ -279,6 +279,8 @@ class Service:
             opening.cancel()
             await asyncio.wait((opening,))
             return False
+        websocket = opening.result()
+        self._connections_made += 1
         self._session = session = Session(
             agent=config.id,
             model=self._runner.model,
@@ -286,12 +288,11 @@ class Service:
             max_queued=config.max_queued,
             max_job=1 if self._offline else MAX_JOB,
         )
-        self._connections_made += 1
         try:
             self._serving = Connection(
                 config,
                 session,
-                opening.result(),
+                websocket,
                 self._runner,
                 self._tally,
                 self._stop,

@@ -1,6 +1,7 @@
 """Who watches the agent: its metrics, health and status by HTTP, what systemd hears, and the commands that show it."""
 
 import asyncio
+import io
 import json
 import signal
 import socket
@@ -11,13 +12,16 @@ from pathlib import Path
 
 import pytest
 from agent_program import Agent
+from click.testing import CliRunner
 from fake_zeek import FakeZeek, classify, flow, flows
 from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
 from tiny_bundle import make_bundle
 
 from mmtt_agent import __version__
 from mmtt_agent.agent.runner import Runner
 from mmtt_agent.agent.systemd import feed_watchdog
+from mmtt_agent.watch import cli, rates, screen
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +118,7 @@ def test_counts_go_on_over_connections_and_health_tells_of_a_zeek_that_is_gone(b
             assert health[0] == 503
             found = await metrics(address)
             assert found["mmtt_agent_windows_answered_total", "ok"] == 6
-            assert found["mmtt_agent_connections_total",] >= 2
+            assert found["mmtt_agent_connections_total",] == 2
             assert found["mmtt_agent_zeek_connected",] == found["mmtt_agent_healthy",] == 0
             agent.process.send_signal(signal.SIGTERM)
             assert await agent.ends() == 0
@@ -217,5 +221,140 @@ def test_a_model_that_hangs_is_not_alive():
             await asyncio.sleep(0.01)
         watchdog.cancel()
         runner.close()
+
+    asyncio.run(story())
+
+
+def type_in(command, *arguments) -> tuple[int, str, str]:
+    """Run a command as in a pipe: its status, standard output and standard error."""
+    done = CliRunner().invoke(command, [str(each) for each in arguments])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
+    return done.exit_code, done.stdout, done.stderr
+
+
+def test_status_top_and_reload_show_and_steer_an_agent(tmp_path):
+    used, address = make_bundle(tmp_path / "bundle"), free_address()
+
+    async def story():
+        async with FakeZeek() as zeek:
+            options = ("--url", zeek.url, "--bundle", used, "--id", "a1", "--metrics-listen", address)
+            async with Agent(*options) as agent:
+                model = (await zeek.next("MMTT::agent_hello"))[1][3]
+                await zeek.send(classify("mmtt/agent/a1", 1, flows(64)))
+                worst = max((await zeek.next("MMTT::verdicts"))[1][2], key=lambda record: record[8])
+
+                code, out, _ = await asyncio.to_thread(type_in, cli.status, "--agent", address)
+                found = json.loads(out)
+                assert (code, found["model"], found["windows"]["answered"]["ok"]) == (0, model, 64)
+                code, out, _ = await asyncio.to_thread(
+                    type_in, cli.status, "--agent", address, "--format", "table"
+                )
+                assert code == 0 and model in out and "64 with a verdict" in out
+
+                watching = asyncio.create_task(
+                    asyncio.to_thread(type_in, cli.top, "--agent", address, "-n", 2, "--interval", 0.5)
+                )
+                while not watching.done():
+                    await zeek.send(classify("mmtt/agent/a1", 2, flows(8)))
+                    await zeek.next("MMTT::verdicts")
+                    await asyncio.sleep(0.01)
+                code, out, _ = await watching
+                header, *lines = (line.split("\t") for line in out.splitlines())
+                assert (code, len(lines)) == (0, 2)
+                assert all(float(dict(zip(header, line))["ok"]) > 0 for line in lines)
+
+                # What a terminal shows is made of the same status.
+                later = found | {"now": found["now"] + 1, "malicious": found["malicious"] + 5}
+                console = Console(file=io.StringIO(), width=140)
+                console.print(screen.live(later, rates.between(found, later), 3))
+                shown = console.file.getvalue()
+                assert worst[0] in shown and f"{worst[8]:.3f}" in shown and "malicious 5.0/s" in shown
+
+                make_bundle(used, name="tiny-2")
+                code, out, _ = await asyncio.to_thread(type_in, cli.reload_, "--agent", address)
+                assert code == 0 and out.startswith("reloaded: model tiny-2@")
+                (used / "model.onnx").write_bytes(b"")
+                code, _, said = await asyncio.to_thread(type_in, cli.reload_, "--agent", address)
+                assert code == 1 and "model tiny-2@" in said and "SHA-256" in said
+                assert len(said.splitlines()) == 1
+
+                await zeek.agent.close()
+                while (code := (await asyncio.to_thread(type_in, cli.status, "--agent", address))[0]) == 0:
+                    pass
+                assert code == 1
+                await agent.says("Zeek closed the connection")
+
+    asyncio.run(story())
+
+
+def test_with_no_agent_one_line_says_what_to_type():
+    address = free_address()
+    for command in (cli.status, cli.top, cli.reload_):
+        code, _, said = type_in(command, "--agent", address)
+        assert (code, len(said.splitlines())) == (2, 1)
+        assert f"no agent answers at {address}: Connection refused; type `systemctl start mmtt-agent`" in said
+
+
+def test_an_agent_that_has_been_restarted_has_no_negative_rates():
+    before = {"started": 10.0, "now": 100.0, "malicious": 9, "services": {"web": 90}, "applications": {}}
+    before["windows"] = {"received": 90, "answered": {"ok": 90, "shed": 0, "error": 0}}
+    after = {"started": 98.0, "now": 100.0, "malicious": 1, "services": {"chat": 4}, "applications": {"A": 2}}
+    after["windows"] = {"received": 6, "answered": {"ok": 4, "shed": 2, "error": 0}}
+    found = rates.between(before, after)
+    assert (found.received, found.ok, found.shed, found.malicious) == (3, 2, 1, 0.5)
+    assert (found.services, found.applications) == ({"chat": 2}, {"A": 1})
+
+
+def doctor(*arguments) -> tuple[int, dict[str, tuple[str, str]]]:
+    """Its status, and per check the state and the text with what to type."""
+    code, out, _ = type_in(cli.doctor, *arguments)
+    found, what = {}, ""
+    for line in out.splitlines():
+        state, _, rest = line.partition(" ")
+        if state:
+            what, _, text = rest.strip().partition(" ")
+            found[what] = state, text.strip()
+        else:
+            found[what] = found[what][0], f"{found[what][1]} {line.strip()}"
+    return code, found
+
+
+def test_doctor_names_what_is_wrong_and_what_to_type(tmp_path):
+    used, zeek = make_bundle(tmp_path / "bundle"), tmp_path / "zeek"
+    zeek.write_text("#!/bin/sh\necho zeek version 7.0.5\n")
+    zeek.chmod(0o755)
+    settings = tmp_path / "agent.yaml"
+    port, address = free_address(), free_address()
+    settings.write_text(f"url: ws://{port}/v1/messages/json\nbundle: {used}\nmetrics:\n  listen: {address}\n")
+    code, found = doctor("-c", settings, "--zeek", zeek)
+    assert code == 1
+    assert found["libraries"][0] == found["settings"][0] == found["bundle"][0] == found["files"][0] == "ok"
+    assert "tiny-1@" in found["bundle"][1] and "checksum right" in found["bundle"][1]
+    assert found["zeek"][0] == "problem" and "7.0.5" in found["zeek"][1] and "needs 8.0" in found["zeek"][1]
+    assert found["port"][0] == "problem" and f"{port}/v1/messages/json: nobody listens" in found["port"][1]
+    assert found["agent"][0] == "problem" and "type: systemctl start mmtt-agent" in found["agent"][1]
+    (used / "model.onnx").write_bytes(b"half")
+    used.chmod(0o777)
+    code, found = doctor("-c", settings, "--zeek", tmp_path / "absent")
+    assert found["bundle"][0] == "problem" and "SHA-256" in found["bundle"][1]
+    assert found["files"] == ("problem", f"{used} can be changed by everybody type: chmod o-w {used}")
+    assert found["zeek"][0] == "problem" and "absent" in found["zeek"][1]
+    settings.write_text("thread: 2\n")
+    code, found = doctor("-c", settings, "--zeek", zeek)
+    assert code == 1 and f"{settings}:1: unknown key 'thread'" in found["settings"][1] and "port" not in found
+
+
+def test_doctor_finds_nothing_wrong_with_an_agent_that_serves(bundle, tmp_path):
+    settings = tmp_path / "agent.yaml"
+
+    async def story():
+        async with FakeZeek() as zeek:
+            address = free_address()
+            settings.write_text(f"id: a1\nurl: {zeek.url}\nbundle: {bundle}\nmetrics:\n  listen: {address}\n")
+            async with Agent("-c", settings):
+                await zeek.next("MMTT::agent_hello")
+                _, found = await asyncio.to_thread(doctor, "-c", settings, "--zeek", "/absent")
+                assert found["agent"][0] == found["port"][0] == "ok"
+                assert "Zeek 8.2.2 answers" in found["port"][1] and "a1 with tiny-1@" in found["agent"][1]
 
     asyncio.run(story())

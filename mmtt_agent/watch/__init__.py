@@ -1,0 +1,1 @@
+"""What shows and steers an agent that runs: ``mmtt status``, ``top``, ``reload`` and ``doctor``."""

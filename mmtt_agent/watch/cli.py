@@ -1,0 +1,218 @@
+"""``mmtt status``, ``mmtt top``, ``mmtt reload`` and ``mmtt doctor``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import suppress
+
+import click
+
+from ..agent.config import ConfigError
+from . import client, rates
+
+
+class _Problem(click.ClickException):
+    """Nobody to ask, or wrong settings."""
+
+    exit_code = 2
+
+
+def _where(command):
+    """The options that say which agent."""
+    command = click.option(
+        "--agent", metavar="HOST:PORT", help="Its metrics.listen, whatever the settings say."
+    )(command)
+    return click.option(
+        "-c",
+        "--config",
+        metavar="FILE",
+        help=f"The agent's settings.  [default: {client.SETTINGS} if there, else the defaults]",
+    )(command)
+
+
+def _address(config: str | None, agent: str | None) -> tuple[str, int]:
+    try:
+        return client.address(config, agent)
+    except ConfigError as error:
+        raise _Problem(str(error)) from None
+
+
+def _ask(where: tuple[str, int]) -> dict:
+    try:
+        return client.status(where)
+    except client.NoAgent as error:
+        raise _Problem(str(error)) from None
+
+
+@click.command(short_help="How the agent is.")
+@_where
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), help="[default: table on a terminal, else json]"
+)
+def status(config: str | None, agent: str | None, form: str | None) -> None:
+    """Show an agent's health, model, counts and lag, once. `mmtt top` shows them live.
+
+    \b
+    Exit status: 0 it is healthy
+                 1 it is not: no Zeek is connected, or the model hangs
+                 2 no agent answers, or wrong settings
+    """
+    found = _ask(_address(config, agent))
+    if (form or ("table" if sys.stdout.isatty() else "json")) == "json":
+        click.echo(json.dumps(found))
+    else:
+        from rich.console import Console
+
+        from . import screen
+
+        Console().print(screen.state(found))
+    if not found["healthy"]:
+        sys.exit(1)
+
+
+@click.command(short_help="What the agent does, live.")
+@_where
+@click.option("--interval", default=1.0, show_default=True, type=click.FloatRange(0.1, 3600), help="Seconds.")
+@click.option("-n", "--count", type=click.IntRange(1), help="End after so many.")
+@click.option("--once", is_flag=True, help="The same as -n 1.")
+@click.option(
+    "--flows", default=10, show_default=True, type=click.IntRange(0, 20), help="Suspicious flows shown."
+)
+def top(config, agent, interval, count, once, flows) -> None:
+    """Show services, applications, rates, lag and the most suspicious flows, until Ctrl-C.
+
+    The agent knows no addresses: look a uid up in conn.log. In a pipe it writes tab-separated lines, with a header.
+
+    \b
+    Exit status: 0 ended by -n or Ctrl-C
+                 2 no agent answers (any more), or wrong settings
+    """
+    where = _address(config, agent)
+    show = _lines(flows) if not sys.stdout.isatty() else _screen(flows)
+    count = 1 if once else count
+    with suppress(KeyboardInterrupt):
+        before = _ask(where)
+        with show as display:
+            while count is None or (count := count - 1) >= 0:
+                time.sleep(interval)
+                after = _ask(where)
+                display(after, rates.between(before, after))
+                before = after
+
+
+class _lines:
+    """``mmtt top`` in a pipe."""
+
+    def __init__(self, _) -> None:
+        self._begun = False
+
+    def __enter__(self):
+        return self._show
+
+    def __exit__(self, *_) -> None:
+        pass
+
+    def _show(self, found: dict, now: rates.Rates) -> None:
+        windows, latency = found["windows"], found["latency"]
+        row = {
+            "ts": f"{found['now']:.3f}",
+            "healthy": "T" if found["healthy"] else "F",
+            **{
+                name: f"{getattr(now, name):.1f}" for name in ("received", "ok", "shed", "error", "malicious")
+            },
+            "in_hand": windows["in_hand"],
+            "queued": windows["queued"],
+            "lag_p50": "-" if latency["p50"] is None else latency["p50"],
+            "lag_p99": "-" if latency["p99"] is None else latency["p99"],
+        }
+        if not self._begun:
+            click.echo("\t".join(row))
+            self._begun = True
+        click.echo("\t".join(map(str, row.values())))
+
+
+class _screen:
+    """``mmtt top`` on a terminal: leaves its last picture there."""
+
+    def __init__(self, flows: int) -> None:
+        from rich.live import Live
+
+        self._flows, self._live = flows, Live(auto_refresh=False)
+
+    def __enter__(self):
+        self._live.__enter__()
+        return self._show
+
+    def __exit__(self, *problem) -> None:
+        self._live.__exit__(*problem)
+
+    def _show(self, found: dict, now: rates.Rates) -> None:
+        from . import screen
+
+        self._live.update(screen.live(found, now, self._flows), refresh=True)
+
+
+@click.command("reload", short_help="Have the agent load its bundle again.")
+@_where
+@click.option("--pid", type=click.IntRange(1), help="The agent's process.  [default: it is asked]")
+@click.option("--timeout", default=60.0, show_default=True, type=click.FloatRange(0), help="Seconds to wait.")
+def reload_(config: str | None, agent: str | None, pid: int | None, timeout: float) -> None:
+    """Have an agent load its bundle again, or the one that its settings now name, without losing a flow.
+
+    The new model is checked and tried beside the old one. Where it can't be used the old one goes on.
+
+    \b
+    Exit status: 0 reloaded
+                 1 the old model goes on
+                 2 no agent answers, or wrong settings
+    """
+    from . import reload
+
+    try:
+        where = client.address(config, agent)
+    except client.Off:
+        where = None
+    except ConfigError as error:
+        raise _Problem(str(error)) from None
+    try:
+        click.echo(reload.reload(where, pid, timeout))
+    except client.NoAgent as error:
+        raise _Problem(str(error)) from None
+    except reload.ReloadError as error:
+        raise click.ClickException(str(error)) from None
+
+
+@click.command(short_help="What is wrong on this sensor, and what to type.")
+@_where
+@click.option(
+    "--zeek",
+    metavar="FILE",
+    help="Zeek's program.  [default: ZEEK, PATH, /opt/zeek/bin, /usr/local/zeek/bin]",
+)
+@click.option(
+    "--scripts", default="local", show_default=True, metavar="NAME", help="What this sensor's Zeek loads."
+)
+def doctor(config: str | None, agent: str | None, zeek: str | None, scripts: str) -> None:
+    """Check all that verdicts on live traffic need, each in a line, with what to type where something is wrong.
+
+    Nothing is changed, and Zeek is only asked to read its scripts.
+
+    \b
+    Exit status: 0 nothing is wrong
+                 1 something is
+    """
+    from . import doctor
+
+    broken = 0
+    for check in doctor.checks(config, agent, zeek, scripts):
+        broken += check.state == "problem"
+        click.echo(
+            f"{click.style(f'{check.state:8}', doctor.COLOURS[check.state])} {check.what:12} {check.text}"
+        )
+        if check.remedy:
+            click.echo(f"{'':8} {'':12} type: {check.remedy}")
+    if broken:
+        click.echo(f"{broken} {'problem' if broken == 1 else 'problems'}", err=True)
+        sys.exit(1)

@@ -1,0 +1,69 @@
+"""Asks an agent that runs how it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.request
+from http.client import HTTPException
+from typing import Any
+
+from ..agent import config as settings
+
+#: Where the systemd unit has its settings.
+SETTINGS = "/etc/mmtt-agent.yaml"
+
+
+class NoAgent(Exception):
+    """Nobody answers, or not like an agent; the text is one line with the remedy."""
+
+
+class Off(settings.ConfigError):
+    """The agent answers nowhere."""
+
+
+def address(path: str | None, given: str | None) -> tuple[str, int]:
+    """Where the agent's status is.
+
+    Args:
+        path: the agent's settings; None takes those of the systemd unit where they are.
+        given: HOST:PORT, which goes before.
+
+    Raises:
+        ConfigError: the settings or the address can't be used; ``Off`` where the agent answers nowhere.
+    """
+    if given is not None:
+        found = settings.load(None, {"metrics.listen": given}).metrics.listen
+    else:
+        if path is None and os.access(SETTINGS, os.R_OK):
+            path = SETTINGS
+        found = settings.load(path).metrics.listen
+    if found is None:
+        raise Off(f"{path or '--agent'}: metrics.listen is off, so the agent can't be asked; set it")
+    host, port = found
+    # An agent that listens everywhere also listens here.
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port
+
+
+def status(where: tuple[str, int]) -> dict[str, Any]:
+    """What the agent there says of itself.
+
+    Raises:
+        NoAgent: it can't be had.
+    """
+    host, port = where
+    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    # No proxy of the environment's: the agent is here.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"http://{shown}/status", timeout=5) as answer:
+            content = json.loads(answer.read(1 << 20))
+    except (OSError, HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        reason = getattr(reason, "strerror", None) or str(reason) or type(error).__name__
+        raise NoAgent(
+            f"no agent answers at {shown}: {reason}; type `systemctl start mmtt-agent`, or name its settings with -c"
+        ) from None
+    if not isinstance(content, dict) or "windows" not in content:
+        raise NoAgent(f"what answers at {shown} is no mmtt agent; name the agent's settings with -c")
+    return content

@@ -1,0 +1,351 @@
+"""The checks of ``mmtt doctor``: each says what it found and, where something is wrong, what to type."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from .. import __version__
+from .. import bundle as bundles
+from ..agent import broker, wire
+from ..agent import config as settings
+from ..agent.connection import ConnectionProblem, NobodyListens, open_websocket, tls_context
+from ..features import FEATURE_VERSION
+from . import client
+
+COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
+_LIBRARIES = (
+    "numpy",
+    "onnxruntime",
+    "websockets",
+    "click",
+    "PyYAML",
+    "rich",
+    "prometheus_client",
+    "zstandard",
+)
+_LEAST_ZEEK = (8, 0)
+_PLACES = ("zeek", "/opt/zeek/bin/zeek", "/usr/local/zeek/bin/zeek")
+# Read after the sensor's own scripts; Zeek names the line that it does not know.
+_PROBE = f"""
+@ifndef ( MMTT::protocol_version )
+mmtt_not_loaded;
+@else
+@if ( MMTT::protocol_version != {wire.PROTOCOL} )
+mmtt_other_protocol;
+@endif
+@endif
+@ifdef ( Cluster::CLUSTER_BACKEND_NONE )
+@if ( Cluster::backend == Cluster::CLUSTER_BACKEND_NONE )
+mmtt_no_backend;
+@endif
+@endif
+"""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A line: ``state`` is "ok", "note" (worth knowing, nothing is broken) or "problem"."""
+
+    state: str
+    what: str
+    text: str
+    remedy: str = ""
+
+
+def checks(config_path: str | None, agent: str | None, zeek: str | None, scripts: str) -> Iterator[Check]:
+    """All checks, one after the other; one that depends on another that failed is left out."""
+    yield _libraries()
+    config, found = _settings(config_path)
+    yield found
+    yield from _bundle(config)
+    yield from _files(config_path, config)
+    program, found = _zeek(zeek)
+    yield found
+    if program:
+        yield from _package(program, scripts)
+        yield from _zeekctl(program)
+    if config:
+        yield _port(config)
+    yield _agent(config_path, agent)
+    yield _clock()
+
+
+def _libraries() -> Check:
+    found, missing = [], []
+    for name in _LIBRARIES:
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        return Check(
+            "problem", "libraries", f"without {', '.join(missing)}", f"{sys.executable} -m pip install mmtt"
+        )
+    return Check(
+        "ok", "libraries", f"mmtt {__version__}, Python {sys.version.split()[0]}, {', '.join(found)}"
+    )
+
+
+def _settings(path: str | None) -> tuple[settings.Config | None, Check]:
+    if path is None and os.path.exists(client.SETTINGS):
+        path = client.SETTINGS
+    try:
+        config = settings.load(path)
+    except settings.ConfigError as error:
+        return None, Check(
+            "problem", "settings", str(error), "mmtt agent --print config   # shows every setting"
+        )
+    return config, Check("ok", "settings", f"{path or 'none: the defaults'}; Zeek is at {config.url}")
+
+
+def _bundle(config: settings.Config | None) -> Iterator[Check]:
+    from ..classifier import Classifier
+
+    try:
+        bundle = bundles.load(config.bundle if config else None)
+        Classifier(bundle)
+    except bundles.BundleError as error:
+        yield Check(
+            "problem",
+            "bundle",
+            str(error),
+            "mmtt agent --help   # --bundle, or pip install --force-reinstall mmtt",
+        )
+        return
+    yield Check(
+        "ok",
+        "bundle",
+        f"{bundle.model} at {bundle.path}: checksum right, runs, {len(bundle.services)} services, "
+        f"{len(bundle.applications)} applications, features {FEATURE_VERSION}",
+    )
+
+
+def _files(path: str | None, config: settings.Config | None) -> Iterator[Check]:
+    """Nobody but their owner should be able to change what the agent runs, or read its key."""
+    if path is None and os.path.exists(client.SETTINGS):
+        path = client.SETTINGS
+    ours = [each for each in (path, config and config.bundle) if each]
+    open_to = [(name, "changed", stat.S_IWOTH, "o-w") for name in ours]
+    open_to += [(config.tls.key, "read", stat.S_IROTH, "o-r")] if config and config.tls.key else []
+    wrong = [each for each in open_to if os.path.exists(each[0]) and os.stat(each[0]).st_mode & each[2]]
+    for name, verb, _, mode in wrong:
+        yield Check("problem", "files", f"{name} can be {verb} by everybody", f"chmod {mode} {name}")
+    if not wrong:
+        yield Check("ok", "files", f"{', '.join(each[0] for each in open_to) or 'none of its own'}")
+
+
+def _zeek(given: str | None) -> tuple[str | None, Check]:
+    wanted = [given] if given else [os.environ.get("ZEEK"), *_PLACES]
+    program = next((found for each in wanted if each and (found := shutil.which(each))), None)
+    if program is None:
+        place = given or "on PATH or at /opt/zeek/bin"
+        return None, Check(
+            "problem",
+            "zeek",
+            f"no Zeek {place}",
+            "mmtt doctor --zeek FILE   # or install it: https://zeek.org/get-zeek",
+        )
+    status, said = _run(program, "--version")
+    version = said.split()[-1] if status == 0 and said.split() else ""
+    try:
+        number = tuple(int(part) for part in version.split("-")[0].split(".")[:2])
+    except ValueError:
+        return None, Check(
+            "problem", "zeek", f"{program} does not tell its version: {said[:200]}", f"{program} --version"
+        )
+    least = ".".join(map(str, _LEAST_ZEEK))
+    if number < _LEAST_ZEEK:
+        return None, Check(
+            "problem",
+            "zeek",
+            f"{version} at {program}; mmtt needs {least}",
+            "install a newer one: https://zeek.org/get-zeek",
+        )
+    return program, Check("ok", "zeek", f"{version} at {program}")
+
+
+def _package(program: str, scripts: str) -> Iterator[Check]:
+    """Does this sensor's Zeek load the package, of this agent's protocol, and can it exchange messages?"""
+    status, said = _parse(program, scripts)
+    if status == 0:
+        yield Check("ok", "package", f"{scripts} loads it; protocol {wire.PROTOCOL}, as this agent speaks")
+        yield Check("ok", "backend", "Zeek has one to exchange messages")
+    elif "mmtt_not_loaded" in said:
+        if _parse(program, "mmtt")[0] == 0:
+            yield Check(
+                "problem",
+                "package",
+                f"is installed, and {scripts} does not load it",
+                f"echo '@load packages' >> {_site(program)}",
+            )
+        else:
+            yield Check(
+                "problem",
+                "package",
+                f"{scripts} does not load it, and it is not installed",
+                "zkg install mmtt && zkg load mmtt",
+            )
+    elif "mmtt_other_protocol" in said:
+        yield Check(
+            "problem",
+            "package",
+            f"speaks another protocol than this agent ({wire.PROTOCOL})",
+            "zkg upgrade mmtt; pip install --upgrade mmtt",
+        )
+    elif "mmtt_no_backend" in said:
+        yield Check(
+            "problem",
+            "backend",
+            "Zeek has none, so no agent can reach it",
+            f"echo '@load frameworks/cluster/backend/broker' >> {_site(program)}",
+        )
+    else:
+        yield Check(
+            "problem", "package", f"Zeek can't read {scripts}: {said[:300]}", f"{program} -a {scripts}"
+        )
+
+
+def _parse(program: str, scripts: str) -> tuple[int, str]:
+    # In an empty directory: Zeek takes names for files where it stands.
+    with tempfile.TemporaryDirectory() as empty:
+        probe = Path(empty) / "probe.zeek"
+        probe.write_text(_PROBE)
+        return _run(program, "--parse-only", scripts, str(probe), cwd=empty)
+
+
+def _site(program: str) -> str:
+    """The sensor's local.zeek."""
+    return str(Path(program).resolve().parents[1] / "share/zeek/site/local.zeek")
+
+
+def _zeekctl(program: str) -> Iterator[Check]:
+    """In a zeekctl cluster the manager listens for agents only if told to."""
+    etc = Path(program).resolve().parents[1] / "etc"
+    try:
+        nodes, ctl = (etc / "node.cfg").read_text(), (etc / "zeekctl.cfg").read_text()
+    except OSError:
+        return
+    lines = [line.strip().lower().replace(" ", "") for line in (nodes + "\n" + ctl).splitlines()]
+    if "type=manager" not in lines:
+        return
+    if any(line in ("usewebsocket=1", "usewebsocket=on", "usewebsocket=true") for line in lines):
+        yield Check("ok", "cluster", "its manager listens for agents")
+    else:
+        yield Check(
+            "problem",
+            "cluster",
+            "its manager does not listen for agents",
+            f"echo 'UseWebSocket = 1' >> {etc}/zeekctl.cfg && zeekctl deploy",
+        )
+
+
+def _port(config: settings.Config) -> Check:
+    """Is it Zeek that listens there?"""
+    try:
+        version = asyncio.run(_acknowledged(config))
+    except NobodyListens as error:
+        return Check(
+            "problem", "port", str(error), "zeekctl deploy   # or start Zeek with the package on an interface"
+        )
+    except (
+        ConnectionProblem,
+        settings.ConfigError,
+        broker.WireError,
+        OSError,
+        TimeoutError,
+        asyncio.TimeoutError,
+    ) as error:
+        return Check(
+            "problem",
+            "port",
+            str(error) or f"no acknowledgement from {config.url}",
+            "ss -ltnp   # what listens there?",
+        )
+    return Check("ok", "port", f"Zeek {version} answers at {config.url}")
+
+
+async def _acknowledged(config: settings.Config) -> str:
+    """Zeek's version, from a connection that subscribes to nothing."""
+    websocket = await open_websocket(config, tls_context(config), patient=False)
+    try:
+        await websocket.send(json.dumps([]))
+        message = broker.decode(await asyncio.wait_for(websocket.recv(), config.connect_timeout))
+    finally:
+        await websocket.close()
+    if not isinstance(message, broker.Ack):
+        raise ConnectionProblem(f"{config.url} does not answer like Zeek's WebSocket API")
+    return message.version[:40]
+
+
+def _agent(path: str | None, given: str | None) -> Check:
+    try:
+        status = client.status(client.address(path, given))
+    except client.Off as error:
+        return Check("note", "agent", str(error))
+    except settings.ConfigError as error:
+        return Check("problem", "agent", f"can't be asked: {error}")
+    except client.NoAgent as error:
+        return Check("problem", "agent", str(error).partition(";")[0], "systemctl start mmtt-agent")
+    if not status["healthy"]:
+        return Check(
+            "problem",
+            "agent",
+            f"{status['agent']} is not healthy: {status['problem']}",
+            "journalctl -u mmtt-agent -e",
+        )
+    if status["version"] != __version__:
+        return Check(
+            "problem",
+            "agent",
+            f"runs version {status['version']}; installed is {__version__}",
+            "systemctl restart mmtt-agent",
+        )
+    answered = status["windows"]["answered"]
+    total = sum(answered.values())
+    if total and answered["shed"] > total / 100:
+        return Check(
+            "note",
+            "agent",
+            f"{answered['shed']:,} of {total:,} windows were shed: it can't keep up; give it more threads",
+        )
+    return Check("ok", "agent", f"{status['agent']} with {status['model']}: {answered['ok']:,} verdicts")
+
+
+def _clock() -> Check:
+    """Zeek's latencies and an agent's time-outs are by the clock; one that is far off also breaks certificates."""
+    made = Path(__file__).stat().st_mtime
+    if time.time() < made - 86400:
+        return Check(
+            "problem",
+            "clock",
+            f"shows {time.strftime('%Y-%m-%d %H:%M')}, before mmtt was installed",
+            "timedatectl set-ntp true",
+        )
+    if shutil.which("timedatectl"):
+        status, said = _run("timedatectl", "show", "-p", "NTPSynchronized", "--value")
+        if status == 0 and said == "no":
+            return Check("note", "clock", "is not kept right by NTP", "timedatectl set-ntp true")
+    return Check("ok", "clock", time.strftime("%Y-%m-%d %H:%M:%S %Z"))
+
+
+def _run(*command: str, cwd: str | None = None) -> tuple[int, str]:
+    """Exit status and what a program said, on one line."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=60, cwd=cwd, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return 1, " ".join(str(error).split())
+    return done.returncode, " ".join((done.stdout + done.stderr).split())

@@ -1,0 +1,43 @@
+"""What went on between two states of an agent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Per second. ``services`` and ``applications`` are verdicts, the most frequent first."""
+
+    received: float
+    ok: float
+    shed: float
+    error: float
+    malicious: float
+    services: dict[str, float]
+    applications: dict[str, float]
+
+
+def between(before: dict[str, Any], after: dict[str, Any]) -> Rates:
+    """Rates from one state to the next; since its start where the agent has been restarted in between."""
+    if before["started"] != after["started"] or before["now"] >= after["now"]:
+        before = {**after, "now": after["started"], "windows": {"received": 0, "answered": {}}}
+        before |= {"services": {}, "applications": {}, "malicious": 0}
+    seconds = max(after["now"] - before["now"], 1e-3)
+
+    def per_second(new: int, old: int) -> float:
+        return (new - old) / seconds
+
+    def each(key: str) -> dict[str, float]:
+        found = {name: per_second(n, before[key].get(name, 0)) for name, n in after[key].items()}
+        return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
+    windows, earlier = after["windows"], before["windows"]
+    return Rates(
+        per_second(windows["received"], earlier["received"]),
+        *(per_second(windows["answered"][s], earlier["answered"].get(s, 0)) for s in ("ok", "shed", "error")),
+        per_second(after["malicious"], before["malicious"]),
+        each("services"),
+        each("applications"),
+    )

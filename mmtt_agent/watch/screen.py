@@ -1,0 +1,135 @@
+"""An agent's state for a person at a terminal."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+from rich import box
+from rich.columns import Columns
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from .rates import Rates
+
+
+def state(status: dict[str, Any]) -> Table:
+    """The rows of ``mmtt status``."""
+    windows, zeek, latency, reloads = (status[k] for k in ("windows", "zeek", "latency", "reloads"))
+    answered = windows["answered"]
+    rows = [
+        (
+            "agent",
+            f"{status['agent']}, version {status['version']}, process {status['pid']}, up {_ago(status)}",
+        ),
+        ("health", Text("ok", "green") if status["healthy"] else Text(status["problem"], "bold red")),
+        ("model", f"{status['model']} of {status['bundle'] or 'the installation'}"),
+        (
+            "zeek",
+            f"{zeek['version'] or 'not connected'} at {zeek['url']}, {zeek['nodes']} nodes in the last minute",
+        ),
+        (
+            "windows",
+            f"{answered['ok']:,} with a verdict, {answered['shed']:,} shed, {answered['error']:,} refused",
+        ),
+        ("in hand", f"{windows['in_hand']:,}, of these {windows['queued']:,} wait for the model"),
+        ("lag", _lag(latency)),
+        ("malicious", f"{status['malicious']:,}"),
+        ("services", _most(status["services"])),
+        ("applications", _most(status["applications"])),
+    ]
+    if any(reloads.values()):
+        last = f"; the latest failed: {status['reload_problem']}" if status["reload_problem"] else ""
+        rows.append(("reloads", f"{reloads['ok']}, {reloads['failed']} failed{last}"))
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, value if isinstance(value, Text) else Text(value))
+    return table
+
+
+def live(status: dict[str, Any], rates: Rates, flows: int) -> Group:
+    """The screen of ``mmtt top``."""
+    windows, zeek = status["windows"], status["zeek"]
+    head = Text.assemble(
+        (f"mmtt {status['agent']}", "bold"),
+        f"  {status['model']}  ",
+        (
+            f"Zeek {zeek['version']}" if zeek["connected"] else "no Zeek",
+            "" if zeek["connected"] else "bold red",
+        ),
+        f"  {zeek['nodes']} nodes  up {_ago(status)}  ",
+        ("ok", "green") if status["healthy"] else (status["problem"], "bold red"),
+    )
+    lost = rates.shed + rates.error
+    line = Text.assemble(
+        (f"{rates.ok:,.0f} verdicts/s", "bold"),
+        f"  {rates.received:,.0f} windows/s in  ",
+        (f"{lost:,.0f}/s shed or refused", "bold red" if lost else "dim"),
+        f"  in hand {windows['in_hand']:,}  queue {windows['queued']:,}  lag {_lag(status['latency'])}  ",
+        (f"malicious {rates.malicious:,.1f}/s", "bold red" if rates.malicious else "dim"),
+    )
+    shares = [
+        _shares(what, status[key], per_second)
+        for what, key, per_second in (
+            ("service", "services", rates.services),
+            ("application", "applications", rates.applications),
+        )
+    ]
+    return Group(head, line, Columns(shares, padding=(0, 4)), _flows(status["suspicious"][:flows]))
+
+
+def _shares(what: str, totals: dict[str, int], rates: dict[str, float]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(what, min_width=16)
+    table.add_column("/s", justify="right", min_width=8)
+    table.add_column("in all", justify="right", min_width=9)
+    for name, rate in sorted(rates.items(), key=lambda item: (-item[1], -totals[item[0]]))[:10]:
+        table.add_row(
+            Text(name), f"{rate:,.1f}", f"{totals[name]:,}", style="dim" if name == "unknown" else None
+        )
+    return table
+
+
+def _flows(flows: list[dict[str, Any]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.title, table.title_justify = (
+        "most suspicious flows of the last ten minutes: grep the uid in conn.log",
+        "left",
+    )
+    for name in ("score", "time (UTC)", "uid", "service", "application"):
+        table.add_column(name, justify="right" if name == "score" else "left", no_wrap=True)
+    for flow in flows:
+        table.add_row(
+            Text(f"{flow['malicious_score']:.3f}", "bold red" if flow["malicious"] else "dim"),
+            datetime.fromtimestamp(flow["ts"], timezone.utc).strftime("%H:%M:%S"),
+            *(Text(flow[key]) for key in ("uid", "service", "application")),
+        )
+    return table
+
+
+def _most(counts: dict[str, int]) -> str:
+    most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    more = f", {len(most) - 6} more" if len(most) > 6 else ""
+    return ", ".join(f"{name} {n:,}" for name, n in most[:6]) + more or "-"
+
+
+def _lag(latency: dict[str, float | None]) -> str:
+    """From a batch's arrival to its answer."""
+    if latency["p50"] is None:
+        return "-"
+    return f"{latency['p50'] * 1e3:.1f} ms, p99 {latency['p99'] * 1e3:.1f} ms"
+
+
+def _ago(status: dict[str, Any]) -> str:
+    seconds = int(status["now"] - status["started"])
+    days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
+    return (
+        f"{days} d {hours} h"
+        if days
+        else f"{hours} h {minutes} min"
+        if hours
+        else f"{minutes} min {seconds % 60} s"
+    )
