@@ -20,10 +20,14 @@ class _Unusable(click.ClickException):
 
 
 def _print(context: click.Context, _, what: str | None) -> None:
-    """Print a file of ``install``: the example settings, or the systemd unit with this program's path."""
+    """Print a file of ``install``: the example settings, the systemd unit with this program's path, the dashboard."""
     if what is None:
         return
-    name = {"config": "mmtt-agent.yaml", "unit": "mmtt-agent.service"}[what]
+    name = {
+        "config": "mmtt-agent.yaml",
+        "unit": "mmtt-agent.service",
+        "dashboard": "mmtt-dashboard.json",
+    }[what]
     text = resources.files(__package__).joinpath("install", name).read_text()
     click.echo(text.replace("/usr/local/bin/mmtt", str(Path(sys.argv[0]).absolute())), nl=False)
     context.exit()
@@ -64,11 +68,11 @@ def _print(context: click.Context, _, what: str | None) -> None:
 )
 @click.option(
     "--print",
-    type=click.Choice(["config", "unit"]),
+    type=click.Choice(["config", "unit", "dashboard"]),
     is_eager=True,
     expose_value=False,
     callback=_print,
-    help="Print an example of the settings, or a systemd unit, and exit.",
+    help="Print an example of the settings, a systemd unit, or a dashboard for Grafana, and exit.",
 )
 def agent(
     config_path,

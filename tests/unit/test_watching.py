@@ -3,15 +3,17 @@
 import asyncio
 import io
 import json
+import re
 import signal
 import socket
+import subprocess
 import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
-from agent_program import Agent
+from agent_program import PROGRAM, Agent
 from click.testing import CliRunner
 from fake_zeek import FakeZeek, classify, flow, flows
 from prometheus_client.parser import text_string_to_metric_families
@@ -358,3 +360,44 @@ def test_doctor_finds_nothing_wrong_with_an_agent_that_serves(bundle, tmp_path):
                 assert "Zeek 8.2.2 answers" in found["port"][1] and "a1 with tiny-1@" in found["agent"][1]
 
     asyncio.run(story())
+
+
+def test_the_dashboard_asks_for_metrics_that_there_are(bundle):
+    """Of the agent's, as it tells them; of Zeek's, as the package registers them."""
+    done = subprocess.run([*PROGRAM, "--print", "dashboard"], capture_output=True, text=True, check=True)
+    dashboard = json.loads(done.stdout)
+    asked = {
+        name: expression
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
+        for expression in [target["expr"]]
+        for name in re.findall(r"\b(?:mmtt|process)_\w+", expression)
+    }
+    assert len(asked) > 15
+    script = (Path(__file__).parents[2] / "zeek-scripts" / "telemetry.zeek").read_text()
+    zeeks = {
+        f"mmtt_{name}{'_total' * (kind == 'counter')}"
+        for kind, name in re.findall(r'register_(counter|gauge)_family\([^;]*?\$name="(\w+)"', script)
+    }
+    assert {"mmtt_windows_total", "mmtt_agents"} <= zeeks
+
+    async def story():
+        address = free_address()
+        async with FakeZeek() as zeek:
+            agent = Agent("--url", zeek.url, "--bundle", bundle, "--id", "a1", "--metrics-listen", address)
+            async with agent:
+                await zeek.next("MMTT::agent_hello")
+                await zeek.send(classify("mmtt/agent/a1", 1, flows(8)))
+                await zeek.next("MMTT::verdicts")
+                return {name for name, *_ in await metrics(address)}
+
+    assert asked.keys() - zeeks - asyncio.run(story()) == set()
+    # No two panels lie on each other.
+    places = [
+        (x, y)
+        for panel in dashboard["panels"]
+        for at in [panel["gridPos"]]
+        for x in range(at["x"], at["x"] + at["w"])
+        for y in range(at["y"], at["y"] + at["h"])
+    ]
+    assert len(places) == len(set(places)) and max(x for x, _ in places) == 23
