@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 
 import numpy as np
 
+from .calibrate import Calibration
 from .config import Config
 from .dataset import Dataset
 from .evaluate import mean_and_interval
@@ -21,7 +22,7 @@ def write(
     dataset: Dataset,
     figures: dict,
     trained: dict,
-    thresholds: dict[str, float],
+    calibration: Calibration,
     pictures: list[str],
 ) -> str:
     """The card as Markdown. ``figures`` are those that ``mmtt_model.run.run`` collects with ``command``; ``pictures`` are lines
@@ -89,20 +90,7 @@ def write(
         *_confused(dataset.services, figures["confusion"]),
         *(["", *pictures] if pictures else []),
         "",
-        "## Answers given",
-        "",
-        "Thresholds were chosen on the validation captures. This is what they do on the test captures.",
-        "",
-        "| | threshold | |",
-        "|---|---|---|",
-    ]
-    for task, decision in figures["decisions"].items():
-        if task == "malicious":
-            does = f"finds {_percent(decision['recall'])}, flags {_percent(decision['false_positives'])} of the harmless"
-        else:
-            does = f"answers {_percent(decision['answered'])}, {_percent(decision['accuracy'])} of the answers are right"
-        lines.append(f"| {task} | {thresholds[task]:.4f} | {does} |")
-    lines += [
+        *answers_given(dataset, figures["decisions"], calibration),
         "",
         "Calibration error: "
         + ", ".join(f"{task} {_number(test[task].get('calibration_error'))}" for task in test)
@@ -138,6 +126,42 @@ def write(
         lines += _classes(dataset, task, test[task].get("by_class", {}))
     lines += ["", "## Left out", "", *_left_out(config, dataset)]
     return "\n".join(lines) + "\n"
+
+
+def answers_given(dataset: Dataset, decisions: dict, calibration: Calibration) -> list[str]:
+    harmless = int((dataset.malicious[dataset.rows("validation")] == 0).sum())
+    lines = [
+        "## Answers given",
+        "",
+        "Thresholds were chosen on the validation captures. This is what they do on the test captures.",
+        "",
+        "| | threshold | |",
+        "|---|---|---|",
+    ]
+    for task, decision in decisions.items():
+        if task == "malicious":
+            lines.append(f"| malicious | {calibration.thresholds[task]:.4f} | {_flags(decision)} |")
+            lines += [
+                f"| malicious, `--false-positives {share}` | {calibration.false_positives[share]:.4f} | {_flags(chosen)} |"
+                for share, chosen in decision["at"].items()
+            ]
+        else:
+            does = f"answers {_percent(decision['answered'])}, {_percent(decision['accuracy'])} of the answers are right"
+            lines.append(f"| {task} | {calibration.thresholds[task]:.4f} | {does} |")
+    few = [share for share in decisions["malicious"]["at"] if harmless * float(share[:-1]) < 100]
+    if few:
+        lines += [
+            "",
+            (
+                f"{harmless:,} harmless windows are among the validation captures, less than one of which is {' or '.join(few)}: "
+                "that threshold is just above the most suspicious of them, and elsewhere may flag more."
+            ),
+        ]
+    return lines
+
+
+def _flags(decision: dict[str, float]) -> str:
+    return f"finds {_percent(decision['recall'])}, flags {_percent(decision['false_positives'])} of the harmless"
 
 
 def _sources_left_out(folds: dict[str, list[dict]]) -> list[str]:

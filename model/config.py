@@ -72,7 +72,7 @@ class Decision:
 
     Attributes:
         accuracy: service and application: answers above the threshold are right this often on the validation captures.
-        false_positives: malicious: share of harmless validation windows flagged.
+        false_positives: malicious: share of harmless validation windows flagged, if whoever runs the model does not choose another.
     """
 
     accuracy: float = 0.8

@@ -60,15 +60,16 @@ def run(
         seeded = dataclasses.replace(config, seed=seed)
         model, seconds = fit(seeded, architecture, dataset, out / f"checkpoint-seed{seed}.pt", say)
         logits = infer(model, dataset.series[validation])
-        temperatures, thresholds = calibrate(config.decision, dataset, validation, logits)
+        calibration = calibrate(config.decision, dataset, validation, logits)
+        temperatures = calibration.temperatures
         answers = infer(model, dataset.series[test])
         figures["seeds"].append(evaluate.scores(dataset, test, answers, temperatures))
         figures["seconds"] += seconds
         if seed == config.seed:
-            shipped = (model, temperatures, thresholds)
+            shipped = (model, calibration)
             figures["test"] = figures["seeds"][0]
             figures["shipped_seconds"] = seconds
-            figures["decisions"] = decisions(dataset, test, answers, temperatures, thresholds)
+            figures["decisions"] = decisions(dataset, test, answers, calibration)
             figures["coverage"] = evaluate.coverage(dataset, test, answers)
             figures["packets seen"] = by_packets(dataset, test, partial(infer, model), temperatures)
             figures["confusion"] = confusion(dataset, test, answers["service"])
@@ -94,7 +95,7 @@ def run(
         for split, rows in (("validation", validation), ("test", test))
     }
 
-    model, temperatures, thresholds = shipped
+    model, calibration = shipped
     trained = {
         "seed": config.seed,
         "split_seed": config.data.split_seed,
@@ -115,11 +116,10 @@ def run(
         name=config.name,
         services=dataset.services,
         applications=dataset.applications,
-        temperatures=temperatures,
-        thresholds=thresholds,
+        calibration=calibration,
         trained=trained,
     )
-    text = card.write(config, command, dataset, figures, trained, thresholds, draw(out, dataset.services, figures))
+    text = card.write(config, command, dataset, figures, trained, calibration, draw(out, dataset.services, figures))
     new = out / ".CARD.md.new"
     new.write_text(text, encoding="utf-8")
     os.replace(new, out / "CARD.md")

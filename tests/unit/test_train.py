@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 
 from mmtt_model import config, dataset, evaluate, run, teacher, train
 from mmtt_model.augment import augment
-from mmtt_model.calibrate import calibrate
+from mmtt_model.calibrate import calibrate, decisions
 from mmtt_model.cli import train as command
 
 from mmtt_agent import bundle
@@ -75,10 +75,13 @@ def test_training_makes_a_bundle_that_tells_the_classes_apart(tmp_path, data, ti
     best = np.array([{"chat": 0, "streaming": 1}.get(service, -1) for service in verdicts.service])
     answered = best >= 0
     assert answered.mean() > 0.5 and (best == synthetic().service)[answered].mean() > 0.9
+    thresholds = loaded.false_positives
+    assert list(thresholds) == ["1%", "0.1%"] and thresholds["1%"] <= thresholds["0.1%"]
+    assert loaded.thresholds["malicious"] == thresholds["1%"]
     card = (out / "CARD.md").read_text()
     for words in (
         "mmtt train tiny.yaml", "nearest neighbours", "recall at 1 %", "mean of 2 seeds", "Rare (2)", "gaming (1)",
-        "left out of training",
+        "left out of training", "--false-positives 0.1%",
     ):  # fmt: skip
         assert words in card, words
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
@@ -255,6 +258,21 @@ def test_temperature_undoes_overconfidence():
     logits = rng.normal(size=(4000, 3))
     labels = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
     assert evaluate.fit_temperature(labels, logits * 3) == pytest.approx(3, rel=0.15)
+
+
+def test_each_threshold_for_malicious_flags_at_most_its_share_of_the_harmless():
+    made, rows = synthetic(250), np.arange(2000)
+    rng = np.random.default_rng(5)
+    logits = {"service": np.eye(2)[made.service], "application": np.eye(2)[made.service],
+              "malicious": made.malicious * 2 + rng.normal(size=2000)}  # fmt: skip
+    settings = config.Decision(false_positives=0.02)
+    calibration = calibrate(settings, made, rows, logits)
+    assert list(calibration.false_positives) == ["2%", "1%", "0.1%"]
+    decided = decisions(made, rows, logits, calibration)["malicious"]
+    for share, flags in decided["at"].items():
+        allowed = float(share[:-1]) / 100
+        assert allowed - 0.002 <= flags["false_positives"] <= allowed
+    assert decided["at"]["2%"]["recall"] == decided["recall"] > decided["at"]["1%"]["recall"] > decided["at"]["0.1%"]["recall"]
 
 
 def test_abstention_reaches_the_accuracy_asked_for():
