@@ -46,6 +46,7 @@ class Bundle:
         onnx: the bytes of ``model.onnx`` whose SHA-256 was checked.
         temperatures: per task, what its logits are divided by.
         thresholds: per task, the least probability for a label (malicious: for "yes").
+        energies: service and application, where that is what a label hangs on instead of its probability: the most of it.
         false_positives: what the threshold for malicious may be instead, by the share of harmless windows that it flags
             ("1%"); empty where the bundle does not say.
         trained: free-form provenance.
@@ -60,6 +61,7 @@ class Bundle:
     temperatures: dict[str, float]
     thresholds: dict[str, float]
     onnx: bytes = field(repr=False)
+    energies: dict[str, float] = field(default_factory=dict)
     false_positives: dict[str, float] = field(default_factory=dict)
     trained: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -122,6 +124,7 @@ def load(path: str | Path | None = None, false_positives: str | None = None) -> 
         applications=fields.applications(services),
         temperatures={task: fields.temperature(task) for task in TASKS},
         thresholds=thresholds,
+        energies=fields.energies(),
         false_positives=shares,
         onnx=onnx,
         trained=content["trained"] if isinstance(content.get("trained"), dict) else {},
@@ -210,6 +213,18 @@ class _Fields:
 
     def threshold(self, key: str) -> float:
         return self._probability(key, self.number(key))
+
+    def energies(self) -> dict[str, float]:
+        """By task, for those that ``abstain`` by energy; none in a bundle that does not say by what."""
+        measures = self._content.get("abstain", {})
+        if not isinstance(measures, dict) or not {*measures} <= {*TASKS[:2]}:
+            self.fail(
+                "abstain", f"must say by what service and application are unknown, not {_short(measures)}"
+            )
+        for task, measure in measures.items():
+            if measure not in ("probability", "energy"):
+                self.fail(f"abstain.{task}", f"must be probability or energy, not {_short(measure)}")
+        return {task: self.number(f"energies.{task}") for task, by in measures.items() if by == "energy"}
 
     def shares(self, key: str) -> dict[str, float]:
         """Thresholds by share; none in a bundle that was made before there were any."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+
+from mmtt_agent.classifier import energy
 
 from . import evaluate
 from .config import Decision
@@ -23,19 +25,25 @@ class Calibration:
     Attributes:
         temperatures: by task; divides the logits so that the probabilities are right on average (Guo et al. 2017).
         thresholds: by task, the least probability.
+        energies: service and application, where answers hang on it: the highest that still gets one.
         false_positives: thresholds for malicious by the share of harmless windows they flag ("1%"), the largest first.
     """
 
     temperatures: dict[str, float]
     thresholds: dict[str, float]
     false_positives: dict[str, float]
+    energies: dict[str, float] = field(default_factory=dict)
 
 
 def calibrate(
-    decision: Decision, dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray]
+    decision: Decision,
+    dataset: Dataset,
+    rows: np.ndarray,
+    logits: dict[str, np.ndarray],
+    by_energy: tuple[str, ...] = (),
 ) -> Calibration:
-    """From the validation windows ``rows`` and their logits."""
-    temperatures, thresholds, false_positives = {}, {}, {}
+    """From the validation windows ``rows`` and their logits. The tasks ``by_energy`` abstain by that."""
+    temperatures, thresholds, false_positives, energies = {}, {}, {}, {}
     for task, labels in dataset.targets().items():
         known = labels[rows] != MISSING
         labels, output = labels[rows][known], logits[task][known]
@@ -52,7 +60,11 @@ def calibrate(
             right = probability.argmax(axis=1) == labels
             threshold = evaluate.abstention_threshold(right, probability.max(axis=1), decision.accuracy)
             thresholds[task] = math.floor(threshold * 10_000) / 10_000
-    return Calibration(temperatures, thresholds, false_positives)
+            if task in by_energy:
+                sure = -energy(output, temperatures[task])
+                most = -evaluate.abstention_threshold(right, sure, decision.accuracy)
+                energies[task] = math.ceil(most * 10_000) / 10_000
+    return Calibration(temperatures, thresholds, false_positives, energies)
 
 
 def decisions(
@@ -89,6 +101,11 @@ def decisions(
         else:
             probability = evaluate.softmax(output)
             given = probability.max(axis=1).round(4) >= thresholds[task]
+            if task in calibration.energies:
+                given = (
+                    energy(logits[task][known], calibration.temperatures[task]).round(4)
+                    <= calibration.energies[task]
+                )
             right = probability.argmax(axis=1) == labels
             result[task] = {"answered": _mean(given), "accuracy": _mean(right[given])}
     return result

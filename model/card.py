@@ -14,6 +14,7 @@ from .evaluate import mean_and_interval
 from .lab_windows import lab_rows
 from .labels import MISSING
 from .split import SPLITS
+from .unknown import MEASURES, Part, better
 
 
 def write(
@@ -147,7 +148,9 @@ def answers_given(dataset: Dataset, decisions: dict, calibration: Calibration) -
             ]
         else:
             does = f"answers {_percent(decision['answered'])}, {_percent(decision['accuracy'])} of the answers are right"
-            lines.append(f"| {task} | {calibration.thresholds[task]:.4f} | {does} |")
+            energy = calibration.energies.get(task)
+            threshold = f"{calibration.thresholds[task]:.4f}" if energy is None else f"energy {energy:.4f}"
+            lines.append(f"| {task} | {threshold} | {does} |")
     few = [share for share in decisions["malicious"]["at"] if harmless * float(share[:-1]) < 100]
     if few:
         lines += [
@@ -192,22 +195,27 @@ def _sources_left_out(folds: dict[str, list[dict]]) -> list[str]:
     return [*lines, f"| mean | | {' | '.join(means)} |"]
 
 
-def _unknown(found: dict[str, list[tuple[list[str], float]]]) -> list[str]:
-    if not found:
+def _unknown(parts: list[Part]) -> list[str]:
+    if not parts:
         return []
+
+    def mean(split: str, measure: str) -> str:
+        scores = np.array([getattr(part, split)[measure] for part in parts])
+        return _number(float(scores[np.isfinite(scores)].mean())) if np.isfinite(scores).any() else "–"
+
     return [
         "",
         "### Applications that it does not know",
         "",
         "Each part of the applications was left out of a training of its own; the AUROC of telling their test windows from the others'.",
         "",
-        f"| left out | {' | '.join(f'by {name}' for name in found)} |",
-        "|---|" + "---|" * len(found),
-        *[
-            f"| {', '.join(parts[0][0])} | {' | '.join(_number(score) for _, score in parts)} |"
-            for parts in zip(*found.values(), strict=True)
-        ],
-        f"| mean | {' | '.join(_number(float(np.mean([score for _, score in parts]))) for parts in found.values())} |",
+        f"| left out | {' | '.join(f'by {name}' for name in MEASURES)} |",
+        "|---|" + "---|" * len(MEASURES),
+        *[f"| {', '.join(part.names)} | {' | '.join(_number(part.test[name]) for name in MEASURES)} |" for part in parts],
+        f"| mean | {' | '.join(mean('test', name) for name in MEASURES)} |",
+        f"| mean, validation captures | {' | '.join(mean('validation', name) for name in MEASURES)} |",
+        "",
+        f"On the validation captures the {better(parts)} is the better one; applications are `unknown` by that.",
     ]
 
 

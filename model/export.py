@@ -118,6 +118,12 @@ def write_bundle(
             task: {"temperature": round(float(calibration.temperatures[task]), 4)} for task in TASKS
         },
         "thresholds": {task: round(float(calibration.thresholds[task]), 4) for task in TASKS},
+        "abstain": {task: "energy" if task in calibration.energies else "probability" for task in TASKS[:2]},
+        **(
+            {"energies": {task: round(float(most), 4) for task, most in calibration.energies.items()}}
+            if calibration.energies
+            else {}
+        ),
         "false_positives": {
             share: round(float(each), 4) for share, each in calibration.false_positives.items()
         },
