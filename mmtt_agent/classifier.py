@@ -100,10 +100,14 @@ class Classifier:
         if n == 0:
             nothing = np.zeros(0)
             return Verdicts([], nothing, [], nothing, np.zeros(0, bool), nothing)
+        return self._decide(*self.logits(batch))
+
+    def logits(self, batch: SeriesBatch) -> tuple[np.ndarray, ...]:
+        """What the network says of at least one window, in the order of TASKS: (n, services), (n, applications), (n,)."""
         logits = []
-        for start in range(0, n, _FEATURES_AT_A_TIME):
+        for start in range(0, len(batch), _FEATURES_AT_A_TIME):
             logits += self._run(batch[start : start + _FEATURES_AT_A_TIME])
-        return self._decide(*(np.concatenate(part)[:n] for part in zip(*logits)))
+        return tuple(np.concatenate(part)[: len(batch)] for part in zip(*logits))
 
     def _run(self, batch: SeriesBatch) -> list[list[np.ndarray]]:
         """The network's outputs, chunk by chunk; the last chunk is filled up with copies of the first window."""
