@@ -30,11 +30,12 @@ MEASURES = {"highest probability": max_probability, "energy": energy}
 @dataclass(frozen=True)
 class Part:
     """A part of the applications that a model was trained without: their ``names``, and by measure the AUROC of telling their
-    windows from the others', on the test captures and on the validation captures; NaN where there are none of one kind."""
+    windows from the others', on the test captures and on the validation captures; NaN where there are none of one kind. Its training took ``seconds``."""
 
     names: list[str]
     test: dict[str, float]
     validation: dict[str, float]
+    seconds: float = 0.0
 
 
 def better(parts: list[Part]) -> str:
@@ -56,7 +57,7 @@ def left_out(
             continue
         application = np.where(np.isin(dataset.application, gone), MISSING, dataset.application)
         say(f"training without {len(gone)} applications, part {fold + 1} of {folds}")
-        model, _ = fit(config, architecture, dataclasses.replace(dataset, application=application),
+        model, seconds = fit(config, architecture, dataclasses.replace(dataset, application=application),
                        out / f"checkpoint-classes{fold + 1}.pt", say)
         scores, temperature = {}, 1.0
         for split in ("validation", "test"):
@@ -72,5 +73,5 @@ def left_out(
             scores[split] = {
                 name: evaluate.auroc(unseen.astype(int), measure(logits, temperature)) for name, measure in MEASURES.items()
             }
-        result.append(Part([names[each] for each in gone], scores["test"], scores["validation"]))
+        result.append(Part([names[each] for each in gone], scores["test"], scores["validation"], seconds))
     return result

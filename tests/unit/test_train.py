@@ -21,7 +21,7 @@ TINY = {
     "name": "tiny",
     "architecture": {"width": 16, "heads": 2, "feed_forward": 16, "text_layers": 1, "image_layers": 1},
     "training": {"epochs": 3, "batch": 32, "learning_rate": 0.01},
-    "evaluation": {"seeds": 2, "source_folds": 2},
+    "evaluation": {"seeds": 2, "source_folds": 2, "class_folds": 2},
 }
 
 
@@ -82,6 +82,7 @@ def test_training_makes_a_bundle_that_tells_the_classes_apart(tmp_path, data, ti
     for words in (
         "mmtt train tiny.yaml", "nearest neighbours", "recall at 1 %", "mean of 2 seeds", "Rare (2)", "gaming (1)",
         "left out of training", "--false-positives 0.1%",
+        "Applications that it does not know", "applications are `unknown` by that",
     ):  # fmt: skip
         assert words in card, words
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
