@@ -41,10 +41,11 @@ def run(
         ConfigError, DatasetError, ExportError: one line each.
     """
     torch.set_num_threads(config.training.threads)
-    try:
-        architecture = Architecture(**config.architecture)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"architecture: {error}") from None
+    for key, sizes in (("training: teacher_network", config.training.teacher_network), ("architecture", config.architecture)):
+        try:
+            architecture = Architecture(**sizes)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{key}: {error}") from None
     out.mkdir(parents=True, exist_ok=True)
     dataset = load_or_build(data, out / "dataset.npz", config.data, say)
     for task, names in (("services", dataset.services), ("applications", dataset.applications)):

@@ -74,7 +74,7 @@ def fit(
     if settings.pretraining and isinstance(model, Model):
         state["seconds"] = pretrain(config, model, dataset, checkpoint.with_suffix(".pretrained.pt"), say)
         average.load_state_dict(model.state_dict())
-    taught = soft_labels(dataset, checkpoint.with_suffix(".teacher.npz"), say) if settings.teacher else None
+    taught = soft_labels(config, dataset, checkpoint.with_suffix(".teacher.npz"), say) if settings.teacher else None
     saved = _load_checkpoint(checkpoint, state["key"])
     if saved:
         state = saved

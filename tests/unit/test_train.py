@@ -155,11 +155,41 @@ def test_no_window_is_taught_by_trees_that_knew_its_recording(tmp_path, monkeypa
         return {"service": np.ones((len(rows), 2)), "application": np.ones((len(rows), 2)), "malicious": np.ones(len(rows))}
 
     monkeypatch.setattr(teacher.peers, "boosted_trees", trees)
-    logits = teacher.soft_labels(data, tmp_path / "taught.npz", lambda _: None)
+    settings = config.Config()
+    logits = teacher.soft_labels(settings, data, tmp_path / "taught.npz", lambda _: None)
     assert len(seen) == teacher.FOLDS and not any(known & taught for known, taught in seen)
     assert (logits["malicious"][data.rows("train")] == 1).all() and not logits["malicious"][data.rows("test")].any()
-    again = teacher.soft_labels(data, tmp_path / "taught.npz", lambda _: None)
+    again = teacher.soft_labels(settings, data, tmp_path / "taught.npz", lambda _: None)
     assert len(seen) == teacher.FOLDS and (again["service"] == logits["service"]).all()
+
+
+def test_a_network_that_teaches_beside_the_trees_knows_no_recording_that_it_teaches_either(tmp_path, monkeypatch):
+    data, seen = synthetic(), []
+
+    def trees(dataset, train, validation, rows, tasks):
+        seen.append((set(dataset.recording[train]), set(dataset.recording[rows])))
+        return {"service": np.zeros((len(rows), 2)), "application": np.zeros((len(rows), 2)), "malicious": np.zeros(len(rows))}
+
+    def fit(settings, build, dataset, checkpoint, say):
+        assert set(dataset.recording[dataset.rows("train")]) == seen[-1][0]
+        assert set(dataset.rows("validation")) == set(data.rows("validation")) and not len(dataset.rows("test"))
+        assert build.width == 32 and not settings.training.teacher
+        return None, 0.0
+
+    def sure(model, series):
+        answers = np.tile([50.0, -50.0], (len(series), 1))
+        return {"service": answers, "application": answers, "malicious": answers[:, 0]}
+
+    monkeypatch.setattr(teacher.peers, "boosted_trees", trees)
+    monkeypatch.setattr(train, "fit", fit)
+    monkeypatch.setattr(train, "infer", sure)
+    settings = config.Config(training=config.Training(teacher=0.5, teacher_network={"width": 32}))
+    rows = data.rows("train")
+    for wanted, told in ((0.75, settings), (0.5, config.Config(training=config.Training(teacher=0.5)))):
+        logits = teacher.soft_labels(told, data, tmp_path / "taught.npz", lambda _: None)
+        assert evaluate.softmax(logits["service"][rows])[:, 0] == pytest.approx(wanted, abs=1e-3)
+        assert evaluate.sigmoid(logits["malicious"][rows]) == pytest.approx(wanted, abs=1e-3)
+    assert len(seen) == 2 * teacher.FOLDS
 
 
 def test_augmentation_keeps_what_a_window_is():
@@ -191,6 +221,9 @@ def test_augmentation_keeps_what_a_window_is():
         ("decision: {accuracy: 2}", "decision: accuracy must be between 0 and 1"),
         ("architecture: {width: 65}", "architecture: width 65 must be a multiple of heads"),
         ("architecture: {depth: 3}", "architecture: .*depth"),
+        ("training: {teacher: 0.5, teacher_network: {depth: 3}}", "training: teacher_network: .*depth"),
+        ("training: {teacher_network: {width: 128}}", "training: teacher_network teaches nothing where teacher is 0"),
+        ("training: {teacher_network: large}", "training: teacher_network must be like {}, not 'large'"),
         ("name: [", "not YAML"),
         ("- 1", "must hold keys and values"),
     ],
