@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NoReturn
 
 from .https_servers import PORT
@@ -215,7 +216,9 @@ class _Primp:
         import primp
 
         self.base = f"https://{part.name}"
-        self.client = primp.Client(impersonate=part.draw.choice(("chrome", "firefox")), verify=False, timeout=_PATIENCE)
+        kind = part.draw.choice(("chrome", "firefox"))
+        self._new = partial(primp.Client, impersonate=kind, verify=False, timeout=_PATIENCE)
+        self.client = self._new()
 
     def _ask(self, method: str, path: str, **words) -> bytes:
         import primp
@@ -224,9 +227,11 @@ class _Primp:
             try:
                 return self.client.request(method, self.base + path, **words).content
             except primp.RequestError:
-                # As with requests: an idle connection may have been closed.
+                # As with requests: an idle connection may have been closed. And one client in 25 never looks into
+                # /etc/hosts.
                 if not again:
                     raise
+                self.client = self._new()
 
     def get(self, paths: list[str]) -> None:
         self.fetch(paths[0])
