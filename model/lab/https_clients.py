@@ -154,19 +154,28 @@ class _Httpx:
         self.loop = asyncio.new_event_loop()
         self.client = httpx.AsyncClient(base_url=f"https://{part.name}", http2=True, verify=False, timeout=_PATIENCE)
 
+    async def _ask(self, method: str, path: str, **words) -> bytes:
+        import httpx
+
+        try:
+            return (await self.client.request(method, path, **words)).content
+        except httpx.RemoteProtocolError:
+            # As with requests: an idle connection may have been closed.
+            return (await self.client.request(method, path, **words)).content
+
     def get(self, paths: list[str]) -> None:
         async def all_of_them() -> None:
-            await self.client.get(paths[0])
+            await self._ask("GET", paths[0])
             for start in range(1, len(paths), 6):
-                await asyncio.gather(*map(self.client.get, paths[start : start + 6]))
+                await asyncio.gather(*(self._ask("GET", path) for path in paths[start : start + 6]))
 
         self.loop.run_until_complete(all_of_them())
 
     def fetch(self, path: str, span: tuple[int, int] | None = None) -> bytes:
-        return self.loop.run_until_complete(self.client.get(path, headers=_span(span))).content
+        return self.loop.run_until_complete(self._ask("GET", path, headers=_span(span)))
 
     def post(self, path: str, size: int) -> None:
-        self.loop.run_until_complete(self.client.post(path, content=os.urandom(size)))
+        self.loop.run_until_complete(self._ask("POST", path, content=os.urandom(size)))
 
 
 class _Aiohttp:
