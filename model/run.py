@@ -58,7 +58,7 @@ def run(
     figures: dict = {"seeds": [], "seconds": 0.0}
     for seed in range(config.seed, config.seed + config.evaluation.seeds):
         seeded = dataclasses.replace(config, seed=seed)
-        model, seconds = fit(seeded, architecture, dataset, out / f"checkpoint-seed{seed}.pt", say)
+        model, seconds = fit(seeded, architecture, dataset, out / f"checkpoint-seed{seed}.safetensors", say)
         logits = infer(model, dataset.series[validation])
         temperatures, thresholds = calibrate(config.decision, dataset, validation, logits)
         answers = infer(model, dataset.series[test])
@@ -154,7 +154,7 @@ def _sources_left_out(
         split[left_out] = SPLITS.index("test")
         parted = dataclasses.replace(dataset, split=split)
         say(f"training without {len(np.unique(source[left_out]))} repositories, fold {fold + 1} of {folds}")
-        model, seconds = fit(config, architecture, parted, out / f"checkpoint-sources{fold + 1}.pt", say)
+        model, seconds = fit(config, architecture, parted, out / f"checkpoint-sources{fold + 1}.safetensors", say)
         figures["seconds"] += seconds
         rows = parted.rows("test")
         answers = {config.name: infer(model, parted.series[rows])["malicious"]}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -21,6 +20,7 @@ from mmtt_agent.series import SeriesBatch
 from . import evaluate
 from .architecture import TASKS, Architecture, Model
 from .augment import augment
+from .checkpoint import load, save
 from .config import Config, Training
 from .dataset import Dataset
 from .lab_windows import lab_rows
@@ -72,10 +72,10 @@ def fit(
         "best_model": model.state_dict(),
     }
     if settings.pretraining and isinstance(model, Model):
-        state["seconds"] = pretrain(config, model, dataset, checkpoint.with_suffix(".pretrained.pt"), say)
+        state["seconds"] = pretrain(config, model, dataset, checkpoint.with_suffix(".pretrained.safetensors"), say)
         average.load_state_dict(model.state_dict())
     taught = soft_labels(dataset, checkpoint.with_suffix(".teacher.npz"), say) if settings.teacher else None
-    saved = _load_checkpoint(checkpoint, state["key"])
+    saved = load(checkpoint, state["key"], say)
     if saved:
         state = saved
         model.load_state_dict(state["model"])
@@ -136,9 +136,7 @@ def fit(
             "optimizer": optimizer.state_dict(),
             "schedule": schedule.state_dict(),
         }
-        new = checkpoint.with_name(f".{checkpoint.name}.new")
-        torch.save(state, new)
-        os.replace(new, checkpoint)
+        save(checkpoint, state)
     model.load_state_dict(state["best_model"])
     return model.cpu().eval(), state["seconds"]
 
@@ -240,14 +238,3 @@ def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
     # Running statistics are means already.
     for mean, value in zip(average.buffers(), model.buffers()):
         mean.copy_(value)
-
-
-def _load_checkpoint(path: Path, key: str) -> dict | None:
-    """The state in ``path``, if it is of the same run."""
-    try:
-        state = torch.load(path, weights_only=True, map_location="cpu")
-    except FileNotFoundError:
-        return None
-    except Exception:  # noqa: BLE001 a damaged checkpoint may raise anything; training begins anew
-        return None
-    return state if isinstance(state, dict) and state.get("key") == key else None
