@@ -41,10 +41,11 @@ def load(path: Path, key: str, say: Callable[[str], None]) -> dict | None:
     try:
         with safetensors.safe_open(path, "pt") as file:
             state = _joined(json.loads(file.metadata()[_REST]), (), file.get_tensor)
-            if state["key"] == key:
-                return state
-    except Exception:  # noqa: BLE001 a damaged file may raise anything; it is told below
-        pass
+            ours = state["key"] == key
+    except Exception:  # noqa: BLE001 a damaged file may raise anything
+        ours = False
+    if ours:
+        return state
     say(f"{path}: damaged, or of other data or settings; begun anew")
     return None
 
@@ -66,7 +67,8 @@ def _joined(value, place: tuple[str, ...], tensor: Callable[[str], torch.Tensor]
     if value == _TENSOR:
         return tensor("/".join(place))
     if isinstance(value, dict):
-        return {int(key) if key.isdigit() else key: _joined(each, (*place, key), tensor) for key, each in value.items()}
+        joined = {key: _joined(each, (*place, key), tensor) for key, each in value.items()}
+        return {int(key) if key.isdigit() else key: each for key, each in joined.items()}
     if isinstance(value, list):
         return [_joined(each, (*place, str(number)), tensor) for number, each in enumerate(value)]
     return value

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
 
-from mmtt_model import config, dataset, evaluate, run, teacher, train
+from mmtt_model import config, dataset, evaluate, losses, run, teacher, train
 from mmtt_model.augment import augment
 from mmtt_model.calibrate import calibrate
 from mmtt_model.cli import train as command
@@ -117,9 +117,7 @@ def test_a_window_without_a_label_takes_no_part_in_that_tasks_loss():
     rows = np.arange(8)
     made.application[rows] = dataset.MISSING
     outputs = [torch.zeros(8, 2, requires_grad=True), torch.zeros(8, 2, requires_grad=True), torch.zeros(8, requires_grad=True)]  # fmt: skip
-    train.multitask_loss(
-        tuple(outputs), made, rows, train.class_weights(made, rows), config.Training()
-    ).backward()
+    losses.Objective(torch.nn.Identity(), made, rows, config.Training()).labelled(tuple(outputs), rows).backward()
     assert outputs[0].grad.abs().sum() > 0 and outputs[2].grad.abs().sum() > 0
     assert outputs[1].grad is None
 
@@ -181,6 +179,10 @@ def test_augmentation_keeps_what_a_window_is():
         ("training: {epoch: 3}", "training: unknown key 'epoch'"),
         ("training: {epochs: many}", "training: epochs must be like 40, not 'many'"),
         ("training: {epochs: 0}", "training: epochs must be at least 1"),
+        ("training: {sampling: all}", "training: sampling must be one of captures, plain, balanced, over, down; not 'all'"),
+        ("training: {class_weights: yes}", "training: class_weights must be like 'root', not True"),
+        ("training: {task_weights: learnt}", "training: task_weights must be one of fixed, learned; not 'learnt'"),
+        ("training: {malicious: -1}", "training: malicious must be 0 or more"),
         ("training: 7", "training: must hold keys and values"),
         ("data: {shares: [1, 2]}", "data: shares must be 3 numbers"),
         ("evaluation: {source_folds: 1}", "evaluation: source_folds must be 0, or at least 2"),
