@@ -19,6 +19,7 @@ from mmtt_agent.series import SeriesBatch
 from . import evaluate
 from .architecture import TASKS, Architecture, Model
 from .augment import augment
+from .board import Board
 from .checkpoint import load, save
 from .config import Config
 from .dataset import Dataset
@@ -33,9 +34,15 @@ Build = Callable[[int, int], nn.Module]
 
 
 def fit(
-    config: Config, build: Architecture | Build, dataset: Dataset, checkpoint: Path, say: Callable[[str], None]
+    config: Config,
+    build: Architecture | Build,
+    dataset: Dataset,
+    checkpoint: Path,
+    say: Callable[[str], None],
+    tensorboard: Path | None = None,
 ) -> tuple[nn.Module, float]:
-    """The network of the epoch that scored best on the validation captures, and the seconds that training took."""
+    """The network of the epoch that scored best on the validation captures, and the seconds that training took. Figures of
+    each epoch go to the directory ``tensorboard``."""
     settings = config.training
     if isinstance(build, Architecture):
         build = partial(Model, build)
@@ -81,6 +88,7 @@ def fit(
         schedule.load_state_dict(state["schedule"])
         say(f"{checkpoint}: going on after epoch {state['epoch']}")
 
+    board = Board(tensorboard, state["epoch"])
     for epoch in range(state["epoch"] + 1, settings.epochs + 1):
         if epoch - 1 - state["best_epoch"] >= settings.patience:
             break
@@ -117,6 +125,11 @@ def fit(
             f"malicious AUROC {figures['malicious']['auroc']:.3f}"
             f"{' (best)' if better else ''}; {time.monotonic() - begun:.0f} s"
         )
+        learned = {task: math.exp(-noise.item()) for task, noise in objective.noise.items()}
+        board.write(epoch, {
+            "training": {"loss": float(np.mean(losses)), "learning rate": schedule.get_last_lr()[0], "task weight": learned},
+            "validation": {"score": score} | figures,
+        })  # fmt: skip
         state |= {
             "epoch": epoch,
             "seconds": state["seconds"] + time.monotonic() - begun,
@@ -127,6 +140,7 @@ def fit(
             "schedule": schedule.state_dict(),
         }
         save(checkpoint, state)
+    board.close()
     model.load_state_dict(state["best_model"])
     return model.cpu().eval(), state["seconds"]
 
