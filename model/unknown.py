@@ -48,7 +48,7 @@ def left_out(
         application = np.where(np.isin(dataset.application, gone), MISSING, dataset.application)
         say(f"training without {len(gone)} applications, part {fold + 1} of {folds}")
         model, _ = fit(config, architecture, dataclasses.replace(dataset, application=application),
-                       out / f"checkpoint-classes{fold + 1}.pt", say)
+                       out / f"checkpoint-classes{fold + 1}.safetensors", say)
         # The answers that were never right are none.
         logits = np.delete(infer(model, dataset.series[test])["application"], gone, axis=1)
         for name, measure in MEASURES.items():
