@@ -42,7 +42,7 @@ def compare(config: Config, architecture: Architecture, dataset: Dataset, out: P
         return found, about
 
     def trained(name: str, build: Architecture | Build, seeded: Config):
-        return fit(seeded, build, dataset, out / f"checkpoint-{re.sub(r'[^a-z0-9]+', '-', name.lower())}-seed{seeded.seed}.pt", say)[0]
+        return fit(seeded, build, dataset, out / f"checkpoint-{re.sub(r'[^a-z0-9]+', '-', name.lower())}-seed{seeded.seed}.safetensors", say)[0]
 
     seeds = [dataclasses.replace(config, seed=seed) for seed in range(config.seed, config.seed + config.evaluation.seeds)]
     for name, build in peers.NETWORKS.items():

@@ -15,6 +15,13 @@ class ConfigError(Exception):
     """A configuration that can't be used; one line that names the file, the key and what it may be."""
 
 
+_CHOICES = {
+    "sampling": ("captures", "plain", "balanced", "over", "down"),
+    "class_weights": ("root", "balanced", "none"),
+    "task_weights": ("fixed", "learned"),
+}
+
+
 @dataclass(frozen=True)
 class Training:
     """How the weights are found.
@@ -25,6 +32,13 @@ class Training:
         patience: epochs without a better score on the validation captures after which training ends.
         average: decay per step of the running mean of the weights, which is what is scored and shipped; 0 for none.
         augment: share of the training windows that are changed before each use.
+        sampling: how windows are drawn. "captures": a capture counts by the root of its windows, not by their number; "plain":
+            every window alike; "balanced": as "captures", and every service as often as the others; "over", "down": the same,
+            and an epoch is as long as if every service had as many windows as the most frequent, or as the rarest.
+        class_weights: how much a window's class counts in the losses. "root": by the inverse root of its windows; "balanced":
+            by the inverse of their effective number (Cui et al. 2019); "none": all alike.
+        task_weights: "fixed": as ``service``, ``application`` and ``malicious`` say; "learned": from there on by the noise in
+            each task's answers (Kendall et al. 2018).
         lab: share of the training windows that come from the traffic lab, where its captures are given.
         teacher: share of the loss that is the distance from boosted trees' answers; 0 to learn from the labels alone.
         teacher_network: the architecture of a network that teaches beside the trees, by the mean of both; empty for none.
@@ -42,6 +56,9 @@ class Training:
     patience: int = 8
     average: float = 0.995
     augment: float = 0.7
+    sampling: str = "captures"
+    class_weights: str = "root"
+    task_weights: str = "fixed"
     lab: float = 0.5
     teacher: float = 0.0
     teacher_network: dict = field(default_factory=dict)
@@ -62,6 +79,12 @@ class Training:
                 raise ValueError(f"{name} must be from 0 to 1")
         if self.teacher_network and not self.teacher:
             raise ValueError("teacher_network teaches nothing where teacher is 0")
+        for name in ("service", "application", "malicious"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}; not {getattr(self, name)!r}")
         if self.pretraining < 0:
             raise ValueError("pretraining must be 0 or more epochs")
         if self.lab == 1:

@@ -29,10 +29,16 @@ from .unknown import better, left_out
 
 
 def run(
-    config: Config, data: Path, lab: Path | None, out: Path, say: Callable[[str], None], command: str
+    config: Config,
+    data: Path,
+    lab: Path | None,
+    out: Path,
+    say: Callable[[str], None],
+    command: str,
+    tensorboard: Path | None = None,
 ) -> dict:
     """Train on the captures in ``data``, and on the traffic lab's in ``lab``, and leave a bundle in ``out``, beside the data set and the checkpoints.
-    ``command`` is what was typed, for the card.
+    ``command`` is what was typed, for the card. Each seed's training writes its figures to a directory in ``tensorboard``.
 
     Returns:
         The figures that CARD.md shows.
@@ -61,7 +67,8 @@ def run(
     by_energy = ("application",) if better(figures["unknown"]) == "energy" else ()
     for seed in range(config.seed, config.seed + config.evaluation.seeds):
         seeded = dataclasses.replace(config, seed=seed)
-        model, seconds = fit(seeded, architecture, dataset, out / f"checkpoint-seed{seed}.pt", say)
+        board = tensorboard / f"seed{seed}" if tensorboard else None
+        model, seconds = fit(seeded, architecture, dataset, out / f"checkpoint-seed{seed}.safetensors", say, board)
         logits = infer(model, dataset.series[validation])
         calibration = calibrate(config.decision, dataset, validation, logits, by_energy)
         temperatures = calibration.temperatures
@@ -156,7 +163,7 @@ def _sources_left_out(
         split[left_out] = SPLITS.index("test")
         parted = dataclasses.replace(dataset, split=split)
         say(f"training without {len(np.unique(source[left_out]))} repositories, fold {fold + 1} of {folds}")
-        model, seconds = fit(config, architecture, parted, out / f"checkpoint-sources{fold + 1}.pt", say)
+        model, seconds = fit(config, architecture, parted, out / f"checkpoint-sources{fold + 1}.safetensors", say)
         figures["seconds"] += seconds
         rows = parted.rows("test")
         answers = {config.name: infer(model, parted.series[rows])["malicious"]}

@@ -56,7 +56,7 @@ def soft_labels(config: Config, dataset: Dataset, cache: Path, say: Callable[[st
             raise ConfigError("training.teacher needs LightGBM; type: pip install lightgbm, or set it to 0")
         if network:
             say(f"teaching a network, {each + 1} of {FOLDS}")
-            found = _by_network(config, dataset, seen, taught, cache.with_suffix(f".network{each + 1}.pt"), say)
+            found = _by_network(config, dataset, seen, taught, cache.with_suffix(f".network{each + 1}.safetensors"), say)
             logits = {task: _mean(logits[task], found[task]) for task in TASKS}
         for task, values in logits.items():
             result.setdefault(task, np.zeros((len(dataset), *values.shape[1:]), np.float32))[taught] = values

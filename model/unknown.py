@@ -58,7 +58,7 @@ def left_out(
         application = np.where(np.isin(dataset.application, gone), MISSING, dataset.application)
         say(f"training without {len(gone)} applications, part {fold + 1} of {folds}")
         model, seconds = fit(config, architecture, dataclasses.replace(dataset, application=application),
-                       out / f"checkpoint-classes{fold + 1}.pt", say)
+                             out / f"checkpoint-classes{fold + 1}.safetensors", say)
         scores, temperature = {}, 1.0
         for split in ("validation", "test"):
             rows = dataset.rows(split)
