@@ -46,7 +46,7 @@ def compare(config: Config, architecture: Architecture, dataset: Dataset, out: P
 
     seeds = [dataclasses.replace(config, seed=seed) for seed in range(config.seed, config.seed + config.evaluation.seeds)]
     for name, build in peers.NETWORKS.items():
-        plain = dataclasses.replace(config.training, teacher=0.0, weight_decay=0.01)
+        plain = dataclasses.replace(config.training, teacher=0.0, teacher_network={}, weight_decay=0.01)
         choices = [dataclasses.replace(plain, augment=share) for share in (0.0, config.training.augment)]
         chosen = max(choices, key=lambda choice: _on_validation(
             trained(f"{name} {choice.augment}", build, dataclasses.replace(config, training=choice)), dataset, validation))

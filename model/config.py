@@ -41,6 +41,7 @@ class Training:
             each task's answers (Kendall et al. 2018).
         lab: share of the training windows that come from the traffic lab, where its captures are given.
         teacher: share of the loss that is the distance from boosted trees' answers; 0 to learn from the labels alone.
+        teacher_network: the architecture of a network that teaches beside the trees, by the mean of both; empty for none.
         pretraining: epochs of guessing hidden packets before that, on all windows, labelled or not; 0 for none.
         hidden: share of the packets that are hidden then.
         service, application, malicious: weight of each task's loss.
@@ -60,6 +61,7 @@ class Training:
     task_weights: str = "fixed"
     lab: float = 0.5
     teacher: float = 0.0
+    teacher_network: dict = field(default_factory=dict)
     pretraining: int = 0
     hidden: float = 0.25
     label_smoothing: float = 0.05
@@ -75,6 +77,8 @@ class Training:
         for name in ("warm_up", "average", "augment", "lab", "label_smoothing", "teacher", "hidden"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1")
+        if self.teacher_network and not self.teacher:
+            raise ValueError("teacher_network teaches nothing where teacher is 0")
         for name in ("service", "application", "malicious"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more")
@@ -95,7 +99,7 @@ class Decision:
 
     Attributes:
         accuracy: service and application: answers above the threshold are right this often on the validation captures.
-        false_positives: malicious: share of harmless validation windows flagged.
+        false_positives: malicious: share of harmless validation windows flagged, if whoever runs the model does not choose another.
     """
 
     accuracy: float = 0.8
@@ -188,7 +192,7 @@ def _section(path: Path, section: str, content, kind) -> dict:
             value = tuple(value)
             if len(value) != len(default) or not all(isinstance(v, (int, float)) and v > 0 for v in value):
                 raise ConfigError(f"{where}{key} must be {len(default)} numbers above 0")
-        elif isinstance(default, (int, float, str, tuple)) and type(value) is not type(default):
+        elif isinstance(default, (int, float, str, tuple, dict)) and type(value) is not type(default):
             raise ConfigError(f"{where}{key} must be like {default!r}, not {value!r}")
         checked[key] = value
     return checked

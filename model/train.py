@@ -54,7 +54,7 @@ def fit(
     tasks = tuple(task for task in TASKS if getattr(settings, task))
     chance, drawn_per_epoch = sampling(dataset, train, settings.sampling, settings.lab)
     steps = max(1, drawn_per_epoch // settings.batch)
-    taught = soft_labels(dataset, checkpoint.with_suffix(".teacher.npz"), say) if settings.teacher else None
+    taught = soft_labels(config, dataset, checkpoint.with_suffix(".teacher.npz"), say) if settings.teacher else None
     objective = Objective(model, dataset, train, settings, taught).to(device)
     decayed = [p for p in objective.parameters() if p.ndim > 1]
     plain = [p for p in objective.parameters() if p.ndim <= 1]

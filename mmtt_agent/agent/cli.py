@@ -36,6 +36,11 @@ def _print(context: click.Context, _, what: str | None) -> None:
 @click.option("--url", metavar="URL", help=f"Zeek's WebSocket API.  [default: {settings.Config.url}]")
 @click.option("--bundle", metavar="DIR", help="The model to run.  [default: the one shipped with mmtt]")
 @click.option(
+    "--false-positives",
+    metavar="SHARE",
+    help="Flag so many of the harmless flows as malicious: 1%, 0.1%.  [default: the model's choice]",
+)
+@click.option(
     "--threads", type=int, metavar="N", help=f"Classify on N cores.  [default: {settings.Config.threads}]"
 )
 @click.option(
@@ -66,7 +71,16 @@ def _print(context: click.Context, _, what: str | None) -> None:
     help="Print an example of the settings, or a systemd unit, and exit.",
 )
 def agent(
-    config_path, url, bundle, threads, agent_id, log_format, log_level, offline, exit_with_zeek
+    config_path,
+    url,
+    bundle,
+    false_positives,
+    threads,
+    agent_id,
+    log_format,
+    log_level,
+    offline,
+    exit_with_zeek,
 ) -> None:
     """Connect to Zeek, say hello, and answer its batches of flows until told to stop (SIGTERM).
 
@@ -82,6 +96,7 @@ def agent(
                  2 wrong settings or bundle
     """
     options = {"url": url, "bundle": bundle, "threads": threads, "id": agent_id, "log.format": log_format}
+    options["false_positives"] = false_positives
     options["log.level"] = log_level or ("warning" if offline else None)
     try:
         config = settings.load(config_path, options)
@@ -98,7 +113,7 @@ def agent(
     log.configure(config.log.format, config.log.level)
     try:
         # One thread inside the network, and as many networks at once as there are threads: better than the reverse.
-        classifier = Classifier(bundles.load(config.bundle), threads=1)
+        classifier = Classifier(bundles.load(config.bundle, config.false_positives), threads=1)
         serve = service.Service(
             config, classifier.classify, classifier.model, offline=offline, exit_with_zeek=exit_with_zeek
         )

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 
 from mmtt_model import config, dataset, evaluate, losses, run, teacher, train
 from mmtt_model.augment import augment
-from mmtt_model.calibrate import calibrate
+from mmtt_model.calibrate import calibrate, decisions
 from mmtt_model.cli import train as command
 
 from mmtt_agent import bundle
@@ -21,7 +21,7 @@ TINY = {
     "name": "tiny",
     "architecture": {"width": 16, "heads": 2, "feed_forward": 16, "text_layers": 1, "image_layers": 1},
     "training": {"epochs": 3, "batch": 32, "learning_rate": 0.01},
-    "evaluation": {"seeds": 2, "source_folds": 2},
+    "evaluation": {"seeds": 2, "source_folds": 2, "class_folds": 2},
 }
 
 
@@ -75,10 +75,14 @@ def test_training_makes_a_bundle_that_tells_the_classes_apart(tmp_path, data, ti
     best = np.array([{"chat": 0, "streaming": 1}.get(service, -1) for service in verdicts.service])
     answered = best >= 0
     assert answered.mean() > 0.5 and (best == synthetic().service)[answered].mean() > 0.9
+    thresholds = loaded.false_positives
+    assert list(thresholds) == ["1%", "0.1%"] and thresholds["1%"] <= thresholds["0.1%"]
+    assert loaded.thresholds["malicious"] == thresholds["1%"]
     card = (out / "CARD.md").read_text()
     for words in (
         "mmtt train tiny.yaml", "nearest neighbours", "recall at 1 %", "mean of 2 seeds", "Rare (2)", "gaming (1)",
-        "left out of training",
+        "left out of training", "--false-positives 0.1%",
+        "Applications that it does not know", "applications are `unknown` by that",
     ):  # fmt: skip
         assert words in card, words
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
@@ -149,11 +153,41 @@ def test_no_window_is_taught_by_trees_that_knew_its_recording(tmp_path, monkeypa
         return {"service": np.ones((len(rows), 2)), "application": np.ones((len(rows), 2)), "malicious": np.ones(len(rows))}
 
     monkeypatch.setattr(teacher.peers, "boosted_trees", trees)
-    logits = teacher.soft_labels(data, tmp_path / "taught.npz", lambda _: None)
+    settings = config.Config()
+    logits = teacher.soft_labels(settings, data, tmp_path / "taught.npz", lambda _: None)
     assert len(seen) == teacher.FOLDS and not any(known & taught for known, taught in seen)
     assert (logits["malicious"][data.rows("train")] == 1).all() and not logits["malicious"][data.rows("test")].any()
-    again = teacher.soft_labels(data, tmp_path / "taught.npz", lambda _: None)
+    again = teacher.soft_labels(settings, data, tmp_path / "taught.npz", lambda _: None)
     assert len(seen) == teacher.FOLDS and (again["service"] == logits["service"]).all()
+
+
+def test_a_network_that_teaches_beside_the_trees_knows_no_recording_that_it_teaches_either(tmp_path, monkeypatch):
+    data, seen = synthetic(), []
+
+    def trees(dataset, train, validation, rows, tasks):
+        seen.append((set(dataset.recording[train]), set(dataset.recording[rows])))
+        return {"service": np.zeros((len(rows), 2)), "application": np.zeros((len(rows), 2)), "malicious": np.zeros(len(rows))}
+
+    def fit(settings, build, dataset, checkpoint, say):
+        assert set(dataset.recording[dataset.rows("train")]) == seen[-1][0]
+        assert set(dataset.rows("validation")) == set(data.rows("validation")) and not len(dataset.rows("test"))
+        assert build.width == 32 and not settings.training.teacher
+        return None, 0.0
+
+    def sure(model, series):
+        answers = np.tile([50.0, -50.0], (len(series), 1))
+        return {"service": answers, "application": answers, "malicious": answers[:, 0]}
+
+    monkeypatch.setattr(teacher.peers, "boosted_trees", trees)
+    monkeypatch.setattr(train, "fit", fit)
+    monkeypatch.setattr(train, "infer", sure)
+    settings = config.Config(training=config.Training(teacher=0.5, teacher_network={"width": 32}))
+    rows = data.rows("train")
+    for wanted, told in ((0.75, settings), (0.5, config.Config(training=config.Training(teacher=0.5)))):
+        logits = teacher.soft_labels(told, data, tmp_path / "taught.npz", lambda _: None)
+        assert evaluate.softmax(logits["service"][rows])[:, 0] == pytest.approx(wanted, abs=1e-3)
+        assert evaluate.sigmoid(logits["malicious"][rows]) == pytest.approx(wanted, abs=1e-3)
+    assert len(seen) == 2 * teacher.FOLDS
 
 
 def test_augmentation_keeps_what_a_window_is():
@@ -189,6 +223,9 @@ def test_augmentation_keeps_what_a_window_is():
         ("decision: {accuracy: 2}", "decision: accuracy must be between 0 and 1"),
         ("architecture: {width: 65}", "architecture: width 65 must be a multiple of heads"),
         ("architecture: {depth: 3}", "architecture: .*depth"),
+        ("training: {teacher: 0.5, teacher_network: {depth: 3}}", "training: teacher_network: .*depth"),
+        ("training: {teacher_network: {width: 128}}", "training: teacher_network teaches nothing where teacher is 0"),
+        ("training: {teacher_network: large}", "training: teacher_network must be like {}, not 'large'"),
         ("name: [", "not YAML"),
         ("- 1", "must hold keys and values"),
     ],
@@ -257,6 +294,37 @@ def test_temperature_undoes_overconfidence():
     logits = rng.normal(size=(4000, 3))
     labels = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
     assert evaluate.fit_temperature(labels, logits * 3) == pytest.approx(3, rel=0.15)
+
+
+def test_each_threshold_for_malicious_flags_at_most_its_share_of_the_harmless():
+    made, rows = synthetic(250), np.arange(2000)
+    rng = np.random.default_rng(5)
+    logits = {"service": np.eye(2)[made.service], "application": np.eye(2)[made.service],
+              "malicious": made.malicious * 2 + rng.normal(size=2000)}  # fmt: skip
+    settings = config.Decision(false_positives=0.02)
+    calibration = calibrate(settings, made, rows, logits)
+    assert list(calibration.false_positives) == ["2%", "1%", "0.1%"]
+    decided = decisions(made, rows, logits, calibration)["malicious"]
+    for share, flags in decided["at"].items():
+        allowed = float(share[:-1]) / 100
+        assert allowed - 0.002 <= flags["false_positives"] <= allowed
+    assert decided["at"]["2%"]["recall"] == decided["recall"] > decided["at"]["1%"]["recall"] > decided["at"]["0.1%"]["recall"]
+
+
+def test_by_energy_or_probability_answers_are_as_right_as_asked_for():
+    made, rows = synthetic(250), np.arange(2000)
+    rng = np.random.default_rng(6)
+    # Half of the windows say little.
+    clear = np.where(rng.random(2000) < 0.5, 5.0, 0.5)[:, None]
+    noisy = np.eye(2)[made.service] * clear + rng.normal(size=(2000, 2))
+    made.application[:] = made.service
+    logits = {"service": noisy, "application": noisy, "malicious": noisy[:, 1]}
+    for by_energy in ((), ("application",)):
+        calibration = calibrate(config.Decision(accuracy=0.95), made, rows, logits, by_energy)
+        assert tuple(calibration.energies) == by_energy
+        decided = decisions(made, rows, logits, calibration)
+        assert decided["application"]["accuracy"] == pytest.approx(0.95, abs=0.01)
+        assert 0.3 < decided["application"]["answered"] < 1
 
 
 def test_abstention_reaches_the_accuracy_asked_for():
