@@ -45,13 +45,19 @@ def train(config: Path, data: Path, lab: Path | None, out: Path, quick: bool, te
     """Train the model that CONFIG (a YAML file, or the name of a shipped one: small, literature) describes.
 
     Writes model.onnx, bundle.yaml and CARD.md. The same command goes on where an interrupted one stopped.
+
+    \b
+    On several GPUs of a machine, or cores:
+      torchrun --nproc-per-node 4 $(command -v mmtt) train CONFIG ...
     """
     try:
+        from . import distributed
         from . import run as training
         from .config import ConfigError, Evaluation, read
         from .errors import DatasetError
         from .export import ExportError
         from .labels import TaxonomyError
+        from .train import help_out
     except ModuleNotFoundError as error:
         raise click.ClickException(
             f"`mmtt train` needs {error.name}, which is not installed; type: pip install 'mmtt[train]'"
@@ -63,7 +69,10 @@ def train(config: Path, data: Path, lab: Path | None, out: Path, quick: bool, te
         told = read(known_config(config))
         if quick:
             told = dataclasses.replace(told, evaluation=Evaluation())
-        training.run(told, data, lab, out, lambda line: click.echo(line, err=True), command, tensorboard)
+        with distributed.joined() as helping:
+            if helping:
+                return help_out()
+            training.run(told, data, lab, out, lambda line: click.echo(line, err=True), command, tensorboard)
     except (ConfigError, DatasetError, ExportError, TaxonomyError) as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:

@@ -16,7 +16,7 @@ from torch import nn
 
 from mmtt_agent.series import SeriesBatch
 
-from . import evaluate
+from . import distributed, evaluate
 from .architecture import TASKS, Architecture, Model
 from .augment import augment
 from .board import Board
@@ -42,30 +42,15 @@ def fit(
     tensorboard: Path | None = None,
 ) -> tuple[nn.Module, float]:
     """The network of the epoch that scored best on the validation captures, and the seconds that training took. Figures of
-    each epoch go to the directory ``tensorboard``."""
+    each epoch go to the directory ``tensorboard``. Under ``torchrun`` the other processes must be in `help_out`."""
     settings = config.training
     if isinstance(build, Architecture):
         build = partial(Model, build)
-    torch.manual_seed(config.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = build(len(dataset.services), len(dataset.applications)).to(device)
+    model = _new(config, build, dataset)
     average = copy.deepcopy(model).eval().requires_grad_(False)
-    train, validation = dataset.rows("train"), dataset.rows("validation")
+    validation = dataset.rows("validation")
     tasks = tuple(task for task in TASKS if getattr(settings, task))
-    chance, drawn_per_epoch = sampling(dataset, train, settings.sampling, settings.lab)
-    steps = max(1, drawn_per_epoch // settings.batch)
     taught = soft_labels(config, dataset, checkpoint.with_suffix(".teacher.npz"), say) if settings.teacher else None
-    objective = Objective(model, dataset, train, settings, taught).to(device)
-    decayed = [p for p in objective.parameters() if p.ndim > 1]
-    plain = [p for p in objective.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-        lr=settings.learning_rate,
-    )
-    total = steps * settings.epochs
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: _learning_rate(step, total, settings.warm_up)
-    )
     key = hashlib.sha256(repr((config.seed, settings, build, dataset.digest())).encode())
     state = {
         "key": key.hexdigest(),
@@ -81,36 +66,19 @@ def fit(
     saved = load(checkpoint, state["key"], say)
     if saved:
         state = saved
-        model.load_state_dict(state["model"])
-        objective.noise.load_state_dict(state["noise"])
         average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
         say(f"{checkpoint}: going on after epoch {state['epoch']}")
+    distributed.shared((config, build, dataset, taught, saved))
+    course = _Course(config, model, dataset, taught, saved)
 
     board = Board(tensorboard, state["epoch"])
     for epoch in range(state["epoch"] + 1, settings.epochs + 1):
         if epoch - 1 - state["best_epoch"] >= settings.patience:
             break
-        # Seeded per epoch, so that a run that was interrupted goes on as it would have.
-        rng = np.random.default_rng((config.seed, epoch))
-        torch.manual_seed(config.seed * 100_003 + epoch)
-        begun, losses = time.monotonic(), []
-        model.train()
-        drawn = rng.choice(train, steps * settings.batch, p=chance)
-        for start in range(0, len(drawn), settings.batch):
-            rows = drawn[start : start + settings.batch]
-            windows = augment(dataset.series[rows], settings.augment, rng)
-            loss = objective(windows, rows)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.item())
-            # Early on the mean follows closely; later it is as long as asked for.
-            done = (epoch - 1) * steps + len(losses)
-            _follow(average, model, min(settings.average, done / (done + 10)))
+        begun = time.monotonic()
+        distributed.shared(epoch)
+        # Early on the mean follows closely; later it is as long as asked for.
+        loss = course.epoch(epoch, lambda done: _follow(average, model, min(settings.average, done / (done + 10))))
         figures = evaluate.scores(
             dataset, validation, infer(average, dataset.series[validation]), dict.fromkeys(TASKS, 1.0)
         )
@@ -119,30 +87,106 @@ def fit(
         if better:
             state |= {"best": score, "best_epoch": epoch, "best_model": copy.deepcopy(average.state_dict())}
         say(
-            f"epoch {epoch}/{settings.epochs}: loss {np.mean(losses):.3f}; validation: "
+            f"epoch {epoch}/{settings.epochs}: loss {loss:.3f}; validation: "
             f"service F1 {figures['service'].get('macro_f1', math.nan):.3f}, "
             f"application F1 {figures['application'].get('macro_f1', math.nan):.3f}, "
             f"malicious AUROC {figures['malicious']['auroc']:.3f}"
             f"{' (best)' if better else ''}; {time.monotonic() - begun:.0f} s"
         )
-        learned = {task: math.exp(-noise.item()) for task, noise in objective.noise.items()}
         board.write(epoch, {
-            "training": {"loss": float(np.mean(losses)), "learning rate": schedule.get_last_lr()[0], "task weight": learned},
+            "training": {"loss": loss, "learning rate": course.schedule.get_last_lr()[0],
+                         "task weight": {task: math.exp(-noise.item()) for task, noise in course.objective.noise.items()}},
             "validation": {"score": score} | figures,
         })  # fmt: skip
         state |= {
             "epoch": epoch,
             "seconds": state["seconds"] + time.monotonic() - begun,
-            "model": model.state_dict(),
-            "noise": objective.noise.state_dict(),
             "average": average.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "schedule": schedule.state_dict(),
+            **course.state(),
         }
         save(checkpoint, state)
+    distributed.shared(None)
     board.close()
     model.load_state_dict(state["best_model"])
     return model.cpu().eval(), state["seconds"]
+
+
+def help_out() -> None:
+    """Train with the first process, as long as it calls `fit`."""
+    while work := distributed.shared(None):
+        config, build, dataset, taught, saved = work
+        course = _Course(config, _new(config, build, dataset), dataset, taught, saved)
+        while epoch := distributed.shared(None):
+            course.epoch(epoch)
+
+
+def _new(config: Config, build: Build, dataset: Dataset) -> nn.Module:
+    torch.manual_seed(config.seed)
+    return build(len(dataset.services), len(dataset.applications)).to(distributed.device())
+
+
+class _Course:
+    """What each process does of a training: the same draws as the others, and its own rows of each batch.
+
+    Args:
+        saved: what `state` gave, to go on from there.
+    """
+
+    def __init__(
+        self, config: Config, model: nn.Module, dataset: Dataset, taught: dict[str, np.ndarray] | None, saved: dict | None
+    ) -> None:
+        settings = config.training
+        self.config, self.dataset, self.model = config, dataset, model
+        self.train = dataset.rows("train")
+        self.chance, drawn_per_epoch = sampling(dataset, self.train, settings.sampling, settings.lab)
+        self.steps = max(1, drawn_per_epoch // settings.batch)
+        self.objective = Objective(model, dataset, self.train, settings, taught).to(distributed.device())
+        decayed = [p for p in self.objective.parameters() if p.ndim > 1]
+        plain = [p for p in self.objective.parameters() if p.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            lr=settings.learning_rate,
+        )
+        total = self.steps * settings.epochs
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: _learning_rate(step, total, settings.warm_up)
+        )
+        if saved:
+            model.load_state_dict(saved["model"])
+            self.objective.noise.load_state_dict(saved["noise"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.schedule.load_state_dict(saved["schedule"])
+        self.loss = distributed.alike(self.objective)
+
+    def state(self) -> dict:
+        return {
+            "model": self.model.state_dict(),
+            "noise": self.objective.noise.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+
+    def epoch(self, number: int, after_step: Callable[[int], None] = lambda done: None) -> float:
+        """Train for the epoch ``number``, from 1; the mean loss. ``after_step`` is told how many steps are done of all."""
+        settings, own, losses = self.config.training, distributed.own(), []
+        # Seeded per epoch, so that a run that was interrupted goes on as it would have; and apart, so that what one process
+        # drops out of its rows the others don't out of theirs.
+        rng = np.random.default_rng((self.config.seed, number))
+        torch.manual_seed(self.config.seed * 100_003 + number + 7_919 * (own.start or 0))
+        self.model.train()
+        drawn = rng.choice(self.train, self.steps * settings.batch, p=self.chance)
+        for start in range(0, len(drawn), settings.batch):
+            rows = drawn[start : start + settings.batch]
+            windows = augment(self.dataset.series[rows], settings.augment, rng)
+            loss = self.loss(windows[own], rows, own)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            self.optimizer.step()
+            self.schedule.step()
+            losses.append(loss.item())
+            after_step((number - 1) * self.steps + len(losses))
+        return distributed.mean(float(np.mean(losses)))
 
 
 def infer(model: nn.Module, series: SeriesBatch, batch: int = 512) -> dict[str, np.ndarray]:
