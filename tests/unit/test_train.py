@@ -9,7 +9,7 @@ from click.testing import CliRunner
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
 
 from mmtt_model import config, dataset, evaluate, losses, run, teacher, train
-from mmtt_model.augment import augment
+from mmtt_model.augment import _other_mtu, augment
 from mmtt_model.calibrate import calibrate, decisions
 from mmtt_model.cli import train as command
 
@@ -190,11 +190,27 @@ def test_a_network_that_teaches_beside_the_trees_knows_no_recording_that_it_teac
     assert len(seen) == 2 * teacher.FOLDS
 
 
+def test_another_mtu_cuts_what_was_sent_into_other_packets():
+    asked = [[200, *[-1448] * 6, -700, 90, -300], [50, -60, 70, -80]]
+    batch = SeriesBatch.from_lists(asked * 200, [list(range(0, 100, 10)), [0, 1, 2, 3]] * 200)
+    changed = _other_mtu(batch, np.ones(400, bool), np.random.default_rng(1))
+    assert (changed.sizes[1::2] == batch.sizes[1::2]).all(), "nothing is full in these"
+    for row in range(0, 400, 2):
+        sizes = changed.sizes[row, : changed.lengths[row]].tolist()
+        answer = sizes[1 : sizes.index(90)]
+        assert sizes[0] == 200 and sizes[-2:] == [90, -300] and sum(answer) == -(6 * 1448 + 700)
+        assert len(set(answer[:-1])) == 1 and 1180 <= -answer[0] <= 1460
+        assert (np.diff(changed.times[row, : changed.lengths[row]]) >= 0).all()
+    assert len({int(length) for length in changed.lengths[::2]}) > 1
+
+
 def test_augmentation_keeps_what_a_window_is():
     batch = synthetic().series
     changed = augment(batch, 1.0, np.random.default_rng(1))
     filled = np.arange(32) < changed.lengths[:, None]
-    assert (changed.lengths >= MIN_PACKETS).all() and (changed.lengths <= batch.lengths).all()
+    assert (changed.lengths >= MIN_PACKETS).all()
+    uncut = np.abs(batch.sizes).max(axis=1) < 1100
+    assert uncut.any() and (changed.lengths <= batch.lengths)[uncut].all()
     assert ((changed.sizes != 0) == filled).all() and (changed.times[~filled] == 0).all()
     assert (changed.times[:, 0] == 0).all() and changed.times.max() <= MAX_WAIT_US
     steps = np.diff(changed.times, axis=1)
