@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import reprlib
 from dataclasses import dataclass, field
 from importlib import resources
@@ -21,6 +22,8 @@ MAX_LABEL = 64
 UNKNOWN = "unknown"
 #: The three questions, in the order of the model's outputs.
 TASKS = ("service", "application", "malicious")
+#: A share of false positives as bundles, options and settings spell it.
+_SHARE = re.compile(r"\d{1,2}(\.\d{1,4})?%", re.ASCII)
 
 
 class BundleError(Exception):
@@ -43,6 +46,9 @@ class Bundle:
         onnx: the bytes of ``model.onnx`` whose SHA-256 was checked.
         temperatures: per task, what its logits are divided by.
         thresholds: per task, the least probability for a label (malicious: for "yes").
+        energies: service and application, where that is what a label hangs on instead of its probability: the most of it.
+        false_positives: what the threshold for malicious may be instead, by the share of harmless windows that it flags
+            ("1%"); empty where the bundle does not say.
         trained: free-form provenance.
     """
 
@@ -55,6 +61,8 @@ class Bundle:
     temperatures: dict[str, float]
     thresholds: dict[str, float]
     onnx: bytes = field(repr=False)
+    energies: dict[str, float] = field(default_factory=dict)
+    false_positives: dict[str, float] = field(default_factory=dict)
     trained: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -63,11 +71,14 @@ class Bundle:
         return f"{self.name}@{self.model_sha256[:8]}"
 
 
-def load(path: str | Path | None = None) -> Bundle:
+def load(path: str | Path | None = None, false_positives: str | None = None) -> Bundle:
     """Load the bundle in directory ``path``; without one, the bundle that is shipped with mmtt.
 
+    Args:
+        false_positives: take the threshold for malicious that flags this share of harmless windows ("1%"), not the bundle's own.
+
     Raises:
-        BundleError: a file is missing or damaged, or the bundle is for another version of mmtt.
+        BundleError: a file is missing or damaged, or the bundle is for another version of mmtt, or has no such threshold.
     """
     directory = Path(path) if path is not None else _shipped()
     yaml_path = directory / "bundle.yaml"
@@ -97,6 +108,13 @@ def load(path: str | Path | None = None) -> Bundle:
             f"{onnx_path}: SHA-256 is {actual[:16]}…, {yaml_path.name} says {sha256[:16]}…; install the bundle again"
         )
     services = fields.labels("services")
+    thresholds = {task: fields.threshold(f"thresholds.{task}") for task in TASKS}
+    shares = fields.shares("false_positives")
+    if false_positives is not None:
+        if false_positives not in shares:
+            others = f"; there are {', '.join(shares)}" if shares else " nor any other share"
+            fields.fail("false_positives", f"has no threshold for {false_positives}{others}")
+        thresholds["malicious"] = shares[false_positives]
     return Bundle(
         path=directory,
         name=fields.text("name"),
@@ -105,7 +123,9 @@ def load(path: str | Path | None = None) -> Bundle:
         services=services,
         applications=fields.applications(services),
         temperatures={task: fields.temperature(task) for task in TASKS},
-        thresholds={task: fields.threshold(task) for task in TASKS},
+        thresholds=thresholds,
+        energies=fields.energies(),
+        false_positives=shares,
         onnx=onnx,
         trained=content["trained"] if isinstance(content.get("trained"), dict) else {},
     )
@@ -177,7 +197,9 @@ class _Fields:
         return value
 
     def number(self, key: str) -> float:
-        value = self._get(key)
+        return self._number(key, self._get(key))
+
+    def _number(self, key: str, value: Any) -> float:
         if type(value) not in (int, float) or not abs(value) < 1e6:
             self.fail(key, f"must be a number, not {_short(value)}")
         return float(value)
@@ -189,12 +211,35 @@ class _Fields:
             self.fail(key, f"must be above 0, not {value}")
         return value
 
-    def threshold(self, task: str) -> float:
-        key = f"thresholds.{task}"
-        value = self.number(key)
-        if not 0 <= value <= 1:
+    def threshold(self, key: str) -> float:
+        return self._probability(key, self.number(key))
+
+    def energies(self) -> dict[str, float]:
+        """By task, for those that ``abstain`` by energy; none in a bundle that does not say by what."""
+        measures = self._content.get("abstain", {})
+        if not isinstance(measures, dict) or not {*measures} <= {*TASKS[:2]}:
+            self.fail(
+                "abstain", f"must say by what service and application are unknown, not {_short(measures)}"
+            )
+        for task, measure in measures.items():
+            if measure not in ("probability", "energy"):
+                self.fail(f"abstain.{task}", f"must be probability or energy, not {_short(measure)}")
+        return {task: self.number(f"energies.{task}") for task, by in measures.items() if by == "energy"}
+
+    def shares(self, key: str) -> dict[str, float]:
+        """Thresholds by share; none in a bundle that was made before there were any."""
+        values = self._content.get(key, {})
+        if not isinstance(values, dict):
+            self.fail(key, f"must hold thresholds by share, not {_short(values)}")
+        for share in values:
+            if not isinstance(share, str) or not _SHARE.fullmatch(share):
+                self.fail(key, f"must hold shares such as 0.1%, not {_short(share)}")
+        return {share: self._probability(f"{key}: {share}", value) for share, value in values.items()}
+
+    def _probability(self, key: str, value: Any) -> float:
+        if not 0 <= self._number(key, value) <= 1:
             self.fail(key, f"must be from 0 to 1, not {value}")
-        return value
+        return float(value)
 
     def labels(self, key: str) -> tuple[str, ...]:
         values = self._get(key)

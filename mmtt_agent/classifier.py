@@ -100,10 +100,14 @@ class Classifier:
         if n == 0:
             nothing = np.zeros(0)
             return Verdicts([], nothing, [], nothing, np.zeros(0, bool), nothing)
+        return self._decide(*self.logits(batch))
+
+    def logits(self, batch: SeriesBatch) -> tuple[np.ndarray, ...]:
+        """What the network says of at least one window, in the order of TASKS: (n, services), (n, applications), (n,)."""
         logits = []
-        for start in range(0, n, _FEATURES_AT_A_TIME):
+        for start in range(0, len(batch), _FEATURES_AT_A_TIME):
             logits += self._run(batch[start : start + _FEATURES_AT_A_TIME])
-        return self._decide(*(np.concatenate(part)[:n] for part in zip(*logits)))
+        return tuple(np.concatenate(part)[: len(batch)] for part in zip(*logits))
 
     def _run(self, batch: SeriesBatch) -> list[list[np.ndarray]]:
         """The network's outputs, chunk by chunk; the last chunk is filled up with copies of the first window."""
@@ -123,13 +127,15 @@ class Classifier:
         services = _softmax(service_logits / temperatures["service"])
         best = services.argmax(axis=1)
         service_score = services[rows, best].round(4)
-        service = np.where(service_score >= thresholds["service"], best, len(self._services) - 1)
+        sure = self._sure("service", service_logits, service_score)
+        service = np.where(sure, best, len(self._services) - 1)
 
         # Not normalised again after the restriction: an application that the network thought unlikely stays so.
         applications = _softmax(application_logits / temperatures["application"]) * self._consistent[service]
         best = applications.argmax(axis=1)
         application_score = applications[rows, best].round(4)
-        possible = self._consistent[service, best] & (application_score >= thresholds["application"])
+        sure = self._sure("application", application_logits, application_score)
+        possible = self._consistent[service, best] & sure
         application = np.where(possible, best, len(self._applications) - 1)
 
         malicious_score = _sigmoid(malicious_logits.reshape(len(rows)) / temperatures["malicious"]).round(4)
@@ -141,6 +147,13 @@ class Classifier:
             malicious_score >= thresholds["malicious"],
             malicious_score,
         )
+
+    def _sure(self, task: str, logits: np.ndarray, score: np.ndarray) -> np.ndarray:
+        """Which windows get a label, by what the bundle says it hangs on."""
+        most = self.bundle.energies.get(task)
+        if most is None:
+            return score >= self.bundle.thresholds[task]
+        return energy(logits, self.bundle.temperatures[task]).round(4) <= most
 
     def _try_out(self) -> None:
         """Run the network once on plain windows, and look at what comes out."""
@@ -166,6 +179,16 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.nan_to_num(exponent / exponent.sum(axis=1, keepdims=True), nan=0.0)
+
+
+def energy(logits: np.ndarray, temperature: float) -> np.ndarray:
+    """(n, classes) -> (n,): the free energy, higher for what is unlike all that the network knows (Liu et al., NeurIPS 2020).
+    Infinite for rows that hold no number."""
+    scaled = logits.astype(np.float64) / temperature
+    most = scaled.max(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = -temperature * (most + np.log(np.exp(scaled - most[:, None]).sum(axis=1)))
+    return np.nan_to_num(found, nan=np.inf)
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:

@@ -6,6 +6,9 @@ import numpy as np
 
 from mmtt_agent.series import MAX_SIZE, MAX_WAIT_US, MIN_PACKETS, SeriesBatch
 
+#: A full packet has at least this much payload; paths carry from _SMALL to _LARGE bytes of it.
+_FULL, _SMALL, _LARGE = 1100, 1180, 1460
+
 #: Waits for the other side that are shorter are mostly the path's; gaps within one side that are shorter, too.
 _ANSWER_US, _TOGETHER_US = 1_000_000, 5_000
 
@@ -14,6 +17,7 @@ def augment(batch: SeriesBatch, share: float, rng: np.random.Generator) -> Serie
     """Change each window with probability ``share``; the packets' order stays, and at least MIN_PACKETS of them."""
     n, places = batch.sizes.shape
     chosen = rng.random(n) < share
+    batch = _other_mtu(batch, _some(rng, chosen, 0.15), rng)
     position = np.arange(places)
     lengths = batch.lengths.astype(np.int64)
     keep = position < lengths[:, None]
@@ -64,6 +68,41 @@ def augment(batch: SeriesBatch, share: float, rng: np.random.Generator) -> Serie
         np.where(filled, times, 0).astype(np.int32),
         lengths.astype(np.int32),
     )
+
+
+def _other_mtu(batch: SeriesBatch, rows: np.ndarray, rng: np.random.Generator) -> SeriesBatch:
+    """Cut what was sent in full packets anew, into packets of another size, in those of the ``rows`` with full packets."""
+    largest = np.abs(batch.sizes).max(axis=1, initial=0)
+    rows = np.flatnonzero(rows & (largest >= _FULL))
+    if not len(rows):
+        return batch
+    sizes, times, lengths = batch.sizes.copy(), batch.times.copy(), batch.lengths.copy()
+    for row, size in zip(rows, rng.integers(_SMALL, _LARGE + 1, len(rows)), strict=True):
+        count = lengths[row]
+        cut = _cut(sizes[row, :count].tolist(), times[row, :count].tolist(), int(largest[row]), int(size))
+        if len(cut) < MIN_PACKETS:
+            continue
+        cut = cut[: sizes.shape[1]]
+        lengths[row], sizes[row], times[row] = len(cut), 0, 0
+        sizes[row, : len(cut)], times[row, : len(cut)] = zip(*cut, strict=True)
+    return SeriesBatch(sizes, times, lengths)
+
+
+def _cut(sizes: list[int], times: list[int], full: int, new: int) -> list[tuple[int, int]]:
+    """Size and time of each packet, where ``full`` was a full packet's size and is ``new`` now. A message is the full packets
+    of one side and the packet that ends them."""
+    cut, waiting = [], 0
+    for number, (size, time) in enumerate(zip(sizes, times, strict=True)):
+        sign = 1 if size > 0 else -1
+        waiting += abs(size)
+        follows = number + 1 < len(sizes) and sizes[number + 1] * sign > 0
+        while waiting >= new:
+            cut.append((sign * new, time))
+            waiting -= new
+        if waiting and not (abs(size) == full and follows):
+            cut.append((sign * waiting, time))
+            waiting = 0
+    return cut
 
 
 def _some(rng: np.random.Generator, chosen: np.ndarray, share: float) -> np.ndarray:

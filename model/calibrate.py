@@ -3,59 +3,92 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 
 import numpy as np
+
+from mmtt_agent.classifier import energy
 
 from . import evaluate
 from .config import Decision
 from .dataset import Dataset
 from .labels import MISSING
 
+#: Shares of the harmless windows that a bundle has thresholds for, besides the configuration's own.
+SHARES = (0.01, 0.001)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a bundle says of how sure an answer must be.
+
+    Attributes:
+        temperatures: by task; divides the logits so that the probabilities are right on average (Guo et al. 2017).
+        thresholds: by task, the least probability.
+        energies: service and application, where answers hang on it: the highest that still gets one.
+        false_positives: thresholds for malicious by the share of harmless windows they flag ("1%"), the largest first.
+    """
+
+    temperatures: dict[str, float]
+    thresholds: dict[str, float]
+    false_positives: dict[str, float]
+    energies: dict[str, float] = field(default_factory=dict)
+
 
 def calibrate(
-    decision: Decision, dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray]
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Temperatures and thresholds by task, from the validation windows ``rows`` and their logits.
-
-    A temperature divides a task's logits so that the probabilities are right on average (Guo et al. 2017).
-    """
-    temperatures, thresholds = {}, {}
+    decision: Decision,
+    dataset: Dataset,
+    rows: np.ndarray,
+    logits: dict[str, np.ndarray],
+    by_energy: tuple[str, ...] = (),
+) -> Calibration:
+    """From the validation windows ``rows`` and their logits. The tasks ``by_energy`` abstain by that."""
+    temperatures, thresholds, false_positives, energies = {}, {}, {}, {}
     for task, labels in dataset.targets().items():
         known = labels[rows] != MISSING
         labels, output = labels[rows][known], logits[task][known]
         temperatures[task] = round(evaluate.fit_temperature(labels, output), 4)
         if task == "malicious":
             scores = evaluate.sigmoid(output / temperatures[task]).round(4)
-            threshold = evaluate.threshold_at(labels, scores, decision.false_positives)
-            # Rounded up, as verdicts carry four decimals.
-            thresholds[task] = min(1.0, math.ceil(threshold * 10_000) / 10_000)
+            for share in sorted({decision.false_positives, *SHARES}, reverse=True):
+                threshold = evaluate.threshold_at(labels, scores, share)
+                # Rounded up, as verdicts carry four decimals.
+                false_positives[_percent(share)] = min(1.0, math.ceil(threshold * 10_000) / 10_000)
+            thresholds[task] = false_positives[_percent(decision.false_positives)]
         else:
             probability = evaluate.softmax(output / temperatures[task])
             right = probability.argmax(axis=1) == labels
             threshold = evaluate.abstention_threshold(right, probability.max(axis=1), decision.accuracy)
             thresholds[task] = math.floor(threshold * 10_000) / 10_000
-    return temperatures, thresholds
+            if task in by_energy:
+                sure = -energy(output, temperatures[task])
+                most = -evaluate.abstention_threshold(right, sure, decision.accuracy)
+                energies[task] = math.ceil(most * 10_000) / 10_000
+    return Calibration(temperatures, thresholds, false_positives, energies)
 
 
 def decisions(
-    dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray], temperatures: dict, thresholds: dict
+    dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray], calibration: Calibration
 ) -> dict:
     """What the thresholds do to ``rows``.
 
     Returns:
-        Services and applications: the share "answered", and the "accuracy" of those answers. Malicious: "recall",
-        the share of "false_positives", and both by source under "by_source", as (flagged, windows).
+        Services and applications: the share "answered", and the "accuracy" of those answers. Malicious: "recall"
+        and the share of "false_positives"; the same for each threshold that may be chosen under "at"; and both by source
+        under "by_source", as (flagged, windows).
     """
-    result = {}
+    result, thresholds = {}, calibration.thresholds
     source = np.array([dataset.sources[c] for c in dataset.capture[rows].tolist()])
     for task, labels in dataset.targets().items():
         known = labels[rows] != MISSING
-        labels, output = labels[rows][known], logits[task][known] / temperatures[task]
+        labels, output = labels[rows][known], logits[task][known] / calibration.temperatures[task]
         if task == "malicious":
-            flagged = evaluate.sigmoid(output).round(4) >= thresholds[task]
-            result[task] = {
-                "recall": _mean(flagged[labels == 1]),
-                "false_positives": _mean(flagged[labels == 0]),
+            scores = evaluate.sigmoid(output).round(4)
+            flagged = scores >= thresholds[task]
+            result[task] = _flags(labels, flagged)
+            result[task]["at"] = {
+                share: _flags(labels, scores >= threshold)
+                for share, threshold in calibration.false_positives.items()
             }
             result[task]["by_source"] = {
                 kind: {
@@ -68,9 +101,23 @@ def decisions(
         else:
             probability = evaluate.softmax(output)
             given = probability.max(axis=1).round(4) >= thresholds[task]
+            if task in calibration.energies:
+                given = (
+                    energy(logits[task][known], calibration.temperatures[task]).round(4)
+                    <= calibration.energies[task]
+                )
             right = probability.argmax(axis=1) == labels
             result[task] = {"answered": _mean(given), "accuracy": _mean(right[given])}
     return result
+
+
+def _flags(labels: np.ndarray, flagged: np.ndarray) -> dict[str, float]:
+    return {"recall": _mean(flagged[labels == 1]), "false_positives": _mean(flagged[labels == 0])}
+
+
+def _percent(share: float) -> str:
+    """0.001 -> "0.1%", as bundles, options and settings spell it."""
+    return f"{100 * share:.4f}".rstrip("0").rstrip(".") + "%"
 
 
 def _mean(values: np.ndarray) -> float:

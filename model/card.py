@@ -7,12 +7,14 @@ from collections import Counter, defaultdict
 
 import numpy as np
 
+from .calibrate import Calibration
 from .config import Config
 from .dataset import Dataset
 from .evaluate import mean_and_interval
 from .lab_windows import lab_rows
 from .labels import MISSING
 from .split import SPLITS
+from .unknown import MEASURES, Part, better
 
 
 def write(
@@ -21,7 +23,7 @@ def write(
     dataset: Dataset,
     figures: dict,
     trained: dict,
-    thresholds: dict[str, float],
+    calibration: Calibration,
     pictures: list[str],
 ) -> str:
     """The card as Markdown. ``figures`` are those that ``mmtt_model.run.run`` collects with ``command``; ``pictures`` are lines
@@ -89,20 +91,7 @@ def write(
         *_confused(dataset.services, figures["confusion"]),
         *(["", *pictures] if pictures else []),
         "",
-        "## Answers given",
-        "",
-        "Thresholds were chosen on the validation captures. This is what they do on the test captures.",
-        "",
-        "| | threshold | |",
-        "|---|---|---|",
-    ]
-    for task, decision in figures["decisions"].items():
-        if task == "malicious":
-            does = f"finds {_percent(decision['recall'])}, flags {_percent(decision['false_positives'])} of the harmless"
-        else:
-            does = f"answers {_percent(decision['answered'])}, {_percent(decision['accuracy'])} of the answers are right"
-        lines.append(f"| {task} | {thresholds[task]:.4f} | {does} |")
-    lines += [
+        *answers_given(dataset, figures["decisions"], calibration),
         "",
         "Calibration error: "
         + ", ".join(f"{task} {_number(test[task].get('calibration_error'))}" for task in test)
@@ -140,6 +129,44 @@ def write(
     return "\n".join(lines) + "\n"
 
 
+def answers_given(dataset: Dataset, decisions: dict, calibration: Calibration) -> list[str]:
+    harmless = int((dataset.malicious[dataset.rows("validation")] == 0).sum())
+    lines = [
+        "## Answers given",
+        "",
+        "Thresholds were chosen on the validation captures. This is what they do on the test captures.",
+        "",
+        "| | threshold | |",
+        "|---|---|---|",
+    ]
+    for task, decision in decisions.items():
+        if task == "malicious":
+            lines.append(f"| malicious | {calibration.thresholds[task]:.4f} | {_flags(decision)} |")
+            lines += [
+                f"| malicious, `--false-positives {share}` | {calibration.false_positives[share]:.4f} | {_flags(chosen)} |"
+                for share, chosen in decision["at"].items()
+            ]
+        else:
+            does = f"answers {_percent(decision['answered'])}, {_percent(decision['accuracy'])} of the answers are right"
+            energy = calibration.energies.get(task)
+            threshold = f"{calibration.thresholds[task]:.4f}" if energy is None else f"energy {energy:.4f}"
+            lines.append(f"| {task} | {threshold} | {does} |")
+    few = [share for share in decisions["malicious"]["at"] if harmless * float(share[:-1]) < 100]
+    if few:
+        lines += [
+            "",
+            (
+                f"{harmless:,} harmless windows are among the validation captures, less than one of which is {' or '.join(few)}: "
+                "that threshold is just above the most suspicious of them, and elsewhere may flag more."
+            ),
+        ]
+    return lines
+
+
+def _flags(decision: dict[str, float]) -> str:
+    return f"finds {_percent(decision['recall'])}, flags {_percent(decision['false_positives'])} of the harmless"
+
+
 def _sources_left_out(folds: dict[str, list[dict]]) -> list[str]:
     if not folds:
         return []
@@ -168,22 +195,27 @@ def _sources_left_out(folds: dict[str, list[dict]]) -> list[str]:
     return [*lines, f"| mean | | {' | '.join(means)} |"]
 
 
-def _unknown(found: dict[str, list[tuple[list[str], float]]]) -> list[str]:
-    if not found:
+def _unknown(parts: list[Part]) -> list[str]:
+    if not parts:
         return []
+
+    def mean(split: str, measure: str) -> str:
+        scores = np.array([getattr(part, split)[measure] for part in parts])
+        return _number(float(scores[np.isfinite(scores)].mean())) if np.isfinite(scores).any() else "–"
+
     return [
         "",
         "### Applications that it does not know",
         "",
         "Each part of the applications was left out of a training of its own; the AUROC of telling their test windows from the others'.",
         "",
-        f"| left out | {' | '.join(f'by {name}' for name in found)} |",
-        "|---|" + "---|" * len(found),
-        *[
-            f"| {', '.join(parts[0][0])} | {' | '.join(_number(score) for _, score in parts)} |"
-            for parts in zip(*found.values(), strict=True)
-        ],
-        f"| mean | {' | '.join(_number(float(np.mean([score for _, score in parts]))) for parts in found.values())} |",
+        f"| left out | {' | '.join(f'by {name}' for name in MEASURES)} |",
+        "|---|" + "---|" * len(MEASURES),
+        *[f"| {', '.join(part.names)} | {' | '.join(_number(part.test[name]) for name in MEASURES)} |" for part in parts],
+        f"| mean | {' | '.join(mean('test', name) for name in MEASURES)} |",
+        f"| mean, validation captures | {' | '.join(mean('validation', name) for name in MEASURES)} |",
+        "",
+        f"On the validation captures the {better(parts)} is the better one; applications are `unknown` by that.",
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from pathlib import Path
 
 import click
@@ -35,27 +36,43 @@ def known_config(config: Path) -> Path:
     help="Directory for the bundle, and for what lets an interrupted run go on.",
 )
 @click.option("--quick", is_flag=True, help="Train only what ships: one seed, no repositories left out, no other networks.")
-def train(config: Path, data: Path, lab: Path | None, out: Path, quick: bool) -> None:
+@click.option(
+    "--tensorboard",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Directory for TensorBoard: loss, learning rate and scores of each epoch, per seed.",
+)
+def train(config: Path, data: Path, lab: Path | None, out: Path, quick: bool, tensorboard: Path | None) -> None:
     """Train the model that CONFIG (a YAML file, or the name of a shipped one: small, literature) describes.
 
     Writes model.onnx, bundle.yaml and CARD.md. The same command goes on where an interrupted one stopped.
+
+    \b
+    On several GPUs of a machine, or cores:
+      torchrun --nproc-per-node 4 $(command -v mmtt) train CONFIG ...
     """
     try:
+        from . import distributed
         from . import run as training
         from .config import ConfigError, Evaluation, read
         from .errors import DatasetError
         from .export import ExportError
         from .labels import TaxonomyError
+        from .train import help_out
     except ModuleNotFoundError as error:
         raise click.ClickException(
             f"`mmtt train` needs {error.name}, which is not installed; type: pip install 'mmtt[train]'"
         ) from None
+    if tensorboard and not importlib.util.find_spec("tensorboard"):
+        raise click.ClickException("--tensorboard needs tensorboard, which is not installed; type: pip install 'mmtt[tensorboard]'")
     command = f"mmtt train {config.name} --data DIR {'--lab DIR ' if lab else ''}{'--quick ' if quick else ''}-o DIR"
     try:
         told = read(known_config(config))
         if quick:
             told = dataclasses.replace(told, evaluation=Evaluation())
-        training.run(told, data, lab, out, lambda line: click.echo(line, err=True), command)
+        with distributed.joined() as helping:
+            if helping:
+                return help_out()
+            training.run(told, data, lab, out, lambda line: click.echo(line, err=True), command, tensorboard)
     except (ConfigError, DatasetError, ExportError, TaxonomyError) as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:

@@ -42,11 +42,11 @@ def compare(config: Config, architecture: Architecture, dataset: Dataset, out: P
         return found, about
 
     def trained(name: str, build: Architecture | Build, seeded: Config):
-        return fit(seeded, build, dataset, out / f"checkpoint-{re.sub(r'[^a-z0-9]+', '-', name.lower())}-seed{seeded.seed}.pt", say)[0]
+        return fit(seeded, build, dataset, out / f"checkpoint-{re.sub(r'[^a-z0-9]+', '-', name.lower())}-seed{seeded.seed}.safetensors", say)[0]
 
     seeds = [dataclasses.replace(config, seed=seed) for seed in range(config.seed, config.seed + config.evaluation.seeds)]
     for name, build in peers.NETWORKS.items():
-        plain = dataclasses.replace(config.training, teacher=0.0, weight_decay=0.01)
+        plain = dataclasses.replace(config.training, teacher=0.0, teacher_network={}, weight_decay=0.01)
         choices = [dataclasses.replace(plain, augment=share) for share in (0.0, config.training.augment)]
         chosen = max(choices, key=lambda choice: _on_validation(
             trained(f"{name} {choice.augment}", build, dataclasses.replace(config, training=choice)), dataset, validation))

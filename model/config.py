@@ -15,6 +15,13 @@ class ConfigError(Exception):
     """A configuration that can't be used; one line that names the file, the key and what it may be."""
 
 
+_CHOICES = {
+    "sampling": ("captures", "plain", "balanced", "over", "down"),
+    "class_weights": ("root", "balanced", "none"),
+    "task_weights": ("fixed", "learned"),
+}
+
+
 @dataclass(frozen=True)
 class Training:
     """How the weights are found.
@@ -25,8 +32,16 @@ class Training:
         patience: epochs without a better score on the validation captures after which training ends.
         average: decay per step of the running mean of the weights, which is what is scored and shipped; 0 for none.
         augment: share of the training windows that are changed before each use.
+        sampling: how windows are drawn. "captures": a capture counts by the root of its windows, not by their number; "plain":
+            every window alike; "balanced": as "captures", and every service as often as the others; "over", "down": the same,
+            and an epoch is as long as if every service had as many windows as the most frequent, or as the rarest.
+        class_weights: how much a window's class counts in the losses. "root": by the inverse root of its windows; "balanced":
+            by the inverse of their effective number (Cui et al. 2019); "none": all alike.
+        task_weights: "fixed": as ``service``, ``application`` and ``malicious`` say; "learned": from there on by the noise in
+            each task's answers (Kendall et al. 2018).
         lab: share of the training windows that come from the traffic lab, where its captures are given.
         teacher: share of the loss that is the distance from boosted trees' answers; 0 to learn from the labels alone.
+        teacher_network: the architecture of a network that teaches beside the trees, by the mean of both; empty for none.
         pretraining: epochs of guessing hidden packets before that, on all windows, labelled or not; 0 for none.
         hidden: share of the packets that are hidden then.
         service, application, malicious: weight of each task's loss.
@@ -41,8 +56,12 @@ class Training:
     patience: int = 8
     average: float = 0.995
     augment: float = 0.7
+    sampling: str = "captures"
+    class_weights: str = "root"
+    task_weights: str = "fixed"
     lab: float = 0.5
     teacher: float = 0.0
+    teacher_network: dict = field(default_factory=dict)
     pretraining: int = 0
     hidden: float = 0.25
     label_smoothing: float = 0.05
@@ -58,6 +77,14 @@ class Training:
         for name in ("warm_up", "average", "augment", "lab", "label_smoothing", "teacher", "hidden"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1")
+        if self.teacher_network and not self.teacher:
+            raise ValueError("teacher_network teaches nothing where teacher is 0")
+        for name in ("service", "application", "malicious"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}; not {getattr(self, name)!r}")
         if self.pretraining < 0:
             raise ValueError("pretraining must be 0 or more epochs")
         if self.lab == 1:
@@ -72,7 +99,7 @@ class Decision:
 
     Attributes:
         accuracy: service and application: answers above the threshold are right this often on the validation captures.
-        false_positives: malicious: share of harmless validation windows flagged.
+        false_positives: malicious: share of harmless validation windows flagged, if whoever runs the model does not choose another.
     """
 
     accuracy: float = 0.8
@@ -165,7 +192,7 @@ def _section(path: Path, section: str, content, kind) -> dict:
             value = tuple(value)
             if len(value) != len(default) or not all(isinstance(v, (int, float)) and v > 0 for v in value):
                 raise ConfigError(f"{where}{key} must be {len(default)} numbers above 0")
-        elif isinstance(default, (int, float, str, tuple)) and type(value) is not type(default):
+        elif isinstance(default, (int, float, str, tuple, dict)) and type(value) is not type(default):
             raise ConfigError(f"{where}{key} must be like {default!r}, not {value!r}")
         checked[key] = value
     return checked

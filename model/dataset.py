@@ -125,7 +125,7 @@ class Dataset:
         os.replace(new, path)
 
     @classmethod
-    def load(cls, path: Path, key: str) -> Dataset | None:
+    def load(cls, path: Path, key: str | None = None) -> Dataset | None:
         """The data set in ``path``, or None if there is none or it was made of something else than ``key`` says."""
         try:
             with np.load(path) as stored:
@@ -133,7 +133,7 @@ class Dataset:
             about = json.loads(str(arrays.pop("about")))
         except (OSError, ValueError, KeyError):
             return None
-        if about.pop("key") != key:
+        if about.pop("key") != key and key is not None:
             return None
         series, unlabelled = (
             SeriesBatch(*(arrays.pop(f"{which}{name}") for name in ("sizes", "times", "lengths"))) for which in ("", "more_")

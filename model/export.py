@@ -19,6 +19,7 @@ from mmtt_agent.bundle import FORMAT
 from mmtt_agent.series import MAX_PAYLOAD_PACKETS, SeriesBatch
 
 from .architecture import TASKS, Model
+from .calibrate import Calibration
 
 #: Largest difference between a logit of torch and one of the exported network.
 TOLERANCE = 1e-3
@@ -99,8 +100,7 @@ def write_bundle(
     name: str,
     services: list[str],
     applications: dict[str, list[str]],
-    temperatures: dict[str, float],
-    thresholds: dict[str, float],
+    calibration: Calibration,
     trained: dict,
 ) -> None:
     """Write ``model.onnx`` and ``bundle.yaml`` into ``directory``; the files appear whole or not at all."""
@@ -114,8 +114,19 @@ def write_bundle(
         "model_sha256": hashlib.sha256(new_onnx.read_bytes()).hexdigest(),
         "services": services,
         "applications": [{"name": each, "services": sorted(of)} for each, of in applications.items()],
-        "calibration": {task: {"temperature": round(float(temperatures[task]), 4)} for task in TASKS},
-        "thresholds": {task: round(float(thresholds[task]), 4) for task in TASKS},
+        "calibration": {
+            task: {"temperature": round(float(calibration.temperatures[task]), 4)} for task in TASKS
+        },
+        "thresholds": {task: round(float(calibration.thresholds[task]), 4) for task in TASKS},
+        "abstain": {task: "energy" if task in calibration.energies else "probability" for task in TASKS[:2]},
+        **(
+            {"energies": {task: round(float(most), 4) for task, most in calibration.energies.items()}}
+            if calibration.energies
+            else {}
+        ),
+        "false_positives": {
+            share: round(float(each), 4) for share, each in calibration.false_positives.items()
+        },
         "trained": trained,
     }
     new_yaml.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110))

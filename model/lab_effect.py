@@ -37,7 +37,7 @@ def measure(config: Config, data: Path, lab: Path, out: Path, say: Callable[[str
         validation = dataset.rows("validation")
         for by, answer in (("mmtt", _ours), ("LightGBM", _trees)):
             say(f"training {by} on {name}")
-            logits = answer(config, dataset, validation, out / ("checkpoint-" + re.sub(r"\W+", "-", name) + ".pt"), say)
+            logits = answer(config, dataset, validation, out / ("checkpoint-" + re.sub(r"\W+", "-", name) + ".safetensors"), say)
             if logits is None:
                 continue
             figures = evaluate.scores(dataset, validation, logits, PLAIN)

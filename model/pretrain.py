@@ -5,7 +5,6 @@ language modelling, Devlin et al. 2019, as ET-BERT and others have it for traffi
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from mmtt_agent.series import SeriesBatch
 
 from .architecture import Model
 from .augment import augment
+from .checkpoint import load, save
 from .config import Config
 from .dataset import Dataset
 
@@ -40,13 +40,10 @@ def pretrain(config: Config, model: Model, dataset: Dataset, cache: Path, say: C
     settings = config.training
     windows = SeriesBatch.concatenate([dataset.series[dataset.rows("train")], dataset.unlabelled])
     key = hashlib.sha256(repr((config.seed, settings, model.text, dataset.digest(), len(dataset.unlabelled))).encode()).hexdigest()
-    try:
-        saved = torch.load(cache, weights_only=True)
-        if saved["key"] == key:
-            model.text.load_state_dict(saved["text"])
-            return saved["seconds"]
-    except Exception:  # noqa: BLE001 none there, or damaged: it is made anew
-        pass
+    saved = load(cache, key, say)
+    if saved:
+        model.text.load_state_dict(saved["text"])
+        return saved["seconds"]
     torch.manual_seed(config.seed)
     guesser = _Guesser(model.text.position.shape[1]).to(model.queries.device)
     steps = max(1, len(windows) // settings.batch)
@@ -70,9 +67,7 @@ def pretrain(config: Config, model: Model, dataset: Dataset, cache: Path, say: C
             losses.append(loss.item())
         say(f"pretraining, epoch {epoch}/{settings.pretraining}: loss {np.mean(losses):.3f} on {len(windows):,} windows")
     seconds = time.monotonic() - begun
-    new = cache.with_name(f".{cache.name}.new")
-    torch.save({"key": key, "text": model.text.state_dict(), "seconds": seconds}, new)
-    os.replace(new, cache)
+    save(cache, {"key": key, "text": model.text.state_dict(), "seconds": seconds})
     return seconds
 
 

@@ -25,14 +25,20 @@ from .lab_windows import lab_rows, with_lab
 from .labels import MISSING
 from .split import SPLITS, seen_before, split_recordings
 from .train import fit, infer
-from .unknown import left_out
+from .unknown import better, left_out
 
 
 def run(
-    config: Config, data: Path, lab: Path | None, out: Path, say: Callable[[str], None], command: str
+    config: Config,
+    data: Path,
+    lab: Path | None,
+    out: Path,
+    say: Callable[[str], None],
+    command: str,
+    tensorboard: Path | None = None,
 ) -> dict:
     """Train on the captures in ``data``, and on the traffic lab's in ``lab``, and leave a bundle in ``out``, beside the data set and the checkpoints.
-    ``command`` is what was typed, for the card.
+    ``command`` is what was typed, for the card. Each seed's training writes its figures to a directory in ``tensorboard``.
 
     Returns:
         The figures that CARD.md shows.
@@ -41,10 +47,11 @@ def run(
         ConfigError, DatasetError, ExportError: one line each.
     """
     torch.set_num_threads(config.training.threads)
-    try:
-        architecture = Architecture(**config.architecture)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"architecture: {error}") from None
+    for key, sizes in (("training: teacher_network", config.training.teacher_network), ("architecture", config.architecture)):
+        try:
+            architecture = Architecture(**sizes)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{key}: {error}") from None
     out.mkdir(parents=True, exist_ok=True)
     dataset = load_or_build(data, out / "dataset.npz", config.data, say)
     for task, names in (("services", dataset.services), ("applications", dataset.applications)):
@@ -55,20 +62,24 @@ def run(
         dataset = with_lab(dataset, lab, config.data, say)
 
     train, validation, test = (dataset.rows(split) for split in SPLITS)
-    figures: dict = {"seeds": [], "seconds": 0.0}
+    figures: dict = {"seeds": [], "unknown": left_out(config, architecture, dataset, out, say)}
+    figures["seconds"] = sum(part.seconds for part in figures["unknown"])
+    by_energy = ("application",) if better(figures["unknown"]) == "energy" else ()
     for seed in range(config.seed, config.seed + config.evaluation.seeds):
         seeded = dataclasses.replace(config, seed=seed)
-        model, seconds = fit(seeded, architecture, dataset, out / f"checkpoint-seed{seed}.pt", say)
+        board = tensorboard / f"seed{seed}" if tensorboard else None
+        model, seconds = fit(seeded, architecture, dataset, out / f"checkpoint-seed{seed}.safetensors", say, board)
         logits = infer(model, dataset.series[validation])
-        temperatures, thresholds = calibrate(config.decision, dataset, validation, logits)
+        calibration = calibrate(config.decision, dataset, validation, logits, by_energy)
+        temperatures = calibration.temperatures
         answers = infer(model, dataset.series[test])
         figures["seeds"].append(evaluate.scores(dataset, test, answers, temperatures))
         figures["seconds"] += seconds
         if seed == config.seed:
-            shipped = (model, temperatures, thresholds)
+            shipped = (model, calibration)
             figures["test"] = figures["seeds"][0]
             figures["shipped_seconds"] = seconds
-            figures["decisions"] = decisions(dataset, test, answers, temperatures, thresholds)
+            figures["decisions"] = decisions(dataset, test, answers, calibration)
             figures["coverage"] = evaluate.coverage(dataset, test, answers)
             figures["packets seen"] = by_packets(dataset, test, partial(infer, model), temperatures)
             figures["confusion"] = confusion(dataset, test, answers["service"])
@@ -88,13 +99,12 @@ def run(
         dataset, order[cut:], peers.nearest_neighbours(dataset, order[:cut], order[cut:]), PLAIN
     )
     figures["sources left out"] = _sources_left_out(config, architecture, dataset, out, figures, say)
-    figures["unknown"] = left_out(config, architecture, dataset, out, say)
     figures["seen before"] = {
         split: seen_before(dataset.series[rows], dataset.series[train])
         for split, rows in (("validation", validation), ("test", test))
     }
 
-    model, temperatures, thresholds = shipped
+    model, calibration = shipped
     trained = {
         "seed": config.seed,
         "split_seed": config.data.split_seed,
@@ -115,11 +125,10 @@ def run(
         name=config.name,
         services=dataset.services,
         applications=dataset.applications,
-        temperatures=temperatures,
-        thresholds=thresholds,
+        calibration=calibration,
         trained=trained,
     )
-    text = card.write(config, command, dataset, figures, trained, thresholds, draw(out, dataset.services, figures))
+    text = card.write(config, command, dataset, figures, trained, calibration, draw(out, dataset.services, figures))
     new = out / ".CARD.md.new"
     new.write_text(text, encoding="utf-8")
     os.replace(new, out / "CARD.md")
@@ -154,7 +163,7 @@ def _sources_left_out(
         split[left_out] = SPLITS.index("test")
         parted = dataclasses.replace(dataset, split=split)
         say(f"training without {len(np.unique(source[left_out]))} repositories, fold {fold + 1} of {folds}")
-        model, seconds = fit(config, architecture, parted, out / f"checkpoint-sources{fold + 1}.pt", say)
+        model, seconds = fit(config, architecture, parted, out / f"checkpoint-sources{fold + 1}.safetensors", say)
         figures["seconds"] += seconds
         rows = parted.rows("test")
         answers = {config.name: infer(model, parted.series[rows])["malicious"]}

@@ -1,4 +1,5 @@
-"""Soft labels by gradient-boosted trees, for the network to learn from beside the labels (Hinton et al. 2015).
+"""Soft labels by gradient-boosted trees, and a larger network beside them where one is asked for, for the network to learn
+from beside the labels (Hinton et al. 2015).
 
 On a few thousand windows trees generalise better than a network; what they make of a window says more than its label.
 Each window's teacher has not seen that window's recording (cross-fitting): else it would only repeat the labels.
@@ -6,29 +7,35 @@ Each window's teacher has not seen that window's recording (cross-fitting): else
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from . import peers
-from .architecture import TASKS
-from .config import ConfigError
+from . import evaluate, peers
+from .architecture import TASKS, Architecture
+from .config import Config, ConfigError
 from .dataset import Dataset
-from .split import split_recordings
+from .labels import MISSING
+from .split import SPLITS, split_recordings
 
 FOLDS = 4
 
 
-def soft_labels(dataset: Dataset, cache: Path, say: Callable[[str], None]) -> dict[str, np.ndarray]:
+def soft_labels(config: Config, dataset: Dataset, cache: Path, say: Callable[[str], None]) -> dict[str, np.ndarray]:
     """Logits by task for every window of the training part, as (n, classes) or (n,) arrays over the whole data set; zero
     elsewhere. Kept in the file `cache` for a run that is taken up again.
 
     Raises:
         ConfigError: LightGBM is not installed.
     """
+    network = config.training.teacher_network
     key = dataset.digest()
+    if network:
+        key = hashlib.sha256(repr((key, config.seed, config.training)).encode()).hexdigest()
     try:
         with np.load(cache) as stored:
             if str(stored["key"]) == key:
@@ -47,9 +54,37 @@ def soft_labels(dataset: Dataset, cache: Path, say: Callable[[str], None]) -> di
         logits = peers.boosted_trees(dataset, seen, validation, taught, TASKS)
         if logits is None:
             raise ConfigError("training.teacher needs LightGBM; type: pip install lightgbm, or set it to 0")
+        if network:
+            say(f"teaching a network, {each + 1} of {FOLDS}")
+            found = _by_network(config, dataset, seen, taught, cache.with_suffix(f".network{each + 1}.safetensors"), say)
+            logits = {task: _mean(logits[task], found[task]) for task in TASKS}
         for task, values in logits.items():
             result.setdefault(task, np.zeros((len(dataset), *values.shape[1:]), np.float32))[taught] = values
     new = cache.with_name(f".{cache.name}.new.npz")
     np.savez_compressed(new, key=key, **result)
     os.replace(new, cache)
     return result
+
+
+def _by_network(
+    config: Config, dataset: Dataset, seen: np.ndarray, taught: np.ndarray, checkpoint: Path, say: Callable[[str], None]
+) -> dict[str, np.ndarray]:
+    """Logits of ``taught`` by a network that was trained on ``seen``."""
+    from .train import fit, infer  # which asks this module for its soft labels
+
+    split = np.where(dataset.split == SPLITS.index("validation"), dataset.split, MISSING)
+    split[seen] = SPLITS.index("train")
+    settings = dataclasses.replace(config.training, teacher=0.0, teacher_network={})
+    model, _ = fit(
+        dataclasses.replace(config, training=settings), Architecture(**config.training.teacher_network),
+        dataclasses.replace(dataset, split=split), checkpoint, say,
+    )  # fmt: skip
+    return infer(model, dataset.series[taught])
+
+
+def _mean(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Logits of the mean of two answers' probabilities."""
+    if one.ndim == 1:
+        mean = np.clip((evaluate.sigmoid(one) + evaluate.sigmoid(other)) / 2, 1e-6, 1 - 1e-6)
+        return np.log(mean / (1 - mean))
+    return np.log((evaluate.softmax(one) + evaluate.softmax(other)) / 2 + 1e-9)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -14,18 +13,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from mmtt_agent.series import SeriesBatch
 
-from . import evaluate
+from . import distributed, evaluate
 from .architecture import TASKS, Architecture, Model
 from .augment import augment
-from .config import Config, Training
+from .board import Board
+from .checkpoint import load, save
+from .config import Config
 from .dataset import Dataset
-from .lab_windows import lab_rows
-from .labels import MISSING
+from .losses import Objective
 from .pretrain import pretrain
+from .sampling import sampling
 from .teacher import soft_labels
 
 #: Makes a network for so many services and applications. It has ``inputs(series)``, which gives the arguments of its
@@ -34,34 +34,23 @@ Build = Callable[[int, int], nn.Module]
 
 
 def fit(
-    config: Config, build: Architecture | Build, dataset: Dataset, checkpoint: Path, say: Callable[[str], None]
+    config: Config,
+    build: Architecture | Build,
+    dataset: Dataset,
+    checkpoint: Path,
+    say: Callable[[str], None],
+    tensorboard: Path | None = None,
 ) -> tuple[nn.Module, float]:
-    """The network of the epoch that scored best on the validation captures, and the seconds that training took."""
+    """The network of the epoch that scored best on the validation captures, and the seconds that training took. Figures of
+    each epoch go to the directory ``tensorboard``. Under ``torchrun`` the other processes must be in `help_out`."""
     settings = config.training
     if isinstance(build, Architecture):
         build = partial(Model, build)
-    torch.manual_seed(config.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = build(len(dataset.services), len(dataset.applications)).to(device)
+    model = _new(config, build, dataset)
     average = copy.deepcopy(model).eval().requires_grad_(False)
-    train, validation = dataset.rows("train"), dataset.rows("validation")
+    validation = dataset.rows("validation")
     tasks = tuple(task for task in TASKS if getattr(settings, task))
-    # The lab's windows come on top of the real ones: an epoch sees as many of these with it as without.
-    real = np.count_nonzero(~lab_rows(dataset)[train])
-    drawn_per_epoch = real / (1 - settings.lab) if 0 < real < len(train) else len(train)
-    steps = max(1, int(drawn_per_epoch) // settings.batch)
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-        lr=settings.learning_rate,
-    )
-    total = steps * settings.epochs
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: _learning_rate(step, total, settings.warm_up)
-    )
-    weights = {task: weight.to(device) for task, weight in class_weights(dataset, train).items()}
-    chance = sampling(dataset, train, settings.lab)
+    taught = soft_labels(config, dataset, checkpoint.with_suffix(".teacher.npz"), say) if settings.teacher else None
     key = hashlib.sha256(repr((config.seed, settings, build, dataset.digest())).encode())
     state = {
         "key": key.hexdigest(),
@@ -72,48 +61,24 @@ def fit(
         "best_model": model.state_dict(),
     }
     if settings.pretraining and isinstance(model, Model):
-        state["seconds"] = pretrain(config, model, dataset, checkpoint.with_suffix(".pretrained.pt"), say)
+        state["seconds"] = pretrain(config, model, dataset, checkpoint.with_suffix(".pretrained.safetensors"), say)
         average.load_state_dict(model.state_dict())
-    taught = soft_labels(dataset, checkpoint.with_suffix(".teacher.npz"), say) if settings.teacher else None
-    saved = _load_checkpoint(checkpoint, state["key"])
+    saved = load(checkpoint, state["key"], say)
     if saved:
         state = saved
-        model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
         say(f"{checkpoint}: going on after epoch {state['epoch']}")
+    distributed.shared((config, build, dataset, taught, saved))
+    course = _Course(config, model, dataset, taught, saved)
 
+    board = Board(tensorboard, state["epoch"])
     for epoch in range(state["epoch"] + 1, settings.epochs + 1):
         if epoch - 1 - state["best_epoch"] >= settings.patience:
             break
-        # Seeded per epoch, so that a run that was interrupted goes on as it would have.
-        rng = np.random.default_rng((config.seed, epoch))
-        torch.manual_seed(config.seed * 100_003 + epoch)
-        begun, losses = time.monotonic(), []
-        model.train()
-        drawn = rng.choice(train, steps * settings.batch, p=chance)
-        for start in range(0, len(drawn), settings.batch):
-            rows = drawn[start : start + settings.batch]
-            windows = augment(dataset.series[rows], settings.augment, rng)
-            # Half the width of numbers where a GPU gains by it; the losses are reckoned in full.
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                logits = model(*_on(device, model.inputs(windows)))
-            logits = tuple(output.float() for output in logits)
-            loss = multitask_loss(logits, dataset, rows, weights, settings) + getattr(model, "own_loss", 0.0)
-            if taught:
-                loss = (1 - settings.teacher) * loss + settings.teacher * taught_loss(
-                    logits, taught, dataset, rows, settings
-                )
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.item())
-            # Early on the mean follows closely; later it is as long as asked for.
-            done = (epoch - 1) * steps + len(losses)
-            _follow(average, model, min(settings.average, done / (done + 10)))
+        begun = time.monotonic()
+        distributed.shared(epoch)
+        # Early on the mean follows closely; later it is as long as asked for.
+        loss = course.epoch(epoch, lambda done: _follow(average, model, min(settings.average, done / (done + 10))))
         figures = evaluate.scores(
             dataset, validation, infer(average, dataset.series[validation]), dict.fromkeys(TASKS, 1.0)
         )
@@ -122,92 +87,106 @@ def fit(
         if better:
             state |= {"best": score, "best_epoch": epoch, "best_model": copy.deepcopy(average.state_dict())}
         say(
-            f"epoch {epoch}/{settings.epochs}: loss {np.mean(losses):.3f}; validation: "
+            f"epoch {epoch}/{settings.epochs}: loss {loss:.3f}; validation: "
             f"service F1 {figures['service'].get('macro_f1', math.nan):.3f}, "
             f"application F1 {figures['application'].get('macro_f1', math.nan):.3f}, "
             f"malicious AUROC {figures['malicious']['auroc']:.3f}"
             f"{' (best)' if better else ''}; {time.monotonic() - begun:.0f} s"
         )
+        board.write(epoch, {
+            "training": {"loss": loss, "learning rate": course.schedule.get_last_lr()[0],
+                         "task weight": {task: math.exp(-noise.item()) for task, noise in course.objective.noise.items()}},
+            "validation": {"score": score} | figures,
+        })  # fmt: skip
         state |= {
             "epoch": epoch,
             "seconds": state["seconds"] + time.monotonic() - begun,
-            "model": model.state_dict(),
             "average": average.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "schedule": schedule.state_dict(),
+            **course.state(),
         }
-        new = checkpoint.with_name(f".{checkpoint.name}.new")
-        torch.save(state, new)
-        os.replace(new, checkpoint)
+        save(checkpoint, state)
+    distributed.shared(None)
+    board.close()
     model.load_state_dict(state["best_model"])
     return model.cpu().eval(), state["seconds"]
 
 
-def multitask_loss(
-    logits: tuple[torch.Tensor, ...], dataset: Dataset, rows: np.ndarray, weights: dict, settings: Training
-) -> torch.Tensor:
-    """The tasks' losses, weighted; a window without a label for a task takes no part in that task's."""
-    total = logits[0].new_zeros(())
-    for task, output in zip(TASKS, logits):
-        if not getattr(settings, task):
-            continue
-        labels = torch.from_numpy(dataset.targets()[task][rows]).to(output.device)
-        known = labels != MISSING
-        if not known.any():
-            continue
-        labels, output = labels[known], output[known]
-        weight = weights[task][labels]
-        if task == "malicious":
-            smooth = labels.to(output.dtype) * (1 - settings.label_smoothing) + settings.label_smoothing / 2
-            losses = functional.binary_cross_entropy_with_logits(output, smooth, reduction="none")
-        else:
-            losses = functional.cross_entropy(
-                output, labels, reduction="none", label_smoothing=settings.label_smoothing
-            )
-        # By the share of labelled windows, so that a lone label in a batch does not shout.
-        part = (losses * weight).sum() / weight.sum() * min(1.0, 4 * known.float().mean().item())
-        total = total + getattr(settings, task) * part
-    return total
+def help_out() -> None:
+    """Train with the first process, as long as it calls `fit`."""
+    while work := distributed.shared(None):
+        config, build, dataset, taught, saved = work
+        course = _Course(config, _new(config, build, dataset), dataset, taught, saved)
+        while epoch := distributed.shared(None):
+            course.epoch(epoch)
 
 
-def taught_loss(
-    logits: tuple[torch.Tensor, ...], taught: dict[str, np.ndarray], dataset: Dataset, rows: np.ndarray, settings: Training
-) -> torch.Tensor:
-    """How far the answers are from the teacher's, for the windows with a label for the task."""
-    total = logits[0].new_zeros(())
-    for task, output in zip(TASKS, logits):
-        known = torch.from_numpy(dataset.targets()[task][rows] != MISSING).to(output.device)
-        if not getattr(settings, task) or not known.any():
-            continue
-        wanted, output = torch.from_numpy(taught[task][rows]).to(output.device)[known], output[known]
-        if task == "malicious":
-            total = total + functional.binary_cross_entropy_with_logits(output, wanted.sigmoid())
-        else:
-            total = total + functional.cross_entropy(output, wanted.softmax(-1))
-    return total
+def _new(config: Config, build: Build, dataset: Dataset) -> nn.Module:
+    torch.manual_seed(config.seed)
+    return build(len(dataset.services), len(dataset.applications)).to(distributed.device())
 
 
-def class_weights(dataset: Dataset, rows: np.ndarray) -> dict[str, torch.Tensor]:
-    """Per task, a weight per class: the inverse root of its windows among ``rows``, 1 on average."""
-    weights = {}
-    for task, values in dataset.targets().items():
-        known = values[rows][values[rows] != MISSING]
-        count = np.bincount(known, minlength=dataset.classes(task)).clip(1)
-        weight = 1 / np.sqrt(count)
-        weights[task] = torch.tensor(weight / weight.mean(), dtype=torch.float32)
-    return weights
+class _Course:
+    """What each process does of a training: the same draws as the others, and its own rows of each batch.
 
+    Args:
+        saved: what `state` gave, to go on from there.
+    """
 
-def sampling(dataset: Dataset, rows: np.ndarray, lab: float) -> np.ndarray:
-    """The chance of each of ``rows`` to be drawn: a capture counts by the root of its windows, not by their number, and
-    the lab's captures together by the share ``lab``."""
-    _, capture, count = np.unique(dataset.capture[rows], return_inverse=True, return_counts=True)
-    chance = 1 / np.sqrt(count[capture])
-    made = lab_rows(dataset)[rows]
-    for part, share in ((made, lab), (~made, 1 - lab)):
-        if made.any() and not made.all():
-            chance[part] *= share / chance[part].sum()
-    return chance / chance.sum()
+    def __init__(
+        self, config: Config, model: nn.Module, dataset: Dataset, taught: dict[str, np.ndarray] | None, saved: dict | None
+    ) -> None:
+        settings = config.training
+        self.config, self.dataset, self.model = config, dataset, model
+        self.train = dataset.rows("train")
+        self.chance, drawn_per_epoch = sampling(dataset, self.train, settings.sampling, settings.lab)
+        self.steps = max(1, drawn_per_epoch // settings.batch)
+        self.objective = Objective(model, dataset, self.train, settings, taught).to(distributed.device())
+        decayed = [p for p in self.objective.parameters() if p.ndim > 1]
+        plain = [p for p in self.objective.parameters() if p.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            lr=settings.learning_rate,
+        )
+        total = self.steps * settings.epochs
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: _learning_rate(step, total, settings.warm_up)
+        )
+        if saved:
+            model.load_state_dict(saved["model"])
+            self.objective.noise.load_state_dict(saved["noise"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.schedule.load_state_dict(saved["schedule"])
+        self.loss = distributed.alike(self.objective)
+
+    def state(self) -> dict:
+        return {
+            "model": self.model.state_dict(),
+            "noise": self.objective.noise.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+
+    def epoch(self, number: int, after_step: Callable[[int], None] = lambda done: None) -> float:
+        """Train for the epoch ``number``, from 1; the mean loss. ``after_step`` is told how many steps are done of all."""
+        settings, own, losses = self.config.training, distributed.own(), []
+        # Seeded per epoch, so that a run that was interrupted goes on as it would have; and apart, so that what one process
+        # drops out of its rows the others don't out of theirs.
+        rng = np.random.default_rng((self.config.seed, number))
+        torch.manual_seed(self.config.seed * 100_003 + number + 7_919 * (own.start or 0))
+        self.model.train()
+        drawn = rng.choice(self.train, self.steps * settings.batch, p=self.chance)
+        for start in range(0, len(drawn), settings.batch):
+            rows = drawn[start : start + settings.batch]
+            windows = augment(self.dataset.series[rows], settings.augment, rng)
+            loss = self.loss(windows[own], rows, own)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            self.optimizer.step()
+            self.schedule.step()
+            losses.append(loss.item())
+            after_step((number - 1) * self.steps + len(losses))
+        return distributed.mean(float(np.mean(losses)))
 
 
 def infer(model: nn.Module, series: SeriesBatch, batch: int = 512) -> dict[str, np.ndarray]:
@@ -217,13 +196,10 @@ def infer(model: nn.Module, series: SeriesBatch, batch: int = 512) -> dict[str, 
     parts = []
     with torch.no_grad():
         for start in range(0, max(len(series), 1), batch):
-            parts.append(model(*_on(device, model.inputs(series[start : start + batch]))))
+            inputs = model.inputs(series[start : start + batch])
+            parts.append(model(*(tensor.to(device) for tensor in inputs)))
     model.train(was_training)
     return {task: torch.cat(outputs).cpu().numpy() for task, outputs in zip(TASKS, zip(*parts))}
-
-
-def _on(device: torch.device, tensors: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    return tuple(tensor.to(device) for tensor in tensors)
 
 
 def _learning_rate(step: int, total: int, warm_up: float) -> float:
@@ -240,14 +216,3 @@ def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
     # Running statistics are means already.
     for mean, value in zip(average.buffers(), model.buffers()):
         mean.copy_(value)
-
-
-def _load_checkpoint(path: Path, key: str) -> dict | None:
-    """The state in ``path``, if it is of the same run."""
-    try:
-        state = torch.load(path, weights_only=True, map_location="cpu")
-    except FileNotFoundError:
-        return None
-    except Exception:  # noqa: BLE001 a damaged checkpoint may raise anything; training begins anew
-        return None
-    return state if isinstance(state, dict) and state.get("key") == key else None

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from mmtt_agent.classifier import energy
 
 from . import evaluate
 from .architecture import Architecture
@@ -16,42 +19,59 @@ from .labels import MISSING
 from .train import fit, infer
 
 
-def max_probability(logits: np.ndarray) -> np.ndarray:
+def max_probability(logits: np.ndarray, temperature: float) -> np.ndarray:
     """(n, classes) -> (n,): how unknown a window is by the highest of its probabilities (Hendrycks and Gimpel 2017)."""
-    return -evaluate.softmax(logits).max(axis=1)
-
-
-def energy(logits: np.ndarray) -> np.ndarray:
-    """(n, classes) -> (n,): how unknown a window is by its free energy (Liu et al., NeurIPS 2020)."""
-    most = logits.max(axis=1)
-    return -(most + np.log(np.exp(logits - most[:, None]).sum(axis=1)))
+    return -evaluate.softmax(logits / temperature).max(axis=1)
 
 
 MEASURES = {"highest probability": max_probability, "energy": energy}
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of the applications that a model was trained without: their ``names``, and by measure the AUROC of telling their
+    windows from the others', on the test captures and on the validation captures; NaN where there are none of one kind. Its training took ``seconds``."""
+
+    names: list[str]
+    test: dict[str, float]
+    validation: dict[str, float]
+    seconds: float = 0.0
+
+
+def better(parts: list[Part]) -> str:
+    """The measure that is better on the validation captures, on average; the probability where nothing tells them apart."""
+    told = [part.validation for part in parts if np.isfinite(list(part.validation.values())).all()]
+    return max(MEASURES, key=lambda measure: sum(each[measure] for each in told))
+
+
 def left_out(
     config: Config, architecture: Architecture, dataset: Dataset, out: Path, say: Callable[[str], None]
-) -> dict[str, list[tuple[list[str], float]]]:
-    """Per measure, for each part of the applications: their names, and the AUROC of telling their test windows from the others'
-    by a model that was trained without their label. Parts without test windows are not there."""
-    folds, result = config.evaluation.class_folds, {}
+) -> list[Part]:
+    """What is found of each part of the applications. Parts without test windows are not there."""
+    folds, result = config.evaluation.class_folds, []
     names = list(dataset.applications)
     part_of = np.random.default_rng(config.data.split_seed).permutation(len(names)) % folds if folds else np.zeros(0)
-    test = dataset.rows("test")
-    labels = dataset.application[test]
     for fold in range(folds):
         gone = np.flatnonzero(part_of == fold)
-        unseen, known = np.isin(labels, gone), labels != MISSING
-        if not unseen.any() or not (known & ~unseen).any():
+        if not np.isin(dataset.application[dataset.rows("test")], gone).any():
             continue
         application = np.where(np.isin(dataset.application, gone), MISSING, dataset.application)
         say(f"training without {len(gone)} applications, part {fold + 1} of {folds}")
-        model, _ = fit(config, architecture, dataclasses.replace(dataset, application=application),
-                       out / f"checkpoint-classes{fold + 1}.pt", say)
-        # The answers that were never right are none.
-        logits = np.delete(infer(model, dataset.series[test])["application"], gone, axis=1)
-        for name, measure in MEASURES.items():
-            score = evaluate.auroc(unseen[known].astype(int), measure(logits[known]))
-            result.setdefault(name, []).append(([names[each] for each in gone], score))
+        model, seconds = fit(config, architecture, dataclasses.replace(dataset, application=application),
+                             out / f"checkpoint-classes{fold + 1}.safetensors", say)
+        scores, temperature = {}, 1.0
+        for split in ("validation", "test"):
+            rows = dataset.rows(split)
+            rows = rows[dataset.application[rows] != MISSING]
+            unseen = np.isin(dataset.application[rows], gone)
+            # The answers that were never right are none.
+            logits = np.delete(infer(model, dataset.series[rows])["application"], gone, axis=1)
+            if split == "validation":
+                left = np.delete(np.arange(len(names)), gone)
+                labels = np.searchsorted(left, dataset.application[rows][~unseen])
+                temperature = evaluate.fit_temperature(labels, logits[~unseen])
+            scores[split] = {
+                name: evaluate.auroc(unseen.astype(int), measure(logits, temperature)) for name, measure in MEASURES.items()
+            }
+        result.append(Part([names[each] for each in gone], scores["test"], scores["validation"], seconds))
     return result

@@ -1,4 +1,5 @@
-##! Notices: malicious flows, hosts with many of them, applications that are watched for, agents that are lost.
+##! Notices: malicious flows, hosts with many of them, services and applications that are watched for, agents that are
+##! lost.
 
 @load base/frameworks/notice
 @load base/frameworks/sumstats
@@ -11,10 +12,15 @@ export {
 		## A flow looks malicious. One notice for each responder and label in
 		## :zeek:see:`Notice::default_suppression_interval`.
 		Malicious_Flow,
-		## Many connections of one originator look malicious.
+		## Many of one originator's connections look malicious, though perhaps none
+		## enough by itself.
 		Malicious_Host,
-		## A flow is of an application in :zeek:see:`MMTT::watched_applications`.
+		## A flow is of an application in :zeek:see:`MMTT::watched_applications` or
+		## :zeek:see:`MMTT::watched_in`.
 		Watched_Application,
+		## The same of a service in :zeek:see:`MMTT::watched_services` or
+		## :zeek:see:`MMTT::watched_in`.
+		Watched_Service,
 		## An agent was lost. What it had in hand goes to another, or has no verdict.
 		Agent_Lost,
 	};
@@ -24,9 +30,18 @@ export {
 	option malicious_score = 0.9;
 
 	## So many connections of an originator within
-	## :zeek:see:`MMTT::malicious_host_interval`, each with a flow worth a notice,
-	## make it a malicious host.
+	## :zeek:see:`MMTT::malicious_host_interval` that look malicious make it a
+	## malicious host ...
 	option malicious_host_connections = 10;
+
+	## ... each with a score this high at least, whether or not it is worth a
+	## notice by itself ...
+	option malicious_host_score = 0.5;
+
+	## ... if they are this share of its connections from the first of them on. A
+	## busy host has some weak scores by chance; where one verdict in fifty is
+	## wrong, half of its connections are not.
+	option malicious_host_share = 0.5;
 
 	## See :zeek:see:`MMTT::malicious_host_connections`.
 	const malicious_host_interval = 10min &redef;
@@ -34,11 +49,28 @@ export {
 	## Connections from or to these networks raise no notice.
 	option exempt_subnets: set[subnet] = {};
 
+	## Connections to these responder ports raise no notice.
+	option exempt_ports: set[port] = {};
+
 	## Applications that are worth a notice.
 	option watched_applications: set[string] = {};
 
 	## How sure the model must be of an application that is watched for.
 	option watched_application_score = 0.5;
+
+	## Services that are worth a notice.
+	option watched_services: set[string] = {};
+
+	## How sure the model must be of a service that is watched for.
+	option watched_service_score = 0.5;
+
+	## Services and applications that are worth a notice if a host of the network
+	## originates them, beside those that are so everywhere.
+	option watched_in: table[subnet] of set[string] = {};
+
+	## Whether :zeek:see:`MMTT::exempt_subnets` and
+	## :zeek:see:`MMTT::exempt_ports` leave a connection out.
+	global is_exempt: function(id: conn_id): bool;
 }
 
 redef record connection += {
@@ -46,8 +78,14 @@ redef record connection += {
 	mmtt_counted: bool &default=F;
 };
 
+# Originators with a connection that looked malicious of late: others' are not counted, as that costs.
+global suspects: set[addr] &create_expire=malicious_host_interval;
+
 function is_exempt(id: conn_id): bool
 	{
+	if ( |exempt_ports| > 0 && id$resp_p in exempt_ports )
+		return T;
+
 	return |exempt_subnets| > 0
 	    && ( id$orig_h in exempt_subnets || id$resp_h in exempt_subnets );
 	}
@@ -61,13 +99,45 @@ function malicious_flow(o: Outcome, v: Verdict)
 	    "service %s, application %s, window %d, model %s", v$service,
 	    v$application, o$w$window, o$model), $identifier=cat(o$id$resp_h,
 	    label)));
+	}
 
-	if ( o$c$mmtt_counted )
-		return;
+# Each connection once as one that looks malicious; its first window decides whether it does not.
+function count_for_host(o: Outcome, v: Verdict)
+	{
+	if ( v$malicious_score >= malicious_host_score )
+		{
+		if ( o$c$mmtt_counted )
+			return;
 
-	o$c$mmtt_counted = T;
-	SumStats::observe("mmtt.malicious", SumStats::Key($host=o$id$orig_h),
-	    SumStats::Observation($num=1));
+		o$c$mmtt_counted = T;
+		add suspects[o$id$orig_h];
+		SumStats::observe("mmtt.malicious", SumStats::Key($host=o$id$orig_h),
+		    SumStats::Observation($num=1));
+		}
+	else if ( o$w$window == 0 && o$id$orig_h in suspects )
+		SumStats::observe("mmtt.harmless", SumStats::Key($host=o$id$orig_h),
+		    SumStats::Observation($num=1));
+	}
+
+function is_watched(label: string, everywhere: set[string], host: addr): bool
+	{
+	if ( label in everywhere )
+		return T;
+
+	if ( |watched_in| > 0 )
+		for ( net, labels in watched_in )
+			if ( host in net && label in labels )
+				return T;
+
+	return F;
+	}
+
+function watched_service(o: Outcome, v: Verdict)
+	{
+	NOTICE(Notice::Info($note=Watched_Service, $ts=o$w$ts, $conn=o$c, $msg=fmt(
+	    "%s uses the service %s of %s (score %.2f)", o$id$orig_h, v$service,
+	    o$id$resp_h, v$service_score), $identifier=cat(o$id$orig_h,
+	    v$service)));
 	}
 
 function watched_application(o: Outcome, v: Verdict)
@@ -88,8 +158,14 @@ hook outcome(o: Outcome)
 	if ( v$malicious && v$malicious_score >= malicious_score )
 		malicious_flow(o, v);
 
-	if ( v$application in watched_applications
-	    && v$application_score >= watched_application_score )
+	count_for_host(o, v);
+
+	if ( v$service_score >= watched_service_score
+	    && is_watched(v$service, watched_services, o$id$orig_h) )
+		watched_service(o, v);
+
+	if ( v$application_score >= watched_application_score
+	    && is_watched(v$application, watched_applications, o$id$orig_h) )
 		watched_application(o, v);
 	}
 
@@ -101,20 +177,31 @@ hook agent_down(a: Agent, why: string)
 		    $identifier=a$name));
 	}
 
+function malicious_host_level(key: SumStats::Key, result: SumStats::Result)
+    : double
+	{
+	local malicious = result["mmtt.malicious"]$sum;
+	local all = malicious + result["mmtt.harmless"]$sum;
+	return malicious >= malicious_host_share * all ? malicious /
+	    malicious_host_connections : 0.0;
+	}
+
+function malicious_host(key: SumStats::Key, result: SumStats::Result)
+	{
+	local malicious = result["mmtt.malicious"]$sum;
+	NOTICE(Notice::Info($note=Malicious_Host, $src=key$host, $msg=fmt(
+	    "%.0f of %.0f connections of %s within %s look malicious",
+	    malicious, malicious + result["mmtt.harmless"]$sum, key$host,
+	    malicious_host_interval), $identifier=cat(key$host)));
+	}
+
 event zeek_init()
 	{
 	SumStats::create(SumStats::SumStat($name="mmtt.malicious-host",
 	    $epoch=malicious_host_interval, $reducers=set(SumStats::Reducer(
-	    $stream="mmtt.malicious", $apply=set(SumStats::SUM))),
-	    $threshold=1.0, $threshold_val (key: SumStats::Key,
-	    result: SumStats::Result) =
-		{
-		return result["mmtt.malicious"]$sum / malicious_host_connections;
-		}, $threshold_crossed (key: SumStats::Key, result: SumStats::Result) =
-		{
-		NOTICE(Notice::Info($note=Malicious_Host, $src=key$host, $msg=fmt(
-		    "%.0f connections of %s within %s look malicious",
-		    result["mmtt.malicious"]$sum, key$host,
-		    malicious_host_interval), $identifier=cat(key$host)));
-		}));
+	    $stream="mmtt.malicious", $apply=set(SumStats::SUM)),
+	    SumStats::Reducer($stream="mmtt.harmless", $apply=set(
+	    SumStats::SUM))), $threshold=1.0,
+	    $threshold_val=malicious_host_level,
+	    $threshold_crossed=malicious_host));
 	}

@@ -40,6 +40,11 @@ def _print(context: click.Context, _, what: str | None) -> None:
 @click.option("--url", metavar="URL", help=f"Zeek's WebSocket API.  [default: {settings.Config.url}]")
 @click.option("--bundle", metavar="DIR", help="The model to run.  [default: the one shipped with mmtt]")
 @click.option(
+    "--false-positives",
+    metavar="SHARE",
+    help="Flag so many of the harmless flows as malicious: 1%, 0.1%.  [default: the model's choice]",
+)
+@click.option(
     "--threads", type=int, metavar="N", help=f"Classify on N cores.  [default: {settings.Config.threads}]"
 )
 @click.option(
@@ -78,6 +83,7 @@ def agent(
     config_path,
     url,
     bundle,
+    false_positives,
     threads,
     agent_id,
     log_format,
@@ -103,6 +109,7 @@ def agent(
                  2 wrong settings or bundle
     """
     options = {"url": url, "bundle": bundle, "threads": threads, "id": agent_id, "log.format": log_format}
+    options["false_positives"] = false_positives
     options["metrics.listen"] = "off" if offline else metrics_listen
     options["log.level"] = log_level or ("warning" if offline else None)
 
@@ -123,7 +130,7 @@ def agent(
 
     def load(config: settings.Config) -> Classifier:
         # One thread inside the network, and as many networks at once as there are threads: better than the reverse.
-        return Classifier(bundles.load(config.bundle), threads=1)
+        return Classifier(bundles.load(config.bundle, config.false_positives), threads=1)
 
     log.configure(config.log.format, config.log.level)
     try:

@@ -41,6 +41,12 @@ def _path(value: Any) -> str:
     return value
 
 
+def _share(value: Any) -> str:
+    if type(value) is not str or not value.endswith("%"):
+        raise ValueError("a share such as 1% or 0.1%")
+    return value
+
+
 def _url(value: Any) -> str:
     if type(value) is str and value.isascii() and value.isprintable() and " " not in value:
         try:
@@ -136,6 +142,8 @@ class Config:
     url: str = _setting("ws://127.0.0.1:27759/v1/messages/json", _url)
     id: str = _setting(_default_id, _word)
     bundle: str | None = _setting(None, _path)
+    #: Which of the bundle's thresholds for malicious; None for the one that the bundle itself would take.
+    false_positives: str | None = _setting(None, _share)
     #: Windows are classified on so many cores.
     threads: int = _setting(1, _integer(1, 256))
     #: Flows a Zeek node may have unanswered here.

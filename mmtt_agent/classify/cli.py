@@ -34,8 +34,19 @@ import click
     help="Take packets with wrong checksums, too, as `zeek -C` does: for captures made with checksum offloading.",
 )
 @click.option("--bundle", metavar="DIR", help="The model to run.  [default: the one shipped with mmtt]")
+@click.option(
+    "--false-positives",
+    metavar="SHARE",
+    help="Call as many flows malicious as makes this share of harmless ones false alarms: 1%, 0.1%.  [default: the model's choice]",
+)
 def classify(
-    files: tuple[str, ...], form: str | None, output: Path | None, flows: int, no_checksums: bool, bundle: str | None
+    files: tuple[str, ...],
+    form: str | None,
+    output: Path | None,
+    flows: int,
+    no_checksums: bool,
+    bundle: str | None,
+    false_positives: str | None,
 ) -> None:
     """Say of each connection in FILE... which service and application it is, and whether it looks malicious.
 
@@ -57,7 +68,7 @@ def classify(
         raise click.UsageError("-o writes a log: use --format tsv or json with it")
     try:
         paths = sources.expand(files)
-        classifier = Classifier(bundles.load(bundle))
+        classifier = Classifier(bundles.load(bundle, false_positives))
     except (sources.SourceError, bundles.BundleError) as error:
         raise _Unusable(str(error)) from None
     if None in paths and sys.stdin.isatty():

@@ -114,7 +114,7 @@ def _bundle(config: settings.Config | None) -> Iterator[Check]:
     from ..classifier import Classifier
 
     try:
-        bundle = bundles.load(config.bundle if config else None)
+        bundle = bundles.load(config.bundle, config.false_positives) if config else bundles.load()
         Classifier(bundle)
     except bundles.BundleError as error:
         yield Check(

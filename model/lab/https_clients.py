@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NoReturn
 
 from .https_servers import PORT
@@ -153,19 +154,28 @@ class _Httpx:
         self.loop = asyncio.new_event_loop()
         self.client = httpx.AsyncClient(base_url=f"https://{part.name}", http2=True, verify=False, timeout=_PATIENCE)
 
+    async def _ask(self, method: str, path: str, **words) -> bytes:
+        import httpx
+
+        try:
+            return (await self.client.request(method, path, **words)).content
+        except httpx.RemoteProtocolError:
+            # As with requests: an idle connection may have been closed.
+            return (await self.client.request(method, path, **words)).content
+
     def get(self, paths: list[str]) -> None:
         async def all_of_them() -> None:
-            await self.client.get(paths[0])
+            await self._ask("GET", paths[0])
             for start in range(1, len(paths), 6):
-                await asyncio.gather(*map(self.client.get, paths[start : start + 6]))
+                await asyncio.gather(*(self._ask("GET", path) for path in paths[start : start + 6]))
 
         self.loop.run_until_complete(all_of_them())
 
     def fetch(self, path: str, span: tuple[int, int] | None = None) -> bytes:
-        return self.loop.run_until_complete(self.client.get(path, headers=_span(span))).content
+        return self.loop.run_until_complete(self._ask("GET", path, headers=_span(span)))
 
     def post(self, path: str, size: int) -> None:
-        self.loop.run_until_complete(self.client.post(path, content=os.urandom(size)))
+        self.loop.run_until_complete(self._ask("POST", path, content=os.urandom(size)))
 
 
 class _Aiohttp:
@@ -215,7 +225,9 @@ class _Primp:
         import primp
 
         self.base = f"https://{part.name}"
-        self.client = primp.Client(impersonate=part.draw.choice(("chrome", "firefox")), verify=False, timeout=_PATIENCE)
+        kind = part.draw.choice(("chrome", "firefox"))
+        self._new = partial(primp.Client, impersonate=kind, verify=False, timeout=_PATIENCE)
+        self.client = self._new()
 
     def _ask(self, method: str, path: str, **words) -> bytes:
         import primp
@@ -224,9 +236,11 @@ class _Primp:
             try:
                 return self.client.request(method, self.base + path, **words).content
             except primp.RequestError:
-                # As with requests: an idle connection may have been closed.
+                # As with requests: an idle connection may have been closed. And one client in 25 never looks into
+                # /etc/hosts.
                 if not again:
                     raise
+                self.client = self._new()
 
     def get(self, paths: list[str]) -> None:
         self.fetch(paths[0])

@@ -11,7 +11,7 @@ import shlex
 import shutil
 import subprocess
 from importlib import resources
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 
 import yaml
@@ -55,10 +55,12 @@ def versions_of(names: set[str]) -> dict[str, str]:
             except OSError:
                 continue
             match = re.search(r"\d+\.\d[\w.]*", done.stdout + done.stderr)
-            found[name] = match[0] if match else ""
+            found[name] = match[0].rstrip(".") if match else ""
         elif name != "none":
+            # A library may be called otherwise than the module it brings (paho, of paho-mqtt).
+            modules = [need.removeprefix("python:") for need in programs().get(name, {}).get("needs", ())]
             try:
-                found[name] = version(name)
+                found[name] = version(packages_distributions().get(modules[0], [name])[0] if modules else name)
             except PackageNotFoundError:
                 found[name] = f"python {platform.python_version()}"
     return found

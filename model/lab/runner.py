@@ -216,7 +216,8 @@ def _label(made: Plan, pcaps: dict[str, Path], work: Path, target: Path,
     Returns:
         The rows of the truth, the captures, and the activities that left no flow in any.
     """
-    versions = versions_of({name for step in made.steps for name in (step.server, step.client)})
+    versions = versions_of({name for step in made.steps for name in (
+        step.server, step.client, *(TUNNELS[step.through].programs if step.through else ()))})
     rows, captures, seen = [], [], Counter()
     for host, pcap in pcaps.items():
         flows, packets = truth.flows_of(pcap)

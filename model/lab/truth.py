@@ -24,7 +24,7 @@ from .tunnels import TUNNELS
 # The first ten columns are those of the public captures' flows.tsv.
 COLUMNS = (
     "capture", "first_seen_ms", "last_seen_ms", "proto", "src_ip", "src_port", "dst_ip", "dst_port", "packets", "bytes",
-    "service", "application", "tunnel", "inner_service", "malicious", "kind", "activity", "server_program",
+    "service", "application", "tunnel", "tunnel_version", "inner_service", "malicious", "kind", "activity", "server_program",
     "server_version", "client_program", "client_version", "link", "seed", "payload_packets",
 )
 # The public data set's columns, so that one reader reads both.
@@ -118,9 +118,11 @@ def row(capture: str, flow: Flow, step: Step, versions: dict[str, str], link: st
     """One line of flows.tsv."""
     activity = ACTIVITIES[step.name]
     labels = {"service": activity.service, "application": activity.application, "tunnel": activity.tunnel,
-              "inner_service": activity.inner_service}
+              "tunnel_version": "", "inner_service": activity.inner_service}
     if step.through:
-        labels = {"service": "tunnel", "application": TUNNELS[step.through].application, "tunnel": step.through,
+        tunnel = TUNNELS[step.through]
+        labels = {"service": "tunnel", "application": tunnel.application, "tunnel": step.through,
+                  "tunnel_version": ", ".join(f"{name} {versions.get(name, '')}".strip() for name in tunnel.programs),
                   "inner_service": activity.service}
     return {
         "capture": capture, "first_seen_ms": flow.first // 1000, "last_seen_ms": flow.last // 1000, "proto": flow.proto,

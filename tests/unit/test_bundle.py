@@ -30,6 +30,31 @@ def test_a_good_bundle(tmp_path, onnx):
     assert loaded.onnx == onnx
 
 
+def test_what_an_unknown_label_hangs_on(tmp_path, onnx):
+    assert bundle.load(make_bundle(tmp_path, onnx)).energies == {}
+    abstain = {"service": "probability", "application": "energy"}
+    made = make_bundle(tmp_path, onnx, abstain=abstain, energies={"application": -3.25})
+    assert bundle.load(made).energies == {"application": -3.25}
+
+
+def test_the_threshold_for_malicious_can_be_chosen(tmp_path, onnx):
+    made = make_bundle(tmp_path, onnx, false_positives={"1%": 0.25, "0.1%": 0.875})
+    assert bundle.load(made).thresholds["malicious"] == 0.5
+    assert bundle.load(made, "1%").thresholds["malicious"] == 0.25
+    assert bundle.load(made, "0.1%").thresholds == {"service": 0.5, "application": 0.5, "malicious": 0.875}
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "has"),
+    [({"1%": 0.25, "0.1%": 0.875}, "; there are 0.1%, 1%"), (None, " nor any other share")],
+)
+def test_a_threshold_that_a_bundle_lacks_is_not_made_up(tmp_path, onnx, thresholds, has):
+    made = make_bundle(tmp_path, onnx, false_positives=thresholds)
+    with pytest.raises(BundleError) as caught:
+        bundle.load(made, "5%")
+    assert str(caught.value) == f"{made}/bundle.yaml: false_positives has no threshold for 5%{has}"
+
+
 def test_no_directory(tmp_path):
     assert "No such file" in problem(tmp_path / "absent")
 
@@ -92,6 +117,14 @@ def test_not_a_mapping(tmp_path, onnx, text, names):
         ({"calibration": {t: {"temperature": float("nan")} for t in bundle.TASKS}}, "must be a number"),
         ({"thresholds": {t: 1.5 for t in bundle.TASKS}}, "from 0 to 1"),
         ({"thresholds": {"service": 0.5}}, "thresholds.application is missing"),
+        ({"abstain": "energy"}, "abstain must say by what service and application"),
+        ({"abstain": {"malicious": "energy"}}, "abstain must say"),
+        ({"abstain": {"service": "odds"}}, "abstain.service must be probability or energy"),
+        ({"abstain": {"application": "energy"}}, "energies.application is missing"),
+        ({"false_positives": 0.01}, "false_positives must hold thresholds by share"),
+        ({"false_positives": {0.01: 0.9}}, "shares such as 0.1%, not 0.01"),
+        ({"false_positives": {"1%": 2}}, "false_positives: 1% must be from 0 to 1"),
+        ({"false_positives": {"1%": "high"}}, "false_positives: 1% must be a number"),
     ],
 )
 def test_a_wrong_key(tmp_path, onnx, changes, names):

@@ -8,7 +8,7 @@ from tiny_bundle import APPLICATIONS, make_bundle, network
 
 from mmtt_agent import bundle
 from mmtt_agent.bundle import BundleError
-from mmtt_agent.classifier import Classifier
+from mmtt_agent.classifier import Classifier, energy
 from mmtt_agent.series import SeriesBatch
 
 
@@ -99,6 +99,26 @@ def test_verdicts_do_not_depend_on_company(classifier, shipped, network, n):
     assert together == alone
     backwards = as_rows(classifier.classify(batch[::-1]))
     assert together == backwards[::-1]
+
+
+@pytest.mark.parametrize("task", ["service", "application"])
+def test_unknown_by_energy_and_scores_stay_probabilities(loaded, classifier, task):
+    batch = windows(300)
+    usual = classifier.classify(batch)
+
+    def by_energy(most):
+        return Classifier(dataclasses.replace(loaded, energies={task: most})).classify(batch)
+
+    none, some, every = (by_energy(most) for most in (-50.0, -2.5, 50.0))
+    unknown = [np.mean([label == "unknown" for label in getattr(v, task)]) for v in (none, some, every)]
+    assert unknown[0] == 1 and unknown[0] > unknown[1] > unknown[2]
+    for verdicts in (none, some, every):
+        np.testing.assert_array_equal(verdicts.service_score, usual.service_score)
+
+
+def test_what_is_surer_has_less_energy_and_what_is_no_number_the_most():
+    found = energy(np.array([[9.0, 0, 0], [0, 0, 0], [np.nan, np.nan, np.nan]]), 1.0)
+    assert found[0] < found[1] < found[2] == np.inf
 
 
 def test_many_and_none(classifier):

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
+from tiny_bundle import make_bundle
 
 from mmtt_agent.classify import table
 from mmtt_agent.classify.cli import classify
@@ -181,6 +182,20 @@ def test_a_connection_counts_once_with_its_latest_verdict():
     text = console.export_text()
     assert "1 flows with payload" in text
     assert "voip" in text and "web" not in text
+
+
+def test_more_is_called_malicious_where_more_false_alarms_may_be(tmp_path):
+    made = make_bundle(tmp_path, false_positives={"1%": 0.3, "0.1%": 0.9})
+
+    def flagged(*options):
+        return column(run(OFFICE, "--bundle", made, *options).stdout, "malicious").count("T")
+
+    assert flagged("--false-positives", "1%") > flagged() > flagged("--false-positives", "0.1%")
+    wrong = run(OFFICE, "--bundle", made, "--false-positives", "7%")
+    assert wrong.exit_code == 2 and wrong.stdout == ""
+    assert wrong.stderr.splitlines() == [
+        f"Error: {made}/bundle.yaml: false_positives has no threshold for 7%; there are 0.1%, 1%"
+    ]
 
 
 def test_names_that_would_read_as_unset_are_escaped(tmp_path):

@@ -39,7 +39,7 @@ def test_the_example_shows_every_setting():
     text = EXAMPLE.read_text()
     uncommented = yaml.safe_load(
         "\n".join(line.replace("# ", "", 1) if line.lstrip().startswith("# ") and ": " in line and line.endswith(
-            ("agent-1", "bundle", ".pem", ".key")) else line for line in text.splitlines())
+            ("agent-1", "bundle", "0.1%", ".pem", ".key")) else line for line in text.splitlines())
     )  # fmt: skip
 
     def keys(content):
@@ -96,6 +96,7 @@ def test_the_command_line_overrides_the_file(write):
         ("url: ws://127.0.0.1:99999/\n", 1, "url must be"),
         ("url: ws://user:secret@127.0.0.1/\n", 1, "url must be"),
         ("url: ws://[::1/\n", 1, "url must be"),
+        ("false_positives: 0.01\n", 1, "false_positives must be a share such as 1% or 0.1%, not '0.01'"),
         ("credit: 63\n", 1, "credit must be an integer from 64"),
         ("reconnect: 5\n", 1, "reconnect must hold 'key: value' lines"),
         ("reconnect:\n  first: 2\n  longest: 1\n", 3, "longest must not be below"),

@@ -7,6 +7,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 
 from mmtt_model import export
 from mmtt_model.architecture import TASKS, Architecture, Model
+from mmtt_model.calibrate import Calibration
 
 from mmtt_agent import bundle
 
@@ -22,8 +23,9 @@ def exported(tmp_path_factory):
         name="test",
         services=["web", "chat"],
         applications={"A": ["web"], "B": ["web", "chat"], "C": ["chat"]},
-        temperatures=dict.fromkeys(TASKS, 1.5),
-        thresholds=dict.fromkeys(TASKS, 0.5),
+        calibration=Calibration(
+            dict.fromkeys(TASKS, 1.5), dict.fromkeys(TASKS, 0.5), {"1%": 0.25}, {"application": -2.5}
+        ),
         trained={"seed": 5},
     )
     return model, directory
@@ -48,6 +50,8 @@ def test_the_bundle_loads_and_says_what_it_is(exported):
     loaded = bundle.load(directory)
     assert loaded.applications[1].services == ("chat", "web")
     assert loaded.temperatures["malicious"] == 1.5
+    assert loaded.energies == {"application": -2.5}
+    assert bundle.load(directory, "1%").thresholds["malicious"] == 0.25
     assert {path.name for path in directory.iterdir()} == {"model.onnx", "bundle.yaml"}
     content = yaml.safe_load((directory / "bundle.yaml").read_text())
     assert content["model_sha256"] == hashlib.sha256((directory / "model.onnx").read_bytes()).hexdigest()

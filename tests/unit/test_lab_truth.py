@@ -85,3 +85,11 @@ def test_the_report_draws_a_picture_per_service(tmp_path):
     (tmp_path / "laptop.pcap").rename(tmp_path / "captures" / "laptop.pcap")
     (tmp_path / "flows.tsv.zst").write_bytes(zstandard.compress(truth.table(truth.COLUMNS, rows).encode()))
     assert [path.name for path in draw(tmp_path)] == ["web.png"]
+
+
+def test_a_tunnelled_flow_tells_the_tunnel_and_the_version_of_its_programs():
+    made = plan(parse(SCENARIO.replace("to: server}", "to: server, through: openvpn_udp}", 1), "test"), 0)
+    flow = truth.Flow(1_000_000, 2_000_000, 17, "10.77.0.1", 40000, made.steps[0].address, 1194, 10, 6, 4000)
+    row = truth.row("a.pcap.zst", flow, made.steps[0], {"openvpn": "2.6.3"}, "cable")
+    assert (row["service"], row["tunnel"], row["tunnel_version"], row["inner_service"]) == (
+        "tunnel", "openvpn_udp", "openvpn 2.6.3", "web")

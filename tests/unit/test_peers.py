@@ -36,7 +36,7 @@ def test_windows_in_three_answers_out(name):
 def test_they_learn_to_tell_small_packets_from_large_ones(name, tmp_path):
     made = synthetic()
     config = Config(training=Training(epochs=12, batch=32, learning_rate=0.003, average=0.9))
-    network, _ = train.fit(config, peers.NETWORKS[name], made, tmp_path / "checkpoint.pt", lambda _: None)
+    network, _ = train.fit(config, peers.NETWORKS[name], made, tmp_path / "checkpoint.safetensors", lambda _: None)
     test = made.rows("test")
     answers = train.infer(network, made.series[test])["service"].argmax(1)
     assert (answers == made.service[test]).mean() > 0.9

@@ -27,18 +27,18 @@ def test_hidden_packets_are_guessed_ever_better_and_the_work_is_kept(tmp_path):
     made = synthetic()
     model = Model(Architecture(**CONFIG.architecture), 2, 2)
     before = model.text.size.tables[0].clone()
-    pretrain(CONFIG, model, made, tmp_path / "cache.pt", said.append)
+    pretrain(CONFIG, model, made, tmp_path / "cache.safetensors", said.append)
     losses = [float(line.split("loss ")[1].split()[0]) for line in said]
     assert len(losses) == 6 and losses[-1] < 0.8 * losses[0]
     assert not torch.equal(before, model.text.size.tables[0])
     again = Model(Architecture(**CONFIG.architecture), 2, 2)
-    pretrain(CONFIG, again, made, tmp_path / "cache.pt", said.append)
+    pretrain(CONFIG, again, made, tmp_path / "cache.safetensors", said.append)
     assert len(said) == 6 and torch.equal(again.text.size.tables[0], model.text.size.tables[0])
 
 
 def test_training_starts_from_what_was_pretrained(tmp_path):
     said = []
-    fit(CONFIG, Architecture(**CONFIG.architecture), synthetic(), tmp_path / "checkpoint.pt", said.append)
+    fit(CONFIG, Architecture(**CONFIG.architecture), synthetic(), tmp_path / "checkpoint.safetensors", said.append)
     assert sum(line.startswith("pretraining") for line in said) == 6 and any("epoch 1/1" in line for line in said)
 
 

@@ -8,9 +8,9 @@ from click.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
 
-from mmtt_model import config, dataset, evaluate, run, teacher, train
-from mmtt_model.augment import augment
-from mmtt_model.calibrate import calibrate
+from mmtt_model import config, dataset, evaluate, losses, run, teacher, train
+from mmtt_model.augment import _other_mtu, augment
+from mmtt_model.calibrate import calibrate, decisions
 from mmtt_model.cli import train as command
 
 from mmtt_agent import bundle
@@ -21,7 +21,7 @@ TINY = {
     "name": "tiny",
     "architecture": {"width": 16, "heads": 2, "feed_forward": 16, "text_layers": 1, "image_layers": 1},
     "training": {"epochs": 3, "batch": 32, "learning_rate": 0.01},
-    "evaluation": {"seeds": 2, "source_folds": 2},
+    "evaluation": {"seeds": 2, "source_folds": 2, "class_folds": 2},
 }
 
 
@@ -75,10 +75,14 @@ def test_training_makes_a_bundle_that_tells_the_classes_apart(tmp_path, data, ti
     best = np.array([{"chat": 0, "streaming": 1}.get(service, -1) for service in verdicts.service])
     answered = best >= 0
     assert answered.mean() > 0.5 and (best == synthetic().service)[answered].mean() > 0.9
+    thresholds = loaded.false_positives
+    assert list(thresholds) == ["1%", "0.1%"] and thresholds["1%"] <= thresholds["0.1%"]
+    assert loaded.thresholds["malicious"] == thresholds["1%"]
     card = (out / "CARD.md").read_text()
     for words in (
         "mmtt train tiny.yaml", "nearest neighbours", "recall at 1 %", "mean of 2 seeds", "Rare (2)", "gaming (1)",
-        "left out of training",
+        "left out of training", "--false-positives 0.1%",
+        "Applications that it does not know", "applications are `unknown` by that",
     ):  # fmt: skip
         assert words in card, words
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
@@ -88,28 +92,28 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path, data, tiny):
     settings = config.read(tiny)
     architecture = train.Architecture(**settings.architecture)
     made, said = synthetic(), []
-    whole, _ = train.fit(settings, architecture, made, tmp_path / "whole.pt", said.append)
+    whole, _ = train.fit(settings, architecture, made, tmp_path / "whole.safetensors", said.append)
 
     def stop(line):
         if line.startswith("epoch 2"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train.fit(settings, architecture, made, tmp_path / "cut.pt", stop)
+        train.fit(settings, architecture, made, tmp_path / "cut.safetensors", stop)
     said.clear()
-    again, _ = train.fit(settings, architecture, made, tmp_path / "cut.pt", said.append)
+    again, _ = train.fit(settings, architecture, made, tmp_path / "cut.safetensors", said.append)
     assert "going on after epoch 1" in said[0] and said[1].startswith("epoch 2/3")
     for a, b in zip(whole.parameters(), again.parameters()):
-        torch.testing.assert_close(a, b)
+        assert torch.equal(a, b)
 
 
 def test_a_damaged_checkpoint_is_begun_anew(tmp_path, tiny):
     settings, said = config.read(tiny), []
-    (tmp_path / "c.pt").write_bytes(b"not a checkpoint")
+    (tmp_path / "c.safetensors").write_bytes(b"not a checkpoint")
     train.fit(
-        settings, train.Architecture(**settings.architecture), synthetic(), tmp_path / "c.pt", said.append
+        settings, train.Architecture(**settings.architecture), synthetic(), tmp_path / "c.safetensors", said.append
     )
-    assert said[0].startswith("epoch 1/3")
+    assert "begun anew" in said[0] and said[1].startswith("epoch 1/3")
 
 
 def test_a_window_without_a_label_takes_no_part_in_that_tasks_loss():
@@ -117,9 +121,7 @@ def test_a_window_without_a_label_takes_no_part_in_that_tasks_loss():
     rows = np.arange(8)
     made.application[rows] = dataset.MISSING
     outputs = [torch.zeros(8, 2, requires_grad=True), torch.zeros(8, 2, requires_grad=True), torch.zeros(8, requires_grad=True)]  # fmt: skip
-    train.multitask_loss(
-        tuple(outputs), made, rows, train.class_weights(made, rows), config.Training()
-    ).backward()
+    losses.Objective(torch.nn.Identity(), made, rows, config.Training()).labelled(tuple(outputs), rows).backward()
     assert outputs[0].grad.abs().sum() > 0 and outputs[2].grad.abs().sum() > 0
     assert outputs[1].grad is None
 
@@ -131,8 +133,8 @@ def test_test_captures_are_never_looked_at_in_training(tmp_path, tiny):
     test = other.rows("test")
     other.series.sizes[test] = 77
     other.service[test] = 1 - other.service[test]
-    one, _ = train.fit(settings, architecture, made, tmp_path / "1.pt", lambda _: None)
-    two, _ = train.fit(settings, architecture, other, tmp_path / "2.pt", lambda _: None)
+    one, _ = train.fit(settings, architecture, made, tmp_path / "1.safetensors", lambda _: None)
+    two, _ = train.fit(settings, architecture, other, tmp_path / "2.safetensors", lambda _: None)
     for a, b in zip(one.parameters(), two.parameters()):
         assert torch.equal(a, b)
     rows = made.rows("validation")
@@ -151,18 +153,64 @@ def test_no_window_is_taught_by_trees_that_knew_its_recording(tmp_path, monkeypa
         return {"service": np.ones((len(rows), 2)), "application": np.ones((len(rows), 2)), "malicious": np.ones(len(rows))}
 
     monkeypatch.setattr(teacher.peers, "boosted_trees", trees)
-    logits = teacher.soft_labels(data, tmp_path / "taught.npz", lambda _: None)
+    settings = config.Config()
+    logits = teacher.soft_labels(settings, data, tmp_path / "taught.npz", lambda _: None)
     assert len(seen) == teacher.FOLDS and not any(known & taught for known, taught in seen)
     assert (logits["malicious"][data.rows("train")] == 1).all() and not logits["malicious"][data.rows("test")].any()
-    again = teacher.soft_labels(data, tmp_path / "taught.npz", lambda _: None)
+    again = teacher.soft_labels(settings, data, tmp_path / "taught.npz", lambda _: None)
     assert len(seen) == teacher.FOLDS and (again["service"] == logits["service"]).all()
+
+
+def test_a_network_that_teaches_beside_the_trees_knows_no_recording_that_it_teaches_either(tmp_path, monkeypatch):
+    data, seen = synthetic(), []
+
+    def trees(dataset, train, validation, rows, tasks):
+        seen.append((set(dataset.recording[train]), set(dataset.recording[rows])))
+        return {"service": np.zeros((len(rows), 2)), "application": np.zeros((len(rows), 2)), "malicious": np.zeros(len(rows))}
+
+    def fit(settings, build, dataset, checkpoint, say):
+        assert set(dataset.recording[dataset.rows("train")]) == seen[-1][0]
+        assert set(dataset.rows("validation")) == set(data.rows("validation")) and not len(dataset.rows("test"))
+        assert build.width == 32 and not settings.training.teacher
+        return None, 0.0
+
+    def sure(model, series):
+        answers = np.tile([50.0, -50.0], (len(series), 1))
+        return {"service": answers, "application": answers, "malicious": answers[:, 0]}
+
+    monkeypatch.setattr(teacher.peers, "boosted_trees", trees)
+    monkeypatch.setattr(train, "fit", fit)
+    monkeypatch.setattr(train, "infer", sure)
+    settings = config.Config(training=config.Training(teacher=0.5, teacher_network={"width": 32}))
+    rows = data.rows("train")
+    for wanted, told in ((0.75, settings), (0.5, config.Config(training=config.Training(teacher=0.5)))):
+        logits = teacher.soft_labels(told, data, tmp_path / "taught.npz", lambda _: None)
+        assert evaluate.softmax(logits["service"][rows])[:, 0] == pytest.approx(wanted, abs=1e-3)
+        assert evaluate.sigmoid(logits["malicious"][rows]) == pytest.approx(wanted, abs=1e-3)
+    assert len(seen) == 2 * teacher.FOLDS
+
+
+def test_another_mtu_cuts_what_was_sent_into_other_packets():
+    asked = [[200, *[-1448] * 6, -700, 90, -300], [50, -60, 70, -80]]
+    batch = SeriesBatch.from_lists(asked * 200, [list(range(0, 100, 10)), [0, 1, 2, 3]] * 200)
+    changed = _other_mtu(batch, np.ones(400, bool), np.random.default_rng(1))
+    assert (changed.sizes[1::2] == batch.sizes[1::2]).all(), "nothing is full in these"
+    for row in range(0, 400, 2):
+        sizes = changed.sizes[row, : changed.lengths[row]].tolist()
+        answer = sizes[1 : sizes.index(90)]
+        assert sizes[0] == 200 and sizes[-2:] == [90, -300] and sum(answer) == -(6 * 1448 + 700)
+        assert len(set(answer[:-1])) == 1 and 1180 <= -answer[0] <= 1460
+        assert (np.diff(changed.times[row, : changed.lengths[row]]) >= 0).all()
+    assert len({int(length) for length in changed.lengths[::2]}) > 1
 
 
 def test_augmentation_keeps_what_a_window_is():
     batch = synthetic().series
     changed = augment(batch, 1.0, np.random.default_rng(1))
     filled = np.arange(32) < changed.lengths[:, None]
-    assert (changed.lengths >= MIN_PACKETS).all() and (changed.lengths <= batch.lengths).all()
+    assert (changed.lengths >= MIN_PACKETS).all()
+    uncut = np.abs(batch.sizes).max(axis=1) < 1100
+    assert uncut.any() and (changed.lengths <= batch.lengths)[uncut].all()
     assert ((changed.sizes != 0) == filled).all() and (changed.times[~filled] == 0).all()
     assert (changed.times[:, 0] == 0).all() and changed.times.max() <= MAX_WAIT_US
     steps = np.diff(changed.times, axis=1)
@@ -181,12 +229,19 @@ def test_augmentation_keeps_what_a_window_is():
         ("training: {epoch: 3}", "training: unknown key 'epoch'"),
         ("training: {epochs: many}", "training: epochs must be like 40, not 'many'"),
         ("training: {epochs: 0}", "training: epochs must be at least 1"),
+        ("training: {sampling: all}", "training: sampling must be one of captures, plain, balanced, over, down; not 'all'"),
+        ("training: {class_weights: yes}", "training: class_weights must be like 'root', not True"),
+        ("training: {task_weights: learnt}", "training: task_weights must be one of fixed, learned; not 'learnt'"),
+        ("training: {malicious: -1}", "training: malicious must be 0 or more"),
         ("training: 7", "training: must hold keys and values"),
         ("data: {shares: [1, 2]}", "data: shares must be 3 numbers"),
         ("evaluation: {source_folds: 1}", "evaluation: source_folds must be 0, or at least 2"),
         ("decision: {accuracy: 2}", "decision: accuracy must be between 0 and 1"),
         ("architecture: {width: 65}", "architecture: width 65 must be a multiple of heads"),
         ("architecture: {depth: 3}", "architecture: .*depth"),
+        ("training: {teacher: 0.5, teacher_network: {depth: 3}}", "training: teacher_network: .*depth"),
+        ("training: {teacher_network: {width: 128}}", "training: teacher_network teaches nothing where teacher is 0"),
+        ("training: {teacher_network: large}", "training: teacher_network must be like {}, not 'large'"),
         ("name: [", "not YAML"),
         ("- 1", "must hold keys and values"),
     ],
@@ -255,6 +310,37 @@ def test_temperature_undoes_overconfidence():
     logits = rng.normal(size=(4000, 3))
     labels = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
     assert evaluate.fit_temperature(labels, logits * 3) == pytest.approx(3, rel=0.15)
+
+
+def test_each_threshold_for_malicious_flags_at_most_its_share_of_the_harmless():
+    made, rows = synthetic(250), np.arange(2000)
+    rng = np.random.default_rng(5)
+    logits = {"service": np.eye(2)[made.service], "application": np.eye(2)[made.service],
+              "malicious": made.malicious * 2 + rng.normal(size=2000)}  # fmt: skip
+    settings = config.Decision(false_positives=0.02)
+    calibration = calibrate(settings, made, rows, logits)
+    assert list(calibration.false_positives) == ["2%", "1%", "0.1%"]
+    decided = decisions(made, rows, logits, calibration)["malicious"]
+    for share, flags in decided["at"].items():
+        allowed = float(share[:-1]) / 100
+        assert allowed - 0.002 <= flags["false_positives"] <= allowed
+    assert decided["at"]["2%"]["recall"] == decided["recall"] > decided["at"]["1%"]["recall"] > decided["at"]["0.1%"]["recall"]
+
+
+def test_by_energy_or_probability_answers_are_as_right_as_asked_for():
+    made, rows = synthetic(250), np.arange(2000)
+    rng = np.random.default_rng(6)
+    # Half of the windows say little.
+    clear = np.where(rng.random(2000) < 0.5, 5.0, 0.5)[:, None]
+    noisy = np.eye(2)[made.service] * clear + rng.normal(size=(2000, 2))
+    made.application[:] = made.service
+    logits = {"service": noisy, "application": noisy, "malicious": noisy[:, 1]}
+    for by_energy in ((), ("application",)):
+        calibration = calibrate(config.Decision(accuracy=0.95), made, rows, logits, by_energy)
+        assert tuple(calibration.energies) == by_energy
+        decided = decisions(made, rows, logits, calibration)
+        assert decided["application"]["accuracy"] == pytest.approx(0.95, abs=0.01)
+        assert 0.3 < decided["application"]["answered"] < 1
 
 
 def test_abstention_reaches_the_accuracy_asked_for():

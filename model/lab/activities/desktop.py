@@ -94,6 +94,8 @@ def serve(part: Part) -> None:
                 ["x11vnc", "-q", "-display", os.environ["DISPLAY"], "-listen", part.loopback if behind else part.address, "-rfbport",
                  str(PORT + behind), "-no6", "-noipv6", "-forever", "-shared", "-nodpms",
                  *(["-noxdamage"] if draw.random() < 0.3 else []),
+                 # It takes a bell for the clipboard, and knows no message of the clipboard's.
+                 *(["-nobell", "-nosel"] if part.client == "asyncvnc" else []),
                  *(["-rfbauth", str(secret)] if _password(part) else ["-nopw"])]))
             if behind:
                 # x11vnc's own TLS does not start with OpenSSL 3.

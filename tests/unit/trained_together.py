@@ -1,0 +1,24 @@
+"""Trains the tiny network on made windows, as `torchrun` or alone starts it; writes the first process's weights to argv[1]."""
+
+import sys
+from pathlib import Path
+
+from mmtt_model import distributed
+from mmtt_model.architecture import Architecture
+from mmtt_model.config import Config, Training
+from mmtt_model.train import fit, help_out
+from safetensors.torch import save_file
+from test_train import TINY, synthetic
+
+out = Path(sys.argv[1])
+# A process draws its own dropout; without any, all together must do what one does alone.
+architecture = Architecture(**{**TINY["architecture"], "dropout": 0.0})
+told = Config("tiny", training=Training(epochs=2, batch=32, learning_rate=0.01, task_weights="learned"))
+with distributed.joined() as helping:
+    if helping:
+        help_out()
+    else:
+        lines = []
+        model, _ = fit(told, architecture, synthetic(), out.with_suffix(".checkpoint"), lines.append)
+        save_file(model.state_dict(), out)
+        print(distributed.size(), *lines, sep="\n")
