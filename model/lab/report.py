@@ -28,7 +28,7 @@ def counts(directory: Path) -> str:
         ("service", lambda flow: flow["service"], [flow for flow in usable if flow["malicious"] == "0"]),
         ("malicious kind", lambda flow: flow["kind"], malicious),
         ("inside a tunnel", lambda flow: f"{flow['tunnel']}: {flow['inner_service']}",
-         [flow for flow in usable if flow["service"] == "tunnel"]),
+         [flow for flow in usable if flow["tunnel"]]),
     ):
         found: dict[str, list[dict]] = defaultdict(list)
         for flow in chosen:
