@@ -1,0 +1,162 @@
+"""A sensor on this machine: a network namespace with a link that Zeek watches, agents, a cluster, and traffic."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PACKAGE = HERE.parents[1] / "zeek-scripts"
+ZEEK = shutil.which(os.environ.get("ZEEK") or "zeek") or shutil.which("/opt/zeek/bin/zeek")
+PORT = 27759
+_QUICK = "redef Log::default_rotation_interval = 0sec; redef MMTT::agent_timeout = 3sec;"
+
+
+def missing() -> str:
+    """Why there can be no bed here; empty if there can."""
+    if ZEEK is None:
+        return "no Zeek"
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        return "needs root and iproute2"
+    name = f"mmttprobe{os.getpid()}"
+    if subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False).returncode:
+        return "network namespaces can't be made here"
+    made = subprocess.run(["ip", "-n", name, "link", "add", "one", "type", "veth", "peer", "name", "two"], capture_output=True, check=False)
+    subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+    return "virtual Ethernet can't be made here" if made.returncode else ""
+
+
+def wait_for(what: Callable, seconds: float = 30.0, why: str = ""):
+    """The first true result of ``what()``."""
+    give_up = time.monotonic() + seconds
+    while not (result := what()):
+        if time.monotonic() > give_up:
+            raise AssertionError(f"waited {seconds:g} s in vain{' for ' + why if why else ''}")
+        time.sleep(0.1)
+    return result
+
+
+def read_log(path: Path) -> list[dict[str, str]]:
+    """A log's lines by field; none where there is no file. A last line that is not yet whole is left."""
+    if not path.exists():
+        return []
+    rows, fields = [], []
+    for line in path.read_text(errors="replace").split("\n")[:-1]:
+        if line.startswith("#fields"):
+            fields = line.split("\t")[1:]
+        elif not line.startswith("#"):
+            rows.append(dict(zip(fields, line.split("\t"))))
+    return rows
+
+
+class Bed:
+    """The namespace. ``directory`` gets a folder for each program, with its output and logs. To be closed.
+
+    Traffic goes into the interface ``wire``, and is seen on ``seen``.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.name = f"mmttbed{os.getpid()}"
+        self.running: dict[str, subprocess.Popen] = {}
+        for words in (
+            ["netns", "add", self.name],
+            ["-n", self.name, "link", "set", "lo", "up"],
+            ["-n", self.name, "link", "add", "wire", "type", "veth", "peer", "name", "seen"],
+            ["-n", self.name, "link", "set", "wire", "up"],
+            ["-n", self.name, "link", "set", "seen", "up", "promisc", "on"],
+        ):
+            subprocess.run(["ip", *words], check=True, capture_output=True)
+
+    def __enter__(self) -> Bed:
+        return self
+
+    def __exit__(self, *_) -> None:
+        for process in self.running.values():
+            with suppress(ProcessLookupError):
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+            process.wait()
+        subprocess.run(["ip", "netns", "del", self.name], check=False, capture_output=True)
+
+    def start(self, name: str, *command, environment: dict[str, str] | None = None) -> subprocess.Popen:
+        """Run a program in the namespace, in a folder of its name."""
+        folder = self.directory / name
+        folder.mkdir(exist_ok=True, parents=True)
+        with (folder / "stdout").open("w") as out, (folder / "stderr").open("a") as err:
+            self.running[name] = subprocess.Popen(
+                ["ip", "netns", "exec", self.name, *map(str, command)],
+                cwd=folder, stdout=out, stderr=err, env=os.environ | (environment or {}),
+            )  # fmt: skip
+        return self.running[name]
+
+    def stop(self, name: str, number: int = signal.SIGTERM, seconds: float = 40.0) -> int:
+        """Signal a program and wait for its end; its status."""
+        process = self.running.pop(name)
+        process.send_signal(number)
+        return process.wait(seconds)
+
+    def said(self, name: str) -> str:
+        return (self.directory / name / "stderr").read_text(errors="replace")
+
+    def zeek(self, name: str = "zeek", *arguments, script: str = "", seen: str = "", environment=None) -> subprocess.Popen:
+        """A Zeek on the link, or of it what the filter ``seen`` leaves; waits until it listens."""
+        before = self.said(name).count("listening on") if (self.directory / name).exists() else 0
+        process = self.start(
+            name, ZEEK, "-C", "-i", "seen", *(["-f", seen] if seen else []), *arguments, PACKAGE, "-e", _QUICK + script,
+            environment=environment,
+        )  # fmt: skip
+        wait_for(lambda: self.said(name).count("listening on") > before or process.poll() is not None, 60, "Zeek")
+        assert process.poll() is None, self.said(name)
+        return process
+
+    def agent(self, name: str = "agent", *arguments) -> subprocess.Popen:
+        """An agent of the shipped model; waits until it is connected."""
+        before = self.said(name).count("connected to Zeek") if (self.directory / name).exists() else 0
+        process = self.start(
+            name, sys.executable, "-c", "from mmtt_agent.cli import main; main()", "agent", "--id", name,
+            "--metrics-listen", "off", *arguments,
+        )  # fmt: skip
+        wait_for(lambda: self.said(name).count("connected to Zeek") > before or process.poll() is not None, 60, "the agent")
+        assert process.poll() is None, self.said(name)
+        return process
+
+    def traffic(self, flows: int, rate: float, name: str = "traffic", *arguments) -> Callable[[], dict]:
+        """Begin; what is returned waits for the end, and gives what was sent."""
+        process = self.start(name, sys.executable, HERE / "traffic.py", "wire", "--flows", flows, "--rate", rate, *arguments)
+
+        def end() -> dict:
+            assert process.wait(flows / rate + 120) == 0, self.said(name)
+            return json.loads((self.directory / name / "stdout").read_text())
+
+        return end
+
+    def metrics(self, port: int) -> Counter[str]:
+        """Of Zeek's port for Prometheus: samples by name and labels that matter, "mmtt_windows_total ok" say."""
+        text = subprocess.run(
+            ["ip", "netns", "exec", self.name, sys.executable, "-c",
+             f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:{port}/metrics').read().decode())"],
+            capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+        found: Counter[str] = Counter()
+        for line in text.splitlines():
+            if match := re.match(r"(mmtt_\w+)\{(.*)\} ([\d.e+]+)$", line):
+                status = re.search(r'status="(\w+)"', match[2])
+                found[match[1] + (f" {status[1]}" if status else "")] += float(match[3])
+        return found
+
+
+def resident(process: subprocess.Popen) -> float:
+    """MB of memory that a program of the bed has (the one that `ip netns exec` has become)."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1000
