@@ -169,12 +169,22 @@ hook outcome(o: Outcome)
 		watched_application(o, v);
 	}
 
+# In a cluster every worker loses it at the same moment, and each would raise the notice before it hears of the others'.
+event MMTT::agent_lost(name: string, why: string)
+	{
+	NOTICE(Notice::Info($note=Agent_Lost, $msg=fmt(
+	    "Agent %s is not used any more: %s", name, why), $identifier=name));
+	}
+
 hook agent_down(a: Agent, why: string)
 	{
-	if ( why != "" && a$credit > 0 )
-		NOTICE(Notice::Info($note=Agent_Lost, $msg=fmt(
-		    "Agent %s is not used any more: %s", a$name, why),
-		    $identifier=a$name));
+	if ( why == "" || a$credit == 0 )
+		return;
+
+	if ( Cluster::is_enabled() )
+		Cluster::publish(Cluster::manager_topic, MMTT::agent_lost, a$name, why);
+	else
+		event MMTT::agent_lost(a$name, why);
 	}
 
 function malicious_host_level(key: SumStats::Key, result: SumStats::Result)

@@ -4,9 +4,10 @@
 @load base/frameworks/cluster
 @load ./main
 
-# Since 8.1 a Zeek that is no cluster's has no way to exchange messages unless a script loads one.
+# Since 8.1 a Zeek that is no cluster's has no way to exchange messages unless a script loads one. A cluster's is its own choice,
+# perhaps of a script that is read later.
 @ifdef ( Cluster::CLUSTER_BACKEND_NONE )
-@if ( Cluster::backend == Cluster::CLUSTER_BACKEND_NONE )
+@if ( Cluster::backend == Cluster::CLUSTER_BACKEND_NONE && ! Cluster::is_enabled() )
 @load frameworks/cluster/backend/broker
 @endif
 @endif

@@ -22,7 +22,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "sensor"))
 from bed import Bed, missing, read_log, resident
 
 _EVERY = 30.0
-_METRICS = 27761
 _BAR = 400
 
 
@@ -68,9 +67,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         directory = options.keep or Path(temporary)
         with Bed(directory) as bed:
-            zeek = bed.zeek(
-                script=f"redef Telemetry::metrics_port={_METRICS}/tcp; redef Log::default_rotation_interval = 10min;"
-            )
+            zeek = bed.zeek(script="redef Log::default_rotation_interval = 10min;")
             agent = bed.agent("agent")
             time.sleep(2)
             seconds = options.hours * 3600
@@ -79,7 +76,7 @@ def main() -> None:
             while bed.running["traffic"].poll() is None:
                 time.sleep(min(_EVERY, seconds / 20))
                 samples.append((resident(agent), resident(zeek)))
-                counts = bed.metrics(_METRICS)
+                counts = bed.metrics()
                 print(
                     f"{(time.monotonic() - begun) / 60:5.1f} min: {counts['mmtt_windows_total ok']:,.0f} verdicts, "
                     f"agent {samples[-1][0]:.0f} MB, Zeek {samples[-1][1]:.0f} MB", file=sys.stderr, flush=True,
@@ -87,7 +84,7 @@ def main() -> None:
             sent = end()
             # Zeek keeps a connection for some seconds after its end, and rows wait for their answers.
             time.sleep(15)
-            counts = bed.metrics(_METRICS)
+            counts = bed.metrics()
             bed.stop("zeek")
             bed.stop("agent")
             dropped = next((line.split(": ", 1)[1] for line in bed.said("zeek").splitlines() if " dropped" in line), "?")

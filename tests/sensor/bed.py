@@ -18,7 +18,11 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PACKAGE = HERE.parents[1] / "zeek-scripts"
 ZEEK = shutil.which(os.environ.get("ZEEK") or "zeek") or shutil.which("/opt/zeek/bin/zeek")
-PORT = 27759
+#: Where Zeek's metrics are; in a cluster, the first node's, the others' following.
+METRICS = 9911
+#: Of the test's cluster: each node's port, and which traffic a worker sees.
+NODES = {"logger-1": "", "manager": "", "proxy-1": "", "proxy-2": "", "worker-1": "net 10.1.0.0/16", "worker-2": "net 10.2.0.0/16"}
+_BACKENDS = {"ZeroMQ": "frameworks/cluster/backend/zeromq", "Broker": "frameworks/cluster/backend/broker"}
 _QUICK = "redef Log::default_rotation_interval = 0sec; redef MMTT::agent_timeout = 3sec;"
 
 
@@ -111,6 +115,7 @@ class Bed:
 
     def zeek(self, name: str = "zeek", *arguments, script: str = "", seen: str = "", environment=None) -> subprocess.Popen:
         """A Zeek on the link, or of it what the filter ``seen`` leaves; waits until it listens."""
+        script += f"redef Telemetry::metrics_port={METRICS}/tcp;"
         before = self.said(name).count("listening on") if (self.directory / name).exists() else 0
         process = self.start(
             name, ZEEK, "-C", "-i", "seen", *(["-f", seen] if seen else []), *arguments, PACKAGE, "-e", _QUICK + script,
@@ -119,6 +124,34 @@ class Bed:
         wait_for(lambda: self.said(name).count("listening on") > before or process.poll() is not None, 60, "Zeek")
         assert process.poll() is None, self.said(name)
         return process
+
+    def cluster(self, backend: str, script: str = "") -> None:
+        """Manager, logger, two proxies, two workers (`NODES`), each in a folder of its own; waits until the workers listen."""
+        layout = "redef Cluster::manager_is_logger = F;\nredef Cluster::nodes = {\n"
+        for place, node in enumerate(NODES):
+            kind = node.split("-")[0].upper()
+            manager = "" if kind == "MANAGER" else ', $manager="manager"'
+            layout += f'["{node}"] = [$node_type=Cluster::{kind}, $ip=127.0.0.1, $p={47760 + place}/tcp{manager}],\n'
+        scripts = self.directory / "layout"
+        scripts.mkdir(exist_ok=True)
+        (scripts / "cluster-layout.zeek").write_text(layout + "};\n")
+        config = subprocess.run([Path(ZEEK).with_name("zeek-config"), "--zeekpath"], capture_output=True, text=True, check=True)
+        self.cluster_path = f"{scripts}:{config.stdout.strip()}"
+        for node in NODES:
+            self.node(node, backend, script)
+        for node, seen in NODES.items():
+            if seen:
+                wait_for(lambda: "listening on" in self.said(node), 60, node)
+
+    def node(self, node: str, backend: str, script: str = "") -> subprocess.Popen:
+        """A node of the cluster."""
+        loads = [_BACKENDS[backend], *(["frameworks/cluster/websocket/server"] if node == "manager" else [])]
+        seen = NODES[node]
+        script += f"redef Telemetry::metrics_port={METRICS + list(NODES).index(node)}/tcp;"
+        return self.start(
+            node, ZEEK, "-C", *(["-i", "seen", "-f", seen] if seen else []), *loads, PACKAGE, "-e", _QUICK + script,
+            environment={"CLUSTER_NODE": node, "ZEEKPATH": self.cluster_path},
+        )  # fmt: skip
 
     def agent(self, name: str = "agent", *arguments) -> subprocess.Popen:
         """An agent of the shipped model; waits until it is connected."""
@@ -141,7 +174,13 @@ class Bed:
 
         return end
 
-    def metrics(self, port: int) -> Counter[str]:
+    def use(self, agents: int) -> None:
+        """Wait until every worker uses so many agents: a hello has to find its way through the cluster."""
+        for place, node in enumerate(NODES):
+            if NODES[node]:
+                wait_for(lambda: self.metrics(METRICS + place)["mmtt_agents"] == agents, 60, f"{agents} agents on {node}")
+
+    def metrics(self, port: int = METRICS) -> Counter[str]:
         """Of Zeek's port for Prometheus: samples by name and labels that matter, "mmtt_windows_total ok" say."""
         text = subprocess.run(
             ["ip", "netns", "exec", self.name, sys.executable, "-c",
