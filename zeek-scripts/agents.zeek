@@ -118,6 +118,9 @@ export {
 	## :zeek:see:`MMTT::answer_timeout`.
 	global give_up_late: function();
 
+	## Wait for agents and answers from now on, however long that has been so far.
+	global begin_waiting: function();
+
 	## Settle every window that is outstanding: there will be no answers any more.
 	global give_up_all: function();
 
@@ -450,6 +453,15 @@ function give_up_late()
 
 		pump_all(a);
 		}
+	}
+
+function begin_waiting()
+	{
+	for ( _, a in agents )
+		a$last_seen = current_time();
+
+	for ( _, b in batches )
+		b$since = current_time();
 	}
 
 function give_up_all()

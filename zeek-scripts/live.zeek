@@ -28,14 +28,23 @@ function is_live(): bool
 	    reading_live_traffic();
 	}
 
+global last_look: time;
+
 event MMTT::look_after_agents()
 	{
+	local now = current_time();
+
+	# The clock was set, or this process was held up: that is nobody's silence.
+	if ( now < last_look || now - last_look > agent_timeout )
+		begin_waiting();
+
+	last_look = now;
 	give_up_late();
 
 	local silent: vector of string = vector();
 
 	for ( name, a in agents )
-		if ( current_time() - a$last_seen > agent_timeout )
+		if ( now - a$last_seen > agent_timeout )
 			silent += name;
 
 	for ( i in silent )
@@ -51,6 +60,7 @@ hook agent_up(a: Agent)
 		return;
 
 	start_collecting();
+	last_look = current_time();
 	schedule 1sec { MMTT::look_after_agents() };
 	}
 

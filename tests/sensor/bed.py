@@ -111,12 +111,14 @@ class Bed:
         return process.wait(seconds)
 
     def said(self, name: str) -> str:
-        return (self.directory / name / "stderr").read_text(errors="replace")
+        """What a program has written to standard error so far."""
+        path = self.directory / name / "stderr"
+        return path.read_text(errors="replace") if path.exists() else ""
 
     def zeek(self, name: str = "zeek", *arguments, script: str = "", seen: str = "", environment=None) -> subprocess.Popen:
         """A Zeek on the link, or of it what the filter ``seen`` leaves; waits until it listens."""
         script += f"redef Telemetry::metrics_port={METRICS}/tcp;"
-        before = self.said(name).count("listening on") if (self.directory / name).exists() else 0
+        before = self.said(name).count("listening on")
         process = self.start(
             name, ZEEK, "-C", "-i", "seen", *(["-f", seen] if seen else []), *arguments, PACKAGE, "-e", _QUICK + script,
             environment=environment,
@@ -155,7 +157,7 @@ class Bed:
 
     def agent(self, name: str = "agent", *arguments) -> subprocess.Popen:
         """An agent of the shipped model; waits until it is connected."""
-        before = self.said(name).count("connected to Zeek") if (self.directory / name).exists() else 0
+        before = self.said(name).count("connected to Zeek")
         process = self.start(
             name, sys.executable, "-c", "from mmtt_agent.cli import main; main()", "agent", "--id", name,
             "--metrics-listen", "off", *arguments,
@@ -189,8 +191,8 @@ class Bed:
         ).stdout  # fmt: skip
         found: Counter[str] = Counter()
         for line in text.splitlines():
-            if match := re.match(r"(mmtt_\w+)\{(.*)\} ([\d.e+]+)$", line):
-                status = re.search(r'status="(\w+)"', match[2])
+            if match := re.match(r"(mmtt_\w+)(\{.*\})? ([\d.e+]+)$", line):
+                status = re.search(r'status="(\w+)"', match[2] or "")
                 found[match[1] + (f" {status[1]}" if status else "")] += float(match[3])
         return found
 
