@@ -145,7 +145,7 @@ class Agent:
         if self.options.mode == "bye" and self.flows > self.options.after:
             await self.send("MMTT::agent_bye", scalar("string", self.options.id))
             return
-        await asyncio.sleep(self.options.delay)
+        await asyncio.sleep(self.options.delay + len(flows) * self.options.each)
         await self.answer(reply_topic, batch_id, flows)
         self.answered += len(flows)
 
@@ -179,6 +179,7 @@ def main() -> None:
     parser.add_argument("--mode", choices=modes, default="ok")
     parser.add_argument("--after", type=int, default=0, help="die, be killed or leave once it got more windows")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer")
+    parser.add_argument("--each", type=float, default=0.0, help="seconds before each answer, for each window in it")
     parser.add_argument("--credit", type=int, default=4096)
     parser.add_argument("--log")
     parser.add_argument("--url", required=True)
