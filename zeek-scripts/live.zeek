@@ -8,15 +8,22 @@ module MMTT;
 
 export {
 	## Where agents connect to a Zeek that is no cluster's. There is no
-	## authentication: anything but loopback needs :zeek:see:`MMTT::listen_tls`.
+	## authentication but by certificates: anything but loopback needs
+	## :zeek:see:`MMTT::listen_tls`.
 	const listen_address = 127.0.0.1 &redef;
 
 	## The port there.
 	const listen_port = 27759/tcp &redef;
 
-	## Certificates, for agents on other machines.
+	## Certificates, for agents on other machines: Zeek's, and the authority that
+	## signs the agents', with ``enable_peer_verification``.
 	const listen_tls = Cluster::WebSocketTLSOptions() &redef;
 }
+
+const local_machine: set[subnet] = {
+	127.0.0.0/8,
+	[::1]/128
+};
 
 # Whether this process sees traffic now, and not a capture file's.
 function is_live(): bool
@@ -76,6 +83,14 @@ event MMTT::listen_for_agents()
 	{
 	if ( zeek_is_terminating() )
 		return;
+
+	if ( listen_address !in local_machine
+	    && ! ( listen_tls?$cert_file && listen_tls$enable_peer_verification ) )
+		{
+		complain("open", fmt("whoever reaches %s could send verdicts, so nobody is listened to there, and there are no verdicts; set cert_file, key_file, ca_file and enable_peer_verification of MMTT::listen_tls",
+		    listen_address));
+		return;
+		}
 
 	if ( Cluster::listen_websocket(Cluster::WebSocketServerOptions(
 	    $listen_addr=listen_address, $listen_port=listen_port,

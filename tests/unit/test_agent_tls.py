@@ -4,8 +4,8 @@ import asyncio
 import re
 import shutil
 import ssl
-import subprocess
 
+import certificates
 import pytest
 from agent_program import Agent, run
 from fake_zeek import FakeZeek, classify, flows
@@ -14,27 +14,11 @@ from tiny_bundle import make_bundle
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl to make certificates with")
 
 
-def openssl(*arguments) -> None:
-    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
-
-
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Two authorities, certificates of Zeek and of the agent signed by the first, and a bundle."""
+    """Certificates and a bundle."""
     home = tmp_path_factory.mktemp("tls")
-    new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    # Python's own checks are strict from 3.13 on.
-    authority = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
-    (home / "extensions").write_text("subjectAltName=IP:127.0.0.1\nauthorityKeyIdentifier=keyid\n")
-    for name in ("ca", "other"):
-        files = ("-keyout", home / f"{name}.key", "-out", home / f"{name}.pem")
-        openssl("req", "-x509", *new, *files, "-subj", f"/CN={name}", *authority)
-    for name, days in (("zeek", 2), ("agent", 2), ("expired", -1)):
-        request = home / f"{name}.csr"
-        openssl("req", *new, "-keyout", home / f"{name}.key", "-out", request, "-subj", f"/CN={name}")
-        signer = ("-CA", home / "ca.pem", "-CAkey", home / "ca.key", "-CAcreateserial", "-days", days)
-        certificate = ("-extfile", home / "extensions", "-out", home / f"{name}.pem")
-        openssl("x509", "-req", "-in", request, *signer, *certificate)
+    certificates.make(home)
     make_bundle(home / "bundle")
     return home
 
