@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from .. import __version__
+from .. import __version__, zeek
 from .. import bundle as bundles
 from ..agent import broker, wire
 from ..agent import config as settings
@@ -36,7 +36,6 @@ _LIBRARIES = (
     "zstandard",
 )
 _LEAST_ZEEK = (8, 0)
-_PLACES = ("zeek", "/opt/zeek/bin/zeek", "/usr/local/zeek/bin/zeek")
 # Read after the sensor's own scripts; Zeek names the line that it does not know.
 _PROBE = f"""
 @ifndef ( MMTT::protocol_version )
@@ -64,14 +63,14 @@ class Check:
     remedy: str = ""
 
 
-def checks(config_path: str | None, agent: str | None, zeek: str | None, scripts: str) -> Iterator[Check]:
+def checks(config_path: str | None, agent: str | None, program: str | None, scripts: str) -> Iterator[Check]:
     """All checks, one after the other; one that depends on another that failed is left out."""
     yield _libraries()
     config, found = _settings(config_path)
     yield found
     yield from _bundle(config)
     yield from _files(config_path, config)
-    program, found = _zeek(zeek)
+    program, found = _zeek(program)
     yield found
     if program:
         yield from _package(program, scripts)
@@ -147,9 +146,8 @@ def _files(path: str | None, config: settings.Config | None) -> Iterator[Check]:
 
 
 def _zeek(given: str | None) -> tuple[str | None, Check]:
-    wanted = [given] if given else [os.environ.get("ZEEK"), *_PLACES]
-    program = next((found for each in wanted if each and (found := shutil.which(each))), None)
-    if program is None:
+    found = zeek.find(given)
+    if found is None:
         place = given or "on PATH or at /opt/zeek/bin"
         return None, Check(
             "problem",
@@ -157,6 +155,7 @@ def _zeek(given: str | None) -> tuple[str | None, Check]:
             f"no Zeek {place}",
             "mmtt doctor --zeek FILE   # or install it: https://zeek.org/get-zeek",
         )
+    program = str(found)
     status, said = _run(program, "--version")
     version = said.split()[-1] if status == 0 and said.split() else ""
     try:

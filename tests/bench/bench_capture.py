@@ -1,7 +1,7 @@
 """How many packets a second the capture reader reads, beside nfstream on the same files, each on one core.
 
 Usage: ``python tests/bench/bench_capture.py [CAPTURE ...] [--nfstream PYTHON]``. Without captures, on the two that
-``make_captures.py`` builds. nfstream is measured if PYTHON, the interpreter of a venv that has it, is given. Exit
+``mmtt bench zeek`` makes. nfstream is measured if PYTHON, the interpreter of a venv that has it, is given. Exit
 status 1 if a bar is missed.
 """
 
@@ -14,7 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-HERE = Path(__file__).parent
+from mmtt_agent.bench.captures import make
+
 READER_BAR = 500_000
 RATIO_BAR = 5
 ROUNDS = 3
@@ -75,8 +76,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         captures = options.captures
         if not captures:
-            subprocess.run([sys.executable, HERE / "make_captures.py", made], check=True)
-            captures = sorted(Path(made).glob("*.pcap"))
+            captures = list(make(Path(made)).values())
         for capture in captures:
             seconds, packets, windows = measure(sys.executable, _READER, capture)
             rate = packets / seconds

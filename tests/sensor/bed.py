@@ -15,9 +15,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from mmtt_agent.zeek import find as find_zeek
+
 HERE = Path(__file__).parent
 PACKAGE = HERE.parents[1] / "zeek-scripts"
-ZEEK = shutil.which(os.environ.get("ZEEK") or "zeek") or shutil.which("/opt/zeek/bin/zeek")
+ZEEK = find_zeek()
 #: Where Zeek's metrics are; in a cluster, the first node's, the others' following.
 METRICS = 9911
 #: Of the test's cluster: each node's port, and which traffic a worker sees.
@@ -137,7 +139,7 @@ class Bed:
         scripts = self.directory / "layout"
         scripts.mkdir(exist_ok=True)
         (scripts / "cluster-layout.zeek").write_text(layout + "};\n")
-        config = subprocess.run([Path(ZEEK).with_name("zeek-config"), "--zeekpath"], capture_output=True, text=True, check=True)
+        config = subprocess.run([ZEEK.with_name("zeek-config"), "--zeekpath"], capture_output=True, text=True, check=True)
         self.cluster_path = f"{scripts}:{config.stdout.strip()}"
         for node in NODES:
             self.node(node, backend, script)

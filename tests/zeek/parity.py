@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import zstandard
-from find_zeek import find_zeek
 
 from mmtt_agent.capture import CaptureError, read_capture
 from mmtt_agent.classify.sources import expand
+from mmtt_agent.zeek import find as find_zeek
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

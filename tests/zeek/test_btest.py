@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from find_zeek import find_zeek
+
+from mmtt_agent.zeek import find as find_zeek
 
 HERE = Path(__file__).resolve().parent
 NAMES = sorted(

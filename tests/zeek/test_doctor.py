@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from find_zeek import find_zeek
 
 from mmtt_agent.watch.cli import doctor
+from mmtt_agent.zeek import find as find_zeek
 
 ZEEK = find_zeek()
 pytestmark = pytest.mark.skipif(ZEEK is None, reason="no Zeek")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from mmtt_agent.zeek import find as find_zeek
+
 HERE = Path(__file__).parent
 PACKAGE = HERE.parents[1] / "zeek-scripts"
-ZEEK = shutil.which(os.environ.get("ZEEK") or "zeek") or shutil.which("/opt/zeek/bin/zeek")
+ZEEK = find_zeek()
 
 
 def can_capture() -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import shutil
 import struct
 import subprocess
 import sys
@@ -15,16 +14,13 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from mmtt_agent.zeek import find as find_zeek
+
 ROOT = Path(__file__).resolve().parents[2]
 CAPTURES = ROOT.parent / "shared" / "data" / "captures" / "ndpi"
 ETHERNET = 1
 #: Between the captures, and between two packets at most, so that a connection of one has ended for Zeek before the next begins.
 GAP_US = 600 * 10**6
-
-
-def find_zeek() -> str | None:
-    candidates = (os.environ.get("ZEEK"), shutil.which("zeek"), "/opt/zeek/bin/zeek")
-    return next((path for path in candidates if path and Path(path).is_file()), None)
 
 
 ZEEK = find_zeek()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from find_zeek import find_zeek
 from parity import ROOT, SHARED, compare_all, expand
+
+from mmtt_agent.zeek import find as find_zeek
 
 #: Every so many-th capture of ../shared/data is looked at here; ``parity.py`` looks at all.
 SAMPLE = 60

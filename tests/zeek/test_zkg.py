@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from find_zeek import find_zeek
+
+from mmtt_agent.zeek import find as find_zeek
 
 ROOT = Path(__file__).resolve().parents[2]
 OFFICE = ROOT / "tests" / "data" / "office.pcap"

@@ -1,8 +1,8 @@
-"""Build the two captures that the benchmarks run on: ``short.pcap``, 60,000 short connections, and ``long.pcap``, 60 long
-ones. Always the same bytes. Usage: ``python tests/bench/make_captures.py DIRECTORY``.
+"""The two captures that benchmarks run on: ``short.pcap``, 60,000 short connections, and ``long.pcap``, 60 long ones. Always the
+same bytes.
 
-Connections begin with what ``tests/data/office.pcap`` has recorded of TLS, HTTP and DNS, so that Zeek's analyzers have
-their usual work with them; what follows is random.
+Connections begin with what openings.pcap has recorded of TLS, HTTP and DNS (three conversations of tests/data/office.pcap), so that
+Zeek's analyzers have their usual work with them; what follows is random.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SYN, ACK, PUSH, FIN = 2, 16, 8, 1
 #: A packet of a conversation: µs after the one before, from the originator, flags (None: UDP), payload.
 Step = tuple[int, bool, int | None, bytes]
 
-OFFICE = Path(__file__).parents[1] / "data" / "office.pcap"
+_OPENINGS = Path(__file__).with_name("openings.pcap")
 #: What payloads are cut from, instead of new random bytes for each.
 _NOISE = random.Random(2).randbytes(1 << 16)
 
@@ -33,8 +33,8 @@ _SYN_OPTIONS = bytes.fromhex("020405b40402080a000000010000000001030307")
 
 
 def recorded(port: int) -> list[tuple[bool, bytes]]:
-    """The payloads of the first connection over IPv4 to a port of the server in office.pcap, each with its sender."""
-    data = OFFICE.read_bytes()
+    """The payloads of the first connection over IPv4 to a port of the server in openings.pcap, each with its sender."""
+    data = _OPENINGS.read_bytes()
     at, client, found = 24, None, []
     while at < len(data):
         frame = data[at + 16 : at + 16 + int.from_bytes(data[at + 8 : at + 12], "little")]
@@ -223,8 +223,3 @@ def make(directory: Path) -> dict[str, Path]:
             print(f"{path}: {packets:,} packets, {path.stat().st_size:,} bytes", file=sys.stderr)
     return made
 
-
-if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    make(Path(sys.argv[1]))
