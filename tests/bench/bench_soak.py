@@ -37,19 +37,24 @@ def accounts(folder: Path) -> list[tuple[str, str]]:
             hosts.add(row["uid"])
             if row["latency"] != "-":
                 latencies.append(float(row["latency"]))
-    connections = absent = without = 0
+    connections = empty = absent = without = 0
     for log in sorted(folder.glob("conn*.log")):
         for row in read_log(log):
             if row["proto"] != "tcp":
                 continue
             connections += 1
+            # Where packets are dropped, Zeek sees connections without any of their payload.
+            if "d" not in row["history"].lower():
+                empty += 1
+                continue
             absent += row["uid"] not in hosts
             without += row["mmtt_service"] == "-"
     p50, p99 = (np.quantile(latencies, (0.5, 0.99)) * 1e3).tolist() if latencies else (0, 0)
     return [
         ("connections in conn.log", f"{connections:,}"),
-        ("… without a row in mmtt.log", f"{absent:,}"),
-        ("… without a verdict in conn.log", f"{without:,}"),
+        ("… of which Zeek saw no payload", f"{empty:,}"),
+        ("… others without a row in mmtt.log", f"{absent:,}"),
+        ("… others without a verdict there", f"{without:,}"),
         ("rows in mmtt.log", ", ".join(f"{status} {n:,}" for status, n in seen.most_common())),
         ("windows with two rows", f"{twice:,}"),
         ("latency", f"p50 {p50:.0f} ms, p99 {p99:.0f} ms"),
