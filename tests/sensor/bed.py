@@ -65,6 +65,17 @@ def read_log(path: Path) -> list[dict[str, str]]:
     return rows
 
 
+def _remove_leftovers() -> None:
+    """Of runs that were killed: their namespaces, and what still runs in them."""
+    for namespace in Path("/var/run/netns").glob("mmttbed*"):
+        if not Path(f"/proc/{namespace.name.removeprefix('mmttbed')}").exists():
+            pids = subprocess.run(["ip", "netns", "pids", namespace.name], capture_output=True, text=True, check=False)
+            for pid in pids.stdout.split():
+                with suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+            subprocess.run(["ip", "netns", "del", namespace.name], check=False, capture_output=True)
+
+
 class Bed:
     """The namespace. ``directory`` gets a folder for each program, with its output and logs. To be closed.
 
@@ -72,6 +83,7 @@ class Bed:
     """
 
     def __init__(self, directory: Path) -> None:
+        _remove_leftovers()
         self.directory = directory
         self.name = f"mmttbed{os.getpid()}"
         self.running: dict[str, subprocess.Popen] = {}
