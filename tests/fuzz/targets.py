@@ -1,0 +1,94 @@
+"""What is fuzzed: each takes any bytes, may refuse them with the one error that is its own, and does nothing else."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from mmtt_agent import bundle
+from mmtt_agent.agent import wire
+from mmtt_agent.agent.session import Session, State
+from mmtt_agent.capture.files import CaptureError
+from mmtt_agent.capture.reader import read_capture
+from mmtt_agent.classifier import Verdicts
+from mmtt_agent.series import MAX_SIZE, MAX_WAIT_US
+
+_ACK = '{"type":"ack","endpoint":"zeek","version":"8.2.2"}'
+
+
+def zeek_message(data: bytes) -> None:
+    """A message from Zeek, as text and as bytes, before and after the acknowledgement, and the answer to it."""
+    with_text = [data]
+    try:
+        with_text.append(data.decode())
+    except UnicodeDecodeError:
+        pass
+    for message in with_text:
+        try:
+            decoded = wire.decode(message)
+        except wire.WireError as error:
+            assert len(str(error)) < 1000 and "\n" not in str(error)
+        else:
+            assert not isinstance(decoded, wire.Classify) or len(decoded) <= wire.MAX_FLOWS
+        session = Session(agent="a", model="m@00000000", credit=64, max_queued=64)
+        session.receive(message)
+        session.receive(_ACK)
+        session.receive(message)
+        while job := session.take():
+            n = len(job.series)
+            assert np.abs(job.series.sizes).max(initial=0) <= MAX_SIZE
+            assert job.series.times.max(initial=0) <= MAX_WAIT_US
+            half = np.full(n, 0.5, np.float32)
+            session.finish(job, Verdicts(["web"] * n, half, ["unknown"] * n, half, np.zeros(n, bool), half))
+        session.drain()
+        while answer := session.next_message():
+            json.loads(answer)
+        assert session.state is State.CLOSED and session.in_hand == 0
+
+
+def capture(data: bytes) -> None:
+    """A capture file, with and without wrong checksums left out."""
+    for checksums in (True, False):
+        try:
+            found = read_capture(io.BytesIO(data), name="fuzzed", checksums=checksums)
+        except CaptureError as error:
+            assert str(error).startswith("fuzzed: ") and "\n" not in str(error)
+            continue
+        series = found.windows.series
+        assert ((series.lengths >= 1) & (series.lengths <= 32)).all()
+        filled = np.arange(series.sizes.shape[1]) < series.lengths[:, None]
+        assert ((series.sizes != 0) == filled).all() and (np.abs(series.sizes) <= MAX_SIZE).all()
+        assert (series.times >= 0).all() and (series.times <= MAX_WAIT_US).all()
+        assert len(found.windows) <= found.counts["packets"] <= len(data) * 1000
+
+
+@functools.cache
+def _directory() -> Path:
+    shared = Path("/dev/shm")
+    made = Path(tempfile.mkdtemp(prefix="mmtt-fuzz-", dir=shared if shared.is_dir() else None))
+    (made / "model.onnx").write_bytes(b"onnx")
+    return made
+
+
+def bundle_yaml(data: bytes) -> None:
+    """bundle.yaml, in which SHA256 stands for the right checksum."""
+    directory = _directory()
+    (directory / "bundle.yaml").write_bytes(data.replace(b"SHA256", hashlib.sha256(b"onnx").hexdigest().encode()))
+    try:
+        found = bundle.load(directory)
+    except bundle.BundleError as error:
+        assert str(error).startswith(str(directory)) and "\n" not in str(error)
+        return
+    assert found.services and set(found.thresholds) == {"service", "application", "malicious"}
+    assert all(0 <= threshold <= 1 for threshold in found.thresholds.values())
+    assert all(0 < temperature < float("inf") for temperature in found.temperatures.values())
+    assert {service for known in found.applications for service in known.services} <= set(found.services)
+
+
+TARGETS = {"zeek_message": zeek_message, "capture": capture, "bundle_yaml": bundle_yaml}
