@@ -13,11 +13,16 @@ _FULL, _SMALL, _LARGE = 1100, 1180, 1460
 _ANSWER_US, _TOGETHER_US = 1_000_000, 5_000
 
 
-def augment(batch: SeriesBatch, share: float, rng: np.random.Generator) -> SeriesBatch:
-    """Change each window with probability ``share``; the packets' order stays, and at least MIN_PACKETS of them."""
+def augment(batch: SeriesBatch, share: float, rng: np.random.Generator, other_mtu: float = 0.0) -> SeriesBatch:
+    """Change each window with probability ``share``; the packets' order stays, and at least MIN_PACKETS of them.
+
+    Args:
+        other_mtu: share of the changed windows in which full packets get another size.
+    """
     n, places = batch.sizes.shape
     chosen = rng.random(n) < share
-    batch = _other_mtu(batch, _some(rng, chosen, 0.15), rng)
+    if other_mtu:
+        batch = _other_mtu(batch, _some(rng, chosen, other_mtu), rng)
     position = np.arange(places)
     lengths = batch.lengths.astype(np.int64)
     keep = position < lengths[:, None]

@@ -32,6 +32,7 @@ class Training:
         patience: epochs without a better score on the validation captures after which training ends.
         average: decay per step of the running mean of the weights, which is what is scored and shipped; 0 for none.
         augment: share of the training windows that are changed before each use.
+        other_mtu: share of these in which what was sent in full packets is cut anew for another MTU.
         sampling: how windows are drawn. "captures": a capture counts by the root of its windows, not by their number; "plain":
             every window alike; "balanced": as "captures", and every service as often as the others; "over", "down": the same,
             and an epoch is as long as if every service had as many windows as the most frequent, or as the rarest.
@@ -56,6 +57,7 @@ class Training:
     patience: int = 8
     average: float = 0.995
     augment: float = 0.7
+    other_mtu: float = 0.0
     sampling: str = "captures"
     class_weights: str = "root"
     task_weights: str = "fixed"
@@ -74,7 +76,7 @@ class Training:
         for name in ("epochs", "batch", "patience", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
-        for name in ("warm_up", "average", "augment", "lab", "label_smoothing", "teacher", "hidden"):
+        for name in ("warm_up", "average", "augment", "other_mtu", "lab", "label_smoothing", "teacher", "hidden"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1")
         if self.teacher_network and not self.teacher:

@@ -177,7 +177,7 @@ class _Course:
         drawn = rng.choice(self.train, self.steps * settings.batch, p=self.chance)
         for start in range(0, len(drawn), settings.batch):
             rows = drawn[start : start + settings.batch]
-            windows = augment(self.dataset.series[rows], settings.augment, rng)
+            windows = augment(self.dataset.series[rows], settings.augment, rng, settings.other_mtu)
             loss = self.loss(windows[own], rows, own)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()

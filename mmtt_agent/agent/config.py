@@ -54,9 +54,11 @@ def _url(value: Any) -> str:
             plain = parts.username is None and parts.password is None and not parts.fragment
             if parts.scheme in ("ws", "wss") and parts.hostname and parts.port != 0 and plain:
                 return value
+            if parts.scheme == "broker" and parts.hostname and parts.port and plain and not parts.path:
+                return value
         except ValueError:
             pass
-    raise ValueError("ws://HOST:PORT/v1/messages/json or wss://…")
+    raise ValueError("ws://HOST:PORT/v1/messages/json or wss://…; or broker://HOST:PORT, to listen there")
 
 
 def _integer(least: int, most: int) -> Callable[[Any], int]:
@@ -271,14 +273,14 @@ def _check_together(config: Config, places: dict[str, str], default_place: str) 
         place = next((places[k] for k in (key, key.partition(".")[0]) if k in places), default_place)
         raise ConfigError(f"{place}: {problem}")
 
-    secure = config.url.startswith("wss:")
+    secure = config.url.startswith(("wss:", "broker:"))
     tls = config.tls
     for name in ("ca", "cert", "key"):
         file = getattr(tls, name)
         if file is None:
             continue
         if not secure:
-            fail(f"tls.{name}", f"tls.{name} is given, but the url is not wss://")
+            fail(f"tls.{name}", f"tls.{name} is given, but the url is not wss:// or broker://")
         if not os.access(file, os.R_OK) or os.path.isdir(file):
             fail(f"tls.{name}", f"tls.{name}: {file} can't be read")
     if (tls.cert is None) != (tls.key is None):
@@ -286,7 +288,7 @@ def _check_together(config: Config, places: dict[str, str], default_place: str) 
     if not is_loopback(config.url) and not (secure and tls.cert):
         fail(
             "url",
-            "Zeek's WebSocket API knows no passwords: other machines only by wss:// with tls.cert and tls.key, "
+            "Zeek knows no passwords: other machines only by wss:// or broker:// with tls.cert and tls.key, "
             f"not {config.url}",
         )
     if config.reconnect.longest < config.reconnect.first:

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 import time
 from contextlib import suppress
+from typing import Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
@@ -115,8 +116,18 @@ def _reason(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
+class Link(Protocol):
+    """What a Connection needs of the way to Zeek: a WebSocket, or Broker itself (native.py)."""
+
+    async def recv(self) -> str | bytes: ...
+
+    async def send(self, message: str) -> None: ...
+
+    async def close(self, code: int) -> None: ...
+
+
 class Connection:
-    """Serves one open WebSocket to its end.
+    """Serves one open link to its end.
 
     Args:
         runner: runs a job's windows off the event loop.
@@ -130,7 +141,7 @@ class Connection:
         self,
         config: Config,
         session: Session,
-        websocket: ClientConnection,
+        link: Link,
         runner: Runner,
         tally: Tally,
         stopping: asyncio.Event,
@@ -138,7 +149,7 @@ class Connection:
         parallel: int,
         patient: bool,
     ) -> None:
-        self._config, self._session, self._websocket = config, session, websocket
+        self._config, self._session, self._link = config, session, link
         self._runner, self._tally, self._stopping = runner, tally, stopping
         self._parallel, self._patient = parallel, patient
         self._to_send, self._to_run, self._to_read = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -170,7 +181,7 @@ class Connection:
             if not said_goodbye:
                 self._session.lost()
             with suppress(asyncio.TimeoutError):  # a Zeek that hangs must not hold us
-                await asyncio.wait_for(self._websocket.close(1000 if said_goodbye else 1001), 2)
+                await asyncio.wait_for(self._link.close(1000 if said_goodbye else 1001), 2)
             self._log_notes()
         if problem is not None:
             self._explain(problem)
@@ -229,7 +240,7 @@ class Connection:
             await self._receive()
 
     async def _receive(self) -> None:
-        message = await self._websocket.recv()
+        message = await self._link.recv()
         self._session.receive(message, time.monotonic())
         self._stir()
 
@@ -242,7 +253,7 @@ class Connection:
                 await self._to_send.wait()
                 continue
             try:
-                await asyncio.wait_for(self._websocket.send(message), None if self._patient else STALLED)
+                await asyncio.wait_for(self._link.send(message), None if self._patient else STALLED)
             except asyncio.TimeoutError:
                 raise ConnectionProblem(f"{self._config.url}: Zeek took nothing for {STALLED:g} s") from None
             self._stir()

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from .. import __version__
-from . import http
+from . import http, native
 from .config import Config
 from .connection import Connection, ConnectionProblem, NobodyListens, open_websocket, tls_context
 from .log import log_counts, logger
@@ -69,6 +69,7 @@ class Service:
         self._config, self._load, self._read = config, load, read
         self._offline, self._exit_with_zeek = offline, exit_with_zeek
         self._tls = tls_context(config)
+        self._listener = native.Listener(config) if config.url.startswith("broker:") else None
         self._runner = Runner(load(config), config.threads)
         self._bundle = config.bundle  # of the model that runs; None for the one that is shipped
         self._stop, self._reload = asyncio.Event(), asyncio.Event()
@@ -107,6 +108,8 @@ class Service:
             if watched:
                 watched.close()
             self._runner.close()
+            if self._listener:
+                self._listener.close()
             log_counts(self._counts, "in all")
 
     def _signalled(self) -> None:
@@ -271,7 +274,10 @@ class Service:
             ConnectionProblem: it did not come about.
         """
         config = self._config
-        opening = asyncio.ensure_future(open_websocket(config, self._tls, patient=self._offline))
+        if self._listener:
+            opening = asyncio.ensure_future(self._listener.link())
+        else:
+            opening = asyncio.ensure_future(open_websocket(config, self._tls, patient=self._offline))
         stopping = asyncio.ensure_future(self._stop.wait())
         await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()

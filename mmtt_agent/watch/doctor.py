@@ -252,6 +252,8 @@ def _zeekctl(program: str) -> Iterator[Check]:
 
 def _port(config: settings.Config) -> Check:
     """Is it Zeek that listens there?"""
+    if config.url.startswith("broker:"):
+        return Check("note", "port", f"the agent itself listens at {config.url}, for Zeeks that load mmtt/broker-agents")
     try:
         version = asyncio.run(_acknowledged(config))
     except NobodyListens as error:

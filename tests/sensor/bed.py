@@ -141,7 +141,13 @@ class Bed:
         assert process.poll() is None, self.said(name)
         return process
 
-    def cluster(self, backend: str, script: str = "") -> None:
+    @staticmethod
+    def zeekpath() -> str:
+        """Where Zeek looks for scripts."""
+        config = ZEEK.with_name("zeek-config")
+        return subprocess.run([config, "--zeekpath"], capture_output=True, text=True, check=True).stdout.strip()
+
+    def cluster(self, backend: str, script: str = "", packages: str = "") -> None:
         """Manager, logger, two proxies, two workers (`NODES`), each in a folder of its own; waits until the workers listen."""
         layout = "redef Cluster::manager_is_logger = F;\nredef Cluster::nodes = {\n"
         for place, node in enumerate(NODES):
@@ -151,8 +157,7 @@ class Bed:
         scripts = self.directory / "layout"
         scripts.mkdir(exist_ok=True)
         (scripts / "cluster-layout.zeek").write_text(layout + "};\n")
-        config = subprocess.run([ZEEK.with_name("zeek-config"), "--zeekpath"], capture_output=True, text=True, check=True)
-        self.cluster_path = f"{scripts}:{config.stdout.strip()}"
+        self.cluster_path = ":".join(filter(None, (str(scripts), packages, self.zeekpath())))
         for node in NODES:
             self.node(node, backend, script)
         for node, seen in NODES.items():

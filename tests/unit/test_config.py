@@ -114,8 +114,8 @@ def test_the_command_line_overrides_the_file(write):
         ("threads\n", 1, "the file must hold"),
         ("a: b: c\n", 1, "not YAML"),
         ("threads: 1\n\tcredit: 64\n", 2, "not YAML"),
-        ("url: ws://192.0.2.1:27759/v1/messages/json\n", 1, "wss:// with tls.cert and tls.key"),
-        ("url: wss://192.0.2.1:27759/v1/messages/json\n", 1, "wss:// with tls.cert and tls.key"),
+        ("url: ws://192.0.2.1:27759/v1/messages/json\n", 1, "wss:// or broker:// with tls.cert and tls.key"),
+        ("url: wss://192.0.2.1:27759/v1/messages/json\n", 1, "wss:// or broker:// with tls.cert and tls.key"),
         ("tls:\n  ca: /etc\n", 2, "the url is not wss://"),
         ("url: wss://127.0.0.1/\ntls:\n  ca: /no/such\n", 3, "tls.ca: /no/such can't be read"),
         (f"url: wss://127.0.0.1/\ntls:\n  cert: {EXAMPLE}\n", 3, "must be given together"),
@@ -145,7 +145,7 @@ def test_a_file_that_is_not_text(tmp_path):
         ({"threads": 0}, "--threads must be an integer from 1 to 256, not 0"),
         ({"id": "a b"}, "--id must be 1 to 64 letters"),
         ({"url": "nowhere"}, "--url must be ws://HOST"),
-        ({"url": "ws://example.org/"}, "--url: Zeek's WebSocket API knows no passwords"),
+        ({"url": "ws://example.org/"}, "--url: Zeek knows no passwords"),
     ],
 )
 def test_a_wrong_option_is_named(overrides, says):

@@ -209,8 +209,7 @@ def test_augmentation_keeps_what_a_window_is():
     changed = augment(batch, 1.0, np.random.default_rng(1))
     filled = np.arange(32) < changed.lengths[:, None]
     assert (changed.lengths >= MIN_PACKETS).all()
-    uncut = np.abs(batch.sizes).max(axis=1) < 1100
-    assert uncut.any() and (changed.lengths <= batch.lengths)[uncut].all()
+    assert (changed.lengths <= batch.lengths).all()
     assert ((changed.sizes != 0) == filled).all() and (changed.times[~filled] == 0).all()
     assert (changed.times[:, 0] == 0).all() and changed.times.max() <= MAX_WAIT_US
     steps = np.diff(changed.times, axis=1)
