@@ -138,7 +138,7 @@ def test_agent_stopped_for_a_while(bed, story, table):
 
 def test_agent_is_slow(bed, story, table):
     def slow():
-        bed.start("agent", sys.executable, FAKE_AGENT, "--url", URL, "--delay", "0.05", "--credit", "128")
+        bed.start("agent", sys.executable, FAKE_AGENT, "--url", URL, "--each", "0.02", "--credit", "128")
 
     story.begin(agent=slow)
     wait_for(lambda: bed.metrics()["mmtt_windows_total shed"] > 0, 30, "windows that are shed")
