@@ -35,7 +35,7 @@ class Listener:
         except ImportError as error:
             raise ConfigError(
                 f"url: {config.url} needs Zeek's Python module broker, which can't be imported here ({error}); use ws://, or set "
-                "PYTHONPATH to Zeek's lib/zeek/python"
+                "PYTHONPATH to what `zeek-config --python_dir` says"
             ) from None
         self._broker, self._endpoint = broker, None
 

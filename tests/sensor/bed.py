@@ -42,6 +42,12 @@ def missing() -> str:
     return "virtual Ethernet can't be made here" if made.returncode else ""
 
 
+def zeek_config(what: str) -> str:
+    """What Zeek's installation says of itself."""
+    done = subprocess.run([ZEEK.with_name("zeek-config"), what], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
 def wait_for(what: Callable, seconds: float = 30.0, why: str = ""):
     """The first true result of ``what()``."""
     give_up = time.monotonic() + seconds
@@ -141,12 +147,6 @@ class Bed:
         assert process.poll() is None, self.said(name)
         return process
 
-    @staticmethod
-    def zeekpath() -> str:
-        """Where Zeek looks for scripts."""
-        config = ZEEK.with_name("zeek-config")
-        return subprocess.run([config, "--zeekpath"], capture_output=True, text=True, check=True).stdout.strip()
-
     def cluster(self, backend: str, script: str = "", packages: str = "") -> None:
         """Manager, logger, two proxies, two workers (`NODES`), each in a folder of its own; waits until the workers listen."""
         layout = "redef Cluster::manager_is_logger = F;\nredef Cluster::nodes = {\n"
@@ -157,7 +157,7 @@ class Bed:
         scripts = self.directory / "layout"
         scripts.mkdir(exist_ok=True)
         (scripts / "cluster-layout.zeek").write_text(layout + "};\n")
-        self.cluster_path = ":".join(filter(None, (str(scripts), packages, self.zeekpath())))
+        self.cluster_path = ":".join(filter(None, (str(scripts), packages, zeek_config("--zeekpath"))))
         for node in NODES:
             self.node(node, backend, script)
         for node, seen in NODES.items():

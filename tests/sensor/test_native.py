@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import sys
 import time
 from collections import Counter
 
 import pytest
-from bed import NODES, read_log, wait_for
+from bed import NODES, PACKAGE, ZEEK, read_log, wait_for, zeek_config
 
-pytest.importorskip("broker", reason="no Python module broker of Zeek's")
+#: Where Zeek's installation has its Python modules, if it was built with them.
+MODULES = zeek_config("--python_dir") if ZEEK else ""
+WITH_BROKER = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (MODULES, os.environ.get("PYTHONPATH"))))}
+pytestmark = pytest.mark.skipif(
+    subprocess.run([sys.executable, "-c", "import broker"], env=WITH_BROKER, capture_output=True, check=False).returncode != 0,
+    reason="no Python module broker of Zeek's",
+)
 
 AT = {"one": 9990, "two": 9991}
 SCRIPT = (
@@ -20,23 +28,21 @@ SCRIPT = (
 
 
 @pytest.fixture
-def packages(tmp_path, monkeypatch):
+def packages(tmp_path):
     """Where Zeek finds mmtt/broker-agents."""
-    import bed
-
     (tmp_path / "packages").mkdir()
-    (tmp_path / "packages" / "mmtt").symlink_to(bed.PACKAGE)
-    return f"{tmp_path / 'packages'}"
+    (tmp_path / "packages" / "mmtt").symlink_to(PACKAGE)
+    return str(tmp_path / "packages")
 
 
 def listen(bed, name: str) -> None:
     bed.start(name, sys.executable, "-c", "from mmtt_agent.cli import main; main()", "agent", "--id", name,
-              "--url", f"broker://127.0.0.1:{AT[name]}", "--metrics-listen", "off")  # fmt: skip
+              "--url", f"broker://127.0.0.1:{AT[name]}", "--metrics-listen", "off", environment=WITH_BROKER)  # fmt: skip
     wait_for(lambda: "listening on" in bed.said(name), 30, name)
 
 
 def test_two_agents_one_of_which_dies(bed, packages):
-    bed.zeek(script=SCRIPT, environment={"ZEEKPATH": f"{packages}:{bed.zeekpath()}"})
+    bed.zeek(script=SCRIPT, environment={"ZEEKPATH": f"{packages}:{zeek_config('--zeekpath')}"})
     listen(bed, "one")
     listen(bed, "two")
     wait_for(lambda: bed.metrics()["mmtt_agents"] == 2, 30, "two agents in use")
@@ -50,7 +56,7 @@ def test_two_agents_one_of_which_dies(bed, packages):
     bed.stop("zeek")
     # Another Zeek finds it where it was.
     (bed.directory / "zeek").rename(bed.directory / "first")
-    bed.zeek(script=SCRIPT, environment={"ZEEKPATH": f"{packages}:{bed.zeekpath()}"})
+    bed.zeek(script=SCRIPT, environment={"ZEEKPATH": f"{packages}:{zeek_config('--zeekpath')}"})
     wait_for(lambda: bed.metrics()["mmtt_agents"] == 1, 30, "the agent's use")
     bed.traffic(50, 50, "more")()
     wait_for(lambda: bed.metrics()["mmtt_windows_total ok"] == 50, 30, "verdicts")
