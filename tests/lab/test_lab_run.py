@@ -177,6 +177,8 @@ activities:
 
 
 def _child_of(namespace: str, parent: int) -> bool:
+    if not namespace.startswith(lab_network.PREFIX):
+        return False
     try:
         words = Path(f"/proc/{namespace.split('-')[1]}/stat").read_text().rpartition(")")[2].split()
     except OSError:
