@@ -289,6 +289,8 @@ function send(a: Agent, q: Queue, n: count)
 	++next_batch;
 	}
 
+global batch_waited: event(name: string);
+
 # Send what the agent's credit allows: full batches, and what needn't wait for one.
 function pump(a: Agent)
 	{
@@ -309,7 +311,12 @@ function pump(a: Agent)
 		if ( a$in_flight + n > a$credit )
 			break;
 
+		local waited = q$first < q$flush_to;
 		send(a, q, n);
+
+		# What came while those waited for credit began no wait of its own.
+		if ( waited && q$first >= q$flush_to && |q$windows| > 0 && ! patient )
+			schedule batch_wait { MMTT::batch_waited(a$name) };
 		}
 	}
 
@@ -321,7 +328,7 @@ function pump_all(a: Agent)
 	pump(a);
 	}
 
-event MMTT::batch_waited(name: string)
+event batch_waited(name: string)
 	{
 	if ( name in agents )
 		pump_all(agents[name]);
