@@ -19,7 +19,7 @@ from statistics import mean
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sensor"))
-from bed import Bed, missing, read_log, resident
+from bed import Bed, by_status, missing, read_log, resident
 
 _EVERY = 30.0
 _BAR = 400
@@ -96,8 +96,7 @@ def main() -> None:
         part = max(1, len(samples) // 10)
         rows = [("connections sent", f"{sent['flows']:,}, {sent['packets']:,} packets, in {sent['seconds'] / 60:.1f} min"),
                 ("of these packets", dropped), *accounts(directory / "zeek"),
-                ("the same by telemetry", ", ".join(f"{name.split()[1]} {n:,.0f}" for name, n in counts.items()
-                                                    if name.startswith("mmtt_windows_total ") and n))]  # fmt: skip
+                ("the same by telemetry", ", ".join(f"{status} {n:,.0f}" for status, n in by_status(counts).items()))]  # fmt: skip
         for place, name in enumerate(("agent", "Zeek")):
             sizes = [sample[place] for sample in samples]
             # The start is no measure: caches fill, and connections wait for their time-outs.

@@ -135,15 +135,17 @@ class Bed:
         path = self.directory / name / "stderr"
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def zeek(self, name: str = "zeek", *arguments, script: str = "", seen: str = "", environment=None) -> subprocess.Popen:
-        """A Zeek on the link, or of it what the filter ``seen`` leaves; waits until it listens."""
+    def zeek(self, script: str = "", environment=None) -> subprocess.Popen:
+        """A Zeek on the link; waits until it listens."""
         script += f"redef Telemetry::metrics_port={METRICS}/tcp;"
-        before = self.said(name).count("listening on")
-        process = self.start(
-            name, ZEEK, "-C", "-i", "seen", *(["-f", seen] if seen else []), *arguments, PACKAGE, "-e", _QUICK + script,
-            environment=environment,
-        )  # fmt: skip
-        wait_for(lambda: self.said(name).count("listening on") > before or process.poll() is not None, 60, "Zeek")
+        command = ZEEK, "-C", "-i", "seen", PACKAGE, "-e", _QUICK + script
+        return self._begin("zeek", "listening on", *command, environment=environment)
+
+    def _begin(self, name: str, says: str, *command, environment=None) -> subprocess.Popen:
+        """Start a program, which may have run before, and wait until it says (again) that it is ready."""
+        before = self.said(name).count(says)
+        process = self.start(name, *command, environment=environment)
+        wait_for(lambda: self.said(name).count(says) > before or process.poll() is not None, 60, name)
         assert process.poll() is None, self.said(name)
         return process
 
@@ -176,14 +178,10 @@ class Bed:
 
     def agent(self, name: str = "agent", *arguments) -> subprocess.Popen:
         """An agent of the shipped model; waits until it is connected."""
-        before = self.said(name).count("connected to Zeek")
-        process = self.start(
-            name, sys.executable, "-c", "from mmtt_agent.cli import main; main()", "agent", "--id", name,
+        return self._begin(
+            name, "connected to Zeek", sys.executable, "-c", "from mmtt_agent.cli import main; main()", "agent", "--id", name,
             "--metrics-listen", "off", *arguments,
         )  # fmt: skip
-        wait_for(lambda: self.said(name).count("connected to Zeek") > before or process.poll() is not None, 60, "the agent")
-        assert process.poll() is None, self.said(name)
-        return process
 
     def traffic(self, flows: int, rate: float, name: str = "traffic", *arguments) -> Callable[[], dict]:
         """Begin; what is returned waits for the end, and gives what was sent."""
@@ -214,6 +212,11 @@ class Bed:
                 status = re.search(r'status="(\w+)"', match[2] or "")
                 found[match[1] + (f" {status[1]}" if status else "")] += float(match[3])
         return found
+
+
+def by_status(metrics: Counter[str]) -> dict[str, float]:
+    """Of what `Bed.metrics` gives, the windows by their status, of which there were any."""
+    return {name.split()[1]: n for name, n in metrics.items() if name.startswith("mmtt_windows_total ") and n}
 
 
 def resident(process: subprocess.Popen) -> float:
