@@ -25,7 +25,9 @@ event look()
 	if ( first && ! MMTT::enable && MMTT::malicious_score == 0.97 )
 		{
 		first = F;
-		print MMTT::malicious_host_connections, MMTT::exempt_subnets, MMTT::exempt_ports, MMTT::skip_ports, MMTT::skip_subnets;
+		# A set of two is printed in no certain order.
+		print MMTT::malicious_host_connections, |MMTT::exempt_subnets|, 192.0.2.9 in MMTT::exempt_subnets, [2001:db8::9] in MMTT::exempt_subnets;
+		print MMTT::exempt_ports, MMTT::skip_ports, MMTT::skip_subnets;
 		print MMTT::watched_services, |MMTT::watched_applications|, "Tor" in MMTT::watched_applications;
 		print "changing the file", system("sed -i -e 's/0.97/0.98/' -e 's/enable.*/enable\tT/' mmtt.conf");
 		}
