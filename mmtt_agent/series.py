@@ -52,6 +52,13 @@ class SeriesBatch:
         seen = np.arange(self.sizes.shape[1]) < packets
         return SeriesBatch(self.sizes * seen, self.times * seen, np.minimum(self.lengths, packets))
 
+    def without_first(self, packets: int) -> SeriesBatch:
+        """The windows as they would be had the capture begun after so many of their packets."""
+        filled = np.arange(self.sizes.shape[1])[packets:] < self.lengths[:, None]
+        kept = ((0, 0), (0, self.sizes.shape[1] - filled.shape[1]))
+        times = np.where(filled, self.times[:, packets:] - self.times[:, packets, None], 0)
+        return SeriesBatch(np.pad(self.sizes[:, packets:], kept), np.pad(times, kept), (self.lengths - packets).clip(0))
+
     @classmethod
     def empty(cls) -> SeriesBatch:
         return cls.from_lists([], [])

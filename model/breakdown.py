@@ -1,4 +1,4 @@
-"""What a model's scores hang on: how many packets it has seen, what it takes for what, and how sure it is."""
+"""What a model's scores hang on: how many packets it has seen, and which, what it takes for what, and how sure it is."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mmtt_agent.series import SeriesBatch
+from mmtt_agent.series import MAX_PAYLOAD_PACKETS, SeriesBatch
 
 from . import evaluate
 from .dataset import Dataset
 from .labels import MISSING
 
 #: Packets after which a verdict is tried; a window with fewer is not classified.
-PACKETS = (4, 6, 8, 12, 16, 24, 32)
+PACKETS = (4, 6, 8, 12, 16, 24, MAX_PAYLOAD_PACKETS)
+#: The two halves of whole windows, as the card calls them.
+HALVES = (f"packets 1 to {MAX_PAYLOAD_PACKETS // 2} of whole windows", f"packets {MAX_PAYLOAD_PACKETS // 2 + 1} to {MAX_PAYLOAD_PACKETS} of these")
 _BINS = 10
 
 
@@ -21,10 +23,28 @@ def by_packets(
     dataset: Dataset, rows: np.ndarray, answer: Callable[[SeriesBatch], dict[str, np.ndarray]], temperatures: dict[str, float]
 ) -> dict[int, dict]:
     """Packets -> scores of the windows that have all of 32, as they were after the first so many."""
-    whole = rows[dataset.series.lengths[rows] == PACKETS[-1]]
+    whole = rows[dataset.series.lengths[rows] == MAX_PAYLOAD_PACKETS]
     if not len(whole):
         return {}
     return {seen: evaluate.scores(dataset, whole, answer(dataset.series[whole].first(seen)), temperatures) for seen in PACKETS}
+
+
+def mid_flow(
+    dataset: Dataset, rows: np.ndarray, answer: Callable[[SeriesBatch], dict[str, np.ndarray]], temperatures: dict[str, float]
+) -> dict[str, dict]:
+    """What is seen of a flow -> scores. Both halves of whole windows have the same flows and as many packets, but for one the
+    capture began late; and the flows' own later windows stand beside the first windows of the same captures."""
+    whole = rows[dataset.series.lengths[rows] == MAX_PAYLOAD_PACKETS]
+    late = rows[dataset.window[rows] > 0]
+    early = rows[(dataset.window[rows] == 0) & np.isin(dataset.capture[rows], dataset.capture[late])]
+    half = MAX_PAYLOAD_PACKETS // 2
+    parts = {
+        HALVES[0]: (whole, dataset.series[whole].first(half)),
+        HALVES[1]: (whole, dataset.series[whole].without_first(half)),
+        "first windows of captures with later ones": (early, dataset.series[early]),
+        "later windows": (late, dataset.series[late]),
+    }
+    return {name: evaluate.scores(dataset, of, answer(seen), temperatures) for name, (of, seen) in parts.items() if len(of)}
 
 
 def confusion(dataset: Dataset, rows: np.ndarray, logits: np.ndarray) -> np.ndarray:

@@ -37,11 +37,18 @@ def known_config(config: Path) -> Path:
 )
 @click.option("--quick", is_flag=True, help="Train only what ships: one seed, no repositories left out, no other networks.")
 @click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Trainings that go on side by side; what comes out is the same.",
+)
+@click.option(
     "--tensorboard",
     type=click.Path(path_type=Path, file_okay=False),
     help="Directory for TensorBoard: loss, learning rate and scores of each epoch, per seed.",
 )
-def train(config: Path, data: Path, lab: Path | None, out: Path, quick: bool, tensorboard: Path | None) -> None:
+def train(config: Path, data: Path, lab: Path | None, out: Path, quick: bool, processes: int, tensorboard: Path | None) -> None:
     """Train the model that CONFIG (a YAML file, or the name of a shipped one: small, literature) describes.
 
     Writes model.onnx, bundle.yaml and CARD.md. The same command goes on where an interrupted one stopped.
@@ -70,9 +77,11 @@ def train(config: Path, data: Path, lab: Path | None, out: Path, quick: bool, te
         if quick:
             told = dataclasses.replace(told, evaluation=Evaluation())
         with distributed.joined() as helping:
+            if processes > 1 and distributed.size() > 1:
+                raise click.ClickException("--processes is for trainings side by side, torchrun for one on many devices; use one")
             if helping:
                 return help_out()
-            training.run(told, data, lab, out, lambda line: click.echo(line, err=True), command, tensorboard)
+            training.run(told, data, lab, out, lambda line: click.echo(line, err=True), command, tensorboard, processes)
     except (ConfigError, DatasetError, ExportError, TaxonomyError) as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:

@@ -3,80 +3,122 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import time
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
 from . import evaluate, peers
 from .architecture import TASKS, Architecture
-from .config import Config
+from .config import Config, Training
 from .dataset import Dataset
-from .train import Build, fit, infer
+from .train import Build, infer
+from .trainings import Trainings
 
 #: Scores of peers are not calibrated.
 PLAIN = dict.fromkeys(TASKS, 1.0)
 
 
-def compare(config: Config, architecture: Architecture, dataset: Dataset, out: Path, say: Callable[[str], None]) -> tuple[dict, dict]:
+def compare(
+    config: Config, architecture: Architecture, datasets: dict[str, Dataset], trainings: Trainings
+) -> tuple[dict[str, list[dict]], dict]:
     """Train and score everything that ours is compared with.
 
-    Returns:
-        Name -> scores on the test captures, a dict per seed (one for what has no chance in it); and about the single-task
-        models: ``time``, what one model for all tasks takes of their time together.
-    """
-    train, validation, test = (dataset.rows(split) for split in ("train", "validation", "test"))
+    Args:
+        datasets: by what the card calls them, first what ours is trained on. Peers are trained on what is better for them
+            by the validation captures. Validation and test windows are the same in all, and first come the same classes.
 
-    def scores(logits: dict[str, np.ndarray]) -> dict:
+    Returns:
+        Name -> scores on the test captures, a dict per seed (one for what has no chance in it); and about them ``time``, what
+        one model for all tasks takes of the time of single-task models together, and ``trained on``, peer -> data set, where there are several.
+    """
+    trainings.say("peers on the same captures")
+    dataset, about = next(iter(datasets.values())), {"trained on": {}}
+    validation, test = dataset.rows("validation"), dataset.rows("test")
+    seeds = [dataclasses.replace(config, seed=seed) for seed in range(config.seed, config.seed + config.evaluation.seeds)]
+
+    def begin(name: str, build: Architecture | Build, data: Dataset, training: Training, of=seeds) -> list:
+        return [
+            trainings.begin(f"{name} seed{each.seed}", dataclasses.replace(each, training=training), build, data) for each in of
+        ]
+
+    def score(logits: dict[str, np.ndarray]) -> dict:
         return evaluate.scores(dataset, test, logits, PLAIN)
 
-    say("peers on the same captures")
-    found = {"5 nearest neighbours": [scores(peers.nearest_neighbours(dataset, train, test))]}
-    trees = peers.boosted_trees(dataset, train, validation, test, TASKS)
-    if trees is not None:
-        found["LightGBM"] = [scores(trees)]
-    about: dict = {}
-    if not config.evaluation.networks:
-        return found, about
+    def best(peer: str, on_validation: dict) -> tuple:
+        """The key of the answers that score best on the validation captures; a key's first part is a data set."""
+        chosen = max(on_validation, key=lambda key: evaluate.headline(
+            evaluate.scores(dataset, validation, on_validation[key], PLAIN), TASKS))  # fmt: skip
+        if len(datasets) > 1:
+            about["trained on"][peer] = chosen[0]
+        return chosen
 
-    def trained(name: str, build: Architecture | Build, seeded: Config):
-        return fit(seeded, build, dataset, out / f"checkpoint-{re.sub(r'[^a-z0-9]+', '-', name.lower())}-seed{seeded.seed}.safetensors", say)[0]
+    # What does not wait for a choice is begun first, and asked for last: with several processes none has nothing to do.
+    without_seeds = {
+        (peer, on): trainings.start(answers, data)
+        for peer, answers in (("5 nearest neighbours", _nearest), ("LightGBM", _trees))
+        for on, data in datasets.items()
+    }
+    # Like ours, but for what is ours: peers learn from the labels alone, and augmentation is theirs to take or leave.
+    plain = dataclasses.replace(config.training, teacher=0.0, teacher_network={}, weight_decay=0.01)
+    choices, runs = {}, {}
+    if config.evaluation.networks:
+        for peer, build in peers.NETWORKS.items():
+            for on, data in datasets.items():
+                for augment in (0.0, config.training.augment):
+                    training = dataclasses.replace(plain, augment=augment)
+                    choices[peer, on, augment] = begin(f"{peer} {on} {augment}", build, data, training, seeds[:1])[0]
+        for reads in ("text", "image"):
+            half = dataclasses.replace(architecture, reads=reads)
+            runs[f"{config.name}, {reads} only"] = begin(f"{reads} only", half, dataset, config.training)
+    single = {}
+    for task in TASKS if config.evaluation.networks else ():
+        weights = {each: getattr(config.training, each) if each == task else 0.0 for each in TASKS}
+        single[task] = begin(f"{task} alone", architecture, dataset, dataclasses.replace(config.training, **weights))
+    for on, data in list(datasets.items())[1:] if config.evaluation.networks else ():
+        runs[f"{config.name}, trained on {on}"] = begin(f"ours {on}", architecture, data, config.training)
 
-    seeds = [dataclasses.replace(config, seed=seed) for seed in range(config.seed, config.seed + config.evaluation.seeds)]
-    for name, build in peers.NETWORKS.items():
-        plain = dataclasses.replace(config.training, teacher=0.0, teacher_network={}, weight_decay=0.01)
-        choices = [dataclasses.replace(plain, augment=share) for share in (0.0, config.training.augment)]
-        chosen = max(choices, key=lambda choice: _on_validation(
-            trained(f"{name} {choice.augment}", build, dataclasses.replace(config, training=choice)), dataset, validation))
-        for seeded in seeds:
-            say(f"training {name}, seed {seeded.seed}")
-            network = trained(f"{name} {chosen.augment}", build, dataclasses.replace(seeded, training=chosen))
-            found.setdefault(name, []).append(scores(infer(network, dataset.series[test])))
-    for reads in ("text", "image"):
-        name = f"{config.name}, {reads} only"
-        for seeded in seeds:
-            say(f"training {name}, seed {seeded.seed}")
-            network = trained(name, dataclasses.replace(architecture, reads=reads), seeded)
-            found.setdefault(name, []).append(scores(infer(network, dataset.series[test])))
-    name, alone, took = f"{config.name}, a model for each task", {}, 0.0
-    for seeded in seeds:
-        for task in TASKS:
-            say(f"training for {task} alone, seed {seeded.seed}")
-            weights = {each: getattr(config.training, each) if each == task else 0.0 for each in TASKS}
-            network = trained(f"{task} alone", architecture,
-                              dataclasses.replace(seeded, training=dataclasses.replace(config.training, **weights)))
+    found: dict[str, list[dict]] = {}
+    for peer in dict.fromkeys(peer for peer, _ in without_seeds):
+        answers = {(on,): without_seeds[peer, on]() for on in datasets}
+        if None not in answers.values():
+            on = best(peer, {key: parts["validation"] for key, parts in answers.items()})
+            found[peer] = [score(answers[on]["test"])]
+    for peer, build in peers.NETWORKS.items() if choices else ():
+        on, augment = best(peer, {
+            key[1:]: infer(result(), dataset.series[validation]) for key, result in choices.items() if key[0] == peer
+        })  # fmt: skip
+        runs[peer] = begin(f"{peer} {on} {augment}", build, datasets[on], dataclasses.replace(plain, augment=augment))
+    for name, results in sorted(runs.items(), key=lambda each: each[0].startswith(config.name)):
+        found[name] = [score(infer(result(), dataset.series[test])) for result in results]
+    if single:
+        networks = [{task: results[each]() for task, results in single.items()} for each in range(len(seeds))]
+        took, alone = 0.0, []
+        for each in networks:
             begun = time.process_time()
-            alone[task] = infer(network, dataset.series[test])[task]
+            logits = {task: infer(network, dataset.series[test])[task] for task, network in each.items()}
             took += time.process_time() - begun
-        found.setdefault(name, []).append(scores(alone))
-    begun = time.process_time()
-    for _ in seeds:
-        infer(network, dataset.series[test])
-    about["time"] = (time.process_time() - begun) / took
+            alone.append(score(logits))
+        found[f"{config.name}, a model for each task"] = alone
+        begun = time.process_time()
+        for each in networks:
+            infer(each["malicious"], dataset.series[test])
+        about["time"] = (time.process_time() - begun) / took
     return found, about
 
 
-def _on_validation(network, dataset: Dataset, rows: np.ndarray) -> float:
-    return evaluate.headline(evaluate.scores(dataset, rows, infer(network, dataset.series[rows]), PLAIN), TASKS)
+def _nearest(dataset: Dataset) -> dict[str, dict[str, np.ndarray]]:
+    train = dataset.rows("train")
+    return {
+        split: peers.nearest_neighbours(dataset, train, dataset.rows(split)) for split in ("validation", "test")
+    }
+
+
+def _trees(dataset: Dataset) -> dict[str, dict[str, np.ndarray]] | None:
+    train, validation, test = (dataset.rows(split) for split in ("train", "validation", "test"))
+    logits = peers.boosted_trees(dataset, train, validation, np.concatenate([validation, test]), TASKS)
+    if logits is None:
+        return None
+    return {
+        "validation": {task: values[: len(validation)] for task, values in logits.items()},
+        "test": {task: values[len(validation) :] for task, values in logits.items()},
+    }

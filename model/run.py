@@ -10,11 +10,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from . import card, evaluate, peers
 from .architecture import Architecture
-from .breakdown import by_packets, confusion, reliability
+from .breakdown import by_packets, confusion, mid_flow, reliability
 from .calibrate import calibrate, decisions
 from .card_pictures import draw
 from .compare import PLAIN, compare
@@ -24,7 +23,8 @@ from .export import write_bundle
 from .lab_windows import lab_rows, with_lab
 from .labels import MISSING
 from .split import SPLITS, seen_before, split_recordings
-from .train import fit, infer
+from .train import infer
+from .trainings import Trainings
 from .unknown import better, left_out
 
 
@@ -36,9 +36,11 @@ def run(
     say: Callable[[str], None],
     command: str,
     tensorboard: Path | None = None,
+    processes: int = 1,
 ) -> dict:
     """Train on the captures in ``data``, and on the traffic lab's in ``lab``, and leave a bundle in ``out``, beside the data set and the checkpoints.
-    ``command`` is what was typed, for the card. Each seed's training writes its figures to a directory in ``tensorboard``.
+    ``command`` is what was typed, for the card. Each seed's training writes its figures to a directory in ``tensorboard``. With
+    several ``processes`` so many trainings go on side by side.
 
     Returns:
         The figures that CARD.md shows.
@@ -46,7 +48,6 @@ def run(
     Raises:
         ConfigError, DatasetError, ExportError: one line each.
     """
-    torch.set_num_threads(config.training.threads)
     for key, sizes in (("training: teacher_network", config.training.teacher_network), ("architecture", config.architecture)):
         try:
             architecture = Architecture(**sizes)
@@ -58,47 +59,61 @@ def run(
         if not names:
             raise ConfigError(f"data: min_captures {config.data.min_captures} leaves no {task}; lower it")
 
+    datasets = {"the public captures": dataset}
     if lab:
         dataset = with_lab(dataset, lab, config.data, say)
+        datasets = {"the public captures and the lab's": dataset, **datasets}
+    with Trainings(out, say, processes, config.training.threads) as trainings:
+        return _run(config, architecture, datasets, trainings, data, command, tensorboard)
 
+
+def _run(
+    config: Config,
+    architecture: Architecture,
+    datasets: dict[str, Dataset],
+    trainings: Trainings,
+    data: Path,
+    command: str,
+    tensorboard: Path | None,
+) -> dict:
+    out, dataset = trainings.out, next(iter(datasets.values()))
     train, validation, test = (dataset.rows(split) for split in SPLITS)
-    figures: dict = {"seeds": [], "unknown": left_out(config, architecture, dataset, out, say)}
-    figures["seconds"] = sum(part.seconds for part in figures["unknown"])
+    seeds = [
+        trainings.begin(f"seed{seed}", dataclasses.replace(config, seed=seed), architecture, dataset,
+                        tensorboard / f"seed{seed}" if tensorboard else None)
+        for seed in range(config.seed, config.seed + config.evaluation.seeds)
+    ]  # fmt: skip
+    unknown = left_out(config, architecture, dataset, trainings)
+    sources = _sources_left_out(config, architecture, dataset, trainings)
+    figures: dict = {"seeds": []}
+    figures["peers"], figures["about peers"] = compare(config, architecture, datasets, trainings)
+    figures["unknown"] = unknown()
     by_energy = ("application",) if better(figures["unknown"]) == "energy" else ()
-    for seed in range(config.seed, config.seed + config.evaluation.seeds):
-        seeded = dataclasses.replace(config, seed=seed)
-        board = tensorboard / f"seed{seed}" if tensorboard else None
-        model, seconds = fit(seeded, architecture, dataset, out / f"checkpoint-seed{seed}.safetensors", say, board)
+    for number, training in enumerate(seeds):
+        model = training()
         logits = infer(model, dataset.series[validation])
         calibration = calibrate(config.decision, dataset, validation, logits, by_energy)
         temperatures = calibration.temperatures
         answers = infer(model, dataset.series[test])
         figures["seeds"].append(evaluate.scores(dataset, test, answers, temperatures))
-        figures["seconds"] += seconds
-        if seed == config.seed:
+        if not number:
             shipped = (model, calibration)
             figures["test"] = figures["seeds"][0]
-            figures["shipped_seconds"] = seconds
+            figures["shipped_seconds"] = trainings.seconds(f"seed{config.seed}", dataset)
             figures["decisions"] = decisions(dataset, test, answers, calibration)
             figures["coverage"] = evaluate.coverage(dataset, test, answers)
             figures["packets seen"] = by_packets(dataset, test, partial(infer, model), temperatures)
             figures["confusion"] = confusion(dataset, test, answers["service"])
             figures["reliability"] = reliability(dataset, test, answers, temperatures)
-            for name, part in (
-                ("first windows", dataset.window[test] == 0),
-                ("later windows", dataset.window[test] > 0),
-            ):
-                if part.any():
-                    some = {task: values[part] for task, values in answers.items()}
-                    figures[name] = evaluate.scores(dataset, test[part], some, temperatures)
+        figures.setdefault("mid-flow", []).append(mid_flow(dataset, test, partial(infer, model), temperatures))
 
-    figures["peers"], figures["single"] = compare(config, architecture, dataset, out, say)
     order = np.random.default_rng(config.seed).permutation(len(dataset))
     cut = len(order) * 8 // 10
     figures["random split"] = evaluate.scores(
         dataset, order[cut:], peers.nearest_neighbours(dataset, order[:cut], order[cut:]), PLAIN
     )
-    figures["sources left out"] = _sources_left_out(config, architecture, dataset, out, figures, say)
+    figures["sources left out"] = sources()
+    figures["seconds"] = trainings.all_seconds()
     figures["seen before"] = {
         split: seen_before(dataset.series[rows], dataset.series[train])
         for split, rows in (("validation", validation), ("test", test))
@@ -136,18 +151,13 @@ def run(
 
 
 def _sources_left_out(
-    config: Config,
-    architecture: Architecture,
-    dataset: Dataset,
-    out: Path,
-    figures: dict,
-    say: Callable[[str], None],
-) -> dict[str, list[dict]]:
-    """Scores on malicious with whole repositories left out of training: ours and LightGBM's, one entry per fold."""
-    folds = config.evaluation.source_folds
-    result: dict[str, list[dict]] = {}
+    config: Config, architecture: Architecture, dataset: Dataset, trainings: Trainings
+) -> Callable[[], dict[str, list[dict]]]:
+    """Begin trainings without whole repositories; what is returned gives the scores on malicious, ours and LightGBM's, one entry
+    per fold."""
+    folds, begun = config.evaluation.source_folds, []
     if not folds:
-        return result
+        return dict
     names = sorted(set(dataset.sources))
     source = np.array([names.index(dataset.sources[c]) for c in dataset.capture.tolist()])
     known = np.flatnonzero((dataset.malicious != MISSING) & ~lab_rows(dataset))
@@ -162,18 +172,23 @@ def _sources_left_out(
         split[np.isin(dataset.recording, dataset.recording[left_out])] = MISSING
         split[left_out] = SPLITS.index("test")
         parted = dataclasses.replace(dataset, split=split)
-        say(f"training without {len(np.unique(source[left_out]))} repositories, fold {fold + 1} of {folds}")
-        model, seconds = fit(config, architecture, parted, out / f"checkpoint-sources{fold + 1}.safetensors", say)
-        figures["seconds"] += seconds
+        begun.append((
+            parted,
+            trainings.begin(f"without sources {fold + 1} of {folds}", config, architecture, parted),
+            trainings.start(peers.boosted_trees, parted, *(parted.rows(each) for each in SPLITS), ("malicious",)),
+        ))  # fmt: skip
+    return partial(_without_sources, config.name, begun)
+
+
+def _without_sources(name: str, begun: list) -> dict[str, list[dict]]:
+    result: dict[str, list[dict]] = {}
+    for parted, ours, trees in begun:
         rows = parted.rows("test")
-        answers = {config.name: infer(model, parted.series[rows])["malicious"]}
-        trees = peers.boosted_trees(
-            parted, parted.rows("train"), parted.rows("validation"), rows, ("malicious",)
-        )
-        if trees is not None:
-            answers["LightGBM"] = trees["malicious"]
-        for name, logits in answers.items():
+        answers = {name: infer(ours(), parted.series[rows])["malicious"]}
+        if trees() is not None:
+            answers["LightGBM"] = trees()["malicious"]
+        for by, logits in answers.items():
             scores = evaluate.malicious_scores(parted, rows, logits, 1.0)
-            scores["repositories"] = [names[each] for each in np.unique(source[left_out]).tolist()]
-            result.setdefault(name, []).append(scores)
+            scores["repositories"] = sorted({parted.sources[capture] for capture in parted.capture[rows].tolist()})
+            result.setdefault(by, []).append(scores)
     return result

@@ -8,8 +8,10 @@ Each window's teacher has not seen that window's recording (cross-fitting): else
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,62 +25,72 @@ from .labels import MISSING
 from .split import SPLITS, split_recordings
 
 FOLDS = 4
+#: Of the network that teaches. One teacher serves all seeds, and the models that learn one task alone.
+_SEED = 1
 
 
-def soft_labels(config: Config, dataset: Dataset, cache: Path, say: Callable[[str], None]) -> dict[str, np.ndarray]:
-    """Logits by task for every window of the training part, as (n, classes) or (n,) arrays over the whole data set; zero
-    elsewhere. Kept in the file `cache` for a run that is taken up again.
+def soft_labels(
+    config: Config, dataset: Dataset, folder: Path, say: Callable[[str], None]
+) -> tuple[dict[str, np.ndarray], float]:
+    """Logits by task for every window of the training part, as (n, classes) or (n,) arrays over the whole data set, zero
+    elsewhere; and the seconds that they took. Kept in ``folder`` for whoever else learns from the same windows, in this
+    process or, meanwhile, in another.
 
     Raises:
         ConfigError: LightGBM is not installed.
     """
+    settings = dataclasses.replace(
+        config.training, teacher=0.0, teacher_network={}, **dict.fromkeys(TASKS, 1.0)
+    )
     network = config.training.teacher_network
-    key = dataset.digest()
-    if network:
-        key = hashlib.sha256(repr((key, config.seed, config.training)).encode()).hexdigest()
-    try:
-        with np.load(cache) as stored:
-            if str(stored["key"]) == key:
-                return {task: stored[task] for task in TASKS}
-    except (OSError, ValueError, KeyError):
-        pass
-    train, validation = dataset.rows("train"), dataset.rows("validation")
-    fold = split_recordings(
-        dataset.recording[train], [values[train] for values in dataset.targets().values()], dataset.captures,
-        (1.0,) * FOLDS, 11,
-    )  # fmt: skip
-    result: dict[str, np.ndarray] = {}
-    for each in range(FOLDS):
-        say(f"teaching trees, {each + 1} of {FOLDS}")
-        seen, taught = train[fold != each], train[fold == each]
-        logits = peers.boosted_trees(dataset, seen, validation, taught, TASKS)
-        if logits is None:
-            raise ConfigError("training.teacher needs LightGBM; type: pip install lightgbm, or set it to 0")
-        if network:
-            say(f"teaching a network, {each + 1} of {FOLDS}")
-            found = _by_network(config, dataset, seen, taught, cache.with_suffix(f".network{each + 1}.safetensors"), say)
-            logits = {task: _mean(logits[task], found[task]) for task in TASKS}
-        for task, values in logits.items():
-            result.setdefault(task, np.zeros((len(dataset), *values.shape[1:]), np.float32))[taught] = values
-    new = cache.with_name(f".{cache.name}.new.npz")
-    np.savez_compressed(new, key=key, **result)
-    os.replace(new, cache)
-    return result
+    told = (dataset.digest(), network, settings if network else None)
+    cache = folder / f"teacher-{hashlib.sha256(repr(told).encode()).hexdigest()[:16]}.npz"
+    with cache.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            with np.load(cache) as stored:
+                return {task: stored[task] for task in TASKS}, float(stored["seconds"])
+        except (OSError, ValueError, KeyError):
+            pass
+        begun = time.monotonic()
+        train, validation = dataset.rows("train"), dataset.rows("validation")
+        fold = split_recordings(
+            dataset.recording[train], [values[train] for values in dataset.targets().values()], dataset.captures,
+            (1.0,) * FOLDS, 11,
+        )  # fmt: skip
+        result: dict[str, np.ndarray] = {}
+        for each in range(FOLDS):
+            say(f"teaching trees, {each + 1} of {FOLDS}")
+            seen, taught = train[fold != each], train[fold == each]
+            logits = peers.boosted_trees(dataset, seen, validation, taught, TASKS)
+            if logits is None:
+                raise ConfigError("training.teacher needs LightGBM; type: pip install lightgbm, or set it to 0")
+            if network:
+                say(f"teaching a network, {each + 1} of {FOLDS}")
+                found = _by_network(
+                    dataclasses.replace(config, seed=_SEED, training=settings), Architecture(**network), dataset, seen, taught,
+                    cache.with_suffix(f".network{each + 1}.safetensors"), say,
+                )  # fmt: skip
+                logits = {task: _mean(logits[task], found[task]) for task in TASKS}
+            for task, values in logits.items():
+                result.setdefault(task, np.zeros((len(dataset), *values.shape[1:]), np.float32))[taught] = values
+        new = cache.with_name(f".{cache.name}.new.npz")
+        seconds = time.monotonic() - begun
+        np.savez_compressed(new, seconds=seconds, **result)
+        os.replace(new, cache)
+    return result, seconds
 
 
 def _by_network(
-    config: Config, dataset: Dataset, seen: np.ndarray, taught: np.ndarray, checkpoint: Path, say: Callable[[str], None]
+    config: Config, architecture: Architecture, dataset: Dataset, seen: np.ndarray, taught: np.ndarray, checkpoint: Path,
+    say: Callable[[str], None],
 ) -> dict[str, np.ndarray]:
     """Logits of ``taught`` by a network that was trained on ``seen``."""
     from .train import fit, infer  # which asks this module for its soft labels
 
     split = np.where(dataset.split == SPLITS.index("validation"), dataset.split, MISSING)
     split[seen] = SPLITS.index("train")
-    settings = dataclasses.replace(config.training, teacher=0.0, teacher_network={})
-    model, _ = fit(
-        dataclasses.replace(config, training=settings), Architecture(**config.training.teacher_network),
-        dataclasses.replace(dataset, split=split), checkpoint, say,
-    )  # fmt: skip
+    model, _ = fit(config, architecture, dataclasses.replace(dataset, split=split), checkpoint, say)
     return infer(model, dataset.series[taught])
 
 

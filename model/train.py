@@ -41,8 +41,9 @@ def fit(
     say: Callable[[str], None],
     tensorboard: Path | None = None,
 ) -> tuple[nn.Module, float]:
-    """The network of the epoch that scored best on the validation captures, and the seconds that training took. Figures of
-    each epoch go to the directory ``tensorboard``. Under ``torchrun`` the other processes must be in `help_out`."""
+    """The network of the epoch that scored best on the validation captures, and the seconds that training took, without its
+    teacher's. Figures of each epoch go to the directory ``tensorboard``. Under ``torchrun`` the other processes must be in
+    `help_out`."""
     settings = config.training
     if isinstance(build, Architecture):
         build = partial(Model, build)
@@ -50,7 +51,7 @@ def fit(
     average = copy.deepcopy(model).eval().requires_grad_(False)
     validation = dataset.rows("validation")
     tasks = tuple(task for task in TASKS if getattr(settings, task))
-    taught = soft_labels(config, dataset, checkpoint.with_suffix(".teacher.npz"), say) if settings.teacher else None
+    taught = soft_labels(config, dataset, checkpoint.parent, say)[0] if settings.teacher else None
     key = hashlib.sha256(repr((config.seed, settings, build, dataset.digest())).encode())
     state = {
         "key": key.hexdigest(),

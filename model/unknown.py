@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 
@@ -16,7 +16,8 @@ from .architecture import Architecture
 from .config import Config
 from .dataset import Dataset
 from .labels import MISSING
-from .train import fit, infer
+from .train import infer
+from .trainings import Trainings
 
 
 def max_probability(logits: np.ndarray, temperature: float) -> np.ndarray:
@@ -30,12 +31,11 @@ MEASURES = {"highest probability": max_probability, "energy": energy}
 @dataclass(frozen=True)
 class Part:
     """A part of the applications that a model was trained without: their ``names``, and by measure the AUROC of telling their
-    windows from the others', on the test captures and on the validation captures; NaN where there are none of one kind. Its training took ``seconds``."""
+    windows from the others', on the test captures and on the validation captures; NaN where there are none of one kind."""
 
     names: list[str]
     test: dict[str, float]
     validation: dict[str, float]
-    seconds: float = 0.0
 
 
 def better(parts: list[Part]) -> str:
@@ -44,11 +44,10 @@ def better(parts: list[Part]) -> str:
     return max(MEASURES, key=lambda measure: sum(each[measure] for each in told))
 
 
-def left_out(
-    config: Config, architecture: Architecture, dataset: Dataset, out: Path, say: Callable[[str], None]
-) -> list[Part]:
-    """What is found of each part of the applications. Parts without test windows are not there."""
-    folds, result = config.evaluation.class_folds, []
+def left_out(config: Config, architecture: Architecture, dataset: Dataset, trainings: Trainings) -> Callable[[], list[Part]]:
+    """Begin the trainings; what is returned gives what is found of each part of the applications. Parts without test windows
+    are not there."""
+    folds, begun = config.evaluation.class_folds, []
     names = list(dataset.applications)
     part_of = np.random.default_rng(config.data.split_seed).permutation(len(names)) % folds if folds else np.zeros(0)
     for fold in range(folds):
@@ -56,9 +55,15 @@ def left_out(
         if not np.isin(dataset.application[dataset.rows("test")], gone).any():
             continue
         application = np.where(np.isin(dataset.application, gone), MISSING, dataset.application)
-        say(f"training without {len(gone)} applications, part {fold + 1} of {folds}")
-        model, seconds = fit(config, architecture, dataclasses.replace(dataset, application=application),
-                             out / f"checkpoint-classes{fold + 1}.safetensors", say)
+        known = dataclasses.replace(dataset, application=application)
+        begun.append((gone, trainings.begin(f"without applications {fold + 1} of {folds}", config, architecture, known)))
+    return partial(_found, dataset, begun)
+
+
+def _found(dataset: Dataset, begun: list) -> list[Part]:
+    names, result = list(dataset.applications), []
+    for gone, training in begun:
+        model = training()
         scores, temperature = {}, 1.0
         for split in ("validation", "test"):
             rows = dataset.rows(split)
@@ -73,5 +78,5 @@ def left_out(
             scores[split] = {
                 name: evaluate.auroc(unseen.astype(int), measure(logits, temperature)) for name, measure in MEASURES.items()
             }
-        result.append(Part([names[each] for each in gone], scores["test"], scores["validation"], seconds))
+        result.append(Part([names[each] for each in gone], scores["test"], scores["validation"]))
     return result

@@ -117,3 +117,11 @@ def test_a_window_cut_from_the_middle_of_a_flow_is_read_like_a_flow_of_its_own()
     np.testing.assert_array_equal(
         features.model_input(_batch([flow]))["gaps"][0, 11:20], features.model_input(shifted)["gaps"][0, 1:10]
     )
+
+
+def test_a_window_without_its_first_packets_is_as_if_the_capture_had_begun_later():
+    batch = SeriesBatch.from_lists([[10, -20, 30, -40], [5, 6]], [[0, 100, 250, 400], [0, 9]])
+    later = batch.without_first(2)
+    assert (later.lengths == [2, 0]).all() and later.sizes.shape == batch.sizes.shape
+    assert later.sizes[0, :3].tolist() == [30, -40, 0] and later.times[0, :3].tolist() == [0, 150, 0]
+    assert not later.sizes[1].any() and not later.times[1].any()

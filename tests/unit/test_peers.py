@@ -1,5 +1,7 @@
 """The compared networks: shapes, what they must not depend on, and that they learn what is easy."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,8 @@ from mmtt_model import peers, train
 from mmtt_model.architecture import Architecture
 from mmtt_model.compare import compare
 from mmtt_model.config import Config, Evaluation, Training
+from mmtt_model.labels import MISSING
+from mmtt_model.trainings import Trainings
 from test_train import TINY, synthetic
 
 from mmtt_agent.series import SeriesBatch
@@ -59,8 +63,13 @@ def test_the_flowpic_counts_packets_by_size_and_time():
 def test_the_table_has_each_network_and_ours_by_halves_with_a_score_per_seed(tmp_path):
     config = Config(architecture=TINY["architecture"], training=Training(epochs=1, batch=32),
                     evaluation=Evaluation(seeds=2, networks=True))
-    found, single = compare(config, Architecture(**config.architecture), synthetic(), tmp_path, lambda _: None)
-    wanted = {*peers.NETWORKS, "mmtt-1, text only", "mmtt-1, image only", "mmtt-1, a model for each task"}
+    more = synthetic()
+    public = dataclasses.replace(more, split=np.where((more.split == 0) & (more.capture < 10), MISSING, more.split))
+    datasets = {"the public captures and the lab's": more, "the public captures": public}
+    found, about = compare(config, Architecture(**config.architecture), datasets, Trainings(tmp_path, lambda _: None))
+    wanted = {*peers.NETWORKS, "mmtt-1, trained on the public captures", "mmtt-1, text only", "mmtt-1, image only",
+              "mmtt-1, a model for each task"}  # fmt: skip
     assert wanted < set(found)
     assert all(len(found[name]) == 2 for name in wanted) and len(found["5 nearest neighbours"]) == 1
-    assert single["time"] > 0
+    assert about["time"] > 0
+    assert set(about["trained on"]) >= set(peers.NETWORKS) and set(about["trained on"].values()) <= set(datasets)

@@ -1,3 +1,4 @@
+import math
 import re
 from pathlib import Path
 
@@ -8,8 +9,9 @@ from click.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
 
-from mmtt_model import config, dataset, evaluate, losses, run, teacher, train
+from mmtt_model import bars, config, dataset, evaluate, losses, run, teacher, train
 from mmtt_model.augment import _other_mtu, augment
+from mmtt_model.breakdown import HALVES
 from mmtt_model.calibrate import calibrate, decisions
 from mmtt_model.cli import train as command
 
@@ -154,10 +156,10 @@ def test_no_window_is_taught_by_trees_that_knew_its_recording(tmp_path, monkeypa
 
     monkeypatch.setattr(teacher.peers, "boosted_trees", trees)
     settings = config.Config()
-    logits = teacher.soft_labels(settings, data, tmp_path / "taught.npz", lambda _: None)
+    logits, _ = teacher.soft_labels(settings, data, tmp_path, lambda _: None)
     assert len(seen) == teacher.FOLDS and not any(known & taught for known, taught in seen)
     assert (logits["malicious"][data.rows("train")] == 1).all() and not logits["malicious"][data.rows("test")].any()
-    again = teacher.soft_labels(settings, data, tmp_path / "taught.npz", lambda _: None)
+    again, _ = teacher.soft_labels(config.Config(seed=2), data, tmp_path, lambda _: None)
     assert len(seen) == teacher.FOLDS and (again["service"] == logits["service"]).all()
 
 
@@ -184,7 +186,7 @@ def test_a_network_that_teaches_beside_the_trees_knows_no_recording_that_it_teac
     settings = config.Config(training=config.Training(teacher=0.5, teacher_network={"width": 32}))
     rows = data.rows("train")
     for wanted, told in ((0.75, settings), (0.5, config.Config(training=config.Training(teacher=0.5)))):
-        logits = teacher.soft_labels(told, data, tmp_path / "taught.npz", lambda _: None)
+        logits, _ = teacher.soft_labels(told, data, tmp_path, lambda _: None)
         assert evaluate.softmax(logits["service"][rows])[:, 0] == pytest.approx(wanted, abs=1e-3)
         assert evaluate.sigmoid(logits["malicious"][rows]) == pytest.approx(wanted, abs=1e-3)
     assert len(seen) == 2 * teacher.FOLDS
@@ -364,6 +366,27 @@ def test_the_card_shows_what_scores_hang_on(tmp_path, data, tiny, monkeypatch):
     rows = {row.split("|")[1].strip(): row.split("|")[2].strip() for row in card.splitlines() if re.match(r"\| \d+ \| [\d.]+", row)}
     assert set(rows) == {"4", "6", "8", "12", "16", "24", "32"}
     assert float(rows["4"]) < 0.7 < 0.9 < float(rows["32"])
+    assert "| packets 17 to 32 of these |" in card and "| later windows |" in card
     for picture in ("packets", "reliability", "confusion"):
         assert (out / "card" / f"{picture}.png").stat().st_size > 1000 and f"card/{picture}.png" in card
     assert "--quick" in card and "mean of" not in card
+
+
+def test_the_card_says_what_is_reached_and_what_is_missed():
+    def run_of(f1, recall):
+        classes = {"web": {"f1": f1, "captures": 9}, "chat": {"f1": 0.0, "captures": 4}}
+        return {"service": {"by_class": classes}, "application": {"windows": 0}, "malicious": {"recall_at_1_percent": recall}}
+
+    figures = {
+        "seeds": [run_of(0.6, 0.5), run_of(0.8, 0.5)],
+        "peers": {"trees": [run_of(0.65, 0.6)], "nearest": [run_of(0.5, math.nan)], "m, a model for each task": [run_of(0.8, 0.5)]},
+        "about peers": {"time": 0.34},
+        "mid-flow": [{HALVES[0]: run_of(0.7, 0.5), HALVES[1]: run_of(0.69, 0.4)}],
+    }
+    table = "\n".join(bars.bars("m", figures))
+    assert "| service F1 2 points ahead of the best other's | 0.700 | 0.650 (trees) | met |" in table
+    assert "| recall at 1 % FP 2 points ahead of the best other's | 0.500 | 0.600 (trees) | missed by 0.120 |" in table
+    assert "| service F1 at most half a point behind a model of its own | 0.700 | 0.800 | missed by 0.095 |" in table
+    assert "| time of one model, of that of three | 34 % | 40 % | met |" in table
+    assert "| recall at 1 % FP from the middle at most 3 points behind that from the start | 0.400 | 0.500 | missed by 0.070 |" in table
+    assert "application" not in table

@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 
 from mmtt_model.architecture import Architecture
 from mmtt_model.config import Config, Evaluation, Training
+from mmtt_model.trainings import Trainings
 from mmtt_model.unknown import Part, better, left_out, max_probability
 from test_train import TINY, synthetic
 
@@ -42,11 +43,12 @@ def test_each_part_is_left_out_once_and_what_is_unlike_the_rest_is_found(tmp_pat
     made.applications["Third"] = ["chat"]
     config = Config(architecture=TINY["architecture"], training=Training(epochs=3, batch=32, learning_rate=0.01),
                     evaluation=Evaluation(class_folds=3))
-    found = left_out(config, Architecture(**config.architecture), made, tmp_path, lambda _: None)
+    trainings = Trainings(tmp_path, lambda _: None)
+    found = left_out(config, Architecture(**config.architecture), made, trainings)()
     assert sorted(name for part in found for name in part.names) == ["Talk", "Third", "Watch"]
     for part in found:
         for scores in (part.test, part.validation):
             assert set(scores) == {"highest probability", "energy"}
             assert all(0 <= score <= 1 for score in scores.values())
-    none = left_out(dataclasses.replace(config, evaluation=Evaluation()), Architecture(), made, tmp_path, lambda _: None)
-    assert none == []
+    none = left_out(dataclasses.replace(config, evaluation=Evaluation()), Architecture(), made, trainings)
+    assert none() == []

@@ -1,0 +1,110 @@
+"""The trainings of one run, as many at a time as there are processes for them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import re
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import AbstractContextManager
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from torch import nn
+
+from .architecture import Architecture
+from .config import Config
+from .dataset import Dataset
+from .teacher import soft_labels
+from .train import Build, fit
+
+
+class Trainings(AbstractContextManager):
+    """Takes work, and hands out what it comes to when that is asked for.
+
+    With one process each piece is done when its result is asked for. With several, the first question sets them all going:
+    first the teachers, as trainings wait for theirs, then what has none.
+
+    Args:
+        out: where checkpoints are kept; a training that was interrupted or done before goes on from there.
+        processes: how many work side by side. What they make is the same for any number.
+        threads: cores that each of them uses.
+    """
+
+    def __init__(self, out: Path, say: Callable[[str], None], processes: int = 1, threads: int = 1) -> None:
+        self.out, self.say = out, say
+        torch.set_num_threads(threads)
+        self._seconds: dict[str, float] = {}
+        self._teachers: dict[str, Callable[[], tuple]] = {}
+        self._waiting: list[tuple[int, Future, tuple]] = []
+        self._pool = None
+        if processes > 1:
+            # Not forked: a child would have its parent's threads' locks, but not the threads.
+            self._pool = ProcessPoolExecutor(
+                processes, multiprocessing.get_context("spawn"), torch.set_num_threads, (threads,)
+            )
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+
+    def begin(
+        self, name: str, config: Config, build: Architecture | Build, dataset: Dataset, tensorboard: Path | None = None
+    ) -> Callable[[], nn.Module]:
+        """Take a training called ``name``, unlike any other of the run; what is returned gives the network (see `fit`)."""
+        checkpoint = self.out / f"checkpoint-{re.sub(r'[^a-z0-9]+', '-', name.lower())}.safetensors"
+        arguments = (config, build, dataset, checkpoint, partial(_named, self._say(), name), tensorboard)
+        teacher = dataset.digest() if config.training.teacher else None
+        if teacher and teacher not in self._teachers:
+            self._teachers[teacher] = self._start(0, soft_labels, config, dataset, self.out, self._say())
+        return partial(self._network, name, self._start(2 if teacher else 1, fit, *arguments))
+
+    def seconds(self, name: str, dataset: Dataset) -> float:
+        """What the training ``name`` took, with that of its teacher."""
+        teacher = self._teachers.get(dataset.digest())
+        return self._seconds[name] + (teacher()[1] if teacher else 0.0)
+
+    def all_seconds(self) -> float:
+        """What all trainings took, one after the other; those whose network was asked for."""
+        return sum(self._seconds.values()) + sum(teacher()[1] for teacher in self._teachers.values())
+
+    def start(self, work: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
+        """Take ``work(*arguments)``; what is returned gives its result. With several processes all must be picklable."""
+        return self._start(1, work, *arguments)
+
+    def _network(self, name: str, training: Callable[[], tuple[nn.Module, float]]) -> nn.Module:
+        network, self._seconds[name] = training()
+        return network
+
+    def _start(self, turn: int, work: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
+        if not self._pool:
+            return cache(partial(work, *arguments))
+        result: Future = Future()
+        self._waiting.append((turn, result, (work, *arguments)))
+        return partial(self._result, result)
+
+    def _result(self, result: Future) -> Any:
+        for _, waiting, work in sorted(self._waiting, key=lambda each: each[0]):
+            self._pool.submit(*work).add_done_callback(partial(_pass_on, waiting))
+        self._waiting.clear()
+        return result.result()
+
+    def _say(self) -> Callable[[str], None]:
+        # In a process of its own a training can only write.
+        return partial(click.echo, err=True) if self._pool else self.say
+
+
+def _named(say: Callable[[str], None], name: str, line: str) -> None:
+    say(f"{name}: {line}")
+
+
+def _pass_on(to: Future, done: Future) -> None:
+    if done.cancelled():
+        to.cancel()
+    elif done.exception():
+        to.set_exception(done.exception())
+    else:
+        to.set_result(done.result())
