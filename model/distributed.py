@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,9 @@ def joined() -> Iterator[bool]:
     yield not is_first()
     if is_first():
         shared(None)
+    # None leaves while another still talks to it, nor with a network that the group's threads wait on.
+    gc.collect()
+    distributed.barrier()
     distributed.destroy_process_group()
 
 
