@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 from collections.abc import Callable
 from functools import partial
@@ -64,7 +63,7 @@ def run(
         dataset = with_lab(dataset, lab, config.data, say)
         datasets = {"the public captures and the lab's": dataset, **datasets}
     with Trainings(out, say, processes, config.training.threads) as trainings:
-        return _run(config, architecture, datasets, trainings, data, command, tensorboard)
+        return _run(config, architecture, datasets, trainings, command, tensorboard)
 
 
 def _run(
@@ -72,7 +71,6 @@ def _run(
     architecture: Architecture,
     datasets: dict[str, Dataset],
     trainings: Trainings,
-    data: Path,
     command: str,
     tensorboard: Path | None,
 ) -> dict:
@@ -125,7 +123,7 @@ def _run(
         "split_seed": config.data.split_seed,
         "windows": {split: len(dataset.rows(split)) for split in SPLITS},
         "captures": {split: len(np.unique(dataset.capture[dataset.rows(split)])) for split in SPLITS},
-        "data_sha256": hashlib.sha256((data / "captures.tsv").read_bytes()).hexdigest(),
+        "data_sha256": dataset.digest(),
         "parameters": sum(p.numel() for p in model.parameters()),
         "architecture": dataclasses.asdict(architecture),
         "test": {

@@ -54,8 +54,6 @@ def synthetic(n_captures=30, windows=8):
 @pytest.fixture
 def data(tmp_path, monkeypatch):
     directory = tmp_path / "data"
-    directory.mkdir()
-    (directory / "captures.tsv").write_text("capture\n")
     monkeypatch.setattr(run, "load_or_build", lambda *_: synthetic())
     return directory
 
