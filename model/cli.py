@@ -65,6 +65,7 @@ def train(config: Path, data: Path, lab: Path | None, out: Path, quick: bool, pr
         from .export import ExportError
         from .labels import TaxonomyError
         from .train import help_out
+        from .trainings import TrainingError
     except ModuleNotFoundError as error:
         raise click.ClickException(
             f"`mmtt train` needs {error.name}, which is not installed; type: pip install 'mmtt[train]'"
@@ -82,7 +83,7 @@ def train(config: Path, data: Path, lab: Path | None, out: Path, quick: bool, pr
             if helping:
                 return help_out()
             training.run(told, data, lab, out, lambda line: click.echo(line, err=True), command, tensorboard, processes)
-    except (ConfigError, DatasetError, ExportError, TaxonomyError) as error:
+    except (ConfigError, DatasetError, ExportError, TaxonomyError, TrainingError) as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"{error.filename or out}: {error.strerror}") from None

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
+import os
 import re
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
 from functools import cache, partial
 from pathlib import Path
@@ -20,6 +24,10 @@ from .config import Config
 from .dataset import Dataset
 from .teacher import soft_labels
 from .train import Build, fit
+
+
+class TrainingError(Exception):
+    """A training came to no end; one line says why."""
 
 
 class Trainings(AbstractContextManager):
@@ -40,15 +48,15 @@ class Trainings(AbstractContextManager):
         self._seconds: dict[str, float] = {}
         self._teachers: dict[str, Callable[[], tuple]] = {}
         self._waiting: list[tuple[int, Future, tuple]] = []
-        self._pool = None
+        self._pool, self._taken, self._done = None, 0, 0
         if processes > 1:
             # Not forked: a child would have its parent's threads' locks, but not the threads.
-            self._pool = ProcessPoolExecutor(
-                processes, multiprocessing.get_context("spawn"), torch.set_num_threads, (threads,)
-            )
+            self._pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _set_up, (threads,))
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         if self._pool:
+            for process in multiprocessing.active_children() if error else ():
+                process.terminate()
             self._pool.shutdown(cancel_futures=True)
 
     def begin(
@@ -59,7 +67,9 @@ class Trainings(AbstractContextManager):
         arguments = (config, build, dataset, checkpoint, partial(_named, self._say(), name), tensorboard)
         teacher = dataset.digest() if config.training.teacher else None
         if teacher and teacher not in self._teachers:
-            self._teachers[teacher] = self._start(0, soft_labels, config, dataset, self.out, self._say())
+            self._teachers[teacher] = self._start(
+                0, soft_labels, config, dataset, self.out, partial(_named, self._say(), "teacher")
+            )
         return partial(self._network, name, self._start(2 if teacher else 1, fit, *arguments))
 
     def seconds(self, name: str, dataset: Dataset) -> float:
@@ -88,23 +98,41 @@ class Trainings(AbstractContextManager):
 
     def _result(self, result: Future) -> Any:
         for _, waiting, work in sorted(self._waiting, key=lambda each: each[0]):
-            self._pool.submit(*work).add_done_callback(partial(_pass_on, waiting))
+            self._taken += 1
+            self._pool.submit(*work).add_done_callback(partial(self._pass_on, waiting))
         self._waiting.clear()
-        return result.result()
+        try:
+            return result.result()
+        except BrokenProcessPool:
+            raise TrainingError(
+                "a training's process was killed, perhaps for want of memory; the same command goes on, with fewer --processes"
+            ) from None
+
+    def _pass_on(self, to: Future, done: Future) -> None:
+        self._done += 1
+        if done.cancelled():
+            to.cancel()
+        elif done.exception():
+            to.set_exception(done.exception())
+        else:
+            to.set_result(done.result())
+            self.say(f"{self._done} of {self._taken} done")
 
     def _say(self) -> Callable[[str], None]:
         # In a process of its own a training can only write.
         return partial(click.echo, err=True) if self._pool else self.say
 
 
+def _set_up(threads: int) -> None:
+    torch.set_num_threads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # Else one whose parent was killed would go on for nobody.
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
 def _named(say: Callable[[str], None], name: str, line: str) -> None:
     say(f"{name}: {line}")
-
-
-def _pass_on(to: Future, done: Future) -> None:
-    if done.cancelled():
-        to.cancel()
-    elif done.exception():
-        to.set_exception(done.exception())
-    else:
-        to.set_result(done.result())

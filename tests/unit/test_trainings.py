@@ -1,6 +1,11 @@
 """Trainings side by side: what they make is what one after the other makes, and what fails says so."""
 
 import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -9,7 +14,7 @@ pytest.importorskip("lightgbm", reason="LightGBM is not installed: pip install '
 
 from mmtt_model.architecture import Architecture
 from mmtt_model.config import Config, Training
-from mmtt_model.trainings import Trainings
+from mmtt_model.trainings import TrainingError, Trainings
 from test_train import TINY, synthetic
 
 TOLD = Config(architecture=TINY["architecture"], training=Training(epochs=2, batch=32, teacher=0.5))
@@ -39,3 +44,37 @@ def test_what_fails_says_so_where_its_result_is_asked_for(tmp_path, processes):
         with pytest.raises(ValueError, match="five"):
             wrong()
         assert right() == 5
+
+
+def test_a_process_that_is_killed_is_told_of_in_one_line(tmp_path):
+    with Trainings(tmp_path, lambda _: None, 2) as trainings:
+        killed = trainings.start(signal.raise_signal, signal.SIGKILL)
+        with pytest.raises(TrainingError, match="killed"):
+            killed()
+
+
+def test_no_process_goes_on_for_one_that_was_killed(tmp_path):
+    program = (
+        "import os, pathlib, time; from mmtt_model.trainings import Trainings\n"
+        "trainings = Trainings(pathlib.Path(), print, 2)\n"
+        "helper, sleep = trainings.start(os.getpid), [trainings.start(time.sleep, 600) for _ in range(2)]\n"
+        "print(helper(), flush=True); sleep[0]()"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as parent:
+        helper = next(int(line) for line in parent.stdout if line.strip().isdigit())
+        os.kill(helper, 0)
+        parent.kill()
+    for _ in range(100):
+        if not _runs(helper):
+            return
+        time.sleep(0.1)
+    os.kill(helper, signal.SIGKILL)
+    pytest.fail("it went on")
+
+
+def _runs(process: int) -> bool:
+    try:
+        # What nobody waits for any more is a zombie, until init does.
+        return open(f"/proc/{process}/stat").read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
