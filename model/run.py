@@ -19,7 +19,7 @@ from .compare import PLAIN, compare
 from .config import Config, ConfigError
 from .dataset import Dataset, load_or_build
 from .export import write_bundle
-from .lab_windows import lab_rows, with_lab
+from .lab_windows import LAB, with_lab
 from .labels import MISSING
 from .split import SPLITS, seen_before, split_recordings
 from .train import infer
@@ -82,7 +82,7 @@ def _run(
         for seed in range(config.seed, config.seed + config.evaluation.seeds)
     ]  # fmt: skip
     unknown = left_out(config, architecture, dataset, trainings)
-    sources = _sources_left_out(config, architecture, dataset, trainings)
+    sources = _sources_left_out(config, architecture, datasets, trainings)
     figures: dict = {"seeds": []}
     figures["peers"], figures["about peers"] = compare(config, architecture, datasets, trainings)
     figures["unknown"] = unknown()
@@ -149,42 +149,44 @@ def _run(
 
 
 def _sources_left_out(
-    config: Config, architecture: Architecture, dataset: Dataset, trainings: Trainings
+    config: Config, architecture: Architecture, datasets: dict[str, Dataset], trainings: Trainings
 ) -> Callable[[], dict[str, list[dict]]]:
     """Begin trainings without whole repositories; what is returned gives the scores on malicious, ours and LightGBM's, one entry
-    per fold."""
+    per fold. What was trained on the first of ``datasets`` is called by its name alone."""
     folds, begun = config.evaluation.source_folds, []
-    if not folds:
-        return dict
-    names = sorted(set(dataset.sources))
-    source = np.array([names.index(dataset.sources[c]) for c in dataset.capture.tolist()])
-    known = np.flatnonzero((dataset.malicious != MISSING) & ~lab_rows(dataset))
-    fold_of = np.full(len(dataset), MISSING)
-    fold_of[known] = split_recordings(
-        source[known], [dataset.malicious[known]], names, (1.0,) * folds, config.data.split_seed
-    )
-    for fold in range(folds):
-        left_out = fold_of == fold
-        split = np.where(dataset.split == SPLITS.index("validation"), 1, 0)
-        # A copy of a left-out recording in another repository teaches nothing either.
-        split[np.isin(dataset.recording, dataset.recording[left_out])] = MISSING
-        split[left_out] = SPLITS.index("test")
-        parted = dataclasses.replace(dataset, split=split)
-        begun.append((
-            parted,
-            trainings.begin(f"without sources {fold + 1} of {folds}", config, architecture, parted),
-            trainings.start(peers.boosted_trees, parted, *(parted.rows(each) for each in SPLITS), ("malicious",)),
-        ))  # fmt: skip
-    return partial(_without_sources, config.name, begun)
+    for on, dataset in datasets.items() if folds else ():
+        trained_on = f", trained on {on}" if begun else ""
+        names = sorted({source for source in dataset.sources if source != LAB})
+        source = np.array([MISSING if name == LAB else names.index(name) for name in dataset.sources])[dataset.capture]
+        known = np.flatnonzero((dataset.malicious != MISSING) & (source != MISSING))
+        fold_of = np.full(len(dataset), MISSING)
+        fold_of[known] = split_recordings(
+            source[known], [dataset.malicious[known]], names, (1.0,) * folds, config.data.split_seed
+        )
+        for fold in range(folds):
+            left_out = fold_of == fold
+            split = np.where(dataset.split == SPLITS.index("validation"), 1, 0)
+            # A copy of a left-out recording in another repository teaches nothing either.
+            split[np.isin(dataset.recording, dataset.recording[left_out])] = MISSING
+            split[left_out] = SPLITS.index("test")
+            parted = dataclasses.replace(dataset, split=split)
+            name = f"without sources {fold + 1} of {folds}{trained_on}"
+            begun.append((
+                parted,
+                config.name + trained_on, trainings.begin(name, config, architecture, parted),
+                f"LightGBM{trained_on}",
+                trainings.start(peers.boosted_trees, parted, *(parted.rows(each) for each in SPLITS), ("malicious",)),
+            ))  # fmt: skip
+    return partial(_without_sources, begun)
 
 
-def _without_sources(name: str, begun: list) -> dict[str, list[dict]]:
+def _without_sources(begun: list) -> dict[str, list[dict]]:
     result: dict[str, list[dict]] = {}
-    for parted, ours, trees in begun:
+    for parted, our_name, ours, their_name, trees in begun:
         rows = parted.rows("test")
-        answers = {name: infer(ours(), parted.series[rows])["malicious"]}
+        answers = {our_name: infer(ours(), parted.series[rows])["malicious"]}
         if trees() is not None:
-            answers["LightGBM"] = trees()["malicious"]
+            answers[their_name] = trees()["malicious"]
         for by, logits in answers.items():
             scores = evaluate.malicious_scores(parted, rows, logits, 1.0)
             scores["repositories"] = sorted({parted.sources[capture] for capture in parted.capture[rows].tolist()})
