@@ -59,23 +59,26 @@ def compare(
         for on, data in datasets.items()
     }
     # Like ours, but for what is ours: peers learn from the labels alone, and augmentation is theirs to take or leave.
-    plain = dataclasses.replace(config.training, teacher=0.0, teacher_network={}, weight_decay=0.01)
-    choices, runs = {}, {}
+    def plain(peer: str, augment: float) -> Training:
+        epochs = max(1, round(peers.EPOCHS[peer] * config.training.epochs))
+        return dataclasses.replace(
+            config.training, teacher=0.0, teacher_network={}, weight_decay=0.01, epochs=epochs, augment=augment
+        )
+
+    choices, runs, single = {}, {}, {}
     if config.evaluation.networks:
-        for peer, build in peers.NETWORKS.items():
-            for on, data in datasets.items():
-                for augment in (0.0, config.training.augment):
-                    training = dataclasses.replace(plain, augment=augment)
-                    choices[peer, on, augment] = begin(f"{peer} {on} {augment}", build, data, training, seeds[:1])[0]
+        for on, data in list(datasets.items())[1:]:
+            runs[f"{config.name}, trained on {on}"] = begin(f"ours {on}", architecture, data, config.training)
+        for task in TASKS:
+            weights = {each: getattr(config.training, each) if each == task else 0.0 for each in TASKS}
+            single[task] = begin(f"{task} alone", architecture, dataset, dataclasses.replace(config.training, **weights))
         for reads in ("text", "image"):
             half = dataclasses.replace(architecture, reads=reads)
             runs[f"{config.name}, {reads} only"] = begin(f"{reads} only", half, dataset, config.training)
-    single = {}
-    for task in TASKS if config.evaluation.networks else ():
-        weights = {each: getattr(config.training, each) if each == task else 0.0 for each in TASKS}
-        single[task] = begin(f"{task} alone", architecture, dataset, dataclasses.replace(config.training, **weights))
-    for on, data in list(datasets.items())[1:] if config.evaluation.networks else ():
-        runs[f"{config.name}, trained on {on}"] = begin(f"ours {on}", architecture, data, config.training)
+        for peer, build in peers.NETWORKS.items():
+            for on, data in datasets.items():
+                for augment in (0.0, config.training.augment):
+                    choices[peer, on, augment] = begin(f"{peer} {on} {augment}", build, data, plain(peer, augment), seeds[:1])[0]
 
     found: dict[str, list[dict]] = {}
     for peer in dict.fromkeys(peer for peer, _ in without_seeds):
@@ -87,7 +90,7 @@ def compare(
         on, augment = best(peer, {
             key[1:]: infer(result(), dataset.series[validation]) for key, result in choices.items() if key[0] == peer
         })  # fmt: skip
-        runs[peer] = begin(f"{peer} {on} {augment}", build, datasets[on], dataclasses.replace(plain, augment=augment))
+        runs[peer] = begin(f"{peer} {on} {augment}", build, datasets[on], plain(peer, augment))
     for name, results in sorted(runs.items(), key=lambda each: each[0].startswith(config.name)):
         found[name] = [score(infer(result(), dataset.series[test])) for result in results]
     if single:

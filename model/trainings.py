@@ -34,7 +34,7 @@ class Trainings(AbstractContextManager):
     """Takes work, and hands out what it comes to when that is asked for.
 
     With one process each piece is done when its result is asked for. With several, the first question sets them all going:
-    first the teachers, as trainings wait for theirs, then what has none.
+    first the teachers, as trainings wait for theirs, then all else in order.
 
     Args:
         out: where checkpoints are kept; a training that was interrupted or done before goes on from there.
@@ -70,7 +70,7 @@ class Trainings(AbstractContextManager):
             self._teachers[teacher] = self._start(
                 0, soft_labels, config, dataset, self.out, partial(_named, self._say(), "teacher")
             )
-        return partial(self._network, name, self._start(2 if teacher else 1, fit, *arguments))
+        return partial(self._network, name, self._start(1, fit, *arguments))
 
     def seconds(self, name: str, dataset: Dataset) -> float:
         """What the training ``name`` took, with that of its teacher."""
