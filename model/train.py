@@ -32,6 +32,9 @@ from .teacher import soft_labels
 #: ``forward``, and gives the logits of the three tasks; if it has an ``own_loss``, that is added to the tasks'.
 Build = Callable[[int, int], nn.Module]
 
+#: Epochs whose mean score is compared: the validation captures are few, and the best of many single epochs is best by chance.
+_TOGETHER = 5
+
 
 def fit(
     config: Config,
@@ -41,7 +44,7 @@ def fit(
     say: Callable[[str], None],
     tensorboard: Path | None = None,
 ) -> tuple[nn.Module, float]:
-    """The network of the epoch that scored best on the validation captures, and the seconds that training took, without its
+    """The network of the epoch that scored best on the validation captures, with those just before it, and the seconds that training took, without its
     teacher's. Figures of each epoch go to the directory ``tensorboard``. Under ``torchrun`` the other processes must be in
     `help_out`."""
     settings = config.training
@@ -57,6 +60,7 @@ def fit(
         "key": key.hexdigest(),
         "epoch": 0,
         "seconds": 0.0,
+        "scores": [],
         "best": -1.0,
         "best_epoch": 0,
         "best_model": model.state_dict(),
@@ -83,7 +87,8 @@ def fit(
         figures = evaluate.scores(
             dataset, validation, infer(average, dataset.series[validation]), dict.fromkeys(TASKS, 1.0)
         )
-        score = evaluate.headline(figures, tasks)
+        state["scores"].append(evaluate.headline(figures, tasks))
+        score = float(np.mean(state["scores"][-_TOGETHER:]))
         better = score > state["best"]
         if better:
             state |= {"best": score, "best_epoch": epoch, "best_model": copy.deepcopy(average.state_dict())}

@@ -14,6 +14,6 @@ from .trees import boosted_trees, raw_points
 NETWORKS = {"mini-FlowPic CNN": MiniFlowPic, "FS-Net": FSNet, "mm-CESNET-v2": MMCesnetV2}
 
 #: For how many times as many epochs as ours each is trained: until the validation captures' scores no longer rise.
-EPOCHS = {"mini-FlowPic CNN": 2.5, "FS-Net": 1 / 3, "mm-CESNET-v2": 2 / 3}
+EPOCHS = {"mini-FlowPic CNN": 2.5, "FS-Net": 0.5, "mm-CESNET-v2": 1.0}
 
 __all__ = ["EPOCHS", "NETWORKS", "FSNet", "MMCesnetV2", "MiniFlowPic", "boosted_trees", "nearest_neighbours", "raw_points"]
