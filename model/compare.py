@@ -66,9 +66,9 @@ def compare(
         )
 
     choices, runs, single = {}, {}, {}
+    for on, data in list(datasets.items())[1:] if config.evaluation.without_lab else ():
+        runs[f"{config.name}, trained on {on}"] = begin(f"ours {on}", architecture, data, config.training)
     if config.evaluation.networks:
-        for on, data in list(datasets.items())[1:]:
-            runs[f"{config.name}, trained on {on}"] = begin(f"ours {on}", architecture, data, config.training)
         for task in TASKS:
             weights = {each: getattr(config.training, each) if each == task else 0.0 for each in TASKS}
             single[task] = begin(f"{task} alone", architecture, dataset, dataclasses.replace(config.training, **weights))

@@ -121,12 +121,14 @@ class Evaluation:
         seeds: trainings in all, each with the next seed; the first is the one that ships.
         source_folds: parts of the repositories, each left out of a training of its own; 0 for none.
         class_folds: parts of the applications, each left out of a training of its own; 0 for none.
+        without_lab: whether ours is trained without the lab's captures, too, where they are given.
         networks: whether other networks, and ours by one modality or for one task, are trained with the same seeds.
     """
 
     seeds: int = 1
     source_folds: int = 0
     class_folds: int = 0
+    without_lab: bool = False
     networks: bool = False
 
     def __post_init__(self) -> None:

@@ -154,6 +154,8 @@ def _sources_left_out(
     """Begin trainings without whole repositories; what is returned gives the scores on malicious, ours and LightGBM's, one entry
     per fold. What was trained on the first of ``datasets`` is called by its name alone."""
     folds, begun = config.evaluation.source_folds, []
+    if not config.evaluation.without_lab:
+        datasets = dict(list(datasets.items())[:1])
     for on, dataset in datasets.items() if folds else ():
         trained_on = f", trained on {on}" if begun else ""
         names = sorted({source for source in dataset.sources if source != LAB})

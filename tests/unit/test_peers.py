@@ -62,7 +62,7 @@ def test_the_flowpic_counts_packets_by_size_and_time():
 
 def test_the_table_has_each_network_and_ours_by_halves_with_a_score_per_seed(tmp_path):
     config = Config(architecture=TINY["architecture"], training=Training(epochs=1, batch=32),
-                    evaluation=Evaluation(seeds=2, networks=True))
+                    evaluation=Evaluation(seeds=2, without_lab=True, networks=True))
     more = synthetic()
     public = dataclasses.replace(more, split=np.where((more.split == 0) & (more.capture < 10), MISSING, more.split))
     datasets = {"the public captures and the lab's": more, "the public captures": public}
