@@ -80,9 +80,11 @@ def main() -> None:
             sys.exit(
                 f"{arguments.data}: no data set of this mmtt; name the dataset.npz that `mmtt train` left"
             )
-        if (tuple(dataset.services), [*dataset.applications]) != (
-            bundle.services,
-            [a.name for a in bundle.applications],
+        services, applications = list(bundle.services), [each.name for each in bundle.applications]
+        # What only the lab has comes after these.
+        if (dataset.services, [*dataset.applications]) != (
+            services[: len(dataset.services)],
+            applications[: len(dataset.applications)],
         ):
             sys.exit(
                 f"{arguments.data}: has other services or applications than {bundle.path}; name the one it was made of"
