@@ -29,7 +29,7 @@ from .sources import Entry, Source
 
 #: Captures in one file of rows: what a run that was stopped may lose.
 _PER_FILE = 50
-_FORMAT = 1
+_FORMAT = 2
 
 
 def build(source: Source, out: Path, jobs: int, say: Callable[[str], None]) -> dict:
@@ -111,7 +111,7 @@ def _write(captures: list[CaptureRows], path: Path, made_of: str) -> None:
         ("capture", arrow.string()), ("origin", arrow.string()), ("labelled", arrow.bool_()), ("window", arrow.uint8()),
         ("sizes", arrow.list_(arrow.int32())), ("times", arrow.list_(arrow.int64())), ("service", arrow.string()),
         ("application", arrow.string()), ("malicious", arrow.bool_()), ("key", arrow.string())])  # fmt: skip
-    about = [{"name": rows.entry.name, "path": str(rows.entry.path), "origin": rows.entry.origin, "labelled": rows.entry.labelled,
+    about = [{"name": rows.entry.name, "path": str(rows.entry.path), "origin": rows.entry.origin, "labelled": rows.entry.labelled, "licence": rows.entry.licence,
               "rows": len(rows.labels), "counts": rows.counts, "error": rows.error} for rows in captures]
     table = arrow.table(columns, schema=schema).replace_schema_metadata({"made_of": made_of, "captures": json.dumps(about)})
     new = path.with_name(f".{path.name}.new")
@@ -132,7 +132,7 @@ def _read(path: Path) -> Iterator[CaptureRows]:
         part = slice(start, start := start + about["rows"])
         labels = [Labels(*values) for values in zip(*(columns[name][part] for name in ("service", "application", "malicious")),
                                                     strict=True)]
-        entry = Entry(about["name"], Path(about["path"]), about["origin"], about["labelled"])
+        entry = Entry(about["name"], Path(about["path"]), about["origin"], about["labelled"], about["licence"])
         yield CaptureRows(entry, SeriesBatch.from_lists(columns["sizes"][part], columns["times"][part]),
                           np.array(columns["window"][part], np.uint8), labels, about["counts"], about["error"])
 

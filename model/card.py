@@ -386,8 +386,8 @@ def _data(config: Config, dataset: Dataset, seen: dict[str, dict[str, float]]) -
         "",
         "Read and kept: " + ", ".join(f"{n:,} {what}" for what, n in counts.items()) + ".",
         "",
-        "Repositories (captures used): "
-        + ", ".join(f"{name} ({n})" for name, n in sources.most_common())
+        "Repositories (captures used; their licence): "
+        + ", ".join(f"{name} ({n}; {', '.join(dataset.report['licences'][name])})" for name, n in sources.most_common())
         + ".",
     ]
     return lines

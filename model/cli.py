@@ -35,7 +35,12 @@ def known_config(config: Path) -> Path:
     required=True,
     help="Directory for the bundle, and for what lets an interrupted run go on.",
 )
-@click.option("--quick", is_flag=True, help="Train only what ships: one seed, no repositories left out, no other networks.")
+@click.option("--quick", is_flag=True, help="Train only what ships: one seed, no repositories left out.")
+@click.option(
+    "--networks",
+    is_flag=True,
+    help="For the card's table train other networks too, and ours by one modality or for one task (hours).",
+)
 @click.option(
     "--processes",
     type=click.IntRange(min=1),
@@ -48,7 +53,9 @@ def known_config(config: Path) -> Path:
     type=click.Path(path_type=Path, file_okay=False),
     help="Directory for TensorBoard: loss, learning rate and scores of each epoch, per seed.",
 )
-def train(config: Path, data: Path, lab: Path | None, out: Path, quick: bool, processes: int, tensorboard: Path | None) -> None:
+def train(
+    config: Path, data: Path, lab: Path | None, out: Path, quick: bool, networks: bool, processes: int, tensorboard: Path | None
+) -> None:
     """Train the model that CONFIG (a YAML file, or the name of a shipped one: small, literature) describes.
 
     Writes model.onnx, bundle.yaml and CARD.md. The same command goes on where an interrupted one stopped.
@@ -72,11 +79,16 @@ def train(config: Path, data: Path, lab: Path | None, out: Path, quick: bool, pr
         ) from None
     if tensorboard and not importlib.util.find_spec("tensorboard"):
         raise click.ClickException("--tensorboard needs tensorboard, which is not installed; type: pip install 'mmtt[tensorboard]'")
-    command = f"mmtt train {config.name} --data DIR {'--lab DIR ' if lab else ''}{'--quick ' if quick else ''}-o DIR"
+    if quick and networks:
+        raise click.UsageError("--quick trains only what ships, --networks what it is compared with; use one")
+    options = {"--lab DIR": lab, "--quick": quick, "--networks": networks}
+    command = " ".join(["mmtt train", config.name, "--data DIR", *(name for name, given in options.items() if given), "-o DIR"])
     try:
         told = read(known_config(config))
         if quick:
             told = dataclasses.replace(told, evaluation=Evaluation())
+        if networks:
+            told = dataclasses.replace(told, evaluation=dataclasses.replace(told.evaluation, networks=True))
         with distributed.joined() as helping:
             if processes > 1 and distributed.size() > 1:
                 raise click.ClickException("--processes is for trainings side by side, torchrun for one on many devices; use one")

@@ -24,7 +24,7 @@ from .sources import Entry, TableSource
 from .split import SPLITS, digest, equal_windows, recordings, split_recordings
 
 #: Changes with every change of what a cached data set holds.
-CACHE_VERSION = 5
+CACHE_VERSION = 6
 
 
 @dataclass(frozen=True)
@@ -292,9 +292,18 @@ def _assemble(entries: list[Entry], parts, selection: Selection, taxonomy: Taxon
             },
             "copies": len(every) - len(same),
             "copied_captures": copied,
+            "licences": _licences([entries[each] for each in np.unique(capture[useful])]),
             "only_rare_labels": int((~useful).sum()),
         },
     )
+
+
+def _licences(used: list[Entry]) -> dict[str, list[str]]:
+    """Of each origin those of its captures that are used, most frequent first."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for entry in used:
+        found[entry.origin][entry.licence or "no licence stated"] += 1
+    return {origin: [licence for licence, _ in licences.most_common()] for origin, licences in found.items()}
 
 
 def _of_use(dataset: Dataset, others: list[tuple[int, SeriesBatch]]) -> SeriesBatch:

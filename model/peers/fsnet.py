@@ -33,6 +33,10 @@ class FSNet(nn.Module):
         #: Of the last forward pass in training: the mean cross-entropy of the lengths written again.
         self.own_loss: Tensor | float = 0.0
 
+    def __getstate__(self) -> dict:
+        # A loss with its graph belongs to the step that made it, and can't go to another process.
+        return {**self.__dict__, "own_loss": 0.0}
+
     @staticmethod
     def inputs(series: SeriesBatch) -> tuple[Tensor, ...]:
         """(B, 32) words."""

@@ -21,12 +21,14 @@ class Entry:
         name: unique in the source; its directory, if any, is the recording session.
         origin: where it is from, a repository or a network: what is left out together to test on the unseen.
         labelled: False for a capture without labels, which is of use for pretraining alone.
+        licence: what the source says of the capture's; empty where it says nothing.
     """
 
     name: str
     path: Path
     origin: str
     labelled: bool = True
+    licence: str = ""
 
 
 class Source(Protocol):

@@ -45,7 +45,7 @@ class TableSource:
 
     def __init__(self, directory: Path, taxonomy: Taxonomy) -> None:
         self.directory, self.taxonomy = directory, taxonomy
-        self._about = {about.path: (about, repository) for about, repository in read_captures(directory)}
+        self._about = {about.path: (about, repository, licence) for about, repository, licence in read_captures(directory)}
 
     def digest(self) -> str:
         digest = hashlib.sha256(self.taxonomy.digest.encode())
@@ -63,8 +63,8 @@ class TableSource:
         # Before hours are spent on captures: can the names be read?
         _ = self._names
         return [
-            Entry(path, self.directory / "captures" / path, repository, about.group not in UNLABELLED_GROUPS)
-            for path, (about, repository) in self._about.items()
+            Entry(path, self.directory / "captures" / path, repository, about.group not in UNLABELLED_GROUPS, licence)
+            for path, (about, repository, licence) in self._about.items()
         ]
 
     def labels(self, entry: Entry, capture: Capture, rows: np.ndarray) -> tuple[list[Labels], dict[str, int]]:
@@ -100,8 +100,9 @@ def _name_of(flows: dict, connections, windows, row: int) -> FlowName | None:
     return nearest[2] if distance(nearest) <= 2_000 else None
 
 
-def read_captures(directory: Path) -> list[tuple[CaptureLabels, str]]:
-    """What captures.tsv says of each capture, and the repository it is from. Raises DatasetError."""
+def read_captures(directory: Path) -> list[tuple[CaptureLabels, str, str]]:
+    """What captures.tsv says of each capture, the repository it is from, and its licence ("" without such a column). Raises
+    DatasetError."""
     path = directory / "captures.tsv"
     rows = []
     try:
@@ -110,7 +111,7 @@ def read_captures(directory: Path) -> list[tuple[CaptureLabels, str]]:
                 about = CaptureLabels(
                     row["capture"], row["group"], row["service"], row["application"], row["malicious"]
                 )
-                rows.append((about, row["source_repo"]))
+                rows.append((about, row["source_repo"], row.get("licence") or ""))
     except OSError as error:
         raise DatasetError(
             f"{path}: {error.strerror}; --data must name a directory with captures.tsv, flows.tsv.zst and captures/"

@@ -1,6 +1,7 @@
 """The compared networks: shapes, what they must not depend on, and that they learn what is easy."""
 
 import dataclasses
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
@@ -44,6 +45,8 @@ def test_they_learn_to_tell_small_packets_from_large_ones(name, tmp_path):
     test = made.rows("test")
     answers = train.infer(network, made.series[test])["service"].argmax(1)
     assert (answers == made.service[test]).mean() > 0.9
+    # What is trained in a process of its own comes back from there.
+    ForkingPickler.dumps(network)
 
 
 def test_mm_cesnet_v2_is_as_large_as_published():

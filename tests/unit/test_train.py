@@ -47,6 +47,7 @@ def synthetic(n_captures=30, windows=8):
         capture, capture.copy(), split, ["chat", "streaming"], {"Talk": ["chat"], "Watch": ["streaming"]},
         [f"c{i}" for i in range(n_captures)], [f"repository{c % 6}" for c in range(n_captures)],
         {"counts": {"windows": len(labels)}, "unreadable": [], "captures": n_captures, "copies": 0, "copied_captures": 0,
+         "licences": {f"repository{each}": ["MIT"] for each in range(6)},
          "dropped_services": {"gaming": 1}, "dropped_applications": {"Rare": 2}},
     )  # fmt: skip
 
@@ -368,6 +369,12 @@ def test_the_card_shows_what_scores_hang_on(tmp_path, data, tiny, monkeypatch):
     for picture in ("packets", "reliability", "confusion"):
         assert (out / "card" / f"{picture}.png").stat().st_size > 1000 and f"card/{picture}.png" in card
     assert "--quick" in card and "mean of" not in card
+    assert re.search(r"repository0 \(\d+; MIT\)", card)
+
+
+def test_quick_and_the_other_networks_exclude_each_other(tmp_path, data, tiny):
+    result = CliRunner().invoke(command, [str(tiny), "--data", str(data), "-o", str(tmp_path / "out"), "--quick", "--networks"])
+    assert result.exit_code == 2 and "use one" in result.output and not (tmp_path / "out").exists()
 
 
 def test_the_card_says_what_is_reached_and_what_is_missed():
