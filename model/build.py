@@ -8,6 +8,7 @@ key, which is the same for windows with the same sizes and times.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import multiprocessing
@@ -29,7 +30,7 @@ from .sources import Entry, Source
 
 #: Captures in one file of rows: what a run that was stopped may lose.
 _PER_FILE = 50
-_FORMAT = 2
+_FORMAT = 3
 
 
 def build(source: Source, out: Path, jobs: int, say: Callable[[str], None]) -> dict:
@@ -111,8 +112,8 @@ def _write(captures: list[CaptureRows], path: Path, made_of: str) -> None:
         ("capture", arrow.string()), ("origin", arrow.string()), ("labelled", arrow.bool_()), ("window", arrow.uint8()),
         ("sizes", arrow.list_(arrow.int32())), ("times", arrow.list_(arrow.int64())), ("service", arrow.string()),
         ("application", arrow.string()), ("malicious", arrow.bool_()), ("key", arrow.string())])  # fmt: skip
-    about = [{"name": rows.entry.name, "path": str(rows.entry.path), "origin": rows.entry.origin, "labelled": rows.entry.labelled, "licence": rows.entry.licence,
-              "rows": len(rows.labels), "counts": rows.counts, "error": rows.error} for rows in captures]
+    about = [{"entry": dataclasses.asdict(rows.entry) | {"path": str(rows.entry.path)}, "rows": len(rows.labels),
+              "counts": rows.counts, "error": rows.error} for rows in captures]
     table = arrow.table(columns, schema=schema).replace_schema_metadata({"made_of": made_of, "captures": json.dumps(about)})
     new = path.with_name(f".{path.name}.new")
     parquet.write_table(table, new, compression="zstd")
@@ -132,7 +133,7 @@ def _read(path: Path) -> Iterator[CaptureRows]:
         part = slice(start, start := start + about["rows"])
         labels = [Labels(*values) for values in zip(*(columns[name][part] for name in ("service", "application", "malicious")),
                                                     strict=True)]
-        entry = Entry(about["name"], Path(about["path"]), about["origin"], about["labelled"], about["licence"])
+        entry = Entry(**about["entry"] | {"path": Path(about["entry"]["path"])})
         yield CaptureRows(entry, SeriesBatch.from_lists(columns["sizes"][part], columns["times"][part]),
                           np.array(columns["window"][part], np.uint8), labels, about["counts"], about["error"])
 

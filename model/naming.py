@@ -32,7 +32,7 @@ def name_flows(directory: Path, jobs: int, say: Callable[[str], None]) -> tuple[
         import nfstream  # noqa: F401
     except ImportError:
         raise DatasetError("nDPI's names need nfstream, which is not installed; type: pip install 'mmtt[ndpi]'") from None
-    names = [about.path for about, *_ in read_captures(directory)]
+    names = [row.labels.path for row in read_captures(directory)]
     failed: list[str] = []
     count = 0
     new = directory / ".flows.tsv.zst.new"

@@ -11,6 +11,7 @@ import ipaddress
 from collections import defaultdict
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import zstandard
@@ -45,7 +46,7 @@ class TableSource:
 
     def __init__(self, directory: Path, taxonomy: Taxonomy) -> None:
         self.directory, self.taxonomy = directory, taxonomy
-        self._about = {about.path: (about, repository, licence) for about, repository, licence in read_captures(directory)}
+        self._captures = {row.labels.path: row for row in read_captures(directory)}
 
     def digest(self) -> str:
         digest = hashlib.sha256(self.taxonomy.digest.encode())
@@ -63,12 +64,12 @@ class TableSource:
         # Before hours are spent on captures: can the names be read?
         _ = self._names
         return [
-            Entry(path, self.directory / "captures" / path, repository, about.group not in UNLABELLED_GROUPS, licence)
-            for path, (about, repository, licence) in self._about.items()
+            Entry(path, self.directory / "captures" / path, row.repository, row.labels.group not in UNLABELLED_GROUPS, row.licence)
+            for path, row in self._captures.items()
         ]
 
     def labels(self, entry: Entry, capture: Capture, rows: np.ndarray) -> tuple[list[Labels], dict[str, int]]:
-        about = self._about[entry.name][0]
+        about = self._captures[entry.name].labels
         flows = self._names.get(entry.name, {})
         found = [_name_of(flows, capture.connections, capture.windows, row) for row in rows.tolist()]
         named = sum(flow is not None for flow in found)
@@ -100,18 +101,25 @@ def _name_of(flows: dict, connections, windows, row: int) -> FlowName | None:
     return nearest[2] if distance(nearest) <= 2_000 else None
 
 
-def read_captures(directory: Path) -> list[tuple[CaptureLabels, str, str]]:
-    """What captures.tsv says of each capture, the repository it is from, and its licence ("" without such a column). Raises
-    DatasetError."""
+class TableRow(NamedTuple):
+    """A capture in captures.tsv; ``licence`` is empty where the table has no such column."""
+
+    labels: CaptureLabels
+    repository: str
+    licence: str
+
+
+def read_captures(directory: Path) -> list[TableRow]:
+    """What captures.tsv says of each capture. Raises DatasetError."""
     path = directory / "captures.tsv"
     rows = []
     try:
         with path.open(newline="", encoding="utf-8") as file:
             for row in _table(path, file, CAPTURE_COLUMNS):
-                about = CaptureLabels(
+                labels = CaptureLabels(
                     row["capture"], row["group"], row["service"], row["application"], row["malicious"]
                 )
-                rows.append((about, row["source_repo"], row.get("licence") or ""))
+                rows.append(TableRow(labels, row["source_repo"], row.get("licence") or ""))
     except OSError as error:
         raise DatasetError(
             f"{path}: {error.strerror}; --data must name a directory with captures.tsv, flows.tsv.zst and captures/"
