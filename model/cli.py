@@ -39,7 +39,7 @@ def known_config(config: Path) -> Path:
 @click.option(
     "--networks",
     is_flag=True,
-    help="For the card's table train other networks too, and ours by one modality or for one task (hours).",
+    help="For the card's table train other networks too, and ours pretrained, by one modality and for one task (hours).",
 )
 @click.option(
     "--processes",

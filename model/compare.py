@@ -17,6 +17,9 @@ from .trainings import Trainings
 #: Scores of peers are not calibrated.
 PLAIN = dict.fromkeys(TASKS, 1.0)
 
+#: Epochs of it, in the table's row that says what pretraining is good for.
+_PRETRAINING = 20
+
 
 def compare(
     config: Config, architecture: Architecture, datasets: dict[str, Dataset], trainings: Trainings
@@ -75,6 +78,9 @@ def compare(
         for reads in ("text", "image"):
             half = dataclasses.replace(architecture, reads=reads)
             runs[f"{config.name}, {reads} only"] = begin(f"{reads} only", half, dataset, config.training)
+        if not config.training.pretraining:
+            pretrained = dataclasses.replace(config.training, pretraining=_PRETRAINING)
+            runs[f"{config.name}, pretrained"] = begin("pretrained", architecture, dataset, pretrained)
         for peer, build in peers.NETWORKS.items():
             for on, data in datasets.items():
                 for augment in (0.0, config.training.augment):

@@ -122,7 +122,7 @@ class Evaluation:
         source_folds: parts of the repositories, each left out of a training of its own; 0 for none.
         class_folds: parts of the applications, each left out of a training of its own; 0 for none.
         without_lab: whether ours is trained without the lab's captures, too, where they are given.
-        networks: whether other networks, and ours by one modality or for one task, are trained with the same seeds.
+        networks: whether other networks, and ours pretrained, by one modality and for one task, are trained with the same seeds.
     """
 
     seeds: int = 1
