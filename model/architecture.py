@@ -27,6 +27,7 @@ BLOCKED = -64.0
 @dataclass(frozen=True)
 class Architecture:
     """Sizes of the model. ``statistics_per_word`` statistics are read as one word, to keep the sentence short;
+    ``neighbours`` packets are looked at together before attention; each lends ``per_place`` numbers to the line-up;
     ``word_dropout`` is the share of whole words left out in training; ``reads`` is "both", or "text" or "image" for a
     model that goes by one of them alone."""
 
@@ -38,6 +39,8 @@ class Architecture:
     decoder_layers: int = 1
     patch: int = 8
     statistics_per_word: int = 6
+    neighbours: int = 5
+    per_place: int = 16
     dropout: float = 0.1
     word_dropout: float = 0.0
     reads: str = "both"
@@ -57,6 +60,8 @@ class Architecture:
             raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
         if any(side % self.patch for side in features.PICTURE_SHAPE):
             raise ValueError(f"patch {self.patch} must divide the picture's sides {features.PICTURE_SHAPE}")
+        if self.neighbours % 2 == 0:
+            raise ValueError(f"neighbours {self.neighbours} must be odd: as many before a packet as after it")
         if features.STATISTICS % self.statistics_per_word:
             raise ValueError(f"statistics_per_word must divide {features.STATISTICS}")
 
@@ -141,8 +146,44 @@ class ScaleEmbedding(nn.Module):
         return functional.embedding(words, table)
 
 
+class Neighbours(nn.Module):
+    """Packets with what stands around each: a convolution of the normalised input, added to it."""
+
+    def __init__(self, config: Architecture) -> None:
+        super().__init__()
+        self.count = config.neighbours
+        self.norm = nn.LayerNorm(config.width)
+        self.mix = Linear(config.neighbours * config.width, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, packets: Tensor, filled: Tensor) -> Tensor:
+        """(B, 32, D), (B, 32, 1) -> (B, 32, D)"""
+        side = self.count // 2
+        padded = functional.pad(self.norm(packets) * filled, (0, 0, side, side))
+        around = torch.cat([padded[:, step : step + MAX_PAYLOAD_PACKETS] for step in range(self.count)], 2)
+        return packets + self.dropout(self.mix(around).relu()) * filled
+
+
+class LineUp(nn.Module):
+    """All packets as one vector, each with weights of its own place. Attention asks what there is in a window; which packet
+    is the third is what trees split by, and without this they were far ahead on what is malicious."""
+
+    def __init__(self, config: Architecture) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(config.width)
+        self.narrow = Linear(config.width, config.per_place)
+        self.mix = Linear(MAX_PAYLOAD_PACKETS * config.per_place, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, packets: Tensor, filled: Tensor) -> Tensor:
+        """(B, 32, D), (B, 32, 1) -> (B, 1, D)"""
+        places = self.narrow(self.norm(packets)) * filled
+        return self.dropout(self.mix(places.flatten(1)[:, None]).relu())
+
+
 class TextEncoder(nn.Module):
-    """The sentence: words of statistics, then a word per packet (its size's embedding plus its gap's)."""
+    """The sentence: words of statistics, then a word per packet (its size's embedding plus its gap's). The first word also
+    stands for the line-up of the packets."""
 
     def __init__(self, config: Architecture) -> None:
         super().__init__()
@@ -151,6 +192,8 @@ class TextEncoder(nn.Module):
         self.statistic = ScaleEmbedding(features.STATISTIC_SCALES, config.width)
         self.size = ScaleEmbedding(features.SIZE_SCALES, config.width)
         self.gap = ScaleEmbedding(features.GAP_SCALES, config.width)
+        self.neighbours = Neighbours(config)
+        self.line_up = LineUp(config)
         self.position = nn.Parameter(torch.zeros(self.statistic_words + MAX_PAYLOAD_PACKETS, config.width))
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.text_layers))
         self.norm = nn.LayerNorm(config.width)
@@ -170,8 +213,12 @@ class TextEncoder(nn.Module):
         if hidden is not None:
             about = torch.zeros_like(about)
             packets = torch.where(hidden[0][..., None], hidden[1], packets)
+        padding = (sizes == features.PAD).to(packets.dtype)
+        filled = (1 - padding)[..., None]
+        packets = self.neighbours(packets * filled, filled)
         x = self.dropout(self.word_dropout(torch.cat([about, packets], 1)) + self.position)
-        padded = functional.pad((sizes == features.PAD).to(x.dtype), (self.statistic_words, 0))
+        x = torch.cat([x[:, :1] + self.line_up(packets, filled), x[:, 1:]], 1)
+        padded = functional.pad(padding, (self.statistic_words, 0))
         blocked = (padded * BLOCKED)[:, None, None, :]
         for layer in self.layers:
             x = layer(x, blocked)

@@ -35,7 +35,7 @@ def write(
         "",
         (
             f"{trained['parameters']:,} parameters, trained in {_minutes(figures['shipped_seconds'])} on "
-            f"{_cores(config)} (all that this card needed to be trained: {_minutes(figures['seconds'])}). "
+            f"{figures['trained on']} (all that this card needed to be trained: {_minutes(figures['seconds'])}). "
             f"`{command}` makes the model, every figure below, and this card."
         ),
         "",
@@ -291,11 +291,6 @@ def _negatives(dataset: Dataset) -> int:
 
 def _minutes(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"
-
-
-def _cores(config: Config) -> str:
-    threads = config.training.threads
-    return "one processor core" if threads == 1 else f"{threads} processor cores"
 
 
 def _row(name: str, runs: list[dict]) -> str:

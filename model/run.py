@@ -111,7 +111,7 @@ def _run(
         dataset, order[cut:], peers.nearest_neighbours(dataset, order[:cut], order[cut:]), PLAIN
     )
     figures["sources left out"] = sources()
-    figures["seconds"] = trainings.all_seconds()
+    figures["seconds"], figures["trained on"] = trainings.all_seconds(), trainings.trained_on
     figures["seen before"] = {
         split: seen_before(dataset.series[rows], dataset.series[train])
         for split, rows in (("validation", validation), ("test", test))

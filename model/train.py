@@ -217,8 +217,8 @@ def _learning_rate(step: int, total: int, warm_up: float) -> float:
 
 @torch.no_grad()
 def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
-    for mean, value in zip(average.parameters(), model.parameters()):
-        mean.lerp_(value, 1 - decay)
+    # All at once: one by one, a GPU would wait for the next.
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
     # Running statistics are means already.
     for mean, value in zip(average.buffers(), model.buffers()):
         mean.copy_(value)

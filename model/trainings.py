@@ -19,6 +19,7 @@ import click
 import torch
 from torch import nn
 
+from . import distributed
 from .architecture import Architecture
 from .config import Config
 from .dataset import Dataset
@@ -44,6 +45,8 @@ class Trainings(AbstractContextManager):
 
     def __init__(self, out: Path, say: Callable[[str], None], processes: int = 1, threads: int = 1) -> None:
         self.out, self.say = out, say
+        #: What a training's seconds are of, for the card.
+        self.trained_on = _machine(processes, threads)
         torch.set_num_threads(threads)
         self._seconds: dict[str, float] = {}
         self._teachers: dict[str, Callable[[], tuple]] = {}
@@ -121,6 +124,12 @@ class Trainings(AbstractContextManager):
     def _say(self) -> Callable[[str], None]:
         # In a process of its own a training can only write.
         return partial(click.echo, err=True) if self._pool else self.say
+
+
+def _machine(processes: int, threads: int) -> str:
+    if distributed.device().type == "cuda":
+        return f"an {torch.cuda.get_device_name()}" + (f" with {processes - 1} others beside it" if processes > 1 else "")
+    return "one processor core" if threads == 1 else f"{threads} processor cores"
 
 
 def _set_up(threads: int) -> None:

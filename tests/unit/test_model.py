@@ -2,7 +2,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
 
-from mmtt_model.architecture import Architecture, Model, ScaleEmbedding
+from mmtt_model.architecture import Architecture, LineUp, Model, Neighbours, ScaleEmbedding
 
 from mmtt_agent import features
 from mmtt_agent.series import SeriesBatch
@@ -66,6 +66,36 @@ def test_words_share_what_is_learnt_with_their_neighbours_on_the_scale():
     assert [bool((a != b).any()) for a, b in zip(before, after)] == [True, False, False]
 
 
+@pytest.fixture
+def packets():
+    """Two windows of 32 and 3 packets, by what is behind these random numbers, and which places are filled."""
+    torch.manual_seed(4)
+    filled = (torch.arange(32)[None] < torch.tensor([32, 3])[:, None]).float()[..., None]
+    return torch.randn(2, 32, SMALL.width), filled
+
+
+def test_a_packet_sees_its_neighbours_and_nothing_beyond_them(packets):
+    layer = Neighbours(SMALL).eval()
+    values, filled = packets
+    changed = values.clone()
+    changed[0, 10] += torch.randn(SMALL.width)
+    changed[1, 3] += 1  # nothing is there
+    differ = (layer(values, filled) - layer(changed, filled)).abs().sum(2) > 1e-6
+    assert differ[0].nonzero().flatten().tolist() == [8, 9, 10, 11, 12]
+    assert differ[1].nonzero().flatten().tolist() == [3]
+
+
+def test_the_line_up_is_of_packets_in_their_places(packets):
+    line_up = LineUp(SMALL).eval()
+    values, filled = packets
+    swapped, beyond = values.clone(), values.clone()
+    swapped[0, [3, 7]] = values[0, [7, 3]]
+    beyond[1, 3:] += 1
+    before = line_up(values, filled)
+    assert not torch.allclose(before[0], line_up(swapped, filled)[0])
+    assert torch.equal(before, line_up(beyond, filled))
+
+
 def test_every_parameter_learns(model):
     model.train()
     service, application, malicious = model(*Model.inputs(_windows()))
@@ -81,6 +111,7 @@ def test_every_parameter_learns(model):
         {"patch": 5},
         {"text_layers": 0},
         {"statistics_per_word": 5},
+        {"neighbours": 4},
         {"dropout": 1.0},
         {"width": 6.5},
     ],
