@@ -21,8 +21,8 @@ from mmtt_model.lab import LabError
 from mmtt_model.lab.network import PREFIX, check_machine
 from mmtt_model.lab.wire import DEVICE
 
-#: Nothing begins before Zeek and the agent are up, and all has ended before they are stopped: LAST seconds after the laptop is
-#: there. The lab takes its hosts away, and what runs on them, half a minute later.
+#: Nothing begins before Zeek and the agent are up, and all but the last has ended before they are stopped: LAST seconds after the
+#: laptop is there. The last is what the lab waits for before it takes its hosts away, and what runs on them.
 LAST = 50
 SCENARIO = """
 seed: 5
@@ -36,6 +36,7 @@ activities:
   - {do: dns, with: dnsmasq/dig, from: laptop, to: server, at: 25 s, for: 15 s}
   - {do: streaming, with: nginx/curl, from: laptop, to: server, at: 27 s, for: 16 s}
   - {do: call, with: opus/opus, from: laptop, to: server, at: 27 s, for: 18 s}
+  - {do: dns, with: dnsmasq/dig, from: laptop, to: server, at: 70 s, for: 8 s}
 """
 SERVICES = {"web", "remote_access", "infrastructure", "streaming", "voip"}
 
