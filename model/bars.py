@@ -23,8 +23,9 @@ def reached(scores: dict, task: str) -> float:
     return float(np.mean(counted)) if counted else math.nan
 
 
-def bars(name: str, figures: dict) -> list[str]:
-    """A table in Markdown of the bars that ``figures``, those of `mmtt_model.run.run`, can tell of; of means over the seeds."""
+def bars(name: str, compared: str, figures: dict) -> list[str]:
+    """A table in Markdown of the bars that ``figures``, those of `mmtt_model.run.run`, can tell of; of means over the seeds. ``compared`` is what the
+    card calls ours where that is compared by halves."""
     rows = []
     peers = {peer: runs for peer, runs in figures["peers"].items() if not peer.startswith(name)}
     for task, words in _TASKS.items():
@@ -34,10 +35,12 @@ def bars(name: str, figures: dict) -> list[str]:
             best = max(theirs, key=theirs.get)
             rows.append((f"{words} 2 points ahead of the best other's", f"{mine:.3f}", f"{theirs[best]:.3f} ({best})",
                          mine - theirs[best] - 0.02))  # fmt: skip
-    alone = figures["peers"].get(f"{name}, a model for each task")
+    alone = figures["peers"].get(f"{compared}, a model for each task")
     if alone:
+        # Like with like: where one was not pretrained, the other wasn't.
+        together = figures["peers"].get(compared, figures["seeds"])
         for task, words in _TASKS.items():
-            mine, theirs = _mean(figures["seeds"], task), _mean(alone, task)
+            mine, theirs = _mean(together, task), _mean(alone, task)
             if math.isfinite(mine - theirs):
                 rows.append((f"{words} at most half a point behind a model of its own", f"{mine:.3f}", f"{theirs:.3f}",
                              mine - theirs + 0.005))  # fmt: skip

@@ -36,11 +36,8 @@ def known_config(config: Path) -> Path:
     help="Directory for the bundle, and for what lets an interrupted run go on.",
 )
 @click.option("--quick", is_flag=True, help="Train only what ships: one seed, no repositories left out.")
-@click.option(
-    "--networks",
-    is_flag=True,
-    help="For the card's table train other networks too, and ours pretrained, by one modality and for one task (hours).",
-)
+@click.option("--halves", is_flag=True, help="For the card's table train ours by one modality and for one task, too (hours).")
+@click.option("--networks", is_flag=True, help="For the card's table train other networks, too (hours).")
 @click.option(
     "--processes",
     type=click.IntRange(min=1),
@@ -54,7 +51,7 @@ def known_config(config: Path) -> Path:
     help="Directory for TensorBoard: loss, learning rate and scores of each epoch, per seed.",
 )
 def train(
-    config: Path, data: Path, lab: Path | None, out: Path, quick: bool, networks: bool, processes: int, tensorboard: Path | None
+    config: Path, data: Path, lab: Path | None, out: Path, quick: bool, halves: bool, networks: bool, processes: int, tensorboard: Path | None
 ) -> None:
     """Train the model that CONFIG (a YAML file, or the name of a shipped one: small, literature) describes.
 
@@ -79,16 +76,17 @@ def train(
         ) from None
     if tensorboard and not importlib.util.find_spec("tensorboard"):
         raise click.ClickException("--tensorboard needs tensorboard, which is not installed; type: pip install 'mmtt[tensorboard]'")
-    if quick and networks:
-        raise click.UsageError("--quick trains only what ships, --networks what it is compared with; use one")
-    options = {"--lab DIR": lab, "--quick": quick, "--networks": networks}
+    if quick and (halves or networks):
+        raise click.UsageError("--quick trains only what ships, --halves and --networks what it is compared with; use one")
+    options = {"--lab DIR": lab, "--quick": quick, "--halves": halves, "--networks": networks}
     command = " ".join(["mmtt train", config.name, "--data DIR", *(name for name, given in options.items() if given), "-o DIR"])
     try:
         told = read(known_config(config))
         if quick:
             told = dataclasses.replace(told, evaluation=Evaluation())
-        if networks:
-            told = dataclasses.replace(told, evaluation=dataclasses.replace(told.evaluation, networks=True))
+        if halves or networks:
+            asked = dataclasses.replace(told.evaluation, halves=halves, networks=networks)
+            told = dataclasses.replace(told, evaluation=asked)
         with distributed.joined() as helping:
             if processes > 1 and distributed.size() > 1:
                 raise click.ClickException("--processes is for trainings side by side, torchrun for one on many devices; use one")

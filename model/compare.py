@@ -17,9 +17,6 @@ from .trainings import Trainings
 #: Scores of peers are not calibrated.
 PLAIN = dict.fromkeys(TASKS, 1.0)
 
-#: Epochs of it, in the table's row that says what pretraining is good for.
-_PRETRAINING = 20
-
 
 def compare(
     config: Config, architecture: Architecture, datasets: dict[str, Dataset], trainings: Trainings
@@ -35,6 +32,7 @@ def compare(
         one model for all tasks takes of the time of single-task models together, and ``trained on``, peer -> data set, where there are several.
     """
     trainings.say("peers on the same captures")
+    pretrained, ours, config = bool(config.training.pretraining), config.compared_name(), config.compared()
     dataset, about = next(iter(datasets.values())), {"trained on": {}}
     validation, test = dataset.rows("validation"), dataset.rows("test")
     seeds = [dataclasses.replace(config, seed=seed) for seed in range(config.seed, config.seed + config.evaluation.seeds)]
@@ -70,17 +68,17 @@ def compare(
 
     choices, runs, single = {}, {}, {}
     for on, data in list(datasets.items())[1:] if config.evaluation.without_lab else ():
-        runs[f"{config.name}, trained on {on}"] = begin(f"ours {on}", architecture, data, config.training)
-    if config.evaluation.networks:
+        runs[f"{ours}, trained on {on}"] = begin(f"ours {on}", architecture, data, config.training)
+    if pretrained and (runs or config.evaluation.halves):
+        runs[ours] = begin(ours, architecture, dataset, config.training)
+    if config.evaluation.halves:
         for task in TASKS:
             weights = {each: getattr(config.training, each) if each == task else 0.0 for each in TASKS}
             single[task] = begin(f"{task} alone", architecture, dataset, dataclasses.replace(config.training, **weights))
         for reads in ("text", "image"):
             half = dataclasses.replace(architecture, reads=reads)
-            runs[f"{config.name}, {reads} only"] = begin(f"{reads} only", half, dataset, config.training)
-        if not config.training.pretraining:
-            pretrained = dataclasses.replace(config.training, pretraining=_PRETRAINING)
-            runs[f"{config.name}, pretrained"] = begin("pretrained", architecture, dataset, pretrained)
+            runs[f"{ours}, {reads} only"] = begin(f"{reads} only", half, dataset, config.training)
+    if config.evaluation.networks:
         for peer, build in peers.NETWORKS.items():
             for on, data in datasets.items():
                 for augment in (0.0, config.training.augment):
@@ -107,7 +105,7 @@ def compare(
             logits = {task: infer(network, dataset.series[test])[task] for task, network in each.items()}
             took += time.process_time() - begun
             alone.append(score(logits))
-        found[f"{config.name}, a model for each task"] = alone
+        found[f"{ours}, a model for each task"] = alone
         begun = time.process_time()
         for each in networks:
             infer(each["malicious"], dataset.series[test])

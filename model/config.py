@@ -122,13 +122,15 @@ class Evaluation:
         source_folds: parts of the repositories, each left out of a training of its own; 0 for none.
         class_folds: parts of the applications, each left out of a training of its own; 0 for none.
         without_lab: whether ours is trained without the lab's captures, too, where they are given.
-        networks: whether other networks, and ours pretrained, by one modality and for one task, are trained with the same seeds.
+        halves: whether ours by one modality, and for one task, is trained with the same seeds.
+        networks: whether other networks are.
     """
 
     seeds: int = 1
     source_folds: int = 0
     class_folds: int = 0
     without_lab: bool = False
+    halves: bool = False
     networks: bool = False
 
     def __post_init__(self) -> None:
@@ -150,6 +152,15 @@ class Config:
     training: Training = field(default_factory=Training)
     decision: Decision = field(default_factory=Decision)
     evaluation: Evaluation = field(default_factory=Evaluation)
+
+    def compared(self) -> Config:
+        """The same for what the card compares ours with: without pretraining, which knows windows of what such a training leaves
+        out, and takes as long as the training itself."""
+        return dataclasses.replace(self, training=dataclasses.replace(self.training, pretraining=0))
+
+    def compared_name(self) -> str:
+        """What the card calls that."""
+        return f"{self.name} without pretraining" if self.training.pretraining else self.name
 
 
 def read(path: Path) -> Config:

@@ -81,7 +81,7 @@ def _run(
                         tensorboard / f"seed{seed}" if tensorboard else None)
         for seed in range(config.seed, config.seed + config.evaluation.seeds)
     ]  # fmt: skip
-    unknown = left_out(config, architecture, dataset, trainings)
+    unknown = left_out(config.compared(), architecture, dataset, trainings)
     sources = _sources_left_out(config, architecture, datasets, trainings)
     figures: dict = {"seeds": []}
     figures["peers"], figures["about peers"] = compare(config, architecture, datasets, trainings)
@@ -175,7 +175,7 @@ def _sources_left_out(
             name = f"without sources {fold + 1} of {folds}{trained_on}"
             begun.append((
                 parted,
-                config.name + trained_on, trainings.begin(name, config, architecture, parted),
+                config.compared_name() + trained_on, trainings.begin(name, config.compared(), architecture, parted),
                 f"LightGBM{trained_on}",
                 trainings.start(peers.boosted_trees, parted, *(parted.rows(each) for each in SPLITS), ("malicious",)),
             ))  # fmt: skip

@@ -89,7 +89,7 @@ def test_learned_weights_leave_a_task_that_can_not_be_learned_the_least(tmp_path
     made = synthetic()
     made.application = np.random.default_rng(1).integers(0, 2, len(made))
     path = tmp_path / "c.safetensors"
-    model, _ = fit(learned(5), Architecture(**TINY["architecture"]), made, path, lambda _: None)
+    model, _ = fit(learned(8), Architecture(**TINY["architecture"]), made, path, lambda _: None)
     of = noise(path)
     assert set(of) == {"service", "application", "malicious"}
     assert of["service"] < 0 < of["application"] and of["malicious"] < np.log(2), "each from where its weight says"
