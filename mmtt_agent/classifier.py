@@ -135,6 +135,9 @@ class Classifier:
         best = applications.argmax(axis=1)
         application_score = applications[rows, best].round(4)
         sure = self._sure("application", application_logits, application_score)
+        if "application" in self.bundle.energies:
+            # Energy says that the window is of something known: of what the network thinks, not of what the service leaves of that.
+            sure &= best == application_logits.argmax(axis=1)
         possible = self._consistent[service, best] & sure
         application = np.where(possible, best, len(self._applications) - 1)
 

@@ -116,6 +116,15 @@ def test_unknown_by_energy_and_scores_stay_probabilities(loaded, classifier, tas
         np.testing.assert_array_equal(verdicts.service_score, usual.service_score)
 
 
+def test_by_energy_too_an_application_is_the_one_that_the_network_thinks_likeliest(loaded):
+    batch = windows(300)
+    classifier = Classifier(dataclasses.replace(loaded, energies={"application": 50.0}))
+    likeliest = classifier.logits(batch)[1].argmax(axis=1)
+    names = [application.name for application in loaded.applications]
+    given = classifier.classify(batch).application
+    assert {label for label, each in zip(given, likeliest.tolist()) if label != names[each]} == {"unknown"}
+
+
 def test_what_is_surer_has_less_energy_and_what_is_no_number_the_most():
     found = energy(np.array([[9.0, 0, 0], [0, 0, 0], [np.nan, np.nan, np.nan]]), 1.0)
     assert found[0] < found[1] < found[2] == np.inf
