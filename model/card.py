@@ -56,7 +56,7 @@ def write(
             "| malicious AUROC | recall at 1 % FP | at 0.1 % FP |"
         ),
         "|---|---|---|---|---|---|---|---|",
-        _row(f"**{config.name}**, as shipped", [test]),
+        _row(f"**{config.name}**, as shipped" + (f" (seed {trained['seed']}, best on validation)" if seeds > 1 else ""), [test]),
         *([_row(f"{config.name}, mean of {seeds} seeds", figures["seeds"])] if seeds > 1 else []),
         *[_row(name, runs) for name, runs in figures["peers"].items()],
         "",

@@ -118,7 +118,7 @@ class Evaluation:
     """What is trained besides the model that ships, to say how good it is.
 
     Attributes:
-        seeds: trainings in all, each with the next seed; the first is the one that ships.
+        seeds: trainings in all, each with the next seed; the one that is best on the validation captures ships.
         source_folds: parts of the repositories, each left out of a training of its own; 0 for none.
         class_folds: parts of the applications, each left out of a training of its own; 0 for none.
         without_lab: whether ours is trained without the lab's captures, too, where they are given.
