@@ -92,9 +92,7 @@ def load(path: str | Path | None = None, false_positives: str | None = None) -> 
     fields = _Fields(yaml_path, content)
 
     if fields.integer("format") != FORMAT:
-        fields.fail(
-            "format", f"is {content['format']}, this mmtt reads {FORMAT}; install a matching mmtt or bundle"
-        )
+        fields.fail("format", f"is {content['format']}, this mmtt reads {FORMAT}; install a matching mmtt or bundle")
     feature_version = fields.integer("feature_version")
     if feature_version != FEATURE_VERSION:
         fields.fail(
@@ -218,9 +216,7 @@ class _Fields:
         """By task, for those that ``abstain`` by energy; none in a bundle that does not say by what."""
         measures = self._content.get("abstain", {})
         if not isinstance(measures, dict) or not {*measures} <= {*TASKS[:2]}:
-            self.fail(
-                "abstain", f"must say by what service and application are unknown, not {_short(measures)}"
-            )
+            self.fail("abstain", f"must say by what service and application are unknown, not {_short(measures)}")
         for task, measure in measures.items():
             if measure not in ("probability", "energy"):
                 self.fail(f"abstain.{task}", f"must be probability or energy, not {_short(measure)}")
@@ -253,14 +249,8 @@ class _Fields:
             self.fail("applications", "must be a list of name and services")
         found = []
         for entry in entries:
-            if (
-                not isinstance(entry, dict)
-                or not isinstance(entry.get("services"), list)
-                or not entry["services"]
-            ):
-                self.fail(
-                    "applications", f"must each have a name and a list of services, not {_short(entry)}"
-                )
+            if not isinstance(entry, dict) or not isinstance(entry.get("services"), list) or not entry["services"]:
+                self.fail("applications", f"must each have a name and a list of services, not {_short(entry)}")
             name = self._label("applications", entry.get("name"))
             key = f"applications: {name}"
             of = self._unique(key, [self._label(key, service) for service in entry["services"]])

@@ -86,10 +86,7 @@ class Classifier:
         self._applications = [*(application.name for application in bundle.applications), UNKNOWN]
         # One row per service, and a last one for "unknown": the applications that it leaves possible.
         self._consistent = np.array(
-            [
-                [service in application.services for application in bundle.applications]
-                for service in bundle.services
-            ]
+            [[service in application.services for application in bundle.applications] for service in bundle.services]
             + [[True] * len(bundle.applications)]
         )
         self._try_out()
@@ -114,9 +111,7 @@ class Classifier:
         rows = np.arange(-len(batch) % _FILL + len(batch))
         inputs = features.model_input(batch[np.where(rows < len(batch), rows, 0)])
         return [
-            self._session.run(
-                _OUTPUTS, {name: array[start : start + CHUNK] for name, array in inputs.items()}
-            )
+            self._session.run(_OUTPUTS, {name: array[start : start + CHUNK] for name, array in inputs.items()})
             for start in range(0, len(rows), CHUNK)
         ]
 
@@ -168,9 +163,7 @@ class Classifier:
         widths = (len(self.bundle.services), len(self.bundle.applications), 1)
         for name, output, width in zip(_OUTPUTS, outputs, widths):
             if output.shape not in ((_FILL, width), (_FILL,) if width == 1 else None):
-                raise self._problem(
-                    f"gives {name} of shape {output.shape}, the taxonomy wants ({_FILL}, {width})"
-                )
+                raise self._problem(f"gives {name} of shape {output.shape}, the taxonomy wants ({_FILL}, {width})")
 
     def _problem(self, text: str) -> BundleError:
         return BundleError(f"{self._path}: the network {' '.join(text.split())}; install the bundle again")

@@ -33,9 +33,7 @@ _SIZE_BUCKET = np.searchsorted(_SIZE_EDGES, np.arange(MAX_SIZE + 1), side="right
 def _logarithmic(first: int, last: int, per_octave: int) -> np.ndarray:
     """Integer edges from first to last, so many per doubling, each once."""
     octaves = int(np.ceil(np.log2(last / first)))
-    return np.unique(
-        (first * 2.0 ** (np.arange(octaves * per_octave + 1) / per_octave)).round().astype(np.int64)
-    )
+    return np.unique((first * 2.0 ** (np.arange(octaves * per_octave + 1) / per_octave)).round().astype(np.int64))
 
 
 # A gap of up to 15 µs says more about the capturing host than about the flow.
@@ -47,21 +45,15 @@ GAP_SCALES = (1, GAP_WORDS - 1)
 #: Sides of the picture: time down, signed size across (originator's sizes in the right half, growing to the right;
 #: the responder's in the left half, growing to the left).
 PICTURE_SHAPE = (32, 32)
-_ROW_EDGES = np.concatenate(
-    [[1], np.geomspace(64, MAX_WAIT_US, PICTURE_SHAPE[0] - 2).round().astype(np.int64)]
-)
+_ROW_EDGES = np.concatenate([[1], np.geomspace(64, MAX_WAIT_US, PICTURE_SHAPE[0] - 2).round().astype(np.int64)])
 _COLUMN_EDGES = np.array([16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1216, 1344, 1440])
 _COLUMN = np.searchsorted(_COLUMN_EDGES, np.arange(MAX_SIZE + 1), side="right").astype(np.int32)
 #: Brightness of a cell by the packets in it: 0 to 1.
-_BRIGHTNESS = (np.log1p(np.arange(MAX_PAYLOAD_PACKETS + 1)) / np.log1p(MAX_PAYLOAD_PACKETS)).astype(
-    np.float32
-)
+_BRIGHTNESS = (np.log1p(np.arange(MAX_PAYLOAD_PACKETS + 1)) / np.log1p(MAX_PAYLOAD_PACKETS)).astype(np.float32)
 
 _COUNT_EDGES = np.arange(1, MAX_PAYLOAD_PACKETS + 1)
 _BYTES_EDGES = _logarithmic(1, MAX_PAYLOAD_PACKETS * MAX_SIZE, 2)
-_COARSE_SIZE_EDGES = np.concatenate(
-    [[1], np.arange(16, 256, 16), np.arange(256, 1536, 64), [1536, 4096, 16384]]
-)
+_COARSE_SIZE_EDGES = np.concatenate([[1], np.arange(16, 256, 16), np.arange(256, 1536, 64), [1536, 4096, 16384]])
 _SHARE_EDGES = np.arange(1, 33)  # in 32nds
 
 #: The statistics in order, and the edges of each one's buckets. An edge is the first value of the next bucket.

@@ -55,10 +55,7 @@ def augment(batch: SeriesBatch, share: float, rng: np.random.Generator, other_mt
 
     # Names and headers of other lengths: each direction's sizes move by a few bytes.
     moved = _some(rng, chosen, 0.3)
-    by = (
-        np.where(batch.sizes < 0, rng.integers(-6, 7, n)[:, None], rng.integers(-6, 7, n)[:, None])
-        * moved[:, None]
-    )
+    by = np.where(batch.sizes < 0, rng.integers(-6, 7, n)[:, None], rng.integers(-6, 7, n)[:, None]) * moved[:, None]
     sizes = np.sign(batch.sizes) * np.clip(np.abs(batch.sizes) + by, 1, MAX_SIZE)
 
     # What is kept moves to the front.

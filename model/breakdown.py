@@ -15,22 +15,34 @@ from .labels import MISSING
 #: Packets after which a verdict is tried; a window with fewer is not classified.
 PACKETS = (4, 6, 8, 12, 16, 24, MAX_PAYLOAD_PACKETS)
 #: The two halves of whole windows, as the card calls them.
-HALVES = (f"packets 1 to {MAX_PAYLOAD_PACKETS // 2} of whole windows", f"packets {MAX_PAYLOAD_PACKETS // 2 + 1} to {MAX_PAYLOAD_PACKETS} of these")
+HALVES = (
+    f"packets 1 to {MAX_PAYLOAD_PACKETS // 2} of whole windows",
+    f"packets {MAX_PAYLOAD_PACKETS // 2 + 1} to {MAX_PAYLOAD_PACKETS} of these",
+)
 _BINS = 10
 
 
 def by_packets(
-    dataset: Dataset, rows: np.ndarray, answer: Callable[[SeriesBatch], dict[str, np.ndarray]], temperatures: dict[str, float]
+    dataset: Dataset,
+    rows: np.ndarray,
+    answer: Callable[[SeriesBatch], dict[str, np.ndarray]],
+    temperatures: dict[str, float],
 ) -> dict[int, dict]:
     """Packets -> scores of the windows that have all of 32, as they were after the first so many."""
     whole = rows[dataset.series.lengths[rows] == MAX_PAYLOAD_PACKETS]
     if not len(whole):
         return {}
-    return {seen: evaluate.scores(dataset, whole, answer(dataset.series[whole].first(seen)), temperatures) for seen in PACKETS}
+    return {
+        seen: evaluate.scores(dataset, whole, answer(dataset.series[whole].first(seen)), temperatures)
+        for seen in PACKETS
+    }
 
 
 def mid_flow(
-    dataset: Dataset, rows: np.ndarray, answer: Callable[[SeriesBatch], dict[str, np.ndarray]], temperatures: dict[str, float]
+    dataset: Dataset,
+    rows: np.ndarray,
+    answer: Callable[[SeriesBatch], dict[str, np.ndarray]],
+    temperatures: dict[str, float],
 ) -> dict[str, dict]:
     """What is seen of a flow -> scores. Both halves of whole windows have the same flows and as many packets, but for one the
     capture began late; and the flows' own later windows stand beside the first windows of the same captures."""
@@ -44,7 +56,9 @@ def mid_flow(
         "first windows of captures with later ones": (early, dataset.series[early]),
         "later windows": (late, dataset.series[late]),
     }
-    return {name: evaluate.scores(dataset, of, answer(seen), temperatures) for name, (of, seen) in parts.items() if len(of)}
+    return {
+        name: evaluate.scores(dataset, of, answer(seen), temperatures) for name, (of, seen) in parts.items() if len(of)
+    }
 
 
 def confusion(dataset: Dataset, rows: np.ndarray, logits: np.ndarray) -> np.ndarray:
@@ -55,7 +69,9 @@ def confusion(dataset: Dataset, rows: np.ndarray, logits: np.ndarray) -> np.ndar
     return np.bincount(pairs, minlength=count * count).reshape(count, count)
 
 
-def reliability(dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray], temperatures: dict[str, float]) -> dict:
+def reliability(
+    dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray], temperatures: dict[str, float]
+) -> dict:
     """Task -> [(mean confidence, share that is right, windows)] for each tenth of confidence that occurs. For malicious the
     confidence is the score, and right is malicious."""
     result = {}
@@ -70,6 +86,7 @@ def reliability(dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray
         part = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
         result[task] = [
             (float(confidence[part == each].mean()), float(right[part == each].mean()), int((part == each).sum()))
-            for each in range(_BINS) if (part == each).any()
+            for each in range(_BINS)
+            if (part == each).any()
         ]
     return result

@@ -58,7 +58,9 @@ def build(source: Source, out: Path, jobs: int, say: Callable[[str], None]) -> d
         path.unlink()
     report = _report(out, paths)
     new = out / ".dataset.yaml.new"
-    new.write_text(yaml.safe_dump({"format": _FORMAT, "made_of": made_of, **report}, sort_keys=False, allow_unicode=True))
+    new.write_text(
+        yaml.safe_dump({"format": _FORMAT, "made_of": made_of, **report}, sort_keys=False, allow_unicode=True)
+    )
     os.replace(new, out / "dataset.yaml")
     return report
 
@@ -73,7 +75,9 @@ def built_digest(directory: Path) -> str:
     try:
         return str(yaml.safe_load((directory / "dataset.yaml").read_text())["made_of"])
     except (OSError, yaml.YAMLError, KeyError, TypeError):
-        raise DatasetError(f"{directory / 'dataset.yaml'}: damaged; type the `mmtt dataset build` command again") from None
+        raise DatasetError(
+            f"{directory / 'dataset.yaml'}: damaged; type the `mmtt dataset build` command again"
+        ) from None
 
 
 def read_built(directory: Path) -> Iterator[CaptureRows]:
@@ -98,23 +102,61 @@ def _make(task: tuple[list[Entry], Path, str]) -> None:
 
 def _write(captures: list[CaptureRows], path: Path, made_of: str) -> None:
     arrow, parquet = _parquet()
-    columns: dict[str, list] = {name: [] for name in ("capture", "origin", "labelled", "window", "sizes", "times", "service",
-                                                      "application", "malicious", "key")}
+    columns: dict[str, list] = {
+        name: []
+        for name in (
+            "capture",
+            "origin",
+            "labelled",
+            "window",
+            "sizes",
+            "times",
+            "service",
+            "application",
+            "malicious",
+            "key",
+        )
+    }
     for rows in captures:
         for row, label in enumerate(rows.labels):
             length = int(rows.series.lengths[row])
             sizes, times = rows.series.sizes[row, :length], rows.series.times[row, :length]
-            key = hashlib.blake2b(sizes.astype("<i8").tobytes() + times.astype("<i8").tobytes(), digest_size=8).hexdigest()
-            for name, value in zip(columns, (rows.entry.name, rows.entry.origin, rows.entry.labelled, int(rows.window[row]), sizes,
-                                             times, label.service, label.application, label.malicious, key), strict=True):
+            key = hashlib.blake2b(
+                sizes.astype("<i8").tobytes() + times.astype("<i8").tobytes(), digest_size=8
+            ).hexdigest()
+            for name, value in zip(
+                columns,
+                (
+                    rows.entry.name,
+                    rows.entry.origin,
+                    rows.entry.labelled,
+                    int(rows.window[row]),
+                    sizes,
+                    times,
+                    label.service,
+                    label.application,
+                    label.malicious,
+                    key,
+                ),
+                strict=True,
+            ):
                 columns[name].append(value)
     schema = arrow.schema([
         ("capture", arrow.string()), ("origin", arrow.string()), ("labelled", arrow.bool_()), ("window", arrow.uint8()),
         ("sizes", arrow.list_(arrow.int32())), ("times", arrow.list_(arrow.int64())), ("service", arrow.string()),
         ("application", arrow.string()), ("malicious", arrow.bool_()), ("key", arrow.string())])  # fmt: skip
-    about = [{"entry": dataclasses.asdict(rows.entry) | {"path": str(rows.entry.path)}, "rows": len(rows.labels),
-              "counts": rows.counts, "error": rows.error} for rows in captures]
-    table = arrow.table(columns, schema=schema).replace_schema_metadata({"made_of": made_of, "captures": json.dumps(about)})
+    about = [
+        {
+            "entry": dataclasses.asdict(rows.entry) | {"path": str(rows.entry.path)},
+            "rows": len(rows.labels),
+            "counts": rows.counts,
+            "error": rows.error,
+        }
+        for rows in captures
+    ]
+    table = arrow.table(columns, schema=schema).replace_schema_metadata(
+        {"made_of": made_of, "captures": json.dumps(about)}
+    )
     new = path.with_name(f".{path.name}.new")
     parquet.write_table(table, new, compression="zstd")
     os.replace(new, path)
@@ -126,16 +168,29 @@ def _read(path: Path) -> Iterator[CaptureRows]:
         table = parquet.read_table(path)
         captures = json.loads(table.schema.metadata[b"captures"])
     except (OSError, arrow.ArrowException, KeyError, TypeError, ValueError) as error:
-        raise DatasetError(f"{path}: damaged ({error}); remove it and type the `mmtt dataset build` command again") from None
-    columns = {name: table.column(name).to_pylist() for name in ("window", "sizes", "times", "service", "application", "malicious")}
+        raise DatasetError(
+            f"{path}: damaged ({error}); remove it and type the `mmtt dataset build` command again"
+        ) from None
+    columns = {
+        name: table.column(name).to_pylist()
+        for name in ("window", "sizes", "times", "service", "application", "malicious")
+    }
     start = 0
     for about in captures:
         part = slice(start, start := start + about["rows"])
-        labels = [Labels(*values) for values in zip(*(columns[name][part] for name in ("service", "application", "malicious")),
-                                                    strict=True)]
+        labels = [
+            Labels(*values)
+            for values in zip(*(columns[name][part] for name in ("service", "application", "malicious")), strict=True)
+        ]
         entry = Entry(**about["entry"] | {"path": Path(about["entry"]["path"])})
-        yield CaptureRows(entry, SeriesBatch.from_lists(columns["sizes"][part], columns["times"][part]),
-                          np.array(columns["window"][part], np.uint8), labels, about["counts"], about["error"])
+        yield CaptureRows(
+            entry,
+            SeriesBatch.from_lists(columns["sizes"][part], columns["times"][part]),
+            np.array(columns["window"][part], np.uint8),
+            labels,
+            about["counts"],
+            about["error"],
+        )
 
 
 def _made_of(path: Path) -> str:
@@ -166,8 +221,13 @@ def _report(out: Path, paths: list[Path]) -> dict:
             found["applications"].update(label.application for label in rows.labels if label.application)
             if rows.error:
                 unreadable.append(rows.error)
-    return {"captures": captures, "unreadable": unreadable, "windows": dict(counts), "origins": dict(origins.most_common()),
-            **{name: dict(counted.most_common()) for name, counted in found.items()}}
+    return {
+        "captures": captures,
+        "unreadable": unreadable,
+        "windows": dict(counts),
+        "origins": dict(origins.most_common()),
+        **{name: dict(counted.most_common()) for name, counted in found.items()},
+    }
 
 
 def _parquet():

@@ -67,9 +67,7 @@ def calibrate(
     return Calibration(temperatures, thresholds, false_positives, energies)
 
 
-def decisions(
-    dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray], calibration: Calibration
-) -> dict:
+def decisions(dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray], calibration: Calibration) -> dict:
     """What the thresholds do to ``rows``.
 
     Returns:
@@ -87,8 +85,7 @@ def decisions(
             flagged = scores >= thresholds[task]
             result[task] = _flags(labels, flagged)
             result[task]["at"] = {
-                share: _flags(labels, scores >= threshold)
-                for share, threshold in calibration.false_positives.items()
+                share: _flags(labels, scores >= threshold) for share, threshold in calibration.false_positives.items()
             }
             result[task]["by_source"] = {
                 kind: {
@@ -103,8 +100,7 @@ def decisions(
             given = probability.max(axis=1).round(4) >= thresholds[task]
             if task in calibration.energies:
                 given = (
-                    energy(logits[task][known], calibration.temperatures[task]).round(4)
-                    <= calibration.energies[task]
+                    energy(logits[task][known], calibration.temperatures[task]).round(4) <= calibration.energies[task]
                 )
             right = probability.argmax(axis=1) == labels
             result[task] = {"answered": _mean(given), "accuracy": _mean(right[given])}

@@ -56,7 +56,10 @@ def write(
             "| malicious AUROC | recall at 1 % FP | at 0.1 % FP |"
         ),
         "|---|---|---|---|---|---|---|---|",
-        _row(f"**{config.name}**, as shipped" + (f" (seed {trained['seed']}, best on validation)" if seeds > 1 else ""), [test]),
+        _row(
+            f"**{config.name}**, as shipped" + (f" (seed {trained['seed']}, best on validation)" if seeds > 1 else ""),
+            [test],
+        ),
         *([_row(f"{config.name}, mean of {seeds} seeds", figures["seeds"])] if seeds > 1 else []),
         *[_row(name, runs) for name, runs in figures["peers"].items()],
         "",
@@ -146,7 +149,9 @@ def answers_given(dataset: Dataset, decisions: dict, calibration: Calibration) -
                 for share, chosen in decision["at"].items()
             ]
         else:
-            does = f"answers {_percent(decision['answered'])}, {_percent(decision['accuracy'])} of the answers are right"
+            does = (
+                f"answers {_percent(decision['answered'])}, {_percent(decision['accuracy'])} of the answers are right"
+            )
             energy = calibration.energies.get(task)
             threshold = f"{calibration.thresholds[task]:.4f}" if energy is None else f"energy {energy:.4f}"
             lines.append(f"| {task} | {threshold} | {does} |")
@@ -210,7 +215,10 @@ def _unknown(parts: list[Part]) -> list[str]:
         "",
         f"| left out | {' | '.join(f'by {name}' for name in MEASURES)} |",
         "|---|" + "---|" * len(MEASURES),
-        *[f"| {', '.join(part.names)} | {' | '.join(_number(part.test[name]) for name in MEASURES)} |" for part in parts],
+        *[
+            f"| {', '.join(part.names)} | {' | '.join(_number(part.test[name]) for name in MEASURES)} |"
+            for part in parts
+        ],
         f"| mean | {' | '.join(mean('test', name) for name in MEASURES)} |",
         f"| mean, validation captures | {' | '.join(mean('validation', name) for name in MEASURES)} |",
         "",
@@ -266,11 +274,14 @@ def _confused(services: list[str], matrix: np.ndarray) -> list[str]:
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
     most = np.argsort(-wrong, axis=None, kind="stable")[:8]
-    pairs = [(row, column) for row, column in zip(*np.unravel_index(most, wrong.shape), strict=True) if wrong[row, column]]
+    pairs = [
+        (row, column) for row, column in zip(*np.unravel_index(most, wrong.shape), strict=True) if wrong[row, column]
+    ]
     if not pairs:
         return []
     told = [
-        f"{services[row]} as {services[column]} ({wrong[row, column]:,} of {matrix[row].sum():,} windows)" for row, column in pairs
+        f"{services[row]} as {services[column]} ({wrong[row, column]:,} of {matrix[row].sum():,} windows)"
+        for row, column in pairs
     ]
     return ["", f"Most often taken for another service: {'; '.join(told)}."]
 
@@ -411,11 +422,7 @@ def _classes(dataset: Dataset, task: str, by_class: dict) -> list[str]:
     lines = []
     for name in names:
         found = by_class.get(name)
-        score = (
-            f"{found['f1']:.2f} | {found['windows']:,} | {found['captures']}"
-            if found
-            else "none tested | 0 | 0"
-        )
+        score = f"{found['f1']:.2f} | {found['windows']:,} | {found['captures']}" if found else "none tested | 0 | 0"
         lines.append(f"| {name} | {score} | {captures[name]} |")
     return lines
 

@@ -30,9 +30,14 @@ def draw(out: Path, services: list[str], figures: dict) -> list[str]:
     packets = figures["packets seen"]
     if packets:
         figure, axes = pyplot.subplots(figsize=(5, 3))
-        for task, which, label in (("service", "macro_f1", "service F1"), ("application", "macro_f1", "application F1"),
-                                   ("malicious", "auroc", "malicious AUROC")):
-            axes.plot(list(packets), [scores[task].get(which, np.nan) for scores in packets.values()], "o-", label=label)
+        for task, which, label in (
+            ("service", "macro_f1", "service F1"),
+            ("application", "macro_f1", "application F1"),
+            ("malicious", "auroc", "malicious AUROC"),
+        ):
+            axes.plot(
+                list(packets), [scores[task].get(which, np.nan) for scores in packets.values()], "o-", label=label
+            )
         axes.set(xlabel="packets seen", ylim=(0, 1))
         axes.legend()
         save(figure, "packets")
@@ -55,8 +60,15 @@ def draw(out: Path, services: list[str], figures: dict) -> list[str]:
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="answer", ylabel="service")
     for row, column in zip(*np.nonzero(shown >= 0.1), strict=True):
-        axes.text(column, row, f"{shown[row, column]:.1f}", ha="center", va="center", fontsize=7,
-                  color="white" if shown[row, column] > 0.6 else "black")
+        axes.text(
+            column,
+            row,
+            f"{shown[row, column]:.1f}",
+            ha="center",
+            va="center",
+            fontsize=7,
+            color="white" if shown[row, column] > 0.6 else "black",
+        )
     save(figure, "confusion")
     lines.append("![What is taken for what](card/confusion.png)")
     return lines

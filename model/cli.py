@@ -36,7 +36,9 @@ def known_config(config: Path) -> Path:
     help="Directory for the bundle, and for what lets an interrupted run go on.",
 )
 @click.option("--quick", is_flag=True, help="Train only what ships: one seed, no repositories left out.")
-@click.option("--halves", is_flag=True, help="For the card's table train ours by one modality and for one task, too (hours).")
+@click.option(
+    "--halves", is_flag=True, help="For the card's table train ours by one modality and for one task, too (hours)."
+)
 @click.option("--networks", is_flag=True, help="For the card's table train other networks, too (hours).")
 @click.option(
     "--processes",
@@ -51,7 +53,15 @@ def known_config(config: Path) -> Path:
     help="Directory for TensorBoard: loss, learning rate and scores of each epoch, per seed.",
 )
 def train(
-    config: Path, data: Path, lab: Path | None, out: Path, quick: bool, halves: bool, networks: bool, processes: int, tensorboard: Path | None
+    config: Path,
+    data: Path,
+    lab: Path | None,
+    out: Path,
+    quick: bool,
+    halves: bool,
+    networks: bool,
+    processes: int,
+    tensorboard: Path | None,
 ) -> None:
     """Train the model that CONFIG (a YAML file, or the name of a shipped one: small, literature) describes.
 
@@ -75,11 +85,17 @@ def train(
             f"`mmtt train` needs {error.name}, which is not installed; type: pip install 'mmtt[train]'"
         ) from None
     if tensorboard and not importlib.util.find_spec("tensorboard"):
-        raise click.ClickException("--tensorboard needs tensorboard, which is not installed; type: pip install 'mmtt[tensorboard]'")
+        raise click.ClickException(
+            "--tensorboard needs tensorboard, which is not installed; type: pip install 'mmtt[tensorboard]'"
+        )
     if quick and (halves or networks):
-        raise click.UsageError("--quick trains only what ships, --halves and --networks what it is compared with; use one")
+        raise click.UsageError(
+            "--quick trains only what ships, --halves and --networks what it is compared with; use one"
+        )
     options = {"--lab DIR": lab, "--quick": quick, "--halves": halves, "--networks": networks}
-    command = " ".join(["mmtt train", config.name, "--data DIR", *(name for name, given in options.items() if given), "-o DIR"])
+    command = " ".join(
+        ["mmtt train", config.name, "--data DIR", *(name for name, given in options.items() if given), "-o DIR"]
+    )
     try:
         told = read(known_config(config))
         if quick:
@@ -89,7 +105,9 @@ def train(
             told = dataclasses.replace(told, evaluation=asked)
         with distributed.joined() as helping:
             if processes > 1 and distributed.size() > 1:
-                raise click.ClickException("--processes is for trainings side by side, torchrun for one on many devices; use one")
+                raise click.ClickException(
+                    "--processes is for trainings side by side, torchrun for one on many devices; use one"
+                )
             if helping:
                 return help_out()
             training.run(told, data, lab, out, lambda line: click.echo(line, err=True), command, tensorboard, processes)

@@ -35,11 +35,14 @@ def compare(
     pretrained, ours, config = bool(config.training.pretraining), config.compared_name(), config.compared()
     dataset, about = next(iter(datasets.values())), {"trained on": {}}
     validation, test = dataset.rows("validation"), dataset.rows("test")
-    seeds = [dataclasses.replace(config, seed=seed) for seed in range(config.seed, config.seed + config.evaluation.seeds)]
+    seeds = [
+        dataclasses.replace(config, seed=seed) for seed in range(config.seed, config.seed + config.evaluation.seeds)
+    ]
 
     def begin(name: str, build: Architecture | Build, data: Dataset, training: Training, of=seeds) -> list:
         return [
-            trainings.begin(f"{name} seed{each.seed}", dataclasses.replace(each, training=training), build, data) for each in of
+            trainings.begin(f"{name} seed{each.seed}", dataclasses.replace(each, training=training), build, data)
+            for each in of
         ]
 
     def score(logits: dict[str, np.ndarray]) -> dict:
@@ -59,6 +62,7 @@ def compare(
         for peer, answers in (("5 nearest neighbours", _nearest), ("LightGBM", _trees))
         for on, data in datasets.items()
     }
+
     # Like ours, but for what is ours: peers learn from the labels alone, and augmentation is theirs to take or leave.
     def plain(peer: str, augment: float) -> Training:
         epochs = max(1, round(peers.EPOCHS[peer] * config.training.epochs))
@@ -74,7 +78,9 @@ def compare(
     if config.evaluation.halves:
         for task in TASKS:
             weights = {each: getattr(config.training, each) if each == task else 0.0 for each in TASKS}
-            single[task] = begin(f"{task} alone", architecture, dataset, dataclasses.replace(config.training, **weights))
+            single[task] = begin(
+                f"{task} alone", architecture, dataset, dataclasses.replace(config.training, **weights)
+            )
         for reads in ("text", "image"):
             half = dataclasses.replace(architecture, reads=reads)
             runs[f"{ours}, {reads} only"] = begin(f"{reads} only", half, dataset, config.training)
@@ -82,7 +88,9 @@ def compare(
         for peer, build in peers.NETWORKS.items():
             for on, data in datasets.items():
                 for augment in (0.0, config.training.augment):
-                    choices[peer, on, augment] = begin(f"{peer} {on} {augment}", build, data, plain(peer, augment), seeds[:1])[0]
+                    choices[peer, on, augment] = begin(
+                        f"{peer} {on} {augment}", build, data, plain(peer, augment), seeds[:1]
+                    )[0]
 
     found: dict[str, list[dict]] = {}
     for peer in dict.fromkeys(peer for peer, _ in without_seeds):
@@ -115,9 +123,7 @@ def compare(
 
 def _nearest(dataset: Dataset) -> dict[str, dict[str, np.ndarray]]:
     train = dataset.rows("train")
-    return {
-        split: peers.nearest_neighbours(dataset, train, dataset.rows(split)) for split in ("validation", "test")
-    }
+    return {split: peers.nearest_neighbours(dataset, train, dataset.rows(split)) for split in ("validation", "test")}
 
 
 def _trees(dataset: Dataset) -> dict[str, dict[str, np.ndarray]] | None:

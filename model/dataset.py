@@ -106,10 +106,7 @@ class Dataset:
             name: getattr(self, name)
             for name in ("window", "service", "application", "malicious", "capture", "recording", "split")
         }
-        about = {
-            name: getattr(self, name)
-            for name in ("services", "applications", "captures", "sources", "report")
-        }
+        about = {name: getattr(self, name) for name in ("services", "applications", "captures", "sources", "report")}
         new = path.with_name(f".{path.name}.new.npz")
         np.savez_compressed(
             new,
@@ -136,7 +133,8 @@ class Dataset:
         if about.pop("key") != key and key is not None:
             return None
         series, unlabelled = (
-            SeriesBatch(*(arrays.pop(f"{which}{name}") for name in ("sizes", "times", "lengths"))) for which in ("", "more_")
+            SeriesBatch(*(arrays.pop(f"{which}{name}") for name in ("sizes", "times", "lengths")))
+            for which in ("", "more_")
         )
         return cls(series=series, unlabelled=unlabelled, **arrays, **about)
 
@@ -184,7 +182,11 @@ def _read(source: TableSource, say: Callable[[str], None]) -> Iterator[CaptureRo
 
 
 def choose(
-    captures: Iterable[CaptureRows], selection: Selection, taxonomy: Taxonomy, directory: Path, say: Callable[[str], None]
+    captures: Iterable[CaptureRows],
+    selection: Selection,
+    taxonomy: Taxonomy,
+    directory: Path,
+    say: Callable[[str], None],
 ) -> Dataset:
     """Of all windows those with at least one label, not too many alike of one capture, without copies, split.
 
@@ -203,7 +205,9 @@ def choose(
             unreadable.append(rows.error)
         counts["captures without labels"] += not rows.entry.labelled
         labels, kept, taken = [], [], Counter()
-        for row in _shuffled(len(rows.labels), f"{selection.split_seed} {rows.entry.name}") if rows.entry.labelled else ():
+        for row in (
+            _shuffled(len(rows.labels), f"{selection.split_seed} {rows.entry.name}") if rows.entry.labelled else ()
+        ):
             label = rows.labels[row]
             if label == Labels():
                 counts["without a label"] += 1
@@ -261,9 +265,7 @@ def _assemble(entries: list[Entry], parts, selection: Selection, taxonomy: Taxon
 
     service = np.array([number(label.service, services) for label in labels], np.int64)
     application = np.array([number(label.application, order) for label in labels], np.int64)
-    malicious = np.array(
-        [MISSING if label.malicious is None else label.malicious for label in labels], np.int64
-    )
+    malicious = np.array([MISSING if label.malicious is None else label.malicious for label in labels], np.int64)
     useful = (service != MISSING) | (application != MISSING) | (malicious != MISSING)
     split = split_recordings(
         recording[useful],
@@ -287,9 +289,7 @@ def _assemble(entries: list[Entry], parts, selection: Selection, taxonomy: Taxon
         sources=[entry.origin for entry in entries],
         report={
             "dropped_services": {s: service_captures[s] for s in taxonomy.services if s not in services},
-            "dropped_applications": {
-                a: n for a, n in sorted(application_captures.items()) if a not in applications
-            },
+            "dropped_applications": {a: n for a, n in sorted(application_captures.items()) if a not in applications},
             "copies": len(every) - len(same),
             "copied_captures": copied,
             "licences": _licences([entries[each] for each in np.unique(capture[useful])]),
@@ -323,9 +323,7 @@ def _captures_per(labels: list[Labels], capture: np.ndarray) -> tuple[Counter, C
     services, applications = Counter(), Counter()
     for service, _ in {(label.service, c) for label, c in zip(labels, capture.tolist()) if label.service}:
         services[service] += 1
-    for name, _ in {
-        (label.application, c) for label, c in zip(labels, capture.tolist()) if label.application
-    }:
+    for name, _ in {(label.application, c) for label, c in zip(labels, capture.tolist()) if label.application}:
         applications[name] += 1
     return services, applications
 

@@ -60,7 +60,9 @@ def fetch(table: Path, out: Path, jobs: int) -> None:
 
 @dataset.command(short_help="nDPI's names for the flows of captures.")
 @click.argument("directory", type=click.Path(path_type=Path))
-@click.option("-j", "--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, show_default="cores", help="Processes.")
+@click.option(
+    "-j", "--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, show_default="cores", help="Processes."
+)
 def name(directory: Path, jobs: int) -> None:
     """Write the flows.tsv.zst of DIRECTORY, which holds captures.tsv and captures/: nDPI's name for each flow, through nfstream."""
     with _plainly(directory):
@@ -75,7 +77,9 @@ def name(directory: Path, jobs: int) -> None:
 @dataset.command(short_help="Captures and labels to Parquet.")
 @click.argument("manifest", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Directory for the data set.")
-@click.option("-j", "--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, show_default="cores", help="Processes.")
+@click.option(
+    "-j", "--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, show_default="cores", help="Processes."
+)
 def build(manifest: Path, out: Path, jobs: int) -> None:
     """Turn the captures that MANIFEST names (a YAML file, or a directory with captures.tsv) into rows of Parquet.
 
@@ -96,5 +100,7 @@ def build(manifest: Path, out: Path, jobs: int) -> None:
 
         report = make(read_manifest(manifest, Taxonomy()), out, jobs, _say)
     windows = report["windows"]
-    click.echo(f"{out}: {report['captures']:,} captures, {windows.get('kept', 0):,} windows, {windows.get('labelled', 0):,} labelled, "
-               f"{windows.get('too short', 0):,} too short, {len(report['unreadable'])} captures could not be read (see dataset.yaml)")
+    click.echo(
+        f"{out}: {report['captures']:,} captures, {windows.get('kept', 0):,} windows, {windows.get('labelled', 0):,} labelled, "
+        f"{windows.get('too short', 0):,} too short, {len(report['unreadable'])} captures could not be read (see dataset.yaml)"
+    )

@@ -98,9 +98,7 @@ def abstention_threshold(right: np.ndarray, confidence: np.ndarray, accuracy: fl
     return float(confidence[order[keep - 1]])
 
 
-def scores(
-    dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray], temperatures: dict[str, float]
-) -> dict:
+def scores(dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray], temperatures: dict[str, float]) -> dict:
     """All figures for the windows ``rows``; ``logits`` are theirs, by task.
 
     Returns:
@@ -153,9 +151,7 @@ def malicious_scores(dataset: Dataset, rows: np.ndarray, logits: np.ndarray, tem
     }
 
 
-def coverage(
-    dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray]
-) -> dict[str, dict[int, float]]:
+def coverage(dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray]) -> dict[str, dict[int, float]]:
     """Accuracy of the surest 25, 50, 75 and 100 % of the answers, by task."""
     result = {}
     for task in ("service", "application"):
@@ -163,9 +159,7 @@ def coverage(
         known = labels != MISSING
         output = logits[task][known]
         # The order of the highest probabilities does depend on the temperature, but hardly.
-        right = (output.argmax(axis=1) == labels[known])[
-            np.argsort(-softmax(output).max(axis=1), kind="stable")
-        ]
+        right = (output.argmax(axis=1) == labels[known])[np.argsort(-softmax(output).max(axis=1), kind="stable")]
         result[task] = {
             share: float(right[: max(1, len(right) * share // 100)].mean()) if len(right) else float("nan")
             for share in (25, 50, 75, 100)

@@ -114,9 +114,7 @@ def write_bundle(
         "model_sha256": hashlib.sha256(new_onnx.read_bytes()).hexdigest(),
         "services": services,
         "applications": [{"name": each, "services": sorted(of)} for each, of in applications.items()],
-        "calibration": {
-            task: {"temperature": round(float(calibration.temperatures[task]), 4)} for task in TASKS
-        },
+        "calibration": {task: {"temperature": round(float(calibration.temperatures[task]), 4)} for task in TASKS},
         "thresholds": {task: round(float(calibration.thresholds[task]), 4) for task in TASKS},
         "abstain": {task: "energy" if task in calibration.energies else "probability" for task in TASKS[:2]},
         **(
@@ -124,9 +122,7 @@ def write_bundle(
             if calibration.energies
             else {}
         ),
-        "false_positives": {
-            share: round(float(each), 4) for share, each in calibration.false_positives.items()
-        },
+        "false_positives": {share: round(float(each), 4) for share, each in calibration.false_positives.items()},
         "trained": trained,
     }
     new_yaml.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110))

@@ -38,7 +38,9 @@ def read_table(table: Path) -> list[dict[str, str]]:
             raw = zstandard.ZstdDecompressor().decompressobj().decompress(raw)
         rows = list(csv.DictReader(io.StringIO(raw.decode()), delimiter="\t", quoting=csv.QUOTE_NONE))
     except OSError as error:
-        raise DatasetError(f"{table}: {error.strerror}; give a captures.tsv, or the word public for the shipped one") from None
+        raise DatasetError(
+            f"{table}: {error.strerror}; give a captures.tsv, or the word public for the shipped one"
+        ) from None
     except (ValueError, zstandard.ZstdError) as error:
         raise DatasetError(f"{table}: not a table ({error})") from None
     for column in _NEEDED:
@@ -100,5 +102,7 @@ def _original(row: dict[str, str], base: str) -> bytes:
             content = archive.read(member)
         sums.add(hashlib.sha256(content).hexdigest())
     if row["source_sha256"] not in sums:
-        raise ValueError(f"is another file than the one that was trained on (its sha256 is not {row['source_sha256'][:16]}…)")
+        raise ValueError(
+            f"is another file than the one that was trained on (its sha256 is not {row['source_sha256'][:16]}…)"
+        )
     return content

@@ -24,7 +24,9 @@ def read_truth(directory: Path) -> dict[str, list[dict[str, str]]]:
     except FileNotFoundError:
         raise DatasetError(f"{path}: not there; run `mmtt lab run SCENARIO -o {directory}` first") from None
     except (zstandard.ZstdError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{path}: damaged ({error}); remove it and run the scenario again: captures are kept") from None
+        raise DatasetError(
+            f"{path}: damaged ({error}); remove it and run the scenario again: captures are kept"
+        ) from None
     found: dict[str, list[dict[str, str]]] = defaultdict(list)
     for row in csv.DictReader(io.StringIO(text), delimiter="\t"):
         found[row["capture"]].append(row)
@@ -42,13 +44,29 @@ def read_labelled(directory: Path) -> Iterator[tuple[str, Capture, np.ndarray]]:
             capture = read_capture(directory / "captures" / name)
         except CaptureError as error:
             raise DatasetError(str(error)) from None
-        truth = {_key(row["first_seen_ms"], row["proto"], (row["src_ip"], row["src_port"]), (row["dst_ip"], row["dst_port"])):
-                 row for row in rows}
+        truth = {
+            _key(
+                row["first_seen_ms"], row["proto"], (row["src_ip"], row["src_port"]), (row["dst_ip"], row["dst_port"])
+            ): row
+            for row in rows
+        }
         found = capture.connections
         originators, responders = found.addresses(slice(None))
         labels = np.array(
-            [truth.get(_key(found.ts[i] // 1000, found.proto[i], (originators[i], found.orig_p[i]),
-                            (responders[i], found.resp_p[i]))) for i in range(len(found.ts))] or [None], object)
+            [
+                truth.get(
+                    _key(
+                        found.ts[i] // 1000,
+                        found.proto[i],
+                        (originators[i], found.orig_p[i]),
+                        (responders[i], found.resp_p[i]),
+                    )
+                )
+                for i in range(len(found.ts))
+            ]
+            or [None],
+            object,
+        )
         yield name, capture, labels
 
 

@@ -30,14 +30,22 @@ def measure(config: Config, data: Path, lab: Path, out: Path, say: Callable[[str
     plain = load_or_build(data, out / "dataset.npz", config.data, say)
     services = with_lab(plain, lab, dataclasses.replace(config.data, lab_malicious=False), say)
     both = with_lab(plain, lab, dataclasses.replace(config.data, lab_malicious=True), say)
-    lines = ["| trained on | by | service F1 | service accuracy | application F1 | malicious AUROC | recall at 1 % FP |",
-             "|---|---|---|---|---|---|---|"]
-    for name, dataset in (("real captures", plain), ("real captures and the lab's services", services),
-                          ("real captures and all of the lab", both), ("the lab alone", _lab_alone(both))):
+    lines = [
+        "| trained on | by | service F1 | service accuracy | application F1 | malicious AUROC | recall at 1 % FP |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, dataset in (
+        ("real captures", plain),
+        ("real captures and the lab's services", services),
+        ("real captures and all of the lab", both),
+        ("the lab alone", _lab_alone(both)),
+    ):
         validation = dataset.rows("validation")
         for by, answer in (("mmtt", _ours), ("LightGBM", _trees)):
             say(f"training {by} on {name}")
-            logits = answer(config, dataset, validation, out / ("checkpoint-" + re.sub(r"\W+", "-", name) + ".safetensors"), say)
+            logits = answer(
+                config, dataset, validation, out / ("checkpoint-" + re.sub(r"\W+", "-", name) + ".safetensors"), say
+            )
             if logits is None:
                 continue
             figures = evaluate.scores(dataset, validation, logits, PLAIN)
@@ -72,10 +80,15 @@ def _told_apart(dataset: Dataset, say: Callable[[str], None]) -> list[str]:
 
     say("telling the lab from life")
     lab, usable = lab_rows(dataset), (dataset.split == SPLITS.index("train")) & (dataset.window == 0)
-    groups = [(name, usable & (dataset.service == number) & (dataset.malicious != 1))
-              for number, name in enumerate(dataset.services)]
+    groups = [
+        (name, usable & (dataset.service == number) & (dataset.malicious != 1))
+        for number, name in enumerate(dataset.services)
+    ]
     groups.append(("malicious, all services", usable & (dataset.malicious == 1)))
-    lines = ["| flows of | real | lab | AUROC of telling them apart | told by (share of gain) |", "|---|---|---|---|---|"]
+    lines = [
+        "| flows of | real | lab | AUROC of telling them apart | told by (share of gain) |",
+        "|---|---|---|---|---|",
+    ]
     for name, chosen in groups:
         rows = np.flatnonzero(chosen)
         label = lab[rows].astype(int)
@@ -92,12 +105,15 @@ def _told_apart(dataset: Dataset, say: Callable[[str], None]) -> list[str]:
                 continue
             booster = lightgbm.train(
                 {"objective": "binary", "verbose": -1, "num_threads": 1, "num_leaves": 15, "seed": 1},
-                lightgbm.Dataset(points[~inside], label[~inside], weight=weight[~inside]), 60,
+                lightgbm.Dataset(points[~inside], label[~inside], weight=weight[~inside]),
+                60,
             )
             scores[inside] = booster.predict(points[inside])
             gain += booster.feature_importance("gain")
         most = np.argsort(-gain)[:4]
         half = points.shape[1] // 2
-        told = ", ".join(f"{'size' if at < half else 'gap'} {at % half + 1} ({gain[at] / gain.sum():.0%})" for at in most)
+        told = ", ".join(
+            f"{'size' if at < half else 'gap'} {at % half + 1} ({gain[at] / gain.sum():.0%})" for at in most
+        )
         lines.append(f"| {name} | {(1 - label).sum()} | {label.sum()} | {evaluate.auroc(label, scores):.3f} | {told} |")
     return lines

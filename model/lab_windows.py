@@ -26,7 +26,11 @@ def lab_rows(dataset: Dataset) -> np.ndarray:
 
 
 def with_lab(
-    dataset: Dataset, directory: Path, selection: Selection, say: Callable[[str], None], taxonomy: Taxonomy | None = None
+    dataset: Dataset,
+    directory: Path,
+    selection: Selection,
+    say: Callable[[str], None],
+    taxonomy: Taxonomy | None = None,
 ) -> Dataset:
     """`dataset` and the windows of the lab's captures in `directory`, these all in the training part.
 
@@ -64,8 +68,10 @@ def with_lab(
     services = dataset.services + _frequent("service", flows, dataset.services, selection)
     new = _frequent("application", flows, list(dataset.applications), selection)
     applications = dataset.applications | {
-        name: sorted(set(taxonomy.services_of(name, {flow["service"] for flow in flows if flow["application"] == name}))
-                     & set(services))
+        name: sorted(
+            set(taxonomy.services_of(name, {flow["service"] for flow in flows if flow["application"] == name}))
+            & set(services)
+        )
         for name in new
     }
     first, count = len(dataset.captures), len(flows)
@@ -97,5 +103,6 @@ def with_lab(
 
 def _frequent(key: str, flows: list[dict], known: list[str], selection: Selection) -> list[str]:
     captures = Counter(name for name, _ in {(flow[key], flow["capture"]) for flow in flows})
-    return sorted(name for name, number in captures.items()
-                  if name and name not in known and number >= selection.min_captures)
+    return sorted(
+        name for name, number in captures.items() if name and name not in known and number >= selection.min_captures
+    )

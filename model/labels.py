@@ -92,13 +92,9 @@ class Taxonomy:
             self._attack_vectors = frozenset(tables["attack_vectors"])
             self._demonstrations = frozenset(tables["demonstrations"]["groups"])
             self._doubtful: list[str] = tables["demonstrations"]["doubtful"]
-            self.applications = {
-                name: tuple(entry["services"]) for name, entry in tables["applications"].items()
-            }
+            self.applications = {name: tuple(entry["services"]) for name, entry in tables["applications"].items()}
             self._application = {
-                alias: name
-                for name, entry in tables["applications"].items()
-                for alias in entry.get("ndpi", [name])
+                alias: name for name, entry in tables["applications"].items() for alias in entry.get("ndpi", [name])
             }
         except OSError as error:
             raise TaxonomyError(f"{path}: {error.strerror}") from None

@@ -31,7 +31,9 @@ def name_flows(directory: Path, jobs: int, say: Callable[[str], None]) -> tuple[
     try:
         import nfstream  # noqa: F401
     except ImportError:
-        raise DatasetError("nDPI's names need nfstream, which is not installed; type: pip install 'mmtt[ndpi]'") from None
+        raise DatasetError(
+            "nDPI's names need nfstream, which is not installed; type: pip install 'mmtt[ndpi]'"
+        ) from None
     names = [row.labels.path for row in read_captures(directory)]
     failed: list[str] = []
     count = 0
@@ -67,7 +69,9 @@ def _flows(task: tuple[str, Path]) -> tuple[str, list[dict], str]:
         with tempfile.NamedTemporaryFile(suffix=".pcap") as plain, _open(directory / "captures" / name) as file:
             shutil.copyfileobj(file, plain)
             plain.flush()
-            streamer = nfstream.NFStreamer(source=plain.name, idle_timeout=IDLE, n_meters=1, n_dissections=20, statistical_analysis=False)
+            streamer = nfstream.NFStreamer(
+                source=plain.name, idle_timeout=IDLE, n_meters=1, n_dissections=20, statistical_analysis=False
+            )
             return name, [_row(flow) for flow in streamer], ""
     except Exception as error:
         return name, [], " ".join(str(error).split())

@@ -39,7 +39,9 @@ def pretrain(config: Config, model: Model, dataset: Dataset, cache: Path, say: C
     file ``cache`` for a run that is taken up again."""
     settings = config.training
     windows = SeriesBatch.concatenate([dataset.series[dataset.rows("train")], dataset.unlabelled])
-    key = hashlib.sha256(repr((config.seed, settings, model.text, dataset.digest(), len(dataset.unlabelled))).encode()).hexdigest()
+    key = hashlib.sha256(
+        repr((config.seed, settings, model.text, dataset.digest(), len(dataset.unlabelled))).encode()
+    ).hexdigest()
     saved = load(cache, key, say)
     if saved:
         model.text.load_state_dict(saved["text"])
@@ -49,7 +51,9 @@ def pretrain(config: Config, model: Model, dataset: Dataset, cache: Path, say: C
     steps = max(1, len(windows) // settings.batch)
     parameters = [*model.text.parameters(), *guesser.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, steps * settings.pretraining + 1, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, settings.learning_rate, steps * settings.pretraining + 1, pct_start=0.1
+    )
     begun = time.monotonic()
     model.train()
     for epoch in range(1, settings.pretraining + 1):
@@ -65,7 +69,9 @@ def pretrain(config: Config, model: Model, dataset: Dataset, cache: Path, say: C
             optimizer.step()
             schedule.step()
             losses.append(loss.item())
-        say(f"pretraining, epoch {epoch}/{settings.pretraining}: loss {np.mean(losses):.3f} on {len(windows):,} windows")
+        say(
+            f"pretraining, epoch {epoch}/{settings.pretraining}: loss {np.mean(losses):.3f} on {len(windows):,} windows"
+        )
     seconds = time.monotonic() - begun
     save(cache, {"key": key, "text": model.text.state_dict(), "seconds": seconds})
     return seconds
@@ -80,5 +86,7 @@ def _loss(model: Model, guesser: _Guesser, windows: SeriesBatch, share: float, r
         return (guesser.hidden * 0).sum()
     read, _ = model.text(statistics, sizes, gaps, (hidden, guesser.hidden))
     packets = read[:, -sizes.shape[1] :][hidden]
-    return sum(functional.cross_entropy(guess(packets), words[hidden].long())
-               for guess, words in ((guesser.size, sizes), (guesser.gap, gaps)))
+    return sum(
+        functional.cross_entropy(guess(packets), words[hidden].long())
+        for guess, words in ((guesser.size, sizes), (guesser.gap, gaps))
+    )

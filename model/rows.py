@@ -49,4 +49,6 @@ def read_rows(source: Source, entry: Entry) -> CaptureRows:
     if entry.labelled:
         labels, named = source.labels(entry, capture, enough)
         counts.update(named)
-    return CaptureRows(entry, windows.series[enough], np.asarray(windows.window)[enough].astype(np.uint8), labels, dict(counts))
+    return CaptureRows(
+        entry, windows.series[enough], np.asarray(windows.window)[enough].astype(np.uint8), labels, dict(counts)
+    )

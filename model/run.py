@@ -47,7 +47,10 @@ def run(
     Raises:
         ConfigError, DatasetError, ExportError: one line each.
     """
-    for key, sizes in (("training: teacher_network", config.training.teacher_network), ("architecture", config.architecture)):
+    for key, sizes in (
+        ("training: teacher_network", config.training.teacher_network),
+        ("architecture", config.architecture),
+    ):
         try:
             architecture = Architecture(**sizes)
         except (TypeError, ValueError) as error:

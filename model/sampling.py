@@ -45,4 +45,8 @@ def _balanced(chance: np.ndarray, service: np.ndarray) -> np.ndarray:
 def _lengths(service: np.ndarray) -> dict[str, float]:
     """How many times as many windows there would be if each service had as many as the most frequent, or as the rarest."""
     count = np.unique(service[service != MISSING], return_counts=True)[1]
-    return {"over": count.max() / count.mean(), "down": count.min() / count.mean()} if len(count) else {"over": 1.0, "down": 1.0}
+    return (
+        {"over": count.max() / count.mean(), "down": count.min() / count.mean()}
+        if len(count)
+        else {"over": 1.0, "down": 1.0}
+    )

@@ -99,9 +99,7 @@ def seen_before(series: SeriesBatch, training: SeriesBatch) -> dict[str, float]:
         ("sizes", lambda s: s.sizes),
     ):
         known = {row.tobytes() for row in arrays(training)}
-        shares[what] = (
-            float(np.mean([row.tobytes() in known for row in arrays(series)])) if len(series) else 0.0
-        )
+        shares[what] = float(np.mean([row.tobytes() in known for row in arrays(series)])) if len(series) else 0.0
     return shares
 
 

@@ -39,9 +39,7 @@ def soft_labels(
     Raises:
         ConfigError: LightGBM is not installed.
     """
-    settings = dataclasses.replace(
-        config.training, teacher=0.0, teacher_network={}, **dict.fromkeys(TASKS, 1.0)
-    )
+    settings = dataclasses.replace(config.training, teacher=0.0, teacher_network={}, **dict.fromkeys(TASKS, 1.0))
     network = config.training.teacher_network
     told = (dataset.digest(), network, settings if network else None)
     cache = folder / f"teacher-{hashlib.sha256(repr(told).encode()).hexdigest()[:16]}.npz"
@@ -82,7 +80,12 @@ def soft_labels(
 
 
 def _by_network(
-    config: Config, architecture: Architecture, dataset: Dataset, seen: np.ndarray, taught: np.ndarray, checkpoint: Path,
+    config: Config,
+    architecture: Architecture,
+    dataset: Dataset,
+    seen: np.ndarray,
+    taught: np.ndarray,
+    checkpoint: Path,
     say: Callable[[str], None],
 ) -> dict[str, np.ndarray]:
     """Logits of ``taught`` by a network that was trained on ``seen``."""

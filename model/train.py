@@ -139,7 +139,12 @@ class _Course:
     """
 
     def __init__(
-        self, config: Config, model: nn.Module, dataset: Dataset, taught: dict[str, np.ndarray] | None, saved: dict | None
+        self,
+        config: Config,
+        model: nn.Module,
+        dataset: Dataset,
+        taught: dict[str, np.ndarray] | None,
+        saved: dict | None,
     ) -> None:
         settings = config.training
         self.config, self.dataset, self.model = config, dataset, model

@@ -128,7 +128,9 @@ class Trainings(AbstractContextManager):
 
 def _machine(processes: int, threads: int) -> str:
     if distributed.device().type == "cuda":
-        return f"an {torch.cuda.get_device_name()}" + (f" with {processes - 1} others beside it" if processes > 1 else "")
+        return f"an {torch.cuda.get_device_name()}" + (
+            f" with {processes - 1} others beside it" if processes > 1 else ""
+        )
     return "one processor core" if threads == 1 else f"{threads} processor cores"
 
 

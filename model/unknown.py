@@ -44,7 +44,9 @@ def better(parts: list[Part]) -> str:
     return max(MEASURES, key=lambda measure: sum(each[measure] for each in told))
 
 
-def left_out(config: Config, architecture: Architecture, dataset: Dataset, trainings: Trainings) -> Callable[[], list[Part]]:
+def left_out(
+    config: Config, architecture: Architecture, dataset: Dataset, trainings: Trainings
+) -> Callable[[], list[Part]]:
     """Begin the trainings; what is returned gives what is found of each part of the applications. Parts without test windows
     are not there."""
     folds, begun = config.evaluation.class_folds, []
@@ -56,7 +58,9 @@ def left_out(config: Config, architecture: Architecture, dataset: Dataset, train
             continue
         application = np.where(np.isin(dataset.application, gone), MISSING, dataset.application)
         known = dataclasses.replace(dataset, application=application)
-        begun.append((gone, trainings.begin(f"without applications {fold + 1} of {folds}", config, architecture, known)))
+        begun.append(
+            (gone, trainings.begin(f"without applications {fold + 1} of {folds}", config, architecture, known))
+        )
     return partial(_found, dataset, begun)
 
 
@@ -76,7 +80,8 @@ def _found(dataset: Dataset, begun: list) -> list[Part]:
                 labels = np.searchsorted(left, dataset.application[rows][~unseen])
                 temperature = evaluate.fit_temperature(labels, logits[~unseen])
             scores[split] = {
-                name: evaluate.auroc(unseen.astype(int), measure(logits, temperature)) for name, measure in MEASURES.items()
+                name: evaluate.auroc(unseen.astype(int), measure(logits, temperature))
+                for name, measure in MEASURES.items()
             }
         result.append(Part([names[each] for each in gone], scores["test"], scores["validation"]))
     return result

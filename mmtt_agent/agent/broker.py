@@ -74,11 +74,7 @@ def decode(message: str | bytes) -> Ack | Refused | Event:
 def _decode_event(content: dict) -> Event:
     topic = _text(content, "topic")
     outer = unwrap(content, "vector", "message")
-    if (
-        len(outer) < 3
-        or unwrap(outer[0], "count", "format") != 1
-        or unwrap(outer[1], "count", "message type") != 1
-    ):
+    if len(outer) < 3 or unwrap(outer[0], "count", "format") != 1 or unwrap(outer[1], "count", "message type") != 1:
         raise WireError("message is not an event of Broker's format 1")
     event = unwrap(outer[2], "vector", "event")
     if len(event) < 2:
@@ -126,9 +122,7 @@ def kind(value: Any) -> str:
     """What JSON calls the type of ``value``."""
     if isinstance(value, bool):
         return "a boolean"
-    return {dict: "an object", list: "an array", str: "a string", type(None): "null"}.get(
-        type(value), "a number"
-    )
+    return {dict: "an object", list: "an array", str: "a string", type(None): "null"}.get(type(value), "a number")
 
 
 def short(value: Any) -> str:

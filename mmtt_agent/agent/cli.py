@@ -34,9 +34,7 @@ def _print(context: click.Context, _, what: str | None) -> None:
 
 
 @click.command(short_help="Serve verdicts to Zeek.")
-@click.option(
-    "-c", "--config", "config_path", metavar="FILE", help="YAML file with settings; options override it."
-)
+@click.option("-c", "--config", "config_path", metavar="FILE", help="YAML file with settings; options override it.")
 @click.option("--url", metavar="URL", help=f"Zeek's WebSocket API.  [default: {settings.Config.url}]")
 @click.option("--bundle", metavar="DIR", help="The model to run.  [default: the one shipped with mmtt]")
 @click.option(
@@ -44,15 +42,9 @@ def _print(context: click.Context, _, what: str | None) -> None:
     metavar="SHARE",
     help="Flag so many of the harmless flows as malicious: 1%, 0.1%.  [default: the model's choice]",
 )
-@click.option(
-    "--threads", type=int, metavar="N", help=f"Classify on N cores.  [default: {settings.Config.threads}]"
-)
-@click.option(
-    "--id", "agent_id", metavar="NAME", help="This agent's name for Zeek.  [default: host and process id]"
-)
-@click.option(
-    "--log-format", metavar="text|json", help=f"Lines of the log.  [default: {settings.Log.format}]"
-)
+@click.option("--threads", type=int, metavar="N", help=f"Classify on N cores.  [default: {settings.Config.threads}]")
+@click.option("--id", "agent_id", metavar="NAME", help="This agent's name for Zeek.  [default: host and process id]")
+@click.option("--log-format", metavar="text|json", help=f"Lines of the log.  [default: {settings.Log.format}]")
 @click.option(
     "--log-level",
     metavar="debug|info|warning|error",
@@ -63,9 +55,7 @@ def _print(context: click.Context, _, what: str | None) -> None:
     metavar="HOST:PORT|off",
     help="Where /metrics, /health and /status are.  [default: 127.0.0.1:27760]",
 )
-@click.option(
-    "--offline", is_flag=True, help="For `zeek -r`: verdicts don't depend on what arrives together."
-)
+@click.option("--offline", is_flag=True, help="For `zeek -r`: verdicts don't depend on what arrives together.")
 @click.option(
     "--exit-with-zeek",
     is_flag=True,

@@ -209,9 +209,7 @@ def _read(path: Path, places: dict[str, str]) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
-        raise ConfigError(
-            f"{path}{line}: not YAML: {' '.join((error.problem or str(error)).split())}"
-        ) from None
+        raise ConfigError(f"{path}{line}: not YAML: {' '.join((error.problem or str(error)).split())}") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())[:200]}") from None
     return {} if node is None or _is_null(node) else _mapping(path, node, Config, "", places)
@@ -233,9 +231,7 @@ def _mapping(path: Path, node: yaml.Node, owner: type, prefix: str, places: dict
         places[prefix + key] = place
         group = known[key].default_factory
         if is_dataclass(group):
-            found[key] = (
-                {} if _is_null(value_node) else _mapping(path, value_node, group, f"{prefix}{key}.", places)
-            )
+            found[key] = {} if _is_null(value_node) else _mapping(path, value_node, group, f"{prefix}{key}.", places)
             continue
         try:
             value = _scalar(value_node)

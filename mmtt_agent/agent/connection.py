@@ -90,9 +90,7 @@ async def open_websocket(config: Config, tls: ssl.SSLContext | None, *, patient:
     except OSError as error:
         # asyncio joins the errors of several addresses to one without a type.
         if isinstance(error, ConnectionRefusedError) or "refused" in str(error).lower():
-            raise NobodyListens(
-                f"can't connect to {url}: nobody listens there (connection refused)"
-            ) from None
+            raise NobodyListens(f"can't connect to {url}: nobody listens there (connection refused)") from None
         problem = f"can't connect to {url}: {_reason(error)}"
         hint = "does it speak TLS?" if tls and isinstance(error, ConnectionResetError) else ""
     except InvalidStatus as error:
@@ -294,9 +292,7 @@ class Connection:
         self._stir()
         seconds = self._config.stop_timeout
         await asyncio.sleep(seconds)
-        raise ConnectionProblem(
-            f"{self._session.in_hand} flows are not answered after {seconds:g} s; stopping"
-        )
+        raise ConnectionProblem(f"{self._session.in_hand} flows are not answered after {seconds:g} s; stopping")
 
 
 def _end(closed: ConnectionClosed) -> str:

@@ -68,13 +68,7 @@ def _pack(rows: list[dict]) -> SeriesBatch | None:
     # The types first: true would pass for 1, and 1.5 would be cut to 1.
     if {*map(type, sizes), *map(type, times)} != {int}:
         return None
-    if (
-        min(sizes) < -MAX_SIZE
-        or max(sizes) > MAX_SIZE
-        or 0 in sizes
-        or min(times) < 0
-        or max(times) > MAX_WAIT_US
-    ):
+    if min(sizes) < -MAX_SIZE or max(sizes) > MAX_SIZE or 0 in sizes or min(times) < 0 or max(times) > MAX_WAIT_US:
         return None
     lengths = [len(row["sizes"]) for row in rows]
     if min(lengths) < MIN_PACKETS or max(lengths) > MAX_PAYLOAD_PACKETS:

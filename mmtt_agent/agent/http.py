@@ -16,9 +16,7 @@ from .metrics import CONTENT_TYPE
 _JSON, _TEXT = "application/json", "text/plain; charset=utf-8"
 
 
-async def listen(
-    host: str, port: int, status: Callable[[], dict[str, Any]], metrics: Callable[[], bytes]
-) -> Server:
+async def listen(host: str, port: int, status: Callable[[], dict[str, Any]], metrics: Callable[[], bytes]) -> Server:
     """Answer there from now on. The server is that of websockets, which knows plain HTTP, too.
 
     Raises:

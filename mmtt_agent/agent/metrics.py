@@ -59,9 +59,7 @@ class _Status:
             for key, number in at(path).items():
                 family.add_metric([key], number)
             yield family
-        info = GaugeMetricFamily(
-            "mmtt_agent_info", "The agent and its model", labels=["version", "agent", "model"]
-        )
+        info = GaugeMetricFamily("mmtt_agent_info", "The agent and its model", labels=["version", "agent", "model"])
         info.add_metric([status["version"], status["agent"], status["model"]], 1)
         yield info
 

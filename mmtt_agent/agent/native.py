@@ -80,7 +80,9 @@ class Listener:
         self._messages.add_topic(AGENTS_TOPIC, True)
         if not endpoint.listen(parts.hostname, parts.port):
             endpoint.shutdown()
-            raise ConnectionProblem(f"can't listen on {parts.hostname}:{parts.port} for sensors; is another agent there?")
+            raise ConnectionProblem(
+                f"can't listen on {parts.hostname}:{parts.port} for sensors; is another agent there?"
+            )
         logger.info("listening on %s:%d for sensors", parts.hostname, parts.port)
         self._endpoint = endpoint
 
@@ -114,7 +116,9 @@ class Link:
         return self._ready.popleft()
 
     def _sensors(self, changes: list) -> None:
-        if any(isinstance(change, self._broker.Status) and change.code() == self._broker.SC.PeerAdded for change in changes):
+        if any(
+            isinstance(change, self._broker.Status) and change.code() == self._broker.SC.PeerAdded for change in changes
+        ):
             # It may have asked for agents before it was connected.
             self._ready.append(_HELLO_REQUEST)
         if not self._endpoint.peers():

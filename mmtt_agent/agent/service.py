@@ -124,9 +124,7 @@ class Service:
         if (address := self._config.metrics.listen) is None:
             return None
         try:
-            return await http.listen(
-                *address, self.status, Exposition(self.status, self._tally.histograms).text
-            )
+            return await http.listen(*address, self.status, Exposition(self.status, self._tally.histograms).text)
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             logger.warning(
@@ -193,9 +191,7 @@ class Service:
             "windows": {
                 "received": counts["flows"],
                 "batches": counts["batches"],
-                "answered": {
-                    status: counts[f"flows answered {status}"] for status in ("ok", "shed", "error")
-                },
+                "answered": {status: counts[f"flows answered {status}"] for status in ("ok", "shed", "error")},
                 "lost": counts["flows lost with the connection"],
                 "in_hand": session.in_hand if session else 0,
                 "queued": session.queued if session else 0,

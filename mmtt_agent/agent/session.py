@@ -97,9 +97,7 @@ class Session:
         max_job: windows of one job at most; a wire batch is never split, so 1 gives each batch a job of its own.
     """
 
-    def __init__(
-        self, *, agent: str, model: str, credit: int, max_queued: int, max_job: int = MAX_JOB
-    ) -> None:
+    def __init__(self, *, agent: str, model: str, credit: int, max_queued: int, max_job: int = MAX_JOB) -> None:
         self.state = State.SUBSCRIBING
         #: Flows and messages so far, by what became of them.
         self.counts: Counter[str] = Counter()
@@ -227,9 +225,7 @@ class Session:
             rows += parts[-1].rows
         return Job(SeriesBatch.concatenate([part.batch.series[: part.rows] for part in parts]), parts)
 
-    def finish(
-        self, job: Job, verdicts: Verdicts | None, problem: str = "", *, model: str | None = None
-    ) -> None:
+    def finish(self, job: Job, verdicts: Verdicts | None, problem: str = "", *, model: str | None = None) -> None:
         """Answer a job's batches; without verdicts every flow is answered "error", and ``problem`` is noted.
 
         Args:

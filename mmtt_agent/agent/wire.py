@@ -158,14 +158,10 @@ def _answers(verdicts: Verdicts):
     )
     rows = zip(verdicts.service, verdicts.application, *(column.tolist() for column in columns))
     for service, application, service_score, application_score, malicious, malicious_score in rows:
-        yield _answer(
-            "ok", service, service_score, application, application_score, malicious, malicious_score
-        )
+        yield _answer("ok", service, service_score, application, application_score, malicious, malicious_score)
 
 
-def _answer(
-    status, service, service_score, application, application_score, malicious, malicious_score
-) -> str:
+def _answer(status, service, service_score, application, application_score, malicious, malicious_score) -> str:
     return ",".join(
         (
             string(status),

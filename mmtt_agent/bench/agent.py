@@ -30,9 +30,7 @@ from . import messages as made
 _AGENT = "bench"
 _TOPIC = f"mmtt/agent/{_AGENT}"
 _BATCHES, _FLOWS = 256, CHUNK
-_ID = re.compile(
-    r'"MMTT::verdicts".{0,120}?"count","data":1\},\{"@data-type":"count","data":(\d+)\}', re.DOTALL
-)
+_ID = re.compile(r'"MMTT::verdicts".{0,120}?"count","data":1\},\{"@data-type":"count","data":(\d+)\}', re.DOTALL)
 _BAR, _AIM = 5_000, 10_000
 
 
@@ -120,7 +118,9 @@ class _Driver:
 Row = tuple[str, str, str]
 
 
-async def _run(messages: list[str], bundle: Path | None, threads: int, seconds: float) -> tuple[list[Row], float, float]:
+async def _run(
+    messages: list[str], bundle: Path | None, threads: int, seconds: float
+) -> tuple[list[Row], float, float]:
     """Lines of the table, CPU microseconds a verdict, and verdicts a second by the clock."""
     driver = _Driver(messages)
     rows = []
@@ -148,7 +148,9 @@ async def _run(messages: list[str], bundle: Path | None, threads: int, seconds: 
             per_core = answered / cpu
             verdict = "aim reached" if per_core >= _AIM else "bar reached" if per_core >= _BAR else "BELOW THE BAR"
             rows.append(("verdicts per CPU second", f"{per_core:,.0f}", f"bar {_BAR:,}, aim {_AIM:,}: {verdict}"))
-            rows.append(("verdicts per second", f"{answered / wall:,.0f}", f"{cpu / wall:.2f} cores, {answered:,} in all"))
+            rows.append(
+                ("verdicts per second", f"{answered / wall:,.0f}", f"{cpu / wall:.2f} cores, {answered:,} in all")
+            )
             driver.latencies.clear()
             rate = answered / wall / 2
             before, began = _cpu_seconds(agent.pid), time.perf_counter()
@@ -208,7 +210,9 @@ def bench(bundle: Path | None, threads: Sequence[int], seconds: float, say: Call
     ]
     classifier = Classifier(bundles.load(bundle), threads=1)
     profile = _stages(classifier, messages, min(3, seconds))
-    say(f"mmtt agent, model {classifier.model}, batches of {_FLOWS} flows, {platform.machine()}, Python {platform.python_version()}")
+    say(
+        f"mmtt agent, model {classifier.model}, batches of {_FLOWS} flows, {platform.machine()}, Python {platform.python_version()}"
+    )
     reached = {}
     for number in threads:
         rows, whole, per_second = asyncio.run(_run(messages, bundle, number, seconds))
@@ -223,7 +227,11 @@ def bench(bundle: Path | None, threads: Sequence[int], seconds: float, say: Call
         say(f"{stage:26}{micros:14.1f}{micros / whole:8.0%}")
     say(f"{'all':26}{whole:14.1f}{1:8.0%}")
     network = 1e6 / profile["network"]
-    say(f"\npeer: the network alone {network:,.0f} windows per CPU second; the agent reaches {1e6 / whole / network:.0%} of it")
+    say(
+        f"\npeer: the network alone {network:,.0f} windows per CPU second; the agent reaches {1e6 / whole / network:.0%} of it"
+    )
     for number in threads[1:]:
         times = reached[number][0] / reached[threads[0]][0]
-        say(f"{number} threads answer {times:.2f} times as much a second as {threads[0]}, on {os.cpu_count()} cores that this process shares")
+        say(
+            f"{number} threads answer {times:.2f} times as much a second as {threads[0]}, on {os.cpu_count()} cores that this process shares"
+        )

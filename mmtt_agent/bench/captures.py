@@ -130,9 +130,7 @@ def download(rng: random.Random) -> Iterator[Step]:
 def short(rng: random.Random) -> Iterator[tuple[int, int, int, list[Step]]]:
     """Start in µs, originator's and responder's port, packets of each connection."""
     for number in range(SHORT_CONNECTIONS):
-        kind, port = rng.choices(((tls, 443), (http, 80), (lookup, 53), (datagrams, 8443)), (44, 5, 41, 10))[
-            0
-        ]
+        kind, port = rng.choices(((tls, 443), (http, 80), (lookup, 53), (datagrams, 8443)), (44, 5, 41, 10))[0]
         start = number * SECONDS * 1_000_000 // SHORT_CONNECTIONS
         yield start, 20_000 + number % 40_000, port, list(kind(rng))
 
@@ -204,9 +202,7 @@ def write(path: Path, connections: Iterator[tuple[int, int, int, list[Step]]]) -
             orig, resp, sport, dport = endpoints[number]
             frame = _frame(orig, resp, (sport, dport), step, seq[number])
             seconds, microseconds = divmod(time, 1_000_000)
-            out.write(
-                struct.pack("<IIII", 1_700_000_000 + seconds, microseconds, len(frame), len(frame)) + frame
-            )
+            out.write(struct.pack("<IIII", 1_700_000_000 + seconds, microseconds, len(frame), len(frame)) + frame)
     return len(order)
 
 
@@ -222,4 +218,3 @@ def make(directory: Path) -> dict[str, Path]:
             part.rename(path)
             print(f"{path}: {packets:,} packets, {path.stat().st_size:,} bytes", file=sys.stderr)
     return made
-

@@ -33,9 +33,15 @@ def agent(seconds: float, bundle: Path | None, threads: tuple[int, ...]) -> None
 @bench.command()
 @click.argument("captures", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--runs", default=5, show_default=True, type=click.IntRange(1), help="Of each kind; the median counts.")
-@click.option("--zeek", metavar="FILE", help="Zeek's program.  [default: ZEEK, PATH, /opt/zeek/bin, /usr/local/zeek/bin]")
-@click.option("--case", "cases", type=click.Choice(["no agent", "collecting", "verdicts"]), multiple=True, help="Only this.")
-@click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Make the captures there, and use them again.")
+@click.option(
+    "--zeek", metavar="FILE", help="Zeek's program.  [default: ZEEK, PATH, /opt/zeek/bin, /usr/local/zeek/bin]"
+)
+@click.option(
+    "--case", "cases", type=click.Choice(["no agent", "collecting", "verdicts"]), multiple=True, help="Only this."
+)
+@click.option(
+    "--keep", type=click.Path(path_type=Path, file_okay=False), help="Make the captures there, and use them again."
+)
 def zeek(captures: tuple[Path, ...], runs: int, zeek: str | None, cases: tuple[str, ...], keep: Path | None) -> None:
     """What the package costs Zeek, over a Zeek without it, on CAPTURES or on two that are made: 60,000 short connections, and 60
     long ones."""

@@ -28,9 +28,7 @@ def event(topic: str, name: str, *arguments) -> str:
     return json.dumps({"type": "data-message", "topic": topic, **body})
 
 
-def flow(
-    uid: str = "CAbcdefghijklmnop1", window: int = 0, sizes=(100, -200, 300, -400), times=(0, 10, 20, 30)
-) -> str:
+def flow(uid: str = "CAbcdefghijklmnop1", window: int = 0, sizes=(100, -200, 300, -400), times=(0, 10, 20, 30)) -> str:
     """A flow as Zeek's to_json writes it."""
     content = {"uid": uid, "window": window, "sizes": list(sizes), "times": list(times)}
     return json.dumps(content, separators=(",", ":"))

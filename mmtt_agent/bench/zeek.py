@@ -18,7 +18,12 @@ from .captures import make
 _PACKAGE = Path(__file__).parents[2] / "zeek-scripts"
 #: What is measured: its name, what Zeek loads beside local.zeek, what counts, and the bar by capture.
 _CASES = (
-    ("no agent", ["mmtt/collect", "-e", "event zeek_init() { MMTT::stop_collecting(); }"], "cpu", {"short": 1.01, "long": 1.01}),
+    (
+        "no agent",
+        ["mmtt/collect", "-e", "event zeek_init() { MMTT::stop_collecting(); }"],
+        "cpu",
+        {"short": 1.01, "long": 1.01},
+    ),
     ("collecting, no verdicts", ["mmtt/collect"], "cpu", {"short": 1.15, "long": 1.02}),
     ("verdicts on everything", ["mmtt"], "wall", {"short": 1.5, "long": 1.5}),
 )
@@ -53,7 +58,12 @@ def _run(zeek: Path, capture: Path, scripts: list[str], packages: Path) -> tuple
 
 
 def bench(
-    zeek: Path, captures: Sequence[Path], runs: int, cases: Sequence[str], directory: Path | None, say: Callable[[str], None]
+    zeek: Path,
+    captures: Sequence[Path],
+    runs: int,
+    cases: Sequence[str],
+    directory: Path | None,
+    say: Callable[[str], None],
 ) -> None:
     """Measure, and say a line for each capture and case.
 
@@ -70,7 +80,9 @@ def bench(
         if _PACKAGE.is_dir():
             (packages / "mmtt").symlink_to(_PACKAGE)
         measured = {path.name: path for path in captures} or make(directory or Path(temporary))
-        say(f"{'capture':<12} {'':<24} {'':<5} {'without':>9} {'with':>9} {'ratio':>7} {'of least':>9}   (s, medians of {runs})")
+        say(
+            f"{'capture':<12} {'':<24} {'':<5} {'without':>9} {'with':>9} {'ratio':>7} {'of least':>9}   (s, medians of {runs})"
+        )
         for name, capture in measured.items():
             for title, scripts, kind, bars in _CASES:
                 if title not in cases:
@@ -82,4 +94,6 @@ def bench(
                     loaded.append(_run(zeek, capture, scripts, packages)[which])
                 ratio, least = median(loaded) / median(without), min(loaded) / min(without)
                 bar = f"   bar {bars[name]}: {'met' if ratio <= bars[name] else 'MISSED'}" if name in bars else ""
-                say(f"{name:<12} {title:<24} {kind:<5} {median(without):>9.2f} {median(loaded):>9.2f} {ratio:>7.3f} {least:>9.3f}{bar}")
+                say(
+                    f"{name:<12} {title:<24} {kind:<5} {median(without):>9.2f} {median(loaded):>9.2f} {ratio:>7.3f} {least:>9.3f}{bar}"
+                )

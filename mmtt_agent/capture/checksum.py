@@ -57,6 +57,4 @@ def swapped(numbers: np.ndarray) -> np.ndarray:
     """16-bit numbers in the sums' byte order (larger ones as two words): uint64."""
     wide = numbers.astype(np.uint64)
     low, high = wide & _HALF, wide >> np.uint64(16)
-    return ((low & np.uint64(0xFF)) << _BYTE | low >> _BYTE) + (
-        (high & np.uint64(0xFF)) << _BYTE | high >> _BYTE
-    )
+    return ((low & np.uint64(0xFF)) << _BYTE | low >> _BYTE) + ((high & np.uint64(0xFF)) << _BYTE | high >> _BYTE)

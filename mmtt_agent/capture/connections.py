@@ -111,9 +111,7 @@ def assign(
     turned = ~is_tcp & ~udp_flip & (state & ANSWER != 0) & _among(destination, sessions.ANSWERING_PORTS)
     udp_flip |= turned
     tcp_flip = ((flags & SYN == 0) | (flags & ACK != 0)) & _among(source, sessions.LIKELY_TCP_PORTS)
-    tcp_flip &= ~_among(destination, sessions.LIKELY_TCP_PORTS) | (
-        (flags & SYN == 0) & (source < destination)
-    )
+    tcp_flip &= ~_among(destination, sessions.LIKELY_TCP_PORTS) | ((flags & SYN == 0) & (source < destination))
     low_is_orig[:] = low ^ np.where(is_tcp, tcp_flip, udp_flip)
 
     slow = _odd_pairs(pair_starts, pair, is_tcp, gap, time, now, flags, state, low, low_port, high_port)
@@ -191,9 +189,7 @@ def _among(ports: np.ndarray, wanted: frozenset[int]) -> np.ndarray:
     return table[ports]
 
 
-def _odd_pairs(
-    pair_starts, pair, is_tcp, gap, time, now, flags, state, low, low_port, high_port
-) -> np.ndarray:
+def _odd_pairs(pair_starts, pair, is_tcp, gap, time, now, flags, state, low, low_port, high_port) -> np.ndarray:
     """Which pairs of endpoints need to be followed packet by packet: bool ``(pairs,)``."""
     pairs = len(pair_starts)
     last = np.append(pair_starts, len(pair))[1:] - 1
@@ -203,9 +199,7 @@ def _odd_pairs(
         return np.bincount(pair[mask], minlength=pairs) > 0
 
     tcp = is_tcp[pair_starts]
-    dns = _among(low_port[pair_starts], sessions.DNS_PORTS) | _among(
-        high_port[pair_starts], sessions.DNS_PORTS
-    )
+    dns = _among(low_port[pair_starts], sessions.DNS_PORTS) | _among(high_port[pair_starts], sessions.DNS_PORTS)
     odd = ~tcp & (any_of(state & ALIVE == 0) | (dns & (end - begin >= sessions.DNS_SESSION_TIMEOUT)))
 
     first = flags[pair_starts]
@@ -227,11 +221,7 @@ def _odd_pairs(
         & ~any_of(opening)
         & ~any_of(state & STATELESS != 0)
         & (end - first_closing < sessions.TCP_CLOSE_DELAY)
-        & (
-            (answered < begin + sessions.TCP_ATTEMPT_DELAY)
-            | (end - begin < sessions.TCP_ATTEMPT_DELAY)
-            | midstream
-        )
+        & ((answered < begin + sessions.TCP_ATTEMPT_DELAY) | (end - begin < sessions.TCP_ATTEMPT_DELAY) | midstream)
         & ~any_of(gap >= sessions.TCP_INACTIVITY_TIMEOUT)
         & (any_of(synack) | midstream | ~any_of(gap >= sessions.UDP_INACTIVITY_TIMEOUT))
     )

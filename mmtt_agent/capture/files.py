@@ -93,9 +93,7 @@ class CaptureFile:
             try:
                 raw = self._owned = open(source, "rb")
             except OSError as error:
-                raise CaptureError(
-                    f"{self.name}: can't be opened: {error.strerror}; check the path"
-                ) from None
+                raise CaptureError(f"{self.name}: can't be opened: {error.strerror}; check the path") from None
         self._raw = _Counted(raw)
         try:
             self._stream, self._wrapping = self._unwrap(self._raw)
@@ -132,9 +130,7 @@ class CaptureFile:
         if (layout := _PCAP_LAYOUTS.get(self._magic)) is not None:
             return _Pcap(self, *layout).blocks()
         if len(self._magic) < 4:
-            raise CaptureError(
-                f"{self.name}: ends after {len(self._magic)} bytes{self._wrapping}; record it again"
-            )
+            raise CaptureError(f"{self.name}: ends after {len(self._magic)} bytes{self._wrapping}; record it again")
         raise CaptureError(
             f"{self.name}: not a capture: starts with {self._magic.hex(' ')}{self._wrapping}; "
             "give a pcap or pcapng file, plain, .gz or .zst"
@@ -146,9 +142,7 @@ class CaptureFile:
         if magic[:2] == GZIP_MAGIC:
             return gzip.GzipFile(fileobj=raw, mode="rb"), " of decompressed data"
         if magic == ZSTD_MAGIC:
-            reader = zstandard.ZstdDecompressor(max_window_size=1 << 31).stream_reader(
-                raw, read_across_frames=True
-            )
+            reader = zstandard.ZstdDecompressor(max_window_size=1 << 31).stream_reader(raw, read_across_frames=True)
             return reader, " of decompressed data"
         return raw, ""
 
@@ -164,9 +158,7 @@ class CaptureFile:
                     part = self._stream.read(size)
             except EOFError:
                 self.counts["truncated_tail"] = 1
-                self.warnings.append(
-                    f"{self.name}: the compressed data ends early; the packets before that were read"
-                )
+                self.warnings.append(f"{self.name}: the compressed data ends early; the packets before that were read")
                 self._stream = io.BytesIO()
                 break
             except (gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
@@ -184,8 +176,7 @@ class CaptureFile:
 
     def damaged(self, at: int, what: str) -> CaptureError:
         return CaptureError(
-            f"{self.name}: damaged at byte {at}{self._wrapping}: {what}; "
-            f"keep what is before it with: head -c {at}"
+            f"{self.name}: damaged at byte {at}{self._wrapping}: {what}; keep what is before it with: head -c {at}"
         )
 
     def truncated(self, at: int) -> None:
@@ -284,9 +275,7 @@ class _Pcap:
             if starts:
                 yield self._records(buffer, starts, linktype)
             if size > MAX_RECORD:
-                raise file.damaged(
-                    offset + at, f"a packet of {size} bytes (at most {MAX_RECORD} are possible)"
-                )
+                raise file.damaged(offset + at, f"a packet of {size} bytes (at most {MAX_RECORD} are possible)")
             offset += at
             carry = buffer[at:end]
             if not piece:

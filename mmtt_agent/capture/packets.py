@@ -56,9 +56,7 @@ class Frames:
         return len(self.row)
 
     def __getitem__(self, pick) -> Frames:
-        return Frames(
-            self.row[pick], self.at[pick], self.end[pick], self.captured[pick], self.wire[pick], self.tunnels
-        )
+        return Frames(self.row[pick], self.at[pick], self.end[pick], self.captured[pick], self.wire[pick], self.tunnels)
 
     def skip(self, size) -> Frames:
         """The layer that begins `size` bytes further on."""
@@ -240,9 +238,7 @@ class Decoder:
         self._count(cause, len(frames) - np.count_nonzero(enough))
         return frames[enough]
 
-    def _dispatch(
-        self, data: np.ndarray, frames: Frames, protocol: np.ndarray, table: dict, depth: int
-    ) -> None:
+    def _dispatch(self, data: np.ndarray, frames: Frames, protocol: np.ndarray, table: dict, depth: int) -> None:
         """Hand each frame to the layer its protocol number names."""
         if not len(frames):
             return
@@ -579,9 +575,7 @@ class Decoder:
 
     # Transport
 
-    def _transport(
-        self, data, frames: Frames, datagrams: Datagrams, protocol: np.ndarray, depth: int
-    ) -> None:
+    def _transport(self, data, frames: Frames, datagrams: Datagrams, protocol: np.ndarray, depth: int) -> None:
         if self._checked:
             # For all protocols at once, as each time goes through all the bytes.
             size = np.where(datagrams.size == 0, frames.end - frames.at, datagrams.size)
@@ -702,9 +696,7 @@ class Decoder:
         sixteen, mask = np.uint64(16), np.uint64(0xFFFF)
         address = (low >> sixteen) << np.uint64(32) | high >> sixteen
         port = (low & mask) << sixteen | high & mask | np.uint64(datagrams.family << 40 | protocol << 32)
-        segments = Segments(
-            frames.row, address, port, forward, flags, seq, ack, payload.astype(np.int32), state
-        )
+        segments = Segments(frames.row, address, port, forward, flags, seq, ack, payload.astype(np.int32), state)
         self._parts.append((frames.tunnels, segments))
 
     # Tunnels
@@ -723,9 +715,7 @@ class Decoder:
         frames, protocol, size = frames[good], protocol[good], size[good]
         self._count("bad_tunnel", np.count_nonzero(~good))
         version = data[frames.at] >> 4
-        total = np.where(
-            protocol == 4, _u16(data, frames.at + 2), _u16(data, frames.at + 4).astype(np.int64) + 40
-        )
+        total = np.where(protocol == 4, _u16(data, frames.at + 2), _u16(data, frames.at + 4).astype(np.int64) + 40)
         good = (version == np.where(protocol == 4, 4, 6)) & (total == size)
         self._count("bad_tunnel", np.count_nonzero(~good))
         frames = self._enter(frames[good])

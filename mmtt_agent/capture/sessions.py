@@ -226,11 +226,7 @@ class TcpConnection:
                 return True
             elif due == timers.attempt:
                 timers.attempt = None
-                if (
-                    self.active
-                    and self.orig.state in (SYN_SENT, SYN_ACK_SENT)
-                    and self.resp.state == INACTIVE
-                ):
+                if self.active and self.orig.state in (SYN_SENT, SYN_ACK_SENT) and self.resp.state == INACTIVE:
                     return True
             elif due == timers.partial:
                 timers.partial = None
@@ -324,12 +320,7 @@ class TcpConnection:
         bits = packet.flags & (SYN | FIN | RST)
         if bits:
             # A window of zero leaves its own mark.
-            synack = (
-                bits == SYN
-                and packet.flags & ACK
-                and endpoint is self.orig
-                and not packet.state & ZERO_WINDOW
-            )
+            synack = bits == SYN and packet.flags & ACK and endpoint is self.orig and not packet.state & ZERO_WINDOW
             if not (synack and self._history in ("", "H")):
                 self._history = "other"
             else:

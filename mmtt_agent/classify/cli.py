@@ -24,9 +24,7 @@ import click
     metavar="DIR",
     help="Write mmtt.log there, print nothing.",
 )
-@click.option(
-    "--flows", default=20, show_default=True, type=click.IntRange(0), help="Flows in the table; 0 for all."
-)
+@click.option("--flows", default=20, show_default=True, type=click.IntRange(0), help="Flows in the table; 0 for all.")
 @click.option(
     "-C",
     "--no-checksums",

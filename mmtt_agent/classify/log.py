@@ -40,9 +40,7 @@ class TsvWriter:
 
     def write(self, row: Row) -> None:
         self._begin()
-        self._out.write(
-            f"{row.ts // 1_000_000}.{row.ts % 1_000_000:06d}\t" + "\t".join(map(_field, row[1:])) + "\n"
-        )
+        self._out.write(f"{row.ts // 1_000_000}.{row.ts % 1_000_000:06d}\t" + "\t".join(map(_field, row[1:])) + "\n")
 
     def close(self) -> None:
         self._begin()

@@ -6,9 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 #: What files in a directory must end in to be read as captures.
-SUFFIXES = tuple(
-    f"{kind}{packed}" for kind in (".pcap", ".pcapng", ".cap", ".dmp") for packed in ("", ".gz", ".zst")
-)
+SUFFIXES = tuple(f"{kind}{packed}" for kind in (".pcap", ".pcapng", ".cap", ".dmp") for packed in ("", ".gz", ".zst"))
 
 
 class SourceError(Exception):

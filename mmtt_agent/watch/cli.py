@@ -21,9 +21,9 @@ class _Problem(click.ClickException):
 
 def _where(command):
     """The options that say which agent."""
-    command = click.option(
-        "--agent", metavar="HOST:PORT", help="Its metrics.listen, whatever the settings say."
-    )(command)
+    command = click.option("--agent", metavar="HOST:PORT", help="Its metrics.listen, whatever the settings say.")(
+        command
+    )
     return click.option(
         "-c",
         "--config",
@@ -77,9 +77,7 @@ def status(config: str | None, agent: str | None, form: str | None) -> None:
 @click.option("--interval", default=1.0, show_default=True, type=click.FloatRange(0.1, 3600), help="Seconds.")
 @click.option("-n", "--count", type=click.IntRange(1), help="End after so many.")
 @click.option("--once", is_flag=True, help="The same as -n 1.")
-@click.option(
-    "--flows", default=10, show_default=True, type=click.IntRange(0, 20), help="Suspicious flows shown."
-)
+@click.option("--flows", default=10, show_default=True, type=click.IntRange(0, 20), help="Suspicious flows shown.")
 def top(config, agent, interval, count, once, flows) -> None:
     """Show services, applications, rates, lag and the most suspicious flows, until Ctrl-C.
 
@@ -119,9 +117,7 @@ class _lines:
         row = {
             "ts": f"{found['now']:.3f}",
             "healthy": "T" if found["healthy"] else "F",
-            **{
-                name: f"{getattr(now, name):.1f}" for name in ("received", "ok", "shed", "error", "malicious")
-            },
+            **{name: f"{getattr(now, name):.1f}" for name in ("received", "ok", "shed", "error", "malicious")},
             "in_hand": windows["in_hand"],
             "queued": windows["queued"],
             "lag_p50": "-" if latency["p50"] is None else latency["p50"],
@@ -191,9 +187,7 @@ def reload_(config: str | None, agent: str | None, pid: int | None, timeout: flo
     metavar="FILE",
     help="Zeek's program.  [default: ZEEK, PATH, /opt/zeek/bin, /usr/local/zeek/bin]",
 )
-@click.option(
-    "--scripts", default="local", show_default=True, metavar="NAME", help="What this sensor's Zeek loads."
-)
+@click.option("--scripts", default="local", show_default=True, metavar="NAME", help="What this sensor's Zeek loads.")
 def doctor(config: str | None, agent: str | None, zeek: str | None, scripts: str) -> None:
     """Check all that verdicts on live traffic need, each in a line, with what to type where something is wrong.
 
@@ -208,9 +202,7 @@ def doctor(config: str | None, agent: str | None, zeek: str | None, scripts: str
     broken = 0
     for check in doctor.checks(config, agent, zeek, scripts):
         broken += check.state == "problem"
-        click.echo(
-            f"{click.style(f'{check.state:8}', doctor.COLOURS[check.state])} {check.what:12} {check.text}"
-        )
+        click.echo(f"{click.style(f'{check.state:8}', doctor.COLOURS[check.state])} {check.what:12} {check.text}")
         if check.remedy:
             click.echo(f"{'':8} {'':12} type: {check.remedy}")
     if broken:

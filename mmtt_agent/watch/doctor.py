@@ -89,12 +89,8 @@ def _libraries() -> Check:
         except metadata.PackageNotFoundError:
             missing.append(name)
     if missing:
-        return Check(
-            "problem", "libraries", f"without {', '.join(missing)}", f"{sys.executable} -m pip install mmtt"
-        )
-    return Check(
-        "ok", "libraries", f"mmtt {__version__}, Python {sys.version.split()[0]}, {', '.join(found)}"
-    )
+        return Check("problem", "libraries", f"without {', '.join(missing)}", f"{sys.executable} -m pip install mmtt")
+    return Check("ok", "libraries", f"mmtt {__version__}, Python {sys.version.split()[0]}, {', '.join(found)}")
 
 
 def _settings(path: str | None) -> tuple[settings.Config | None, Check]:
@@ -103,9 +99,7 @@ def _settings(path: str | None) -> tuple[settings.Config | None, Check]:
     try:
         config = settings.load(path)
     except settings.ConfigError as error:
-        return None, Check(
-            "problem", "settings", str(error), "mmtt agent --print config   # shows every setting"
-        )
+        return None, Check("problem", "settings", str(error), "mmtt agent --print config   # shows every setting")
     return config, Check("ok", "settings", f"{path or 'none: the defaults'}; Zeek is at {config.url}")
 
 
@@ -211,9 +205,7 @@ def _package(program: str, scripts: str) -> Iterator[Check]:
             f"echo '@load frameworks/cluster/backend/broker' >> {_site(program)}",
         )
     else:
-        yield Check(
-            "problem", "package", f"Zeek can't read {scripts}: {said[:300]}", f"{program} -a {scripts}"
-        )
+        yield Check("problem", "package", f"Zeek can't read {scripts}: {said[:300]}", f"{program} -a {scripts}")
 
 
 def _parse(program: str, scripts: str) -> tuple[int, str]:
@@ -253,13 +245,13 @@ def _zeekctl(program: str) -> Iterator[Check]:
 def _port(config: settings.Config) -> Check:
     """Is it Zeek that listens there?"""
     if config.url.startswith("broker:"):
-        return Check("note", "port", f"the agent itself listens at {config.url}, for Zeeks that load mmtt/broker-agents")
+        return Check(
+            "note", "port", f"the agent itself listens at {config.url}, for Zeeks that load mmtt/broker-agents"
+        )
     try:
         version = asyncio.run(_acknowledged(config))
     except NobodyListens as error:
-        return Check(
-            "problem", "port", str(error), "zeekctl deploy   # or start Zeek with the package on an interface"
-        )
+        return Check("problem", "port", str(error), "zeekctl deploy   # or start Zeek with the package on an interface")
     except (
         ConnectionProblem,
         settings.ConfigError,

@@ -27,9 +27,7 @@ def reload(where: tuple[str, int] | None, pid: int | None, seconds: float) -> st
     """
     if where is None:
         if pid is None:
-            raise ReloadError(
-                "metrics.listen is off, so the agent can't be found; name its process with --pid"
-            )
+            raise ReloadError("metrics.listen is off, so the agent can't be found; name its process with --pid")
         _tell(pid)
         return f"process {pid} has been told; its log says what has come of it"
     before = client.status(where)
@@ -48,9 +46,7 @@ def _tell(pid: int) -> None:
     except ProcessLookupError:
         raise ReloadError(f"there is no process {pid} here; is the agent in a container?") from None
     except PermissionError:
-        raise ReloadError(
-            f"process {pid} is another user's; type: sudo systemctl reload mmtt-agent"
-        ) from None
+        raise ReloadError(f"process {pid} is another user's; type: sudo systemctl reload mmtt-agent") from None
 
 
 def _outcome(before: dict[str, Any], now: dict[str, Any]) -> str:

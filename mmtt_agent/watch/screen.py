@@ -87,9 +87,7 @@ def _shares(what: str, totals: dict[str, int], rates: dict[str, float]) -> Table
     table.add_column("/s", justify="right", min_width=8)
     table.add_column("in all", justify="right", min_width=9)
     for name, rate in sorted(rates.items(), key=lambda item: (-item[1], -totals[item[0]]))[:10]:
-        table.add_row(
-            Text(name), f"{rate:,.1f}", f"{totals[name]:,}", style="dim" if name == "unknown" else None
-        )
+        table.add_row(Text(name), f"{rate:,.1f}", f"{totals[name]:,}", style="dim" if name == "unknown" else None)
     return table
 
 
@@ -126,10 +124,4 @@ def _lag(latency: dict[str, float | None]) -> str:
 def _ago(status: dict[str, Any]) -> str:
     seconds = int(status["now"] - status["started"])
     days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
-    return (
-        f"{days} d {hours} h"
-        if days
-        else f"{hours} h {minutes} min"
-        if hours
-        else f"{minutes} min {seconds % 60} s"
-    )
+    return f"{days} d {hours} h" if days else f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds % 60} s"

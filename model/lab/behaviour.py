@@ -98,17 +98,33 @@ def is_picture(size: int) -> bool:
 #: between packets and the payload bytes, each as (distribution, its two numbers); see `game`.
 GAMES = {
     # Faerber 2002, Counter-Strike: the server's burst each 62 ms, sizes extreme-value; players each 40 ms.
-    "counter_strike": ("udp", (("normal", 0.0402, 0.004), ("extreme", 80, 5.7)), (("normal", 0.0621, 0.008), ("extreme", 120, 36))),
+    "counter_strike": (
+        "udp",
+        (("normal", 0.0402, 0.004), ("extreme", 80, 5.7)),
+        (("normal", 0.0621, 0.008), ("extreme", 120, 36)),
+    ),
     # Lang, Branch, Armitage 2004, Quake 3: a snapshot each 50 ms, growing with what is seen; the player's rate is the screen's.
-    "quake3": ("udp", (("normal", 0.0125, 0.0016), ("normal", 62, 4)), (("normal", 0.05, 0.001), ("lognormal", 130, 0.45))),
+    "quake3": (
+        "udp",
+        (("normal", 0.0125, 0.0016), ("normal", 62, 4)),
+        (("normal", 0.05, 0.001), ("lognormal", 130, 0.45)),
+    ),
     # Claypool, LaPoint, Winslow 2003, Unreal Tournament: 15 to 33 a second, far smaller.
     "unreal": ("udp", (("normal", 0.031, 0.006), ("normal", 36, 6)), (("normal", 0.045, 0.01), ("lognormal", 85, 0.5))),
     # Dainotti, Pescape, Ventre 2005, StarCraft: few sizes both ways, all players at the same pace.
     "starcraft": ("udp", (("normal", 0.115, 0.03), ("steps", 16, 33)), (("normal", 0.115, 0.03), ("steps", 16, 33))),
     # Chen, Huang, Lei 2006, ShenZhou Online: 8 commands a second of about 30 bytes over TCP, answers of 114 on average.
-    "shenzhou": ("tcp", (("exponential", 0.125, 0), ("normal", 30, 4)), (("normal", 0.145, 0.04), ("lognormal", 85, 0.75))),
+    "shenzhou": (
+        "tcp",
+        (("exponential", 0.125, 0), ("normal", 30, 4)),
+        (("normal", 0.145, 0.04), ("lognormal", 85, 0.75)),
+    ),
     # Svoboda, Karner, Rupp 2007, World of Warcraft: up mostly 6 to 60 bytes, down Weibull with a heavy tail.
-    "warcraft": ("tcp", (("exponential", 0.35, 0), ("steps", 6, 53)), (("exponential", 0.22, 0), ("weibull", 200, 0.8))),
+    "warcraft": (
+        "tcp",
+        (("exponential", 0.35, 0), ("steps", 6, 53)),
+        (("exponential", 0.22, 0), ("weibull", 200, 0.8)),
+    ),
 }
 
 

@@ -13,10 +13,20 @@ from .https_servers import PORT
 from .part import Part
 
 _QUIET = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-default-apps", "--disable-extensions",
-    "--disable-dev-shm-usage", "--disable-features=MediaRouter,OptimizationHints,DialMediaRouteProvider",
-    "--mute-audio", "--autoplay-policy=no-user-gesture-required", "--remote-debugging-pipe",
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-default-apps",
+    "--disable-extensions",
+    "--disable-dev-shm-usage",
+    "--disable-features=MediaRouter,OptimizationHints,DialMediaRouteProvider",
+    "--mute-audio",
+    "--autoplay-policy=no-user-gesture-required",
+    "--remote-debugging-pipe",
 )
 
 
@@ -25,21 +35,32 @@ class Browser:
 
     def __init__(self, part: Part) -> None:
         self.part, self.base, self.number = part, f"https://{part.name}", 0
-        words = ["chromium", *_QUIET, f"--user-data-dir={part.scratch}/chromium",
-                 # Asks for nothing but the lab's server, by whatever feature.
-                 f"--host-resolver-rules=MAP {part.name} {part.address}, MAP * ~NOTFOUND, EXCLUDE {part.address}"]
+        words = [
+            "chromium",
+            *_QUIET,
+            f"--user-data-dir={part.scratch}/chromium",
+            # Asks for nothing but the lab's server, by whatever feature.
+            f"--host-resolver-rules=MAP {part.name} {part.address}, MAP * ~NOTFOUND, EXCLUDE {part.address}",
+        ]
         if part.client.endswith("-h3"):
             # QUIC wants a certificate that is known, not an error ignored.
-            words += ["--enable-quic", f"--origin-to-force-quic-on={part.name}:{PORT}",
-                      f"--ignore-certificate-errors-spki-list={_pin(part)}"]
+            words += [
+                "--enable-quic",
+                f"--origin-to-force-quic-on={part.name}:{PORT}",
+                f"--ignore-certificate-errors-spki-list={_pin(part)}",
+            ]
         else:
             words += ["--disable-quic", "--ignore-certificate-errors"]
         read, self.write = os.pipe()
         self.read, write = os.pipe()
         # The protocol's pipes are to be 3 and 4; `read` is lower than `write`, so neither is lost.
-        self.process = subprocess.Popen(["bash", "-c", f"exec {shlex.join(words)} about:blank 3<&{read} 4>&{write}"],
-                                        pass_fds=(read, write), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            ["bash", "-c", f"exec {shlex.join(words)} about:blank 3<&{read} 4>&{write}"],
+            pass_fds=(read, write),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         os.close(read)
         os.close(write)
         self.left, self.session = b"", None
@@ -77,12 +98,17 @@ class Browser:
 
     def run(self, script: str):
         """The value of a script in the page."""
-        return self._ask("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)["result"].get("value")
+        return self._ask("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)["result"].get(
+            "value"
+        )
 
 
 def _pin(part: Part) -> str:
     """What names the server's key: base64 of its SHA-256."""
-    key = subprocess.run(["openssl", "x509", "-in", str(part.secrets / "cert.pem"), "-pubkey", "-noout"],
-                         capture_output=True, check=True).stdout
-    plain = subprocess.run(["openssl", "pkey", "-pubin", "-outform", "der"], input=key, capture_output=True, check=True).stdout
+    key = subprocess.run(
+        ["openssl", "x509", "-in", str(part.secrets / "cert.pem"), "-pubkey", "-noout"], capture_output=True, check=True
+    ).stdout
+    plain = subprocess.run(
+        ["openssl", "pkey", "-pubin", "-outform", "der"], input=key, capture_output=True, check=True
+    ).stdout
     return base64.b64encode(hashlib.sha256(plain).digest()).decode()

@@ -29,7 +29,9 @@ def make_certificates(folder: Path, draw: Random) -> None:
 
     # Two authorities, an RSA one and an ECDSA one, and below each what signs for it.
     roots = [_signed(None, key(bits), None, draw, issuing=True) for bits in (4096, 0)]
-    issuers = [(root, _signed(root, key(bits), None, draw, issuing=True)) for root, bits in zip(roots, (2048, 0), strict=True)]
+    issuers = [
+        (root, _signed(root, key(bits), None, draw, issuing=True)) for root, bits in zip(roots, (2048, 0), strict=True)
+    ]
     for number in range(KINDS):
         here = folder / str(number)
         here.mkdir(parents=True)
@@ -56,7 +58,8 @@ def _signed(issuer: tuple | None, key, names: int | None, draw: Random, issuing:
 
     word = f"{draw.getrandbits(64):x}"[: draw.randrange(5, 14)]
     subject = x509.Name(
-        [x509.NameAttribute(NameOID.ORGANIZATION_NAME, f"Lab {word} Trust Services"[: draw.randrange(12, 30)])] * issuing
+        [x509.NameAttribute(NameOID.ORGANIZATION_NAME, f"Lab {word} Trust Services"[: draw.randrange(12, 30)])]
+        * issuing
         + [x509.NameAttribute(NameOID.COMMON_NAME, f"Lab {word} authority" if issuing else f"www.{word}.lab.test")]
     )
     today = datetime.datetime.now(datetime.timezone.utc)
@@ -72,23 +75,37 @@ def _signed(issuer: tuple | None, key, names: int | None, draw: Random, issuing:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
     if names:
-        more = [x509.DNSName(f"{draw.getrandbits(64):x}"[: draw.randrange(4, 16)] + ".lab.test") for _ in range(min(names, 60))]
+        more = [
+            x509.DNSName(f"{draw.getrandbits(64):x}"[: draw.randrange(4, 16)] + ".lab.test")
+            for _ in range(min(names, 60))
+        ]
         made = made.add_extension(
-            x509.SubjectAlternativeName([*more, x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]), critical=False)
+            x509.SubjectAlternativeName([*more, x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]), critical=False
+        )
     if issuer:
         made = made.add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer[1].public_key()), critical=False
         ).add_extension(
-            x509.AuthorityInformationAccess([
-                x509.AccessDescription(method, x509.UniformResourceIdentifier(f"http://{kind}.{word}.lab.test/{word}"))
-                for method, kind in ((x509.AuthorityInformationAccessOID.OCSP, "ocsp"),
-                                     (x509.AuthorityInformationAccessOID.CA_ISSUERS, "ca"))]), critical=False
+            x509.AuthorityInformationAccess(
+                [
+                    x509.AccessDescription(
+                        method, x509.UniformResourceIdentifier(f"http://{kind}.{word}.lab.test/{word}")
+                    )
+                    for method, kind in (
+                        (x509.AuthorityInformationAccessOID.OCSP, "ocsp"),
+                        (x509.AuthorityInformationAccessOID.CA_ISSUERS, "ca"),
+                    )
+                ]
+            ),
+            critical=False,
         )
         if not issuing:
             made = made.add_extension(
-                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
+                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
+                critical=False,
             ).add_extension(
-                x509.UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2"), _timestamps(draw)), critical=False
+                x509.UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2"), _timestamps(draw)),
+                critical=False,
             )
     return made.sign(issuer[1] if issuer else key, hashes.SHA256()), key
 
@@ -97,9 +114,14 @@ def _timestamps(draw: Random) -> bytes:
     """Two or three of the logs' timestamps that every public certificate has inside (RFC 6962, 3.3)."""
     each = b"".join(
         struct.pack(">H", 119) + b"\0" + draw.randbytes(40) + b"\0\0\4\3\0\x48" + draw.randbytes(72)
-        for _ in range(draw.choice((2, 2, 3))))
+        for _ in range(draw.choice((2, 2, 3)))
+    )
     listed = struct.pack(">H", len(each)) + each
-    return b"\x04\x82" + struct.pack(">H", len(listed)) + listed if len(listed) > 255 else b"\x04\x81" + bytes([len(listed)]) + listed
+    return (
+        b"\x04\x82" + struct.pack(">H", len(listed)) + listed
+        if len(listed) > 255
+        else b"\x04\x81" + bytes([len(listed)]) + listed
+    )
 
 
 def _pem(certificate) -> bytes:

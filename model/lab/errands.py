@@ -16,7 +16,9 @@ _FOLDERS = ("photos", "papers", "backup")
 def files(part: Part) -> dict[str, int]:
     """Path -> bytes of what the server has; the client draws the same from the same seed."""
     draw = part.draw
-    return {f"{folder}/{number}.bin": behaviour.file(draw) for folder in _FOLDERS for number in range(draw.randrange(2, 12))}
+    return {
+        f"{folder}/{number}.bin": behaviour.file(draw) for folder in _FOLDERS for number in range(draw.randrange(2, 12))
+    }
 
 
 def lay_out(part: Part, root: Path) -> None:

@@ -100,15 +100,24 @@ class Client:
 
     def __init__(self, part: Part, keep: bool) -> None:
         self.part, self.keep, self._made, self._close = part, keep, None, None
-        self._ask = {"curl": self._curl, "httpx": self._httpx, "requests": self._requests, "aiohttp": self._aiohttp,
-                     "node": self._node}.get(part.client, self._h1)
+        self._ask = {
+            "curl": self._curl,
+            "httpx": self._httpx,
+            "requests": self._requests,
+            "aiohttp": self._aiohttp,
+            "node": self._node,
+        }.get(part.client, self._h1)
         self.lock = threading.Lock()
 
     def request(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> int:
         with self.lock:
             try:
-                return self._ask(method, path, body, {"User-Agent": "Mozilla/5.0 (Windows NT 10.0; Win64; x64)",
-                                                      "Accept": "*/*", **(headers or {})})
+                return self._ask(
+                    method,
+                    path,
+                    body,
+                    {"User-Agent": "Mozilla/5.0 (Windows NT 10.0; Win64; x64)", "Accept": "*/*", **(headers or {})},
+                )
             finally:
                 if not self.keep:
                     self.close()
@@ -127,9 +136,23 @@ class Client:
         """A program of its own for each request; several addresses (get_all) share a connection."""
         words = [word for name, value in headers.items() for word in ("-H", f"{name}: {value}")]
         done = subprocess.run(
-            ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "60", *words,
-             *(["-I"] if method == "HEAD" else ["-X", method]), *(["--data-binary", "@-"] if body else []),
-             self._base + path], input=body, stdout=subprocess.PIPE)
+            [
+                "curl",
+                "-sk",
+                "-o",
+                "/dev/null",
+                "-w",
+                "%{http_code}",
+                "--max-time",
+                "60",
+                *words,
+                *(["-I"] if method == "HEAD" else ["-X", method]),
+                *(["--data-binary", "@-"] if body else []),
+                self._base + path,
+            ],
+            input=body,
+            stdout=subprocess.PIPE,
+        )
         return int(done.stdout[-3:] or 0)
 
     def _httpx(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> int:
@@ -190,7 +213,9 @@ class Client:
         connection.auto_open = 0
         try:
             # Its close() would close the pipe, whose end is decided here.
-            connection.request(method, path, body or None, {**headers, "Connection": "keep-alive" if self.keep else "close"})
+            connection.request(
+                method, path, body or None, {**headers, "Connection": "keep-alive" if self.keep else "close"}
+            )
             answer = http.client.HTTPResponse(_Unclosed(self._made), method=method)
             answer.begin()
             answer.read()
@@ -207,10 +232,18 @@ class Client:
     def _node(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> int:
         """Node.js stays, the connection only if it is to be kept; one request a line."""
         if getattr(self, "_process", None) is None:
-            self._process = subprocess.Popen(["node", "-e", _NODE, self.part.address, "1" if self.keep else ""],
-                                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        self._process.stdin.write(json.dumps(
-            {"method": method, "path": path, "headers": headers, "body": base64.b64encode(body).decode()}).encode() + b"\n")
+            self._process = subprocess.Popen(
+                ["node", "-e", _NODE, self.part.address, "1" if self.keep else ""],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        self._process.stdin.write(
+            json.dumps(
+                {"method": method, "path": path, "headers": headers, "body": base64.b64encode(body).decode()}
+            ).encode()
+            + b"\n"
+        )
         self._process.stdin.flush()
         return int(self._process.stdout.readline() or 0)
 

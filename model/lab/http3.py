@@ -33,8 +33,9 @@ def serve_quic(part: Part, root: Path, port: int) -> None:
                 if isinstance(done, HeadersReceived | DataReceived) and done.stream_ended:
                     file = root / self.paths.pop(done.stream_id).lstrip("/")
                     body = file.read_bytes() if file.is_file() else os.urandom(24)
-                    self.http.send_headers(done.stream_id, [(b":status", b"200"),
-                                                            (b"content-length", str(len(body)).encode())])
+                    self.http.send_headers(
+                        done.stream_id, [(b":status", b"200"), (b"content-length", str(len(body)).encode())]
+                    )
                     self.http.send_data(done.stream_id, body, True)
                     self.transmit()
 
@@ -68,8 +69,13 @@ class _Protocol(QuicConnectionProtocol):
         stream = self._quic.get_next_available_stream_id()
         self.bodies[stream] = bytearray()
         self.waiting[stream] = asyncio.get_running_loop().create_future()
-        headers = [(b":method", method), (b":scheme", b"https"), (b":authority", b"lab"), (b":path", path.encode()),
-                   (b"user-agent", b"aioquic")]
+        headers = [
+            (b":method", method),
+            (b":scheme", b"https"),
+            (b":authority", b"lab"),
+            (b":path", path.encode()),
+            (b"user-agent", b"aioquic"),
+        ]
         self.http.send_headers(stream, headers, not body)
         if body:
             self.http.send_data(stream, body, True)
@@ -90,7 +96,9 @@ class QuicClient:
 
     async def _hold(self) -> None:
         configuration = QuicConfiguration(alpn_protocols=H3_ALPN, verify_mode=ssl.CERT_NONE, server_name=self.part.name)
-        async with connect(self.part.address, self.port, configuration=configuration, create_protocol=_Protocol) as made:
+        async with connect(
+            self.part.address, self.port, configuration=configuration, create_protocol=_Protocol
+        ) as made:
             self.protocol = made
             self.up.set()
             await asyncio.Event().wait()

@@ -36,8 +36,17 @@ def client(part: Part):
         from .browser import Browser
 
         return Browser(part)
-    return {"curl": _Curl, "curl-h1": _Curl, "urllib": _Urllib, "requests": _Requests, "httpx": _Httpx,
-            "aiohttp": _Aiohttp, "wget": _Wget, "node": _Node, "primp": _Primp}[part.client](part)
+    return {
+        "curl": _Curl,
+        "curl-h1": _Curl,
+        "urllib": _Urllib,
+        "requests": _Requests,
+        "httpx": _Httpx,
+        "aiohttp": _Aiohttp,
+        "wget": _Wget,
+        "node": _Node,
+        "primp": _Primp,
+    }[part.client](part)
 
 
 def _span(span: tuple[int, int] | None) -> dict[str, str]:
@@ -52,8 +61,12 @@ class _Curl:
         self.version = "--http1.1" if part.client == "curl-h1" else "--http2"
 
     def _run(self, words: list[str], body: bytes | None = None) -> bytes:
-        return subprocess.run(["curl", "-sk", "--max-time", str(_PATIENCE), self.version, *words], input=body,
-                              stdout=subprocess.PIPE, check=False).stdout
+        return subprocess.run(
+            ["curl", "-sk", "--max-time", str(_PATIENCE), self.version, *words],
+            input=body,
+            stdout=subprocess.PIPE,
+            check=False,
+        ).stdout
 
     def get(self, paths: list[str]) -> None:
         words = ["-Z", "--parallel-max", "6"]
@@ -75,8 +88,11 @@ class _Wget:
         self.base, self.scratch = f"https://{part.name}", part.scratch
 
     def _run(self, words: list[str]) -> bytes:
-        return subprocess.run(["wget", "-q", "--no-check-certificate", "--no-hsts", "-t", "1", "-T", str(_PATIENCE),
-                               "-O", "-", *words], stdout=subprocess.PIPE, check=False).stdout
+        return subprocess.run(
+            ["wget", "-q", "--no-check-certificate", "--no-hsts", "-t", "1", "-T", str(_PATIENCE), "-O", "-", *words],
+            stdout=subprocess.PIPE,
+            check=False,
+        ).stdout
 
     def get(self, paths: list[str]) -> None:
         self._run([self.base + path for path in paths])
@@ -187,12 +203,15 @@ class _Aiohttp:
         self.base, self.loop = f"https://{part.name}", asyncio.new_event_loop()
 
         async def make() -> aiohttp.ClientSession:
-            return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False, limit=6),
-                                         timeout=aiohttp.ClientTimeout(_PATIENCE))
+            return aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=False, limit=6), timeout=aiohttp.ClientTimeout(_PATIENCE)
+            )
 
         self.session = self.loop.run_until_complete(make())
 
-    async def _ask(self, method: str, path: str, body: bytes | None = None, span: tuple[int, int] | None = None) -> bytes:
+    async def _ask(
+        self, method: str, path: str, body: bytes | None = None, span: tuple[int, int] | None = None
+    ) -> bytes:
         import aiohttp
 
         for again in (True, False):
@@ -259,8 +278,12 @@ class _Node:
 
     def __init__(self, part: Part) -> None:
         self.process = subprocess.Popen(
-            ["node", "-e", _NODE, f"https://{part.name}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, env={**os.environ, "NODE_TLS_REJECT_UNAUTHORIZED": "0"})
+            ["node", "-e", _NODE, f"https://{part.name}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "NODE_TLS_REJECT_UNAUTHORIZED": "0"},
+        )
 
     def _ask(self, **words) -> bytes:
         self.process.stdin.write(json.dumps(words).encode() + b"\n")

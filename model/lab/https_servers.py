@@ -53,10 +53,20 @@ ssl.privkey = "{part.secrets}/key.pem"
 
 def _apache(part: Part, root: Path | None, behind: Path | None) -> list[str]:
     here, modules = part.scratch, "/usr/lib/apache2/modules"
-    names = ("mpm_event", "authz_core", "socache_shmcb", "ssl", "http2", *(("mime",) if root else ("proxy", "proxy_http")))
+    names = (
+        "mpm_event",
+        "authz_core",
+        "socache_shmcb",
+        "ssl",
+        "http2",
+        *(("mime",) if root else ("proxy", "proxy_http")),
+    )
     loaded = "\n".join(f"LoadModule {name}_module {modules}/mod_{name}.so" for name in names)
-    content = (f"DocumentRoot {root}\nTypesConfig /dev/null\nAddType text/html .html" if root
-               else f"ProxyPass / unix:{behind}|http://lab.test/")
+    content = (
+        f"DocumentRoot {root}\nTypesConfig /dev/null\nAddType text/html .html"
+        if root
+        else f"ProxyPass / unix:{behind}|http://lab.test/"
+    )
     config = here / "apache.conf"
     config.write_text(
         f"""{loaded}

@@ -20,7 +20,12 @@ PORT = https_servers.PORT
 SERVERS = (*https_servers.SERVERS, "python", "hypercorn")
 HTTP3_SERVERS = ("aioquic", "caddy-h3", "hypercorn-h3")
 #: Players insist on some of these; the web servers that know them need no telling.
-TYPES = {".html": "text/html", ".m3u8": "application/vnd.apple.mpegurl", ".mpd": "application/dash+xml", ".mp4": "video/mp4"}
+TYPES = {
+    ".html": "text/html",
+    ".m3u8": "application/vnd.apple.mpegurl",
+    ".mpd": "application/dash+xml",
+    ".mp4": "video/mp4",
+}
 
 
 def serve(part: Part, root: Path, takes: bool = False) -> None:
@@ -137,8 +142,13 @@ def _hypercorn(part: Part, root: Path) -> None:
         else:
             span = dict(scope["headers"]).get(b"range", b"").decode()
             status, headers, body = await asyncio.to_thread(_answer, root, scope["path"], span)
-        await send({"type": "http.response.start", "status": status,
-                    "headers": [(name.encode(), value.encode()) for name, value in headers.items()]})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+            }
+        )
         await send({"type": "http.response.body", "body": body})
 
     config = Config()

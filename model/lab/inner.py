@@ -23,7 +23,10 @@ def device(part: Part) -> str:
 
 def address_device(name: str, own: str, other: str, mtu: int) -> None:
     """Give a tunnel's device its address and set it up; its only route is to the other end."""
-    for command in (["addr", "add", own, "peer", f"{other}/32", "dev", name], ["link", "set", name, "mtu", str(mtu), "up"]):
+    for command in (
+        ["addr", "add", own, "peer", f"{other}/32", "dev", name],
+        ["link", "set", name, "mtu", str(mtu), "up"],
+    ):
         subprocess.run(["ip", *command], check=True)
 
 

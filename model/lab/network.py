@@ -141,8 +141,15 @@ class Forked:
 class Network:
     """The lab's hosts and their wire, as a context: whatever happens inside, nothing is left behind."""
 
-    def __init__(self, hosts: dict[str, Profile], addresses: dict[str, list[str]], seed: int, scratch: Path,
-                 captures: dict[str, Path], snaplen: int) -> None:
+    def __init__(
+        self,
+        hosts: dict[str, Profile],
+        addresses: dict[str, list[str]],
+        seed: int,
+        scratch: Path,
+        captures: dict[str, Path],
+        snaplen: int,
+    ) -> None:
         """`addresses`: host -> its IPv4 addresses, the first its main one. `captures`: host -> pcap to write."""
         self.hosts, self.addresses, self.scratch = hosts, addresses, scratch
         self.stacks = {name: stack_of(link.name, Random(f"{seed} {name}")) for name, link in hosts.items()}
@@ -174,7 +181,9 @@ class Network:
             plan.write_text(json.dumps(self.plan))
             self.wire = subprocess.Popen(
                 [sys.executable, "-m", "mmtt_model.lab.wire", str(plan), str(self.scratch / "wire-result.json")],
-                stdout=subprocess.PIPE, preexec_fn=die_with_parent, stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                preexec_fn=die_with_parent,
+                stdin=subprocess.DEVNULL,
             )
             if self.wire.stdout.readline() != b"ready\n":
                 raise LabError("the wire did not come up; its message is above")
@@ -182,7 +191,9 @@ class Network:
                 stack = self.stacks[name]
                 settings = stack.settings() | {f"net.ipv6.conf.{knob}.disable_ipv6": 1 for knob in ("all", "default")}
                 for setting, value in settings.items():
-                    subprocess.run(["ip", "netns", "exec", namespace, "sysctl", "-qw", f"{setting}={value}"], capture_output=True)
+                    subprocess.run(
+                        ["ip", "netns", "exec", namespace, "sysctl", "-qw", f"{setting}={value}"], capture_output=True
+                    )
                 _ip("-n", namespace, "link", "set", "lo", "up")
                 for number, address in enumerate(self.addresses[name]):
                     _ip("-n", namespace, "addr", "add", f"{address}/{16 if number == 0 else 32}", "dev", DEVICE)

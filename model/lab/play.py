@@ -35,7 +35,18 @@ def play(role: str, part: Part) -> None:
 
 def name_of(draw: Random) -> str:
     """A server's name, as long as such names are: in life it is in the first packet of a TLS connection, and most of its size."""
-    before = draw.choice(("", "", "www.", "api.", "cdn.", "static-3.", "edge-eu-west-12.", f"r{draw.randrange(1, 9)}---sn-{draw.getrandbits(40):x}."))
+    before = draw.choice(
+        (
+            "",
+            "",
+            "www.",
+            "api.",
+            "cdn.",
+            "static-3.",
+            "edge-eu-west-12.",
+            f"r{draw.randrange(1, 9)}---sn-{draw.getrandbits(40):x}.",
+        )
+    )
     word = "".join(draw.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(draw.randrange(4, 15)))
     return f"{before}{word}{draw.choice(('.test', '.lab.test', '.example.test', '.network.test'))}"
 
@@ -46,7 +57,10 @@ def answer_to(folder: Path, name: str, address: str) -> None:
     hosts = folder / "hosts"
     hosts.write_text(f"127.0.0.1 localhost\n{address} {name}\n")
     # A mount of its own over the machine's file, and private, so that it is seen here alone and goes with the process.
-    for done in (libc.unshare(_NEW_MOUNTS), libc.mount(b"none", b"/", None, _PRIVATE, None),
-                 libc.mount(str(hosts).encode(), b"/etc/hosts", None, _BIND, None)):
+    for done in (
+        libc.unshare(_NEW_MOUNTS),
+        libc.mount(b"none", b"/", None, _PRIVATE, None),
+        libc.mount(str(hosts).encode(), b"/etc/hosts", None, _BIND, None),
+    ):
         if done:
             raise OSError(ctypes.get_errno(), "the server's name can't be made known: mount")

@@ -21,7 +21,12 @@ LENGTH = 48
 RUNGS = {145: "256x144", 365: "426x240", 730: "512x288", 1100: "640x360", 2000: "640x360", 3000: "640x360"}
 SOUND = 96
 #: Kilobits per second -> what ffmpeg makes for an internet radio.
-RADIO = {64: ("radio.ogg", "libvorbis"), 96: ("radio.aac", "aac"), 128: ("radio.mp3", "libmp3lame"), 192: ("radio192.mp3", "libmp3lame")}
+RADIO = {
+    64: ("radio.ogg", "libvorbis"),
+    96: ("radio.aac", "aac"),
+    128: ("radio.mp3", "libmp3lame"),
+    192: ("radio192.mp3", "libmp3lame"),
+}
 _CACHE = "mmttlab-cache-recording-1"
 
 
@@ -66,23 +71,83 @@ def _encode(into: Path) -> None:
     noise = "noise=alls=30:allf=t:enable='gt(mod(t,11),4)',noise=alls=15:allf=t:enable='lt(mod(t,7),2)'"
     ends = "".join(f"[v{rate}]" for rate in RUNGS)
     graph = f"[0:v]{noise},split={len(RUNGS)}{ends};" + ";".join(
-        f"[v{rate}]scale={size.replace('x', ':')}[o{rate}]" for rate, size in RUNGS.items())
+        f"[v{rate}]scale={size.replace('x', ':')}[o{rate}]" for rate, size in RUNGS.items()
+    )
     fragmented = ["-f", "mp4", "-movflags", "empty_moov+default_base_moof"]
-    words = ["nice", "ffmpeg", "-v", "error", "-f", "lavfi", "-i", f"testsrc2=size=640x360:rate=25:duration={LENGTH}",
-             "-f", "lavfi", "-i", f"anoisesrc=color=pink:amplitude=0.3:duration={LENGTH}", "-filter_complex", graph]
+    words = [
+        "nice",
+        "ffmpeg",
+        "-v",
+        "error",
+        "-f",
+        "lavfi",
+        "-i",
+        f"testsrc2=size=640x360:rate=25:duration={LENGTH}",
+        "-f",
+        "lavfi",
+        "-i",
+        f"anoisesrc=color=pink:amplitude=0.3:duration={LENGTH}",
+        "-filter_complex",
+        graph,
+    ]
     for rate in RUNGS:
-        words += ["-map", f"[o{rate}]", "-c:v", "libx264", "-preset", "ultrafast", "-b:v", f"{rate}k",
-                  "-maxrate", f"{rate * 3 // 2}k", "-bufsize", f"{rate * 3}k", "-g", str(25 * SECONDS),
-                  "-sc_threshold", "0", *fragmented, "-frag_duration", str(SECONDS * 1_000_000), str(into / f"{rate}.mp4")]
-    words += ["-map", "1:a", "-c:a", "aac", "-b:a", f"{SOUND}k", *fragmented, "-frag_duration", str(SECONDS * 1_000_000),
-              str(into / "sound.mp4")]
+        words += [
+            "-map",
+            f"[o{rate}]",
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+            "-b:v",
+            f"{rate}k",
+            "-maxrate",
+            f"{rate * 3 // 2}k",
+            "-bufsize",
+            f"{rate * 3}k",
+            "-g",
+            str(25 * SECONDS),
+            "-sc_threshold",
+            "0",
+            *fragmented,
+            "-frag_duration",
+            str(SECONDS * 1_000_000),
+            str(into / f"{rate}.mp4"),
+        ]
+    words += [
+        "-map",
+        "1:a",
+        "-c:a",
+        "aac",
+        "-b:a",
+        f"{SOUND}k",
+        *fragmented,
+        "-frag_duration",
+        str(SECONDS * 1_000_000),
+        str(into / "sound.mp4"),
+    ]
     for rate, (name, coder) in RADIO.items():
         words += ["-map", "1:a", "-c:a", coder, "-b:a", f"{rate}k", str(into / name)]
     subprocess.run(words, check=True, stdin=subprocess.DEVNULL)
     for rate in RUNGS:
         # The film in one file, its index first, for those who just download it.
-        subprocess.run(["ffmpeg", "-v", "error", "-i", str(into / f"{rate}.mp4"), "-i", str(into / "sound.mp4"), "-c", "copy",
-                        "-movflags", "faststart", str(into / f"film{rate}.mp4")], check=True, stdin=subprocess.DEVNULL)
+        subprocess.run(
+            [
+                "ffmpeg",
+                "-v",
+                "error",
+                "-i",
+                str(into / f"{rate}.mp4"),
+                "-i",
+                str(into / "sound.mp4"),
+                "-c",
+                "copy",
+                "-movflags",
+                "faststart",
+                str(into / f"film{rate}.mp4"),
+            ],
+            check=True,
+            stdin=subprocess.DEVNULL,
+        )
 
 
 def track(name: str) -> Track:

@@ -27,8 +27,11 @@ def counts(directory: Path) -> str:
     for title, of, chosen in (
         ("service", lambda flow: flow["service"], [flow for flow in usable if flow["malicious"] == "0"]),
         ("malicious kind", lambda flow: flow["kind"], malicious),
-        ("inside a tunnel", lambda flow: f"{flow['tunnel']}: {flow['inner_service']}",
-         [flow for flow in usable if flow["tunnel"]]),
+        (
+            "inside a tunnel",
+            lambda flow: f"{flow['tunnel']}: {flow['inner_service']}",
+            [flow for flow in usable if flow["tunnel"]],
+        ),
     ):
         found: dict[str, list[dict]] = defaultdict(list)
         for flow in chosen:
@@ -75,8 +78,13 @@ def draw(directory: Path, most: int = 400) -> list[Path]:
         figure, axes = plt.subplots(figsize=(7, 4))
         for sizes, times in these:
             axes.plot(times / 1e6 + 1e-4, sizes, ".", markersize=2, alpha=0.35, color="tab:blue")
-        axes.set(xscale="log", xlabel="seconds since the first payload packet", title=f"{label} ({len(these)} flows)",
-                 ylabel="payload bytes (+ client, − server)", ylim=(-1600, 1600))
+        axes.set(
+            xscale="log",
+            xlabel="seconds since the first payload packet",
+            title=f"{label} ({len(these)} flows)",
+            ylabel="payload bytes (+ client, − server)",
+            ylim=(-1600, 1600),
+        )
         axes.axhline(0, color="grey", linewidth=0.5)
         figure.tight_layout()
         path = folder / f"{label}.png"

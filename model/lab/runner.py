@@ -44,8 +44,9 @@ LATE_MS = 20.0
 MAX_FAILED = 0.05
 
 
-def run(scenarios: list[Scenario], out: Path, say: Callable[[str], None], jobs: int = 1,
-        only: set[int] | None = None) -> list[str]:
+def run(
+    scenarios: list[Scenario], out: Path, say: Callable[[str], None], jobs: int = 1, only: set[int] | None = None
+) -> list[str]:
     """Run the captures that are not there yet, `jobs` at a time, then write captures.tsv and flows.tsv.zst.
 
     Returns:
@@ -91,8 +92,10 @@ def run(scenarios: list[Scenario], out: Path, say: Callable[[str], None], jobs: 
                     failed.append(f"{made.name} {made.number + 1}: {text}")
                 done = total - len(waiting) - len(running)
                 left = (time.monotonic() - begun) / done * (total - done)
-                say(f"{done}/{total}, {left / 60:.0f} min to go: {made.name} {made.number + 1}: "
-                    f"{'FAILED: ' if status else ''}{text}")
+                say(
+                    f"{done}/{total}, {left / 60:.0f} min to go: {made.name} {made.number + 1}: "
+                    f"{'FAILED: ' if status else ''}{text}"
+                )
             time.sleep(0.1)
     finally:
         for child in running:
@@ -116,9 +119,17 @@ def _stop_if_told() -> None:
 
 
 def _programs(scenario: Scenario) -> set[str]:
-    return ({"certificates"} | {name for entry in scenario.entries for known in entry.names.values()
-             for both in known for name in both.split("/")}
-            | {name for entry in scenario.entries for tunnel in entry.through for name in TUNNELS[tunnel].programs})
+    return (
+        {"certificates"}
+        | {
+            name
+            for entry in scenario.entries
+            for known in entry.names.values()
+            for both in known
+            for name in both.split("/")
+        }
+        | {name for entry in scenario.entries for tunnel in entry.through for name in TUNNELS[tunnel].programs}
+    )
 
 
 def _place(out: Path, scenario: Scenario | Plan, number: int) -> Path:
@@ -182,16 +193,24 @@ def _capture(made: Plan, target: Path) -> str:
         _bear(made, failures)
         late = network.result.get("late_ms_p99", 0.0)
         summary = {
-            "seed": made.seed, "links": {host: link.name for host, link in made.links.items()},
-            "steps": [asdict(step) for step in made.steps], "wire": network.result, "captures": captures,
-            "wire_was_late": late > LATE_MS, "failed": failures,
+            "seed": made.seed,
+            "links": {host: link.name for host, link in made.links.items()},
+            "steps": [asdict(step) for step in made.steps],
+            "wire": network.result,
+            "captures": captures,
+            "wire_was_late": late > LATE_MS,
+            "failed": failures,
         }
         (work / "flows.tsv").write_text(truth.table(truth.COLUMNS, rows))
         (work / "capture.json").write_text(json.dumps(summary, indent=1))
         os.chmod(work, 0o755)
         os.rename(work, target)
         malicious = sum(row["malicious"] for row in rows)
-        note = f"; the wire was late ({late:g} ms at the 99th percentile): this machine was too busy" if late > LATE_MS else ""
+        note = (
+            f"; the wire was late ({late:g} ms at the 99th percentile): this machine was too busy"
+            if late > LATE_MS
+            else ""
+        )
         if failures:
             note += f"; without {len(failures)} of {len(made.steps)} activities, which failed: {next(iter(failures.values()))}"
         return f"{len(rows)} flows, {malicious} malicious, {network.result.get('packets', 0)} packets{note}"
@@ -207,8 +226,9 @@ def _bear(made: Plan, failures: dict[int, str]) -> None:
         raise LabError("; ".join(texts[:3]) + (f" and {len(texts) - 3} more" if len(texts) > 3 else ""))
 
 
-def _label(made: Plan, pcaps: dict[str, Path], work: Path, target: Path,
-           failed: set[int]) -> tuple[list[dict], list[dict], list[Step]]:
+def _label(
+    made: Plan, pcaps: dict[str, Path], work: Path, target: Path, failed: set[int]
+) -> tuple[list[dict], list[dict], list[Step]]:
     """Join flows to their truth and store the captures. Raises LabError on a flow without a label.
 
     What `failed` activities left in a capture gets no row: it is not what its label would say.
@@ -216,8 +236,13 @@ def _label(made: Plan, pcaps: dict[str, Path], work: Path, target: Path,
     Returns:
         The rows of the truth, the captures, and the activities that left no flow in any.
     """
-    versions = versions_of({name for step in made.steps for name in (
-        step.server, step.client, *(TUNNELS[step.through].programs if step.through else ()))})
+    versions = versions_of(
+        {
+            name
+            for step in made.steps
+            for name in (step.server, step.client, *(TUNNELS[step.through].programs if step.through else ()))
+        }
+    )
     rows, captures, seen = [], [], Counter()
     for host, pcap in pcaps.items():
         flows, packets = truth.flows_of(pcap)
@@ -235,10 +260,19 @@ def _label(made: Plan, pcaps: dict[str, Path], work: Path, target: Path,
         for flow, step in joined:
             rows.append(truth.row(name, flow, step, versions, made.links[step.client_host].name))
             seen[step.number] += flow.packets
-        captures.append({"capture": name, "packets": packets, "flows": len(joined),
-                         "flows_of_failed_activities": spoilt, "usable": sum(flow.payload_packets >= 4 for flow, _ in joined),
-                         "malicious": sorted({bool(ACTIVITIES[step.name].malicious) for _, step in joined})})
-    silent = [step for step in made.steps if step.client_host in pcaps and not seen[step.number] and step.number not in failed]
+        captures.append(
+            {
+                "capture": name,
+                "packets": packets,
+                "flows": len(joined),
+                "flows_of_failed_activities": spoilt,
+                "usable": sum(flow.payload_packets >= 4 for flow, _ in joined),
+                "malicious": sorted({bool(ACTIVITIES[step.name].malicious) for _, step in joined}),
+            }
+        )
+    silent = [
+        step for step in made.steps if step.client_host in pcaps and not seen[step.number] and step.number not in failed
+    ]
     return rows, captures, silent
 
 
@@ -262,7 +296,9 @@ def make_secrets(folder: Path, seed: int) -> Path:
     if shutil.which("dropbearconvert") or shutil.which("dropbearkey"):
         for name in ("host", "user"):
             subprocess.run(["dropbearkey", "-t", "ed25519", "-f", f"{name}.dropbear"], cwd=folder, capture_output=True)
-        public = subprocess.run(["dropbearkey", "-y", "-f", "user.dropbear"], cwd=folder, capture_output=True, text=True)
+        public = subprocess.run(
+            ["dropbearkey", "-y", "-f", "user.dropbear"], cwd=folder, capture_output=True, text=True
+        )
         keys = [line for line in public.stdout.splitlines() if line.startswith("ssh-")]
         with open(folder / "user.pub", "a") as file:
             file.writelines(line + "\n" for line in keys)
@@ -327,7 +363,12 @@ def _start(network: Network, role: str, step: Step, host: str, scratch: Path, se
     secrets /= str(step.seed % KINDS)
 
     def function() -> None:
-        play(role, Part(step.name, step.through, step.server, step.client, step.address, step.seconds, step.seed, own, secrets))
+        play(
+            role,
+            Part(
+                step.name, step.through, step.server, step.client, step.address, step.seconds, step.seed, own, secrets
+            ),
+        )
 
     return network.fork(host, function, own, logs / f"{step.number}-{role}")
 
@@ -347,13 +388,25 @@ def collect(out: Path) -> None:
         lines = (folder / "flows.tsv").read_text().splitlines(keepends=True)
         flows += lines if not flows else lines[1:]
         for entry in summary["captures"]:
-            captures.append({
-                "capture": entry["capture"], "group": "lab", "service": "see flows", "application": "see flows",
-                "malicious": "see flows", "label_from": "construction", "packets": entry["packets"],
-                "flows": entry["flows"], "usable_flows": entry["usable"], "source_repo": "lab",
-                "source_commit": f"seed {summary['seed']}", "source_path": entry["capture"], "source_bytes": "",
-                "source_sha256": "", "licence": "",
-            })
+            captures.append(
+                {
+                    "capture": entry["capture"],
+                    "group": "lab",
+                    "service": "see flows",
+                    "application": "see flows",
+                    "malicious": "see flows",
+                    "label_from": "construction",
+                    "packets": entry["packets"],
+                    "flows": entry["flows"],
+                    "usable_flows": entry["usable"],
+                    "source_repo": "lab",
+                    "source_commit": f"seed {summary['seed']}",
+                    "source_path": entry["capture"],
+                    "source_bytes": "",
+                    "source_sha256": "",
+                    "licence": "",
+                }
+            )
     if not flows:
         return
     for name, data in (

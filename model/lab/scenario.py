@@ -16,10 +16,27 @@ from .activities import ACTIVITIES
 from .links import Profile, profile_of, profiles
 from .tunnels import TUNNELS
 
-TOP = {"seed": int, "captures": int, "length": str, "snaplen": int, "hosts": dict, "links": dict, "activities": list,
-       "capture": list}
-ACTIVITY = {"do": (str, list), "with": (str, list), "from": (str, list), "to": (str, list), "through": (str, list), "at": str, "for": str, "repeat": int,
-            "chance": (int, float)}
+TOP = {
+    "seed": int,
+    "captures": int,
+    "length": str,
+    "snaplen": int,
+    "hosts": dict,
+    "links": dict,
+    "activities": list,
+    "capture": list,
+}
+ACTIVITY = {
+    "do": (str, list),
+    "with": (str, list),
+    "from": (str, list),
+    "to": (str, list),
+    "through": (str, list),
+    "at": str,
+    "for": str,
+    "repeat": int,
+    "chance": (int, float),
+}
 _MAX_REPEAT = 500
 
 
@@ -135,8 +152,12 @@ def _check_keys(mapping: object, known: dict, needed: tuple[str, ...], line: int
             raise LabError(f"line {mapping.lines[key]}: {what} has no key {key!r}; known: {', '.join(known)}")
         kinds = known[key] if isinstance(known[key], tuple) else (known[key],)
         if not isinstance(value, kinds) or isinstance(value, bool):
-            wanted = " or ".join({"str": "text", "int": "a whole number", "float": "a number", "list": "a list",
-                                  "dict": "a mapping"}[kind.__name__] for kind in kinds)
+            wanted = " or ".join(
+                {"str": "text", "int": "a whole number", "float": "a number", "list": "a list", "dict": "a mapping"}[
+                    kind.__name__
+                ]
+                for kind in kinds
+            )
             raise LabError(f"line {mapping.lines[key]}: {key} must be {wanted}, not {value!r}")
     for key in needed:
         if key not in mapping:
@@ -211,7 +232,9 @@ def _entry(raw: object, hosts: dict, length: float, line: int) -> Entry:
     if "with" in raw:
         if len(names) > 1:
             raise LabError(f"line {at['with']}: `with` needs a single activity to `do`")
-        names = {name: _names(raw["with"], known, at["with"], f"implementation of {name}") for name, known in names.items()}
+        names = {
+            name: _names(raw["with"], known, at["with"], f"implementation of {name}") for name, known in names.items()
+        }
     through = _names(raw["through"], TUNNELS, at["through"], "tunnel") if "through" in raw else ()
     for name, tunnel in itertools.product(names, through):
         activity = ACTIVITIES[name]
@@ -256,8 +279,19 @@ def plan(scenario: Scenario, number: int) -> Plan:
             start = entry.at if entry.at is not None else later * (scenario.length - entry.seconds)
             step = len(made.steps)
             made.steps.append(
-                Step(step, name, server, client, tunnel, client_host, server_host,
-                     f"10.77.{1 + step // 250}.{1 + step % 250}", round(start, 3), entry.seconds, own_seed)
+                Step(
+                    step,
+                    name,
+                    server,
+                    client,
+                    tunnel,
+                    client_host,
+                    server_host,
+                    f"10.77.{1 + step // 250}.{1 + step % 250}",
+                    round(start, 3),
+                    entry.seconds,
+                    own_seed,
+                )
             )
     if len(made.steps) > 50_000:
         raise LabError(f"{scenario.name}: more than 50000 activities in a capture")

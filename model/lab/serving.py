@@ -76,13 +76,24 @@ def speaking_from(part: Part, command: list[str]) -> list[str]:
     """
     third, fourth = (int(word) for word in part.address.split(".")[2:])
     number = 20_000 + third * 256 + fourth
-    device = json.loads(subprocess.run(["ip", "-j", "route", "get", "10.77.255.254"], capture_output=True, check=True).stdout)[0]["dev"]
+    device = json.loads(
+        subprocess.run(["ip", "-j", "route", "get", "10.77.255.254"], capture_output=True, check=True).stdout
+    )[0]["dev"]
     # Before the rules of an IPsec that another activity runs on these hosts.
-    for words in (["rule", "add", "priority", "100", "uidrange", f"{number}-{number}", "lookup", str(number)],
-                  ["route", "add", "10.77.0.0/16", "dev", device, "src", part.address, "table", str(number)]):
+    for words in (
+        ["rule", "add", "priority", "100", "uidrange", f"{number}-{number}", "lookup", str(number)],
+        ["route", "add", "10.77.0.0/16", "dev", device, "src", part.address, "table", str(number)],
+    ):
         subprocess.run(["ip", *words], check=True)
     rights = "+dac_override,+dac_read_search"
-    return ["setpriv", f"--reuid={number}", "--clear-groups", f"--inh-caps={rights}", f"--ambient-caps={rights}", *command]
+    return [
+        "setpriv",
+        f"--reuid={number}",
+        "--clear-groups",
+        f"--inh-caps={rights}",
+        f"--ambient-caps={rights}",
+        *command,
+    ]
 
 
 def own_address(part: Part) -> str:

@@ -45,8 +45,9 @@ def connect(part: Part, client: str, port: int) -> Pipe:
         connection = ssl._create_unverified_context().wrap_socket(raw, server_hostname=part.name)
         connection.settimeout(max(10.0, part.left() + 5))
         return Pipe(connection.sendall, connection.makefile("rb"), connection.close)
-    process = subprocess.Popen(_command(part, client, port), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                               stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        _command(part, client, port), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
 
     def send(data: bytes) -> None:
         view = memoryview(data)

@@ -23,14 +23,49 @@ from .tunnels import TUNNELS
 
 # The first ten columns are those of the public captures' flows.tsv.
 COLUMNS = (
-    "capture", "first_seen_ms", "last_seen_ms", "proto", "src_ip", "src_port", "dst_ip", "dst_port", "packets", "bytes",
-    "service", "application", "tunnel", "tunnel_version", "inner_service", "malicious", "kind", "activity", "server_program",
-    "server_version", "client_program", "client_version", "link", "seed", "payload_packets",
+    "capture",
+    "first_seen_ms",
+    "last_seen_ms",
+    "proto",
+    "src_ip",
+    "src_port",
+    "dst_ip",
+    "dst_port",
+    "packets",
+    "bytes",
+    "service",
+    "application",
+    "tunnel",
+    "tunnel_version",
+    "inner_service",
+    "malicious",
+    "kind",
+    "activity",
+    "server_program",
+    "server_version",
+    "client_program",
+    "client_version",
+    "link",
+    "seed",
+    "payload_packets",
 )
 # The public data set's columns, so that one reader reads both.
 CAPTURE_COLUMNS = (
-    "capture", "group", "service", "application", "malicious", "label_from", "packets", "flows", "usable_flows",
-    "source_repo", "source_commit", "source_path", "source_bytes", "source_sha256", "licence",
+    "capture",
+    "group",
+    "service",
+    "application",
+    "malicious",
+    "label_from",
+    "packets",
+    "flows",
+    "usable_flows",
+    "source_repo",
+    "source_commit",
+    "source_path",
+    "source_bytes",
+    "source_sha256",
+    "licence",
 )
 
 
@@ -73,8 +108,18 @@ def flows_of(path: Path) -> tuple[list[Flow], int]:
                 size[i] += length
                 break
     flows = [
-        Flow(int(found.ts[i]), int(last[i]), int(found.proto[i]), originators[i], int(found.orig_p[i]), responders[i],
-             int(found.resp_p[i]), int(found.orig_pkts[i] + found.resp_pkts[i]), int(payload[i]), int(size[i]))
+        Flow(
+            int(found.ts[i]),
+            int(last[i]),
+            int(found.proto[i]),
+            originators[i],
+            int(found.orig_p[i]),
+            responders[i],
+            int(found.resp_p[i]),
+            int(found.orig_pkts[i] + found.resp_pkts[i]),
+            int(payload[i]),
+            int(size[i]),
+        )
         for i in range(count)
     ]
     return flows, packets
@@ -117,20 +162,43 @@ def join(flows: list[Flow], plan: Plan) -> tuple[list[tuple[Flow, Step]], list[F
 def row(capture: str, flow: Flow, step: Step, versions: dict[str, str], link: str) -> dict[str, object]:
     """One line of flows.tsv."""
     activity = ACTIVITIES[step.name]
-    labels = {"service": activity.service, "application": activity.application, "tunnel": activity.tunnel,
-              "tunnel_version": "", "inner_service": activity.inner_service}
+    labels = {
+        "service": activity.service,
+        "application": activity.application,
+        "tunnel": activity.tunnel,
+        "tunnel_version": "",
+        "inner_service": activity.inner_service,
+    }
     if step.through:
         tunnel = TUNNELS[step.through]
-        labels = {"service": "tunnel", "application": tunnel.application, "tunnel": step.through,
-                  "tunnel_version": ", ".join(f"{name} {versions.get(name, '')}".strip() for name in tunnel.programs),
-                  "inner_service": activity.service}
+        labels = {
+            "service": "tunnel",
+            "application": tunnel.application,
+            "tunnel": step.through,
+            "tunnel_version": ", ".join(f"{name} {versions.get(name, '')}".strip() for name in tunnel.programs),
+            "inner_service": activity.service,
+        }
     return {
-        "capture": capture, "first_seen_ms": flow.first // 1000, "last_seen_ms": flow.last // 1000, "proto": flow.proto,
-        "src_ip": flow.orig, "src_port": flow.orig_port, "dst_ip": flow.resp, "dst_port": flow.resp_port,
-        "packets": flow.packets, "bytes": flow.bytes, **labels, "malicious": int(bool(activity.malicious)),
-        "kind": activity.malicious, "activity": step.name, "server_program": step.server,
-        "server_version": versions.get(step.server, ""), "client_program": step.client,
-        "client_version": versions.get(step.client, ""), "link": link, "seed": step.seed,
+        "capture": capture,
+        "first_seen_ms": flow.first // 1000,
+        "last_seen_ms": flow.last // 1000,
+        "proto": flow.proto,
+        "src_ip": flow.orig,
+        "src_port": flow.orig_port,
+        "dst_ip": flow.resp,
+        "dst_port": flow.resp_port,
+        "packets": flow.packets,
+        "bytes": flow.bytes,
+        **labels,
+        "malicious": int(bool(activity.malicious)),
+        "kind": activity.malicious,
+        "activity": step.name,
+        "server_program": step.server,
+        "server_version": versions.get(step.server, ""),
+        "client_program": step.client,
+        "client_version": versions.get(step.client, ""),
+        "link": link,
+        "seed": step.seed,
         "payload_packets": flow.payload_packets,
     }
 

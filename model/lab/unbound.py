@@ -28,5 +28,9 @@ def unbound(part: Part, listening: list[str], data: list[str]) -> list[str]:
 
 def secure(part: Part, port: int, kind: str) -> list[str]:
     """Lines by which it listens with TLS; `kind` is tls-port or https-port."""
-    return [f"interface: {part.address}@{port}", f"{kind}: {port}", f'tls-service-key: "{part.secrets}/key.pem"',
-            f'tls-service-pem: "{part.secrets}/cert.pem"']
+    return [
+        f"interface: {part.address}@{port}",
+        f"{kind}: {port}",
+        f'tls-service-key: "{part.secrets}/key.pem"',
+        f'tls-service-pem: "{part.secrets}/cert.pem"',
+    ]

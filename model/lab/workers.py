@@ -40,8 +40,14 @@ def side_by_side(part: Part, works: list[Callable[[], None]]) -> None:
 
 def run_bounded(part: Part, command: list[str], **options) -> None:
     """Run a program until it ends by itself or the activity does; how it ends says nothing."""
-    tool = subprocess.Popen(command, cwd=part.scratch, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                            stderr=subprocess.DEVNULL, **options)
+    tool = subprocess.Popen(
+        command,
+        cwd=part.scratch,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        **options,
+    )
     try:
         tool.wait(max(1.0, part.left()))
     except subprocess.TimeoutExpired:

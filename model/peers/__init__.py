@@ -16,4 +16,13 @@ NETWORKS = {"mini-FlowPic CNN": MiniFlowPic, "FS-Net": FSNet, "mm-CESNET-v2": MM
 #: For how many times as many epochs as ours each is trained: until the validation captures' scores no longer rise.
 EPOCHS = {"mini-FlowPic CNN": 2.5, "FS-Net": 0.5, "mm-CESNET-v2": 1.0}
 
-__all__ = ["EPOCHS", "NETWORKS", "FSNet", "MMCesnetV2", "MiniFlowPic", "boosted_trees", "nearest_neighbours", "raw_points"]
+__all__ = [
+    "EPOCHS",
+    "NETWORKS",
+    "FSNet",
+    "MMCesnetV2",
+    "MiniFlowPic",
+    "boosted_trees",
+    "nearest_neighbours",
+    "raw_points",
+]

@@ -52,7 +52,10 @@ class MMCesnetV2(nn.Module):
         waits = np.diff(series.times[:, :_PACKETS], axis=1, prepend=0).clip(0) / 1e3
         sizes = (np.abs(signed).clip(1, 1460) - 473.2) / 529.8
         sequence = np.stack([sizes, (waits.clip(0, 15_000) - 105.2) / 1061.2, np.sign(signed)], 1)
-        return (torch.from_numpy(np.where(filled[:, None], sequence, 0).astype(np.float32)), torch.from_numpy(_statistics(series)))
+        return (
+            torch.from_numpy(np.where(filled[:, None], sequence, 0).astype(np.float32)),
+            torch.from_numpy(_statistics(series)),
+        )
 
     def forward(self, sequence: Tensor, statistics: Tensor) -> tuple[Tensor, ...]:
         return self.heads(self.shared(torch.cat([self.packets(sequence), self.statistics(statistics)], 1)))
@@ -77,12 +80,18 @@ def _statistics(series: SeriesBatch) -> np.ndarray:
     direction = np.where(filled, np.sign(series.sizes), 0)
     trips = ((direction[:, 1:] * direction[:, :-1]) < 0).sum(1)
     duration = series.times.max(axis=1) / 1e6
-    counted = [(sizes * up).sum(1), (sizes * down).sum(1), up.sum(1), down.sum(1), duration * 10, series.lengths, trips,
-               duration]
-    waits = np.diff(series.times, axis=1, prepend=0).clip(0) / 1e3
-    histograms = [
-        _histogram(values, way) for values in (sizes, waits) for way in (up, down)
+    counted = [
+        (sizes * up).sum(1),
+        (sizes * down).sum(1),
+        up.sum(1),
+        down.sum(1),
+        duration * 10,
+        series.lengths,
+        trips,
+        duration,
     ]
+    waits = np.diff(series.times, axis=1, prepend=0).clip(0) / 1e3
+    histograms = [_histogram(values, way) for values in (sizes, waits) for way in (up, down)]
     return np.concatenate([np.log1p(np.stack(counted, 1)), *histograms], 1).astype(np.float32)
 
 

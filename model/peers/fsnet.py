@@ -25,7 +25,9 @@ class FSNet(nn.Module):
         words = 2 * _LARGEST + 1
         self.embedding = nn.Embedding(words, _WIDTH)
         self.encoder = nn.GRU(_WIDTH, _WIDTH, _LAYERS, batch_first=True, bidirectional=True, dropout=_DROPOUT)
-        self.decoder = nn.GRU(2 * _WIDTH * _LAYERS, _WIDTH, _LAYERS, batch_first=True, bidirectional=True, dropout=_DROPOUT)
+        self.decoder = nn.GRU(
+            2 * _WIDTH * _LAYERS, _WIDTH, _LAYERS, batch_first=True, bidirectional=True, dropout=_DROPOUT
+        )
         self.rebuild = nn.Linear(2 * _WIDTH, words)
         self.compress = nn.Sequential(nn.Linear(8 * _WIDTH * _LAYERS, 2 * _WIDTH), nn.SELU(), nn.Dropout(_DROPOUT),
                                       nn.Linear(2 * _WIDTH, 2 * _WIDTH), nn.SELU(), nn.Dropout(_DROPOUT))  # fmt: skip

@@ -10,9 +10,7 @@ from ..dataset import Dataset
 from ..labels import MISSING
 
 
-def nearest_neighbours(
-    dataset: Dataset, train: np.ndarray, rows: np.ndarray, k: int = 5
-) -> dict[str, np.ndarray]:
+def nearest_neighbours(dataset: Dataset, train: np.ndarray, rows: np.ndarray, k: int = 5) -> dict[str, np.ndarray]:
     """Logits by the votes of the k nearest training windows, by logarithmic sizes and gaps."""
     points, queries = _points(dataset.series[train]), _points(dataset.series[rows])
     targets = dataset.targets()

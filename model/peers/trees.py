@@ -29,9 +29,7 @@ def boosted_trees(
             continue
         frequency = np.bincount(values[known["train"]], minlength=dataset.classes(task)).clip(1)
         parts = {
-            name: lightgbm.Dataset(
-                raw_points(dataset.series[r]), values[r], weight=1 / np.sqrt(frequency[values[r]])
-            )
+            name: lightgbm.Dataset(raw_points(dataset.series[r]), values[r], weight=1 / np.sqrt(frequency[values[r]]))
             for name, r in known.items()
         }
         objective = (

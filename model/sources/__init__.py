@@ -15,8 +15,11 @@ from .table import TableSource
 
 __all__ = ["Entry", "IscxSource", "ServerNameSource", "Source", "TableSource", "read_manifest"]
 
-_KEYS = {"tables": {"directory"}, "iscx": {"directory"},
-         "server_names": {"directory", "logs", "origin", "domains", "malicious"}}
+_KEYS = {
+    "tables": {"directory"},
+    "iscx": {"directory"},
+    "server_names": {"directory", "logs", "origin", "domains", "malicious"},
+}
 
 
 def read_manifest(path: Path, taxonomy: Taxonomy) -> Source:
@@ -52,5 +55,11 @@ def read_manifest(path: Path, taxonomy: Taxonomy) -> Source:
         raise DatasetError(f"{path}: malicious must be true or false, or left out if it is not known")
     if not isinstance(content.get("domains", {}), dict):
         raise DatasetError(f"{path}: domains must hold suffixes, each with a service and perhaps an application")
-    return ServerNameSource(directory, path.parent / str(content.get("logs", content["directory"])), str(content.get("origin", "own")),
-                            taxonomy.services, content.get("domains"), content.get("malicious"))
+    return ServerNameSource(
+        directory,
+        path.parent / str(content.get("logs", content["directory"])),
+        str(content.get("origin", "own")),
+        taxonomy.services,
+        content.get("domains"),
+        content.get("malicious"),
+    )

@@ -78,7 +78,10 @@ class IscxSource:
         return repr([(str(path.relative_to(self.directory)), path.stat().st_size) for path in self._paths])
 
     def entries(self) -> list[Entry]:
-        return [Entry(str(path.relative_to(self.directory)), path, "ISCX", self._shown(path) is not None) for path in self._paths]
+        return [
+            Entry(str(path.relative_to(self.directory)), path, "ISCX", self._shown(path) is not None)
+            for path in self._paths
+        ]
 
     def labels(self, entry: Entry, capture: Capture, rows: np.ndarray) -> tuple[list[Labels], dict[str, int]]:
         shown = self._shown(entry.path)
@@ -86,8 +89,11 @@ class IscxSource:
         ports = np.stack([capture.connections.orig_p[connection], capture.connections.resp_p[connection]])
         beside = (capture.connections.proto[connection] == 17) & np.isin(ports, _BACKGROUND).any(axis=0)
         # From outside a tunnel is a tunnel, whatever is in it.
-        label = Labels("tunnel" if shown.tunnel else shown.service,
-                       {"tor": "Tor", "vpn": "OpenVPN"}.get(shown.tunnel, shown.application), False)
+        label = Labels(
+            "tunnel" if shown.tunnel else shown.service,
+            {"tor": "Tor", "vpn": "OpenVPN"}.get(shown.tunnel, shown.application),
+            False,
+        )
         return [Labels() if each else label for each in beside.tolist()], {"background of the host": int(beside.sum())}
 
     def _shown(self, path: Path) -> Shown | None:

@@ -45,13 +45,22 @@ class ServerNameSource:
 
     checksums = True
 
-    def __init__(self, directory: Path, logs: Path, origin: str, services: tuple[str, ...], domains: dict | None = None,
-                 malicious: bool | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        logs: Path,
+        origin: str,
+        services: tuple[str, ...],
+        domains: dict | None = None,
+        malicious: bool | None = None,
+    ) -> None:
         self.directory, self.logs, self.origin, self.malicious = directory, logs, origin, malicious
         self._paths = sorted(path for path in directory.rglob("*") if path.name.lower().endswith(_CAPTURES))
         if not self._paths:
             raise DatasetError(f"{directory}: holds no capture ({', '.join(_CAPTURES)})")
-        self._files = sorted(path for path in logs.rglob("*") if path.name.partition(".")[0] in _LOGS and ".log" in path.name)
+        self._files = sorted(
+            path for path in logs.rglob("*") if path.name.partition(".")[0] in _LOGS and ".log" in path.name
+        )
         if not self._files:
             raise DatasetError(f"{logs}: holds no ssl.log, quic.log or dns.log; run `zeek -r` on the captures there")
         text = Path(__file__).with_name("domains.yaml").read_text(encoding="utf-8")
@@ -81,8 +90,11 @@ class ServerNameSource:
             name = self._name(str(orig), int(found.orig_p[c]), str(resp), int(found.resp_p[c]), begin, end)
             about = self._about(name) if name else None
             named += about is not None
-            labels.append(Labels(about["service"], about.get("application"), self.malicious) if about else
-                          Labels(malicious=self.malicious))
+            labels.append(
+                Labels(about["service"], about.get("application"), self.malicious)
+                if about
+                else Labels(malicious=self.malicious)
+            )
         return labels, {"named by a server name": named, "without a known name": len(labels) - named}
 
     def _name(self, orig: str, orig_p: int, resp: str, resp_p: int, begin: float, end: float) -> str | None:
@@ -96,7 +108,14 @@ class ServerNameSource:
 
     def _about(self, name: str) -> dict | None:
         words = name.lower().rstrip(".").split(".")
-        return next((self.domains[suffix] for start in range(len(words)) if (suffix := ".".join(words[start:])) in self.domains), None)
+        return next(
+            (
+                self.domains[suffix]
+                for start in range(len(words))
+                if (suffix := ".".join(words[start:])) in self.domains
+            ),
+            None,
+        )
 
     @cached_property
     def _seen(self) -> tuple[dict[tuple, list], dict[tuple, list]]:
@@ -126,7 +145,7 @@ class ServerNameSource:
 def _rows(path: Path) -> Iterator[dict]:
     """The rows of a log of Zeek's, TSV or JSON."""
     try:
-        with (gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")) as file:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
             first = file.readline()
             if first.startswith("{"):
                 for line in (first, *file):

@@ -64,7 +64,13 @@ class TableSource:
         # Before hours are spent on captures: can the names be read?
         _ = self._names
         return [
-            Entry(path, self.directory / "captures" / path, row.repository, row.labels.group not in UNLABELLED_GROUPS, row.licence)
+            Entry(
+                path,
+                self.directory / "captures" / path,
+                row.repository,
+                row.labels.group not in UNLABELLED_GROUPS,
+                row.licence,
+            )
             for path, row in self._captures.items()
         ]
 
@@ -143,9 +149,7 @@ def _read_flow_names(directory: Path) -> dict[str, dict]:
                     (
                         int(row["first_seen_ms"]) * 1000,
                         int(row["last_seen_ms"]) * 1000 + 999,
-                        FlowName(
-                            row["ndpi_app"], row["ndpi_category"], row["ndpi_guessed"] == "1", row["sni"]
-                        ),
+                        FlowName(row["ndpi_app"], row["ndpi_category"], row["ndpi_guessed"] == "1", row["sni"]),
                     )
                 )
     except OSError as error:

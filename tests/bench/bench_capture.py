@@ -96,9 +96,7 @@ def main() -> None:
                     flush=True,
                 )
     if not options.nfstream:
-        print(
-            "nfstream was not measured. To measure it: python -m venv /tmp/nfstream && /tmp/nfstream/bin/pip install"
-        )
+        print("nfstream was not measured. To measure it: python -m venv /tmp/nfstream && /tmp/nfstream/bin/pip install")
         print("nfstream, and then: bench_capture.py --nfstream /tmp/nfstream/bin/python")
     sys.exit(missed)
 

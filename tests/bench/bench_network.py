@@ -65,9 +65,7 @@ def rates(forms: dict[str, Callable[[], object]], rounds: int) -> dict[str, tupl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--data", type=Path, metavar="FILE", help="dataset.npz of the run that made the bundle"
-    )
+    parser.add_argument("--data", type=Path, metavar="FILE", help="dataset.npz of the run that made the bundle")
     parser.add_argument("--bundle", type=Path, metavar="DIR", help="the model [the shipped one]")
     parser.add_argument("--rounds", type=int, default=15, help="[15]")
     arguments = parser.parse_args()
@@ -77,9 +75,7 @@ def main() -> None:
     if arguments.data:
         dataset = Dataset.load(arguments.data)
         if dataset is None:
-            sys.exit(
-                f"{arguments.data}: no data set of this mmtt; name the dataset.npz that `mmtt train` left"
-            )
+            sys.exit(f"{arguments.data}: no data set of this mmtt; name the dataset.npz that `mmtt train` left")
         services, applications = list(bundle.services), [each.name for each in bundle.applications]
         # What only the lab has comes after these.
         if (dataset.services, [*dataset.applications]) != (
@@ -97,18 +93,14 @@ def main() -> None:
     shipped = made["as shipped"]
     many = windows[np.arange(CHUNK * CHUNKS) % len(windows)]
     inputs = features.model_input(many)
-    chunks = [
-        {name: array[at : at + CHUNK] for name, array in inputs.items()} for at in range(0, len(many), CHUNK)
-    ]
+    chunks = [{name: array[at : at + CHUNK] for name, array in inputs.items()} for at in range(0, len(many), CHUNK)]
 
     def alone(session) -> Callable[[], None]:
         return lambda: [session.run(None, chunk) for chunk in chunks] and None
 
     speed = rates({name: alone(each._session) for name, each in made.items()}, arguments.rounds)
     per_second = speed["as shipped"][0]
-    verdict = (
-        "aim reached" if per_second >= _AIM else "bar reached" if per_second >= _BAR else "BELOW THE BAR"
-    )
+    verdict = "aim reached" if per_second >= _AIM else "bar reached" if per_second >= _BAR else "BELOW THE BAR"
     print(
         f"{shipped.model}, one core of {platform.machine()}, load average {os.getloadavg()[0]:.1f}, {arguments.rounds} rounds\n"
         f"the network alone: {per_second:,.0f} windows/s; bar {_BAR:,}, aim {_AIM:,}: {verdict}\n"

@@ -92,7 +92,9 @@ def main() -> None:
             counts = bed.metrics()
             bed.stop("zeek")
             bed.stop("agent")
-            dropped = next((line.split(": ", 1)[1] for line in bed.said("zeek").splitlines() if " dropped" in line), "?")
+            dropped = next(
+                (line.split(": ", 1)[1] for line in bed.said("zeek").splitlines() if " dropped" in line), "?"
+            )
         part = max(1, len(samples) // 10)
         rows = [("connections sent", f"{sent['flows']:,}, {sent['packets']:,} packets, in {sent['seconds'] / 60:.1f} min"),
                 ("of these packets", dropped), *accounts(directory / "zeek"),

@@ -28,9 +28,7 @@ SERVER_IP6 = "fd77::2"
 CLIENT_VXLAN_IP, SERVER_VXLAN_IP = "10.78.0.1", "10.78.0.2"
 
 
-def run(
-    *command: str, namespace: str | None = None, check: bool = True, **options
-) -> subprocess.CompletedProcess:
+def run(*command: str, namespace: str | None = None, check: bool = True, **options) -> subprocess.CompletedProcess:
     prefix = ["ip", "netns", "exec", namespace] if namespace else []
     options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | options
     return subprocess.run([*prefix, *command], check=check, **options)
@@ -140,9 +138,7 @@ def start_servers(stack: contextlib.ExitStack, home: Path) -> None:
     objects = {f"o{i}.bin": rng.randint(400, 30_000) for i in range(8)}
     for name, size in (objects | {"large.bin": 150_000}).items():
         (site / name).write_bytes(rng.randbytes(size))
-    (site / "index.html").write_text(
-        "<html>" + "".join(f"<img src={name}>" for name in objects) + "</html>\n" * 50
-    )
+    (site / "index.html").write_text("<html>" + "".join(f"<img src={name}>" for name in objects) + "</html>\n" * 50)
     home.chmod(0o755)
     (home / "nginx.conf").write_text(
         f"daemon off; pid {home}/nginx.pid; error_log /dev/null; events {{}} http {{ access_log off; "
@@ -308,9 +304,7 @@ def record(home: Path, path: Path, activity) -> None:
 
 def midstream(home: Path) -> None:
     """A session that began before the capture did."""
-    session = threading.Thread(
-        target=type_over_ssh, args=(home, b"the capture starts in the middle of this line\n")
-    )
+    session = threading.Thread(target=type_over_ssh, args=(home, b"the capture starts in the middle of this line\n"))
     session.start()
     time.sleep(1)
     record(home, OUTPUT / "midstream.pcap", session.join)

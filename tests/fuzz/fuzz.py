@@ -59,7 +59,8 @@ def main() -> None:
         for done in range(0, options.seconds, ROUND):
             seconds = min(ROUND, options.seconds - done)
             told = subprocess.run(
-                [sys.executable, __file__, options.target, "--corpus", temporary, "--seconds", str(seconds)], check=False
+                [sys.executable, __file__, options.target, "--corpus", temporary, "--seconds", str(seconds)],
+                check=False,
             )
             if told.returncode:
                 sys.exit(1)

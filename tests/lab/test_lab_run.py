@@ -105,7 +105,9 @@ def test_segments_are_as_long_as_both_hosts_stacks_allow(tmp_path):
     with Network(hosts, {"here": ["10.77.0.1"], "there": ["10.77.0.2"]}, 4, tmp_path, {}, 160) as network:
         taking = network.spawn("there", [sys.executable, "-c", _TAKE], stdout=subprocess.PIPE)
         assert taking.stdout.readline() == b"ready\n"
-        told = network.spawn("here", [sys.executable, "-c", _SEGMENT], stdout=subprocess.PIPE).communicate(timeout=20)[0]
+        told = network.spawn("here", [sys.executable, "-c", _SEGMENT], stdout=subprocess.PIPE).communicate(timeout=20)[
+            0
+        ]
         stacks = network.stacks.values()
     assert len({stack.mtu for stack in stacks}) == 2, "the seed is to give unlike hosts"
     assert int(told) == min(stack.mtu for stack in stacks) - 40 - 12 * all(stack.timestamps for stack in stacks)
@@ -138,8 +140,9 @@ activities:
     )
     result = CliRunner().invoke(lab, ["run", str(file), "-o", str(out)])
     assert result.exit_code == 0, result.output
-    flows = list(csv.DictReader(io.StringIO(zstandard.decompress((out / "flows.tsv.zst").read_bytes()).decode()),
-                                delimiter="\t"))
+    flows = list(
+        csv.DictReader(io.StringIO(zstandard.decompress((out / "flows.tsv.zst").read_bytes()).decode()), delimiter="\t")
+    )
     assert {(flow["service"], flow["malicious"]) for flow in flows} == {("web", "0"), ("voip", "0"), ("web", "1")}
     assert {flow["link"] for flow in flows} == {"cable"}
     assert (out / "captures" / flows[0]["capture"]).exists()
@@ -161,7 +164,18 @@ activities:
   - {do: web, with: python/urllib, from: laptop, to: server, at: 0 s, for: 50 s, repeat: 3}
 """
     )
-    command = [sys.executable, "-c", "from mmtt_agent.cli import main; main()", "lab", "run", str(file), "-o", str(out), "-j", "2"]
+    command = [
+        sys.executable,
+        "-c",
+        "from mmtt_agent.cli import main; main()",
+        "lab",
+        "run",
+        str(file),
+        "-o",
+        str(out),
+        "-j",
+        "2",
+    ]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 30
     while len([name for name in os.listdir("/var/run/netns") if _child_of(name, running.pid)]) < 4:

@@ -23,7 +23,14 @@ ZEEK = find_zeek()
 #: Where Zeek's metrics are; in a cluster, the first node's, the others' following.
 METRICS = 9911
 #: Of the test's cluster: each node's port, and which traffic a worker sees.
-NODES = {"logger-1": "", "manager": "", "proxy-1": "", "proxy-2": "", "worker-1": "net 10.1.0.0/16", "worker-2": "net 10.2.0.0/16"}
+NODES = {
+    "logger-1": "",
+    "manager": "",
+    "proxy-1": "",
+    "proxy-2": "",
+    "worker-1": "net 10.1.0.0/16",
+    "worker-2": "net 10.2.0.0/16",
+}
 _BACKENDS = {"ZeroMQ": "frameworks/cluster/backend/zeromq", "Broker": "frameworks/cluster/backend/broker"}
 _QUICK = "redef Log::default_rotation_interval = 0sec; redef MMTT::agent_timeout = 3sec;"
 
@@ -37,7 +44,11 @@ def missing() -> str:
     name = f"mmttprobe{os.getpid()}"
     if subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False).returncode:
         return "network namespaces can't be made here"
-    made = subprocess.run(["ip", "-n", name, "link", "add", "one", "type", "veth", "peer", "name", "two"], capture_output=True, check=False)
+    made = subprocess.run(
+        ["ip", "-n", name, "link", "add", "one", "type", "veth", "peer", "name", "two"],
+        capture_output=True,
+        check=False,
+    )
     subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
     return "virtual Ethernet can't be made here" if made.returncode else ""
 
@@ -185,7 +196,9 @@ class Bed:
 
     def traffic(self, flows: int, rate: float, name: str = "traffic", *arguments) -> Callable[[], dict]:
         """Begin; what is returned waits for the end, and gives what was sent."""
-        process = self.start(name, sys.executable, HERE / "traffic.py", "wire", "--flows", flows, "--rate", rate, *arguments)
+        process = self.start(
+            name, sys.executable, HERE / "traffic.py", "wire", "--flows", flows, "--rate", rate, *arguments
+        )
 
         def end() -> dict:
             assert process.wait(flows / rate + 120) == 0, self.said(name)
@@ -197,7 +210,9 @@ class Bed:
         """Wait until every worker uses so many agents: a hello has to find its way through the cluster."""
         for place, node in enumerate(NODES):
             if NODES[node]:
-                wait_for(lambda: self.metrics(METRICS + place)["mmtt_agents"] == agents, 60, f"{agents} agents on {node}")
+                wait_for(
+                    lambda: self.metrics(METRICS + place)["mmtt_agents"] == agents, 60, f"{agents} agents on {node}"
+                )
 
     def metrics(self, port: int = METRICS) -> Counter[str]:
         """Of Zeek's port for Prometheus: samples by name and labels that matter, "mmtt_windows_total ok" say."""

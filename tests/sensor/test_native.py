@@ -16,7 +16,10 @@ from bed import NODES, PACKAGE, ZEEK, read_log, wait_for, zeek_config
 MODULES = zeek_config("--python_dir") if ZEEK else ""
 WITH_BROKER = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (MODULES, os.environ.get("PYTHONPATH"))))}
 pytestmark = pytest.mark.skipif(
-    subprocess.run([sys.executable, "-c", "import broker"], env=WITH_BROKER, capture_output=True, check=False).returncode != 0,
+    subprocess.run(
+        [sys.executable, "-c", "import broker"], env=WITH_BROKER, capture_output=True, check=False
+    ).returncode
+    != 0,
     reason="no Python module broker of Zeek's",
 )
 

@@ -52,4 +52,6 @@ def test_what_an_agent_cannot_take_is_shed_and_counted(bed):
     assert statuses == by_status(counts)
     assert max(Counter((row["uid"], row["window"]) for row in rows).values()) == 1
     by_uid = {row["uid"]: row for row in read_log(bed.directory / "zeek" / "conn.log")}
-    assert len([row for row in by_uid.values() if row["proto"] == "tcp"]) == MANY + FEW, "no line of conn.log is missing"
+    assert len([row for row in by_uid.values() if row["proto"] == "tcp"]) == MANY + FEW, (
+        "no line of conn.log is missing"
+    )

@@ -71,7 +71,9 @@ def lab(why_not, tmp_path):
                 pytest.skip(f"the lab's programs are not installed: {' '.join(text.split())[:200]}")
             raise AssertionError(text)
         for name in sorted(namespaces() - before):
-            shown = subprocess.run(["ip", "-n", name, "addr", "show", DEVICE], capture_output=True, text=True, check=False)
+            shown = subprocess.run(
+                ["ip", "-n", name, "addr", "show", DEVICE], capture_output=True, text=True, check=False
+            )
             if "10.77.0.1/" in shown.stdout and ",UP," in shown.stdout:
                 return name
         return ""
@@ -96,7 +98,9 @@ def test_verdicts_come_while_connections_are_open(lab, tmp_path):
 
     zeek = run("zeek", ZEEK, "-C", "-i", DEVICE, PACKAGE, "-e", "redef Log::default_rotation_interval = 0sec;")
     wait_for(lambda: "listening on" in (tmp_path / "zeek" / "stderr").read_text(), 30, "Zeek")
-    agent = run("agent", sys.executable, "-c", "from mmtt_agent.cli import main; main()", "agent", "--metrics-listen", "off")
+    agent = run(
+        "agent", sys.executable, "-c", "from mmtt_agent.cli import main; main()", "agent", "--metrics-listen", "off"
+    )
     logs = tmp_path / "zeek"
     early: dict[str, dict] = {}
     # From when the laptop came, not from when Zeek and the agent were up: how long these take is the machine's business.
@@ -112,7 +116,9 @@ def test_verdicts_come_while_connections_are_open(lab, tmp_path):
     agent.wait(20)
     assert process.wait(120) == 0, (tmp_path / "lab.log").read_text()
 
-    truth = zstandard.ZstdDecompressor().stream_reader((tmp_path / "lab" / "flows.tsv.zst").read_bytes()).read().decode()
+    truth = (
+        zstandard.ZstdDecompressor().stream_reader((tmp_path / "lab" / "flows.tsv.zst").read_bytes()).read().decode()
+    )
     flows = list(csv.DictReader(io.StringIO(truth), delimiter="\t"))
     ports = {(flow["src_port"], flow["dst_port"]): flow for flow in flows}
     rows, connections = read_log(logs / "mmtt.log"), read_log(logs / "conn.log")

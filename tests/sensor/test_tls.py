@@ -31,18 +31,33 @@ def listen(bed, home: Path, certificate: str = "zeek", peers: str = "T") -> None
         f'$cert_file="{home}/{certificate}.pem", $key_file="{home}/{certificate}.key", $ca_file="{home}/ca.pem", '
         f"$enable_peer_verification={peers}"
     )
-    bed.zeek(script=f"redef MMTT::listen_address = {ADDRESS}; redef MMTT::listen_tls = Cluster::WebSocketTLSOptions({tls});")
+    bed.zeek(
+        script=f"redef MMTT::listen_address = {ADDRESS}; redef MMTT::listen_tls = Cluster::WebSocketTLSOptions({tls});"
+    )
 
 
 def agent(bed, home: Path, ca: str = "ca", certificate: str | None = "agent", url: str = f"wss://{ADDRESS}:27759"):
     """Its settings, and the command that ends where it can't connect."""
-    lines = [f"url: {url}/v1/messages/json", "connect_timeout: 2", "metrics: {listen: off}", "tls:", f"  ca: {home}/{ca}.pem"]
+    lines = [
+        f"url: {url}/v1/messages/json",
+        "connect_timeout: 2",
+        "metrics: {listen: off}",
+        "tls:",
+        f"  ca: {home}/{ca}.pem",
+    ]
     if certificate:
         lines += [f"  cert: {home}/{certificate}.pem", f"  key: {home}/{certificate}.key"]
     settings = bed.directory / "agent.yaml"
     settings.write_text("\n".join(lines) + "\n")
     return bed.start(
-        "agent", sys.executable, "-c", "from mmtt_agent.cli import main; main()", "agent", "-c", settings, "--exit-with-zeek"
+        "agent",
+        sys.executable,
+        "-c",
+        "from mmtt_agent.cli import main; main()",
+        "agent",
+        "-c",
+        settings,
+        "--exit-with-zeek",
     )
 
 
@@ -78,7 +93,9 @@ def test_with_others_nobody_is_used(bed, home, theirs, ca, ours, says):
 
 def test_without_certificates_zeek_listens_to_nobody(bed, home):
     listen(bed, home, peers="F")
-    wait_for(lambda: "could send verdicts" in bed.said("zeek") or "could send verdicts" in _reporter(bed), 20, "the warning")
+    wait_for(
+        lambda: "could send verdicts" in bed.said("zeek") or "could send verdicts" in _reporter(bed), 20, "the warning"
+    )
     assert agent(bed, home).wait(60) == 1
     assert "connection refused" in bed.said("agent").splitlines()[-1]
 

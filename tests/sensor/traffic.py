@@ -24,7 +24,9 @@ _NOISE = random.Random(3).randbytes(3000)
 PORTS = (443, 8443, 993, 22, 5222, 5061)
 
 
-def frame(up: bool, client: tuple[int, int], server: tuple[int, int], seq: int, ack: int, flags: int, size: int) -> bytes:
+def frame(
+    up: bool, client: tuple[int, int], server: tuple[int, int], seq: int, ack: int, flags: int, size: int
+) -> bytes:
     """An Ethernet frame from ``client`` to ``server`` (address, port), or back, with ``size`` bytes of payload."""
     (source, sport), (target, dport) = (client, server) if up else (server, client)
     head = _HEADER.pack(

@@ -55,8 +55,6 @@ class Agent:
 
 def run(*arguments) -> tuple[int, list[str]]:
     """Run the program to its end: its status, and the lines of its standard error."""
-    done = subprocess.run(
-        [*PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run([*PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False)
     assert "Traceback" not in done.stderr
     return done.returncode, done.stderr.splitlines()

@@ -33,9 +33,7 @@ def transport(source: str, destination: str, protocol: int, body: bytes, at: int
     return body[:at] + struct.pack(">H", sum_) + body[at + 2 :]
 
 
-def ip(
-    source: str, destination: str, protocol: int, body: bytes, *, identity=0, fragment=0, extension=b""
-) -> bytes:
+def ip(source: str, destination: str, protocol: int, body: bytes, *, identity=0, fragment=0, extension=b"") -> bytes:
     """An IP packet; ``fragment`` is the 16-bit field of IPv4's header, ``extension`` an IPv6 extension header."""
     if ":" in source:
         first = extension and 60 or protocol
@@ -80,9 +78,7 @@ class Packet:
         return self.data[: self.captured]
 
 
-def pcap(
-    packets: list[Packet], linktype: int = ETHERNET, order: str = "<", nanoseconds: bool = False
-) -> bytes:
+def pcap(packets: list[Packet], linktype: int = ETHERNET, order: str = "<", nanoseconds: bool = False) -> bytes:
     magic = 0xA1B23C4D if nanoseconds else 0xA1B2C3D4
     parts = [struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, 262_144, linktype)]
     for packet in packets:
@@ -96,9 +92,7 @@ def pcap(
 def pcapng(packets: list[Packet], linktype: int = ETHERNET, order: str = "<") -> bytes:
     def block(kind: int, body: bytes) -> bytes:
         body += bytes(-len(body) % 4)
-        return (
-            struct.pack(order + "II", kind, len(body) + 12) + body + struct.pack(order + "I", len(body) + 12)
-        )
+        return struct.pack(order + "II", kind, len(body) + 12) + body + struct.pack(order + "I", len(body) + 12)
 
     parts = [block(0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1))]
     # Nanoseconds, as most tools write today.
@@ -106,9 +100,7 @@ def pcapng(packets: list[Packet], linktype: int = ETHERNET, order: str = "<") ->
     parts.append(block(1, struct.pack(order + "HHI", linktype, 0, 0) + option))
     for packet in packets:
         ticks = (START + packet.time) * 1000
-        head = struct.pack(
-            order + "IIIII", 0, ticks >> 32, ticks & 0xFFFFFFFF, len(packet.kept), len(packet.data)
-        )
+        head = struct.pack(order + "IIIII", 0, ticks >> 32, ticks & 0xFFFFFFFF, len(packet.kept), len(packet.data))
         parts.append(block(6, head + packet.kept))
     return b"".join(parts)
 

@@ -131,14 +131,9 @@ def impatient(tmp_path) -> Path:
 
 def test_nobody_listens(bundle, impatient):
     port = free_port()
-    status, lines = run(
-        "-c", impatient, "--exit-with-zeek", "--bundle", bundle, "--url", f"ws://127.0.0.1:{port}/"
-    )
+    status, lines = run("-c", impatient, "--exit-with-zeek", "--bundle", bundle, "--url", f"ws://127.0.0.1:{port}/")
     assert status == 1
-    assert (
-        lines[-1]
-        == f"Error: can't connect to ws://127.0.0.1:{port}/: nobody listens there (connection refused)"
-    )
+    assert lines[-1] == f"Error: can't connect to ws://127.0.0.1:{port}/: nobody listens there (connection refused)"
 
 
 @pytest.mark.parametrize(
@@ -318,9 +313,7 @@ def test_a_bundle_that_cannot_be_used_leaves_the_old_one(tmp_path):
 def test_the_log_as_json(bundle):
     async def story():
         async with FakeZeek() as zeek:
-            async with Agent(
-                "--url", zeek.url, "--bundle", bundle, "--log-format", "json", "--id", "a1"
-            ) as agent:
+            async with Agent("--url", zeek.url, "--bundle", bundle, "--log-format", "json", "--id", "a1") as agent:
                 await zeek.next("MMTT::agent_hello")
                 await zeek.send(classify("mmtt/agent/a1", 1, flows(3)))
                 await zeek.next("MMTT::verdicts")

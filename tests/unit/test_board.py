@@ -44,7 +44,16 @@ def test_every_epoch_is_shown_once_also_after_an_interruption(tmp_path, tiny, mo
 
 def test_the_command_writes_a_directory_for_each_seed(tmp_path, data, tiny):  # noqa: F811
     pytest.importorskip("tensorboard", reason="tensorboard is not installed: pip install 'mmtt[tensorboard]'")
-    args = [str(tiny), "--data", str(data), "-o", str(tmp_path / "out"), "--quick", "--tensorboard", str(tmp_path / "board")]
+    args = [
+        str(tiny),
+        "--data",
+        str(data),
+        "-o",
+        str(tmp_path / "out"),
+        "--quick",
+        "--tensorboard",
+        str(tmp_path / "board"),
+    ]
     result = CliRunner().invoke(command, args)
     assert result.exit_code == 0, result.output
     assert [path.name for path in (tmp_path / "board").iterdir()] == ["seed1"]

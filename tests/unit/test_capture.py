@@ -189,9 +189,7 @@ def test_fragments_count_once_and_whole():
         lambda p: ip("192.0.2.1", "192.0.2.2", 4, p),
         lambda p: ip("192.0.2.1", "192.0.2.2", 47, b"\0\0\x08\0" + p),
         lambda p: udp("192.0.2.1", 50_000, "192.0.2.2", 4789, payload=b"\x08" + bytes(7) + ethernet(p)),
-        lambda p: udp(
-            "192.0.2.1", 50_000, "192.0.2.2", 6081, payload=b"\0\0\x65\x58" + bytes(4) + ethernet(p)
-        ),
+        lambda p: udp("192.0.2.1", 50_000, "192.0.2.2", 6081, payload=b"\0\0\x65\x58" + bytes(4) + ethernet(p)),
         lambda p: udp("192.0.2.1", 50_000, "192.0.2.2", 5072, payload=b"\x44\x52\x11\x04" + bytes(40) + p),
     ],
     ids=["ip in ip", "gre", "vxlan", "geneve", "ayiya"],
@@ -317,11 +315,7 @@ def test_seen_from_the_middle_without_one_the_first_sender_is_the_originator():
 
 def test_connections_are_in_order_of_their_first_packet():
     packets = sorted(
-        framed(
-            conversation(sport=50_000, start=5)
-            + conversation(sport=1025, start=9)
-            + conversation(sport=60_000)
-        ),
+        framed(conversation(sport=50_000, start=5) + conversation(sport=1025, start=9) + conversation(sport=60_000)),
         key=lambda p: p.time,
     )
     capture = read(pcap(packets))

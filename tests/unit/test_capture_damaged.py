@@ -97,9 +97,7 @@ SEEDS = [
 ]  # fmt: skip
 
 mutations = st.lists(
-    st.tuples(
-        st.sampled_from(["set", "cut", "drop", "double"]), st.integers(0, 1 << 16), st.integers(0, 255)
-    ),
+    st.tuples(st.sampled_from(["set", "cut", "drop", "double"]), st.integers(0, 1 << 16), st.integers(0, 255)),
     min_size=1,
     max_size=12,
 )

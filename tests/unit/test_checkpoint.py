@@ -44,7 +44,9 @@ def test_any_reader_of_safetensors_can_read_it(tmp_path):
     assert torch.equal(read["model/weight"], kept["model"]["weight"])
 
 
-@pytest.mark.parametrize("damage", ["nothing in it", "cut short", "no JSON", "of something else", "a tensor missing", "other key"])
+@pytest.mark.parametrize(
+    "damage", ["nothing in it", "cut short", "no JSON", "of something else", "a tensor missing", "other key"]
+)
 def test_a_file_that_is_none_of_this_run_is_told_and_passed_over(tmp_path, damage):
     path, said = tmp_path / "c.safetensors", []
     assert load(path, "k", said.append) is None and not said

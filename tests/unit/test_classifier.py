@@ -75,9 +75,7 @@ def test_with_an_unknown_service_any_application_may_be(loaded):
 def test_a_service_without_applications_has_none(tmp_path):
     made = make_bundle(tmp_path, applications=[{"name": n, "services": ["web"]} for n in "ABC"])
     verdicts = Classifier(bundle.load(made)).classify(windows(300))
-    for service, application, score in zip(
-        verdicts.service, verdicts.application, verdicts.application_score
-    ):
+    for service, application, score in zip(verdicts.service, verdicts.application, verdicts.application_score):
         if service in ("chat", "voip"):
             assert (application, score) == ("unknown", 0)
 

@@ -63,9 +63,7 @@ def test_known_flows_of_the_office_are_all_there():
     assert first["udp", 443] == 1  # QUIC
     assert any(row["id.orig_h"].startswith("10.78.") for row in rows), "the connection inside VXLAN"
     assert any(":" in row["id.resp_h"] for row in rows), "the connection over IPv6"
-    assert any(row["window"] == 1 for row in rows), (
-        "a connection of more than 257 packets has a second window"
-    )
+    assert any(row["window"] == 1 for row in rows), "a connection of more than 257 packets has a second window"
 
 
 def test_short_windows_have_a_row_that_says_so_and_no_verdict():
@@ -73,9 +71,7 @@ def test_short_windows_have_a_row_that_says_so_and_no_verdict():
     short = [row for row in rows if row["packets"] < 4]
     assert short
     assert all(row["status"] == "too_short" and "service" not in row for row in short)
-    assert all(
-        row["status"] == "ok" and 0 <= row["service_score"] <= 1 for row in rows if row["packets"] >= 4
-    )
+    assert all(row["status"] == "ok" and 0 <= row["service_score"] <= 1 for row in rows if row["packets"] >= 4)
 
 
 def test_twice_the_same_capture_gives_the_same_rows():
@@ -98,9 +94,7 @@ def test_a_directory_is_searched_for_captures(tmp_path):
     (tmp_path / "notes.txt").write_text("not a capture")
     both = run(tmp_path)
     assert both.exit_code == 0, both.output
-    assert len(body(both.stdout)) == len(body(run(OFFICE).stdout)) + len(
-        body(run(DATA / "midstream.pcap").stdout)
-    )
+    assert len(body(both.stdout)) == len(body(run(OFFICE).stdout)) + len(body(run(DATA / "midstream.pcap").stdout))
 
 
 def test_output_directory_gets_a_log_that_zeek_cut_reads(tmp_path):
@@ -158,9 +152,7 @@ def test_a_table_in_a_directory_is_refused(tmp_path):
 
 
 def test_table_shows_the_most_suspicious_flow_first():
-    rows = [
-        ROW._replace(uid=f"C{i}", orig_p=1000 + i, malicious_score=i / 10, malicious=i > 7) for i in range(9)
-    ]
+    rows = [ROW._replace(uid=f"C{i}", orig_p=1000 + i, malicious_score=i / 10, malicious=i > 7) for i in range(9)]
     console = Console(width=140, record=True, file=io.StringIO())
     table.show(console, rows, 3)
     text = console.export_text()

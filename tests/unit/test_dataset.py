@@ -109,10 +109,6 @@ def test_a_flow_that_is_in_several_captures_is_kept_once_and_its_captures_stay_t
     captures = [Entry(f"c{i}", Path(f"c{i}"), "repo") for i in range(len(flows))]
     made = ds._assemble(captures, parts, ds.Selection(min_captures=3), Taxonomy())
     assert made.report["copies"] == 2 and made.report["copied_captures"] == 2
-    assert len(made) == 31 and [100, -200, 300, -400] not in made.series.sizes[:, :4].tolist(), (
-        "nothing is agreed on"
-    )
-    assert (made.capture[0], made.recording[0], made.malicious[0]) == (1, 0, 1), (
-        "labelled in one capture only"
-    )
+    assert len(made) == 31 and [100, -200, 300, -400] not in made.series.sizes[:, :4].tolist(), "nothing is agreed on"
+    assert (made.capture[0], made.recording[0], made.malicious[0]) == (1, 0, 1), "labelled in one capture only"
     assert made.service[0] == ds.MISSING, "called chat in one capture, web in the other"

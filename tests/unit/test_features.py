@@ -59,9 +59,9 @@ def test_what_lies_past_a_windows_length_changes_nothing():
 
 
 def test_a_window_of_nothing_and_no_window_at_all_have_a_shape():
-    assert {
-        name: len(array) for name, array in features.model_input(SeriesBatch.empty()).items()
-    } == dict.fromkeys(features.INPUT_NAMES, 0)
+    assert {name: len(array) for name, array in features.model_input(SeriesBatch.empty()).items()} == dict.fromkeys(
+        features.INPUT_NAMES, 0
+    )
     nothing = features.model_input(SeriesBatch.from_lists([[]], [[]]))
     assert (nothing["sizes"] == features.PAD).all() and nothing["picture"].sum() == 0
 

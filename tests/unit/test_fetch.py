@@ -17,15 +17,29 @@ from mmtt_model import fetch
 from mmtt_model.dataset_cli import dataset
 from mmtt_model.errors import DatasetError
 
-_COLUMNS = ("capture", "group", "service", "application", "malicious", "source_repo", "source_commit", "source_path", "source_bytes",
-            "source_sha256")
+_COLUMNS = (
+    "capture",
+    "group",
+    "service",
+    "application",
+    "malicious",
+    "source_repo",
+    "source_commit",
+    "source_path",
+    "source_bytes",
+    "source_sha256",
+)
 
 
 @pytest.fixture
 def repository(tmp_path):
     """A server with some files, and the address of it."""
     root = tmp_path / "served"
-    files = {"a/one.pcap": b"first capture", "a/with space.pcap": b"second capture", "a/changed.pcap": b"not what it was"}
+    files = {
+        "a/one.pcap": b"first capture",
+        "a/with space.pcap": b"second capture",
+        "a/changed.pcap": b"not what it was",
+    }
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("inside.pcap", b"in an archive")
@@ -49,14 +63,34 @@ def repository(tmp_path):
 
 
 def _row(capture, path, content):
-    return dict(zip(_COLUMNS, (capture, "benign", "web", "", "0", "owner/repo", "c0ffee", path, str(len(content)),
-                               hashlib.sha256(content).hexdigest()), strict=True))
+    return dict(
+        zip(
+            _COLUMNS,
+            (
+                capture,
+                "benign",
+                "web",
+                "",
+                "0",
+                "owner/repo",
+                "c0ffee",
+                path,
+                str(len(content)),
+                hashlib.sha256(content).hexdigest(),
+            ),
+            strict=True,
+        )
+    )
 
 
 def test_captures_are_fetched_checked_and_not_fetched_twice(repository, tmp_path):
-    rows = [_row("b/one.pcap.zst", "a/one.pcap", b"first capture"), _row("b/two.pcap", "a/with space.pcap", b"second capture"),
-            _row("b/three.pcap.zst", "a/packed.zip!inside.pcap", b"in an archive"),
-            _row("b/changed.pcap", "a/changed.pcap", b"what was trained"), _row("b/gone.pcap", "a/gone.pcap", b"x")]
+    rows = [
+        _row("b/one.pcap.zst", "a/one.pcap", b"first capture"),
+        _row("b/two.pcap", "a/with space.pcap", b"second capture"),
+        _row("b/three.pcap.zst", "a/packed.zip!inside.pcap", b"in an archive"),
+        _row("b/changed.pcap", "a/changed.pcap", b"what was trained"),
+        _row("b/gone.pcap", "a/gone.pcap", b"x"),
+    ]
     out = tmp_path / "out"
     failed = fetch.fetch(rows, out, 2, lambda _: None, repository)
     assert [line.split(":")[0] for line in failed] == ["owner/repo a/changed.pcap", "owner/repo a/gone.pcap"]
@@ -94,4 +128,6 @@ def test_a_table_that_cant_be_used_gives_one_line(text, word, tmp_path):
 def test_without_nfstream_naming_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "nfstream", None)
     result = CliRunner().invoke(dataset, ["name", str(tmp_path)])
-    assert result.exit_code == 1 and "pip install 'mmtt[ndpi]'" in result.output and len(result.output.splitlines()) == 1
+    assert (
+        result.exit_code == 1 and "pip install 'mmtt[ndpi]'" in result.output and len(result.output.splitlines()) == 1
+    )

@@ -90,8 +90,9 @@ def test_each_file_shows_what_its_name_says(wanted):
     names = list(_names(FILES[wanted]))
     for suffix in (".pcap", ".pcapng", ".pcap.zst"):
         found = {name: shown_in(name + suffix) for name in names}
-        assert {name: (shown.service, shown.application, shown.tunnel) for name, shown in found.items() if shown} == dict.fromkeys(
-            names, wanted)
+        assert {
+            name: (shown.service, shown.application, shown.tunnel) for name, shown in found.items() if shown
+        } == dict.fromkeys(names, wanted)
 
 
 def test_the_collections_are_whole_and_other_files_have_no_label():

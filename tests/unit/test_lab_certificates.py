@@ -19,15 +19,24 @@ def made(tmp_path_factory):
 
 def test_each_is_verified_by_its_authority_and_fits_its_key(made):
     for folder in made:
-        done = subprocess.run(["openssl", "verify", "-CAfile", "ca.pem", "-untrusted", "cert.pem", "cert.pem"],
-                              cwd=folder, capture_output=True, text=True)
+        done = subprocess.run(
+            ["openssl", "verify", "-CAfile", "ca.pem", "-untrusted", "cert.pem", "cert.pem"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == 0, done.stderr
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(folder / "cert.pem", folder / "key.pem")
 
 
 def test_what_a_server_sends_differs_as_it_does_in_life(made):
     end = "-----END CERTIFICATE-----"
-    sizes = [sum(len(ssl.PEM_cert_to_DER_cert(block.strip() + end)) for block in (folder / "cert.pem").read_text().split(end)[:-1])
-             for folder in made]
+    sizes = [
+        sum(
+            len(ssl.PEM_cert_to_DER_cert(block.strip() + end))
+            for block in (folder / "cert.pem").read_text().split(end)[:-1]
+        )
+        for folder in made
+    ]
     assert min(sizes) < 1500 < 2000 < max(sizes) < 8000
     assert len(set(sizes)) > KINDS / 2

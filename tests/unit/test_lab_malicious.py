@@ -35,7 +35,9 @@ def test_each_beacon_says_where_its_numbers_are_from():
     for name, entry in yaml.safe_load(text).items():
         assert len(entry["source"]) > 20
         play = entry["play"]
-        assert {"interval", "jitter", "head", "up", "down", "task", "tasks", "result", "post", "keep"} <= set(play), name
+        assert {"interval", "jitter", "head", "up", "down", "task", "tasks", "result", "post", "keep"} <= set(play), (
+            name
+        )
         assert 0 <= play["jitter"] <= 1 and 0 < play["task"] < 0.5
         assert ACTIVITIES[f"beacon_{name}"].malicious == f"beacon_{name}"
 
@@ -46,4 +48,6 @@ def test_each_malicious_kind_has_two_implementations_of_known_programs():
         assert own
         for entry in own:
             assert len(entry.implementations) >= 2
-            assert {word for both in entry.implementations for word in both.split("/")} <= set(programs()) | _OWN | {"websockets"}
+            assert {word for both in entry.implementations for word in both.split("/")} <= set(programs()) | _OWN | {
+                "websockets"
+            }

@@ -68,16 +68,23 @@ def test_steps_fit_into_the_capture_and_have_addresses_of_their_own():
 
 def test_every_implementation_gets_its_turn():
     scenario = parse(GOOD.replace("captures: 3", "captures: 12"), "test")
-    used = {f"{step.server}/{step.client}" for number in range(12) for step in plan(scenario, number).steps
-            if step.name == "web"}
+    used = {
+        f"{step.server}/{step.client}"
+        for number in range(12)
+        for step in plan(scenario, number).steps
+        if step.name == "web"
+    }
     assert used == set(ACTIVITIES["web"].implementations)
 
 
 def test_activities_and_tunnels_take_turns():
-    text = GOOD.replace("do: web,", "do: [web, sftp], through: [ssh, ssh_dropbear],").replace("captures: 3", "captures: 9")
+    text = GOOD.replace("do: web,", "do: [web, sftp], through: [ssh, ssh_dropbear],").replace(
+        "captures: 3", "captures: 9"
+    )
     steps = [step for number in range(9) for step in plan(parse(text, "test"), number).steps if step.through]
     assert {(step.name, step.through) for step in steps} == {
-        (name, tunnel) for name in ("web", "sftp") for tunnel in ("ssh", "ssh_dropbear")}
+        (name, tunnel) for name in ("web", "sftp") for tunnel in ("ssh", "ssh_dropbear")
+    }
     assert {step.server for step in steps if step.name == "web"} > {"nginx", "lighttpd"}
 
 
@@ -119,7 +126,8 @@ def test_a_report_of_nothing_says_what_to_run(tmp_path):
 def test_missing_programs_are_named_with_one_command(monkeypatch):
     monkeypatch.setattr(programs, "_there", lambda what: what != "nginx" and what != "mosquitto")
     assert programs.missing({"nginx", "mosquitto", "python", "curl"}) == (
-        "not on this machine: mosquitto, nginx; type: apt-get install mosquitto mosquitto-clients nginx-light")
+        "not on this machine: mosquitto, nginx; type: apt-get install mosquitto mosquitto-clients nginx-light"
+    )
     assert programs.missing({"python", "curl"}) == ""
 
 

@@ -22,8 +22,9 @@ activities:
 
 def _udp(source: str, target: str, ports: tuple[int, int], size: int) -> bytes:
     udp = struct.pack(">HHHH", *ports, 8 + size, 0) + bytes(size)
-    head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, socket.inet_aton(source),
-                       socket.inet_aton(target))
+    head = struct.pack(
+        ">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, socket.inet_aton(source), socket.inet_aton(target)
+    )
     total = sum(struct.unpack(">10H", head))
     total = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
     return head[:10] + struct.pack(">H", total) + head[12:] + udp
@@ -41,11 +42,14 @@ def _capture(tmp_path, packets):
 def test_same_port_two_activities_are_told_apart_by_address(tmp_path):
     made = plan(parse(SCENARIO, "test"), 0)
     web, beacon = (step.address for step in made.steps)
-    flows, packets = _capture(tmp_path, [
-        (1000.0, _udp("10.77.0.1", web, (40000, 443), 100)),
-        (1000.5, _udp("10.77.0.1", beacon, (40000, 443), 50)),
-        (1001.25, _udp(web, "10.77.0.1", (443, 40000), 900)),
-    ])
+    flows, packets = _capture(
+        tmp_path,
+        [
+            (1000.0, _udp("10.77.0.1", web, (40000, 443), 100)),
+            (1000.5, _udp("10.77.0.1", beacon, (40000, 443), 50)),
+            (1001.25, _udp(web, "10.77.0.1", (443, 40000), 900)),
+        ],
+    )
     joined, unlabelled = truth.join(flows, made)
     assert packets == 3 and not unlabelled
     rows = [truth.row("a", flow, step, {"curl": "7.88.1"}, "cable") for flow, step in joined]
@@ -66,8 +70,18 @@ def test_columns_begin_as_the_public_ones_and_the_report_counts_them(tmp_path):
     made = plan(parse(SCENARIO, "test"), 0)
     flow = truth.Flow(1_000_000, 2_000_000, 6, "10.77.0.1", 40000, made.steps[1].address, 443, 10, 6, 4000)
     text = truth.table(truth.COLUMNS, [truth.row("a.pcap.zst", flow, made.steps[1], {}, "cable")])
-    assert text.split("\t")[:10] == ["capture", "first_seen_ms", "last_seen_ms", "proto", "src_ip", "src_port", "dst_ip",
-                                     "dst_port", "packets", "bytes"]
+    assert text.split("\t")[:10] == [
+        "capture",
+        "first_seen_ms",
+        "last_seen_ms",
+        "proto",
+        "src_ip",
+        "src_port",
+        "dst_ip",
+        "dst_port",
+        "packets",
+        "bytes",
+    ]
     (tmp_path / "flows.tsv.zst").write_bytes(zstandard.compress(text.encode()))
     text = counts(tmp_path)
     assert "1 captures, 0 of them with benign and malicious flows" in text
@@ -92,4 +106,8 @@ def test_a_tunnelled_flow_tells_the_tunnel_and_the_version_of_its_programs():
     flow = truth.Flow(1_000_000, 2_000_000, 17, "10.77.0.1", 40000, made.steps[0].address, 1194, 10, 6, 4000)
     row = truth.row("a.pcap.zst", flow, made.steps[0], {"openvpn": "2.6.3"}, "cable")
     assert (row["service"], row["tunnel"], row["tunnel_version"], row["inner_service"]) == (
-        "tunnel", "openvpn_udp", "openvpn 2.6.3", "web")
+        "tunnel",
+        "openvpn_udp",
+        "openvpn 2.6.3",
+        "web",
+    )

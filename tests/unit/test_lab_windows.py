@@ -37,8 +37,10 @@ def recorded(tmp_path):
         for flow in range(6):
             for turn in range(8):
                 target = beacon if flow == 5 else web
-                tap.packet(1000.0 + flow * 9 + turn * draw.random(),
-                           _udp("10.77.0.1", target, (40000 + flow, 443), draw.randrange(50, 1200)))
+                tap.packet(
+                    1000.0 + flow * 9 + turn * draw.random(),
+                    _udp("10.77.0.1", target, (40000 + flow, 443), draw.randrange(50, 1200)),
+                )
         tap.file.close()
         joined, _ = truth.join(truth.flows_of(path)[0], made)
         rows += [truth.row(path.name, flow, step, {}, "cable") for flow, step in joined]
@@ -51,7 +53,9 @@ def test_lab_windows_join_the_training_part_alone(recorded):
     both = with_lab(plain, recorded, Selection(lab_malicious=True), lambda _: None)
     added = lab_rows(both)
     assert added.sum() == 48 and len(both) == len(plain) + 48
-    assert (both.rows("test") == plain.rows("test")).all() and (both.rows("validation") == plain.rows("validation")).all()
+    assert (both.rows("test") == plain.rows("test")).all() and (
+        both.rows("validation") == plain.rows("validation")
+    ).all()
     harmless = both.service[added & (both.malicious == 0)]
     assert {both.services[number] for number in harmless} == {"web"}
     # A beacon over HTTPS is no example of what the web is like.

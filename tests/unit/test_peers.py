@@ -31,7 +31,9 @@ def one_thread():
 @pytest.mark.parametrize("name", peers.NETWORKS)
 def test_windows_in_three_answers_out(name):
     network = peers.NETWORKS[name](5, 7).eval()
-    series = SeriesBatch.from_lists([[100, -200, 300, -400], [1460] * 32], [[0, 10, 20, 30], list(range(0, 32_000_000, 1_000_000))])
+    series = SeriesBatch.from_lists(
+        [[100, -200, 300, -400], [1460] * 32], [[0, 10, 20, 30], list(range(0, 32_000_000, 1_000_000))]
+    )
     service, application, malicious = network(*network.inputs(series))
     assert (service.shape, application.shape, malicious.shape) == ((2, 5), (2, 7), (2,))
     assert all(torch.isfinite(answer).all() for answer in (service, application, malicious))
@@ -57,15 +59,20 @@ def test_mm_cesnet_v2_is_as_large_as_published():
 
 
 def test_the_flowpic_counts_packets_by_size_and_time():
-    (picture,) = peers.MiniFlowPic.inputs(SeriesBatch.from_lists([[0 + 40, -40, 1499, 1499]], [[0, 0, 14_999_999, 20_000_000]]))
+    (picture,) = peers.MiniFlowPic.inputs(
+        SeriesBatch.from_lists([[0 + 40, -40, 1499, 1499]], [[0, 0, 14_999_999, 20_000_000]])
+    )
     assert picture.shape == (1, 1, 32, 32)
     # Two small ones at once, the fullest cell; one large one at the end; the last is too late.
     assert picture[0, 0, 0, 0] == 1 and picture[0, 0, 31, 31] == 0.5 and np.count_nonzero(picture) == 2
 
 
 def test_the_table_has_each_network_and_ours_by_halves_with_a_score_per_seed(tmp_path):
-    config = Config(architecture=TINY["architecture"], training=Training(epochs=1, batch=32, pretraining=1),
-                    evaluation=Evaluation(seeds=2, without_lab=True, halves=True, networks=True))
+    config = Config(
+        architecture=TINY["architecture"],
+        training=Training(epochs=1, batch=32, pretraining=1),
+        evaluation=Evaluation(seeds=2, without_lab=True, halves=True, networks=True),
+    )
     more = synthetic()
     public = dataclasses.replace(more, split=np.where((more.split == 0) & (more.capture < 10), MISSING, more.split))
     datasets = {"the public captures and the lab's": more, "the public captures": public}

@@ -19,7 +19,9 @@ from test_train import TINY, synthetic
 
 from mmtt_agent.series import SeriesBatch
 
-CONFIG = Config(architecture=TINY["architecture"], training=Training(epochs=1, batch=32, learning_rate=0.01, pretraining=6))
+CONFIG = Config(
+    architecture=TINY["architecture"], training=Training(epochs=1, batch=32, learning_rate=0.01, pretraining=6)
+)
 
 
 def test_hidden_packets_are_guessed_ever_better_and_the_work_is_kept(tmp_path):
@@ -45,6 +47,7 @@ def test_training_starts_from_what_was_pretrained(tmp_path):
 def test_windows_without_labels_are_kept_unless_they_are_of_captures_held_out():
     """Thirty captures of a labelled window and one without a label each, and a capture without labels that holds a copy of each
     labelled window."""
+
     def window(number, shift):
         return [100 + number, -50, 60 + shift, -70], [0, 1, 2, 3 + number]
 
@@ -54,7 +57,9 @@ def test_windows_without_labels_are_kept_unless_they_are_of_captures_held_out():
         labels = [Labels("web" if number % 2 else "chat", None, False), Labels()]
         captures.append(CaptureRows(Entry(f"c{number}", Path("x"), "repo"), series, np.zeros(2, np.uint8), labels, {}))
     copies = SeriesBatch.from_lists(*zip(*(window(number, 0) for number in range(30)), strict=True))
-    captures.append(CaptureRows(Entry("mixed", Path("x"), "repo", False), copies, np.zeros(30, np.uint8), [Labels()] * 30, {}))
+    captures.append(
+        CaptureRows(Entry("mixed", Path("x"), "repo", False), copies, np.zeros(30, np.uint8), [Labels()] * 30, {})
+    )
     made = choose(captures, Selection(min_captures=1), Taxonomy(), Path("here"), lambda _: None)
     held_out = {int(size) - 100 for size in made.series.sizes[made.split != 0, 0]}
     assert 5 < len(held_out) < 25

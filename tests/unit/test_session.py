@@ -33,9 +33,7 @@ def sent(session) -> list[tuple]:
 
 
 def make(**changes) -> Session:
-    return Session(
-        **{"agent": "a", "model": "m@1", "credit": 128, "max_queued": 256, "max_job": 128} | changes
-    )
+    return Session(**{"agent": "a", "model": "m@1", "credit": 128, "max_queued": 256, "max_job": 128} | changes)
 
 
 def served(**changes) -> Session:
@@ -220,9 +218,7 @@ def test_what_goes_wrong_often_is_told_at_once_and_then_each_minute():
 
 def test_an_event_that_zeek_does_not_know():
     session = served()
-    session.receive(
-        '{"type":"error","code":"deserialization_failed","context":"failed to create Zeek event"}'
-    )
+    session.receive('{"type":"error","code":"deserialization_failed","context":"failed to create Zeek event"}')
     assert re.search("failed to create Zeek event.*is the mmtt package loaded", session.notes[0].text)
 
 

@@ -37,14 +37,35 @@ def network(tmp_path):
     ts = found.ts[named] / 1e6
     (tmp_path / "logs" / "ssl.log").write_text(
         "#separator \\x09\n#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tserver_name\n#types\ttime\n"
-        f"{ts}\tC1\t{orig[named]}\t{found.orig_p[named]}\t{resp[named]}\t{found.resp_p[named]}\trr3.googlevideo.com\n#close\n")
-    (tmp_path / "logs" / "dns.log").write_text(json.dumps({
-        "ts": found.ts[looked_up] / 1e6 - 5, "id.orig_h": str(orig[looked_up]), "id.orig_p": 999, "id.resp_h": "10.0.0.1",
-        "id.resp_p": 53, "query": "intra.example.org", "answers": [str(resp[looked_up])]}) + "\n")
+        f"{ts}\tC1\t{orig[named]}\t{found.orig_p[named]}\t{resp[named]}\t{found.resp_p[named]}\trr3.googlevideo.com\n#close\n"
+    )
+    (tmp_path / "logs" / "dns.log").write_text(
+        json.dumps(
+            {
+                "ts": found.ts[looked_up] / 1e6 - 5,
+                "id.orig_h": str(orig[looked_up]),
+                "id.orig_p": 999,
+                "id.resp_h": "10.0.0.1",
+                "id.resp_p": 53,
+                "query": "intra.example.org",
+                "answers": [str(resp[looked_up])],
+            }
+        )
+        + "\n"
+    )
     manifest = tmp_path / "mine.yaml"
-    manifest.write_text(yaml.safe_dump({
-        "kind": "server_names", "directory": "captures", "logs": "logs", "origin": "mine", "malicious": False,
-        "domains": {"example.org": {"service": "database"}}}))
+    manifest.write_text(
+        yaml.safe_dump(
+            {
+                "kind": "server_names",
+                "directory": "captures",
+                "logs": "logs",
+                "origin": "mine",
+                "malicious": False,
+                "domains": {"example.org": {"service": "database"}},
+            }
+        )
+    )
     return manifest
 
 

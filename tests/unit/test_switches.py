@@ -50,11 +50,15 @@ def test_balanced_draws_every_service_as_often(way, length):
     chance, drawn = sampling(made, rows, way, 0.5)
     shares = by_service(made, chance)
     assert drawn == int(length)
-    assert shares[0] == pytest.approx(shares[1]) == pytest.approx(100 / 240) and shares[MISSING] == pytest.approx(40 / 240)
+    assert shares[0] == pytest.approx(shares[1]) == pytest.approx(100 / 240) and shares[MISSING] == pytest.approx(
+        40 / 240
+    )
     assert chance[:80].sum() / chance[80:90].sum() == pytest.approx(8**0.5), "and within a service as captures are"
 
 
-@pytest.mark.parametrize("way, real", [("captures", 200), ("plain", 200), ("balanced", 200), ("over", 360), ("down", 40)])
+@pytest.mark.parametrize(
+    "way, real", [("captures", 200), ("plain", 200), ("balanced", 200), ("over", 360), ("down", 40)]
+)
 def test_the_lab_comes_on_top_in_its_share(way, real):
     made, rows = uneven()
     made.sources[-1] = LAB

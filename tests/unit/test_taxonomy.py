@@ -4,9 +4,7 @@ from mmtt_model.labels import CaptureLabels, FlowName, Labels, Taxonomy, Taxonom
 TAXONOMY = Taxonomy()
 
 
-def capture(
-    group="ndpi", service="see result", application="see result", malicious="unknown", path="x.pcap.zst"
-):
+def capture(group="ndpi", service="see result", application="see result", malicious="unknown", path="x.pcap.zst"):
     return CaptureLabels(path, group, service, application, malicious)
 
 
@@ -120,10 +118,7 @@ def test_an_attack_over_a_background_protocol_is_an_attack():
     tunnel = capture("malicious", "exfil_tunnel", "dnscat2", "1")
     assert TAXONOMY.labels(tunnel, ndpi("DNS", "Network")) == Labels(None, None, True)
     assert TAXONOMY.malicious(tunnel, ndpi("SSDP", "System")) is None
-    assert (
-        TAXONOMY.malicious(capture("malicious", "lateral_movement", "x", "1"), ndpi("Kerberos", "Network"))
-        is True
-    )
+    assert TAXONOMY.malicious(capture("malicious", "lateral_movement", "x", "1"), ndpi("Kerberos", "Network")) is True
 
 
 def test_malwares_http_does_not_teach_what_web_is():
@@ -139,8 +134,7 @@ def test_a_taxonomy_that_contradicts_itself_is_refused(tmp_path):
     text = "services: {web: x}\ngeneric: {TLS: web}\ncarries: {}\ncategories: {Email: email}\ncaptures: {}\n"
     path = tmp_path / "taxonomy.yaml"
     path.write_text(
-        text
-        + "background: {}\nattack_vectors: []\ndemonstrations: {groups: [], doubtful: []}\napplications: {}\n"
+        text + "background: {}\nattack_vectors: []\ndemonstrations: {groups: [], doubtful: []}\napplications: {}\n"
     )
     with pytest.raises(TaxonomyError, match="'email'"):
         Taxonomy(path)

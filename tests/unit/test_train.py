@@ -140,8 +140,7 @@ def test_test_captures_are_never_looked_at_in_training(tmp_path, tiny):
         assert torch.equal(a, b)
     rows = made.rows("validation")
     decided = [
-        calibrate(settings.decision, d, rows, train.infer(m, d.series[rows]))
-        for d, m in ((made, one), (other, two))
+        calibrate(settings.decision, d, rows, train.infer(m, d.series[rows])) for d, m in ((made, one), (other, two))
     ]
     assert decided[0] == decided[1]
 
@@ -151,7 +150,11 @@ def test_no_window_is_taught_by_trees_that_knew_its_recording(tmp_path, monkeypa
 
     def trees(dataset, train, validation, rows, tasks):
         seen.append((set(dataset.recording[train]), set(dataset.recording[rows])))
-        return {"service": np.ones((len(rows), 2)), "application": np.ones((len(rows), 2)), "malicious": np.ones(len(rows))}
+        return {
+            "service": np.ones((len(rows), 2)),
+            "application": np.ones((len(rows), 2)),
+            "malicious": np.ones(len(rows)),
+        }
 
     monkeypatch.setattr(teacher.peers, "boosted_trees", trees)
     settings = config.Config()
@@ -167,7 +170,11 @@ def test_a_network_that_teaches_beside_the_trees_knows_no_recording_that_it_teac
 
     def trees(dataset, train, validation, rows, tasks):
         seen.append((set(dataset.recording[train]), set(dataset.recording[rows])))
-        return {"service": np.zeros((len(rows), 2)), "application": np.zeros((len(rows), 2)), "malicious": np.zeros(len(rows))}
+        return {
+            "service": np.zeros((len(rows), 2)),
+            "application": np.zeros((len(rows), 2)),
+            "malicious": np.zeros(len(rows)),
+        }
 
     def fit(settings, build, dataset, checkpoint, say):
         assert set(dataset.recording[dataset.rows("train")]) == seen[-1][0]
@@ -229,7 +236,10 @@ def test_augmentation_keeps_what_a_window_is():
         ("training: {epoch: 3}", "training: unknown key 'epoch'"),
         ("training: {epochs: many}", "training: epochs must be like 40, not 'many'"),
         ("training: {epochs: 0}", "training: epochs must be at least 1"),
-        ("training: {sampling: all}", "training: sampling must be one of captures, plain, balanced, over, down; not 'all'"),
+        (
+            "training: {sampling: all}",
+            "training: sampling must be one of captures, plain, balanced, over, down; not 'all'",
+        ),
         ("training: {class_weights: yes}", "training: class_weights must be like 'root', not True"),
         ("training: {task_weights: learnt}", "training: task_weights must be one of fixed, learned; not 'learnt'"),
         ("training: {malicious: -1}", "training: malicious must be 0 or more"),
@@ -324,7 +334,12 @@ def test_each_threshold_for_malicious_flags_at_most_its_share_of_the_harmless():
     for share, flags in decided["at"].items():
         allowed = float(share[:-1]) / 100
         assert allowed - 0.002 <= flags["false_positives"] <= allowed
-    assert decided["at"]["2%"]["recall"] == decided["recall"] > decided["at"]["1%"]["recall"] > decided["at"]["0.1%"]["recall"]
+    assert (
+        decided["at"]["2%"]["recall"]
+        == decided["recall"]
+        > decided["at"]["1%"]["recall"]
+        > decided["at"]["0.1%"]["recall"]
+    )
 
 
 def test_by_energy_or_probability_answers_are_as_right_as_asked_for():
@@ -355,14 +370,22 @@ def test_the_card_shows_what_scores_hang_on(tmp_path, data, tiny, monkeypatch):
     long = synthetic()
     rng = np.random.default_rng(1)
     # Full windows, whose first eight packets say nothing.
-    sizes = np.where(np.arange(32) < 8, 500, np.where(long.service[:, None], 1200, -50)) + rng.integers(0, 30, (len(long), 32))
-    long.series = SeriesBatch(sizes.astype(np.int32), np.cumsum(np.ones((len(long), 32), np.int32), 1), np.full(len(long), 32, np.int32))
+    sizes = np.where(np.arange(32) < 8, 500, np.where(long.service[:, None], 1200, -50)) + rng.integers(
+        0, 30, (len(long), 32)
+    )
+    long.series = SeriesBatch(
+        sizes.astype(np.int32), np.cumsum(np.ones((len(long), 32), np.int32), 1), np.full(len(long), 32, np.int32)
+    )
     monkeypatch.setattr(run, "load_or_build", lambda *_: long)
     out = tmp_path / "out"
     result = CliRunner().invoke(command, [str(tiny), "--data", str(data), "-o", str(out), "--quick"])
     assert result.exit_code == 0, result.output
     card = (out / "CARD.md").read_text()
-    rows = {row.split("|")[1].strip(): row.split("|")[2].strip() for row in card.splitlines() if re.match(r"\| \d+ \| [\d.]+", row)}
+    rows = {
+        row.split("|")[1].strip(): row.split("|")[2].strip()
+        for row in card.splitlines()
+        if re.match(r"\| \d+ \| [\d.]+", row)
+    }
     assert set(rows) == {"4", "6", "8", "12", "16", "24", "32"}
     assert float(rows["4"]) < 0.7 < 0.9 < float(rows["32"])
     assert "| packets 17 to 32 of these |" in card and "| later windows |" in card
@@ -373,18 +396,28 @@ def test_the_card_shows_what_scores_hang_on(tmp_path, data, tiny, monkeypatch):
 
 
 def test_quick_and_the_other_networks_exclude_each_other(tmp_path, data, tiny):
-    result = CliRunner().invoke(command, [str(tiny), "--data", str(data), "-o", str(tmp_path / "out"), "--quick", "--networks"])
+    result = CliRunner().invoke(
+        command, [str(tiny), "--data", str(data), "-o", str(tmp_path / "out"), "--quick", "--networks"]
+    )
     assert result.exit_code == 2 and "use one" in result.output and not (tmp_path / "out").exists()
 
 
 def test_the_card_says_what_is_reached_and_what_is_missed():
     def run_of(f1, recall):
         classes = {"web": {"f1": f1, "captures": 9}, "chat": {"f1": 0.0, "captures": 4}}
-        return {"service": {"by_class": classes}, "application": {"windows": 0}, "malicious": {"recall_at_1_percent": recall}}
+        return {
+            "service": {"by_class": classes},
+            "application": {"windows": 0},
+            "malicious": {"recall_at_1_percent": recall},
+        }
 
     figures = {
         "seeds": [run_of(0.6, 0.5), run_of(0.8, 0.5)],
-        "peers": {"trees": [run_of(0.65, 0.6)], "nearest": [run_of(0.5, math.nan)], "m, a model for each task": [run_of(0.8, 0.5)]},
+        "peers": {
+            "trees": [run_of(0.65, 0.6)],
+            "nearest": [run_of(0.5, math.nan)],
+            "m, a model for each task": [run_of(0.8, 0.5)],
+        },
         "about peers": {"time": 0.34},
         "mid-flow": [{HALVES[0]: run_of(0.7, 0.5), HALVES[1]: run_of(0.69, 0.4)}],
     }
@@ -393,7 +426,10 @@ def test_the_card_says_what_is_reached_and_what_is_missed():
     assert "| recall at 1 % FP 2 points ahead of the best other's | 0.500 | 0.600 (trees) | missed by 0.120 |" in table
     assert "| service F1 at most half a point behind a model of its own | 0.700 | 0.800 | missed by 0.095 |" in table
     assert "| time of one model, of that of three | 34 % | 40 % | met |" in table
-    assert "| recall at 1 % FP from the middle at most 3 points behind that from the start | 0.400 | 0.500 | missed by 0.070 |" in table
+    assert (
+        "| recall at 1 % FP from the middle at most 3 points behind that from the start | 0.400 | 0.500 | missed by 0.070 |"
+        in table
+    )
     assert "application" not in table
     # Halves that were not pretrained are held against ours that was not.
     named = {"m0": [run_of(0.75, 0.5)], "m0, a model for each task": [run_of(0.8, 0.5)]}

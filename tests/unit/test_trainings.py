@@ -26,7 +26,10 @@ def test_side_by_side_makes_what_one_after_the_other_makes(tmp_path):
         out = tmp_path / str(processes)
         out.mkdir()
         with Trainings(out, lambda _: None, processes) as trainings:
-            begun = [trainings.begin(f"seed{seed}", dataclasses.replace(TOLD, seed=seed), architecture, made) for seed in (1, 2)]
+            begun = [
+                trainings.begin(f"seed{seed}", dataclasses.replace(TOLD, seed=seed), architecture, made)
+                for seed in (1, 2)
+            ]
             size = trainings.start(len, made)
             found[processes] = [network().state_dict() for network in begun]
             assert size() == len(made)

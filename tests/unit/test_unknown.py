@@ -41,8 +41,11 @@ def test_each_part_is_left_out_once_and_what_is_unlike_the_rest_is_found(tmp_pat
     made.application[rows] = 2
     made.series.sizes[rows] = np.where(made.series.sizes[rows] != 0, 400, 0)
     made.applications["Third"] = ["chat"]
-    config = Config(architecture=TINY["architecture"], training=Training(epochs=3, batch=32, learning_rate=0.01),
-                    evaluation=Evaluation(class_folds=3))
+    config = Config(
+        architecture=TINY["architecture"],
+        training=Training(epochs=3, batch=32, learning_rate=0.01),
+        evaluation=Evaluation(class_folds=3),
+    )
     trainings = Trainings(tmp_path, lambda _: None)
     found = left_out(config, Architecture(**config.architecture), made, trainings)()
     assert sorted(name for part in found for name in part.names) == ["Talk", "Third", "Watch"]

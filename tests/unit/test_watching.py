@@ -67,9 +67,7 @@ def test_what_is_done_is_counted(bundle):
                 model = (await zeek.next("MMTT::agent_hello"))[1][3]
                 records = []
                 for number in range(3):
-                    await zeek.send(
-                        classify("mmtt/agent/a1", number, flows(50, number), f"mmtt/node/n{number % 2}")
-                    )
+                    await zeek.send(classify("mmtt/agent/a1", number, flows(50, number), f"mmtt/node/n{number % 2}"))
                     records += (await zeek.next("MMTT::verdicts"))[1][2]
                 await zeek.send(classify("mmtt/agent/a1", 9, [flow("C1"), "nonsense"]))
                 records += (await zeek.next("MMTT::verdicts"))[1][2]
@@ -208,9 +206,7 @@ def test_a_model_that_hangs_is_not_alive():
         model = Model()
         runner = Runner(model, threads=1)
         fed = []
-        watchdog = asyncio.ensure_future(
-            feed_watchdog(lambda: fed.append(1), 0.05, lambda: runner.busy_for < 0.2)
-        )
+        watchdog = asyncio.ensure_future(feed_watchdog(lambda: fed.append(1), 0.05, lambda: runner.busy_for < 0.2))
         running = asyncio.ensure_future(runner.classify(None))
         while runner.busy_for < 0.3:
             await asyncio.sleep(0.01)
@@ -248,9 +244,7 @@ def test_status_top_and_reload_show_and_steer_an_agent(tmp_path):
                 code, out, _ = await asyncio.to_thread(type_in, cli.status, "--agent", address)
                 found = json.loads(out)
                 assert (code, found["model"], found["windows"]["answered"]["ok"]) == (0, model, 64)
-                code, out, _ = await asyncio.to_thread(
-                    type_in, cli.status, "--agent", address, "--format", "table"
-                )
+                code, out, _ = await asyncio.to_thread(type_in, cli.status, "--agent", address, "--format", "table")
                 assert code == 0 and model in out and "64 with a verdict" in out
 
                 watching = asyncio.create_task(

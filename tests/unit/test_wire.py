@@ -265,9 +265,7 @@ def check(batch: Classify) -> None:
     assert len(plain(answer["data"])[2][1][2]) == len(batch)
 
 
-FLOW_VALUES = st.lists(
-    st.integers(-3, 70_000) | st.integers() | st.booleans() | st.floats() | st.none(), max_size=34
-)
+FLOW_VALUES = st.lists(st.integers(-3, 70_000) | st.integers() | st.booleans() | st.floats() | st.none(), max_size=34)
 
 
 @settings(max_examples=300)

@@ -175,7 +175,21 @@ class Agent:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    modes = ["ok", "silent", "mute", "die", "killed", "stopped", "bye", "nonsense", "few", "many", "types", "twice", "version"]
+    modes = [
+        "ok",
+        "silent",
+        "mute",
+        "die",
+        "killed",
+        "stopped",
+        "bye",
+        "nonsense",
+        "few",
+        "many",
+        "types",
+        "twice",
+        "version",
+    ]
     parser.add_argument("--mode", choices=modes, default="ok")
     parser.add_argument("--after", type=int, default=0, help="die, be killed or leave once it got more windows")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer")

@@ -33,9 +33,7 @@ THERE, BACK = (A, 40_000, B, 443), (B, 443, A, 40_000)
 
 def udp_talk(times: list[int], first_size: int = 101) -> list[Packet]:
     """Datagrams by turns from both sides, each a byte longer than the one before."""
-    return [
-        Packet(time, udp(*(BACK if i % 2 else THERE), size=first_size + i)) for i, time in enumerate(times)
-    ]
+    return [Packet(time, udp(*(BACK if i % 2 else THERE), size=first_size + i)) for i, time in enumerate(times)]
 
 
 def datagrams() -> list[Packet]:
@@ -138,9 +136,7 @@ def acknowledgements() -> list[Packet]:
 def wait() -> list[Packet]:
     """Two talks: one has a packet exactly 60 s after its first and one a microsecond later; the other falls quiet."""
     exact = udp_talk([0, SECOND, 60 * SECOND, 60 * SECOND + 1, 61 * SECOND])
-    quiet = [
-        Packet(p.time + 5 * SECOND, udp(A, 41_000, B, 443, size=200 + i)) for i, p in enumerate(exact[:2])
-    ]
+    quiet = [Packet(p.time + 5 * SECOND, udp(A, 41_000, B, 443, size=200 + i)) for i, p in enumerate(exact[:2])]
     # Others, so that the clock goes on.
     clock = [Packet(t * SECOND + 7, udp(A, 5353, B, 5353, size=0)) for t in range(0, 80, 5)]
     return sorted(exact + quiet + clock, key=lambda p: p.time)

@@ -191,9 +191,7 @@ class Program:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=home,
-                env=os.environ
-                | {"OUTPUT": str(self.output)}
-                | {key: str(value) for key, value in environment.items()},
+                env=os.environ | {"OUTPUT": str(self.output)} | {key: str(value) for key, value in environment.items()},
             )
 
     def __enter__(self):
@@ -231,9 +229,7 @@ def place(tmp_path):
         def agent(self, *options) -> Program:
             url = f"ws://127.0.0.1:{port}/v1/messages/json"
             (tmp_path / "agent.yaml").write_text("reconnect: {first: 0.1, longest: 0.2}\n")
-            return Program(
-                tmp_path, "agent", [*PROGRAM, "-c", "agent.yaml", "--url", url, "--id", "a1", *options]
-            )
+            return Program(tmp_path, "agent", [*PROGRAM, "-c", "agent.yaml", "--url", url, "--id", "a1", *options])
 
     return Place()
 
@@ -293,9 +289,7 @@ def test_offline_the_agent_ends_with_zeek_and_says_nothing(place, end):
 
 def test_a_package_of_another_protocol_is_told_once_and_not_answered(place):
     with place.zeek(PROTOCOL=2) as zeek, place.agent() as agent:
-        agent.says(
-            "error: Zeek's package speaks protocol 2, this agent speaks 1; install matching versions of both"
-        )
+        agent.says("error: Zeek's package speaks protocol 2, this agent speaks 1; install matching versions of both")
         zeek.says("^tick")
         assert "answered" not in zeek.output.read_text()
         assert agent.output.read_text().count("speaks protocol 2") == 1

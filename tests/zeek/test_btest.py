@@ -13,9 +13,7 @@ from mmtt_agent.zeek import find as find_zeek
 
 HERE = Path(__file__).resolve().parent
 NAMES = sorted(
-    f"{path.parent.name}.{path.stem}"
-    for kind in ("collection", "verdicts")
-    for path in (HERE / kind).glob("*.*")
+    f"{path.parent.name}.{path.stem}" for kind in ("collection", "verdicts") for path in (HERE / kind).glob("*.*")
 )
 
 

@@ -21,18 +21,14 @@ PACKAGE = Path(__file__).parents[2] / "zeek-scripts"
 @pytest.fixture
 def site(tmp_path, monkeypatch):
     """A directory on Zeek's path with a local.zeek of its own; nothing of the machine's own is asked."""
-    done = subprocess.run(
-        [ZEEK.parent / "zeek-config", "--zeekpath"], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([ZEEK.parent / "zeek-config", "--zeekpath"], capture_output=True, text=True, check=True)
     monkeypatch.setenv("ZEEKPATH", f"{tmp_path}:{done.stdout.strip()}")
     (tmp_path / "agent.yaml").write_text("url: ws://127.0.0.1:1/\nmetrics:\n  listen: off\n")
     return tmp_path
 
 
 def lines(site: Path, what: str) -> str:
-    done = CliRunner().invoke(
-        doctor, ["-c", str(site / "agent.yaml"), "--zeek", str(ZEEK), "--scripts", "here"]
-    )
+    done = CliRunner().invoke(doctor, ["-c", str(site / "agent.yaml"), "--zeek", str(ZEEK), "--scripts", "here"])
     return "".join(re.findall(rf"^\w+ +{what} .*\n(?: +type: .*\n)?", done.stdout, re.MULTILINE))
 
 

@@ -18,9 +18,7 @@ SCRIPTS += sorted(
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_script_is_formatted(script):
-    program = shutil.which("zeek-format", path=str(Path(sys.executable).parent)) or shutil.which(
-        "zeek-format"
-    )
+    program = shutil.which("zeek-format", path=str(Path(sys.executable).parent)) or shutil.which("zeek-format")
     if program is None:
         pytest.skip("no zeek-format: pip install zeekscript")
     done = subprocess.run([program, script], capture_output=True, text=True, check=False)

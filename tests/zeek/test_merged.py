@@ -148,11 +148,14 @@ def test_542_captures_as_one(tmp_path):
 
     # What should be there, from the collection alone.
     scripts = ROOT / "zeek-scripts"
-    (tmp_path / "windows.zeek").write_text(
-        "module MMTT;\nglobal windows = open(\"windows.txt\");\n" + WINDOWS
+    (tmp_path / "windows.zeek").write_text('module MMTT;\nglobal windows = open("windows.txt");\n' + WINDOWS)
+    zeek(
+        capture,
+        tmp_path / "collect",
+        "local",
+        *map(str, (scripts / "main.zeek", scripts / "collect.zeek")),
+        str(tmp_path / "windows.zeek"),
     )
-    zeek(capture, tmp_path / "collect", "local", *map(str, (scripts / "main.zeek", scripts / "collect.zeek")),
-         str(tmp_path / "windows.zeek"))
     expected = [line.split() for line in (tmp_path / "collect" / "windows.txt").read_text().splitlines()]
     assert sorted(expected) == sorted([row["uid"], row["window"], row["packets"]] for row in rows)
 

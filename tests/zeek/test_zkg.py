@@ -55,9 +55,7 @@ class Installation:
     def environment(self) -> dict[str, str]:
         zeek = find_zeek()
         config = zeek.with_name("zeek-config")
-        path = subprocess.run(
-            [config, "--zeekpath"], capture_output=True, text=True, check=True
-        ).stdout.strip()
+        path = subprocess.run([config, "--zeekpath"], capture_output=True, text=True, check=True).stdout.strip()
         programs = [self.at / "bin", HERE, zeek.parent, os.environ.get("PATH", "")]
         return os.environ | {
             "PATH": os.pathsep.join(map(str, programs)),

@@ -60,9 +60,12 @@ def serve(part: Part) -> None:
         (root / name / "init.mp4").write_bytes(track.init)
     variants = "".join(
         f'#EXT-X-STREAM-INF:BANDWIDTH={(rate + recording.SOUND) * 1200},CODECS="avc1.42c01e,mp4a.40.2",RESOLUTION='
-        f'{recording.RUNGS[rate]},AUDIO="sound"\nv{rate}/index.m3u8\n' for rate in stream.rungs)
+        f'{recording.RUNGS[rate]},AUDIO="sound"\nv{rate}/index.m3u8\n'
+        for rate in stream.rungs
+    )
     (root / "master.m3u8").write_text(
-        f'#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="sound",NAME="one",DEFAULT=YES,URI="sound/index.m3u8"\n{variants}')
+        f'#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="sound",NAME="one",DEFAULT=YES,URI="sound/index.m3u8"\n{variants}'
+    )
 
     def add(numbers: range) -> None:
         for name, track in tracks.items():
@@ -75,7 +78,8 @@ def serve(part: Part) -> None:
             new = root / name / ".index"
             new.write_text(
                 f"#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{stream.seconds}\n#EXT-X-MEDIA-SEQUENCE:{numbers[0]}\n"
-                f'#EXT-X-MAP:URI="init.mp4"\n{text}{"" if stream.live else "#EXT-X-ENDLIST"}\n')
+                f'#EXT-X-MAP:URI="init.mp4"\n{text}{"" if stream.live else "#EXT-X-ENDLIST"}\n'
+            )
             # In one step, so that nobody reads half of it.
             new.replace(root / name / "index.m3u8")
 
@@ -92,14 +96,18 @@ def serve(part: Part) -> None:
         begun = time.time() - (stream.first + _WINDOW) * stream.seconds
         first = range(stream.first, stream.first + _WINDOW)
         # Segments are there when they end, which players reckon differently: so the clock is told one segment late.
-        kind = f'type="dynamic" availabilityStartTime="{_clock(begun + stream.seconds)}" minimumUpdatePeriod="PT{stream.seconds}S" ' \
-               f'timeShiftBufferDepth="PT{_WINDOW * stream.seconds}S" suggestedPresentationDelay="PT{2 * stream.seconds}S"'
+        kind = (
+            f'type="dynamic" availabilityStartTime="{_clock(begun + stream.seconds)}" minimumUpdatePeriod="PT{stream.seconds}S" '
+            f'timeShiftBufferDepth="PT{_WINDOW * stream.seconds}S" suggestedPresentationDelay="PT{2 * stream.seconds}S"'
+        )
     else:
         first = range(stream.length)
         kind = f'type="static" mediaPresentationDuration="PT{stream.length * stream.seconds}S"'
     (root / "manifest.mpd").write_text(_manifest(stream, kind))
     if part.client.startswith("shaka"):
-        (root / "player.html").write_text(_PAGE.format("/manifest.mpd" if part.activity.startswith("dash") else "/master.m3u8"))
+        (root / "player.html").write_text(
+            _PAGE.format("/manifest.mpd" if part.activity.startswith("dash") else "/master.m3u8")
+        )
         (root / "shaka.js").write_bytes(Path(_SHAKA).read_bytes())
     add(first)
     tell(first)
@@ -114,19 +122,28 @@ def _clock(seconds: float) -> str:
 
 def _manifest(stream: _Stream, kind: str) -> str:
     def adapted(media: str, codec: str, entries: list[tuple[str, str]]) -> str:
-        template = (f'<SegmentTemplate timescale="1" duration="{stream.seconds}" startNumber="0" '
-                    'initialization="$RepresentationID$/init.mp4" media="$RepresentationID$/$Number$.m4s"/>')
-        return (f'<AdaptationSet contentType="{media}" mimeType="{media}/mp4" codecs="{codec}" segmentAlignment="true">{template}'
-                + "".join(f'<Representation id="{name}" {more}/>' for name, more in entries) + "</AdaptationSet>")
+        template = (
+            f'<SegmentTemplate timescale="1" duration="{stream.seconds}" startNumber="0" '
+            'initialization="$RepresentationID$/init.mp4" media="$RepresentationID$/$Number$.m4s"/>'
+        )
+        return (
+            f'<AdaptationSet contentType="{media}" mimeType="{media}/mp4" codecs="{codec}" segmentAlignment="true">{template}'
+            + "".join(f'<Representation id="{name}" {more}/>' for name, more in entries)
+            + "</AdaptationSet>"
+        )
 
     pictures = []
     for rate in stream.rungs:
         width, height = recording.RUNGS[rate].split("x")
         pictures.append((f"v{rate}", f'bandwidth="{rate * 1200}" width="{width}" height="{height}" frameRate="25"'))
     sound = [("sound", f'bandwidth="{recording.SOUND * 1000}" audioSamplingRate="48000"')]
-    return (f'<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="urn:mpeg:dash:profile:isoff-live:2011" '
-            f'minBufferTime="PT{stream.seconds}S" {kind}><Period id="1" start="PT0S">'
-            + adapted("video", "avc1.42c01e", pictures) + adapted("audio", "mp4a.40.2", sound) + "</Period></MPD>\n")
+    return (
+        f'<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="urn:mpeg:dash:profile:isoff-live:2011" '
+        f'minBufferTime="PT{stream.seconds}S" {kind}><Period id="1" start="PT0S">'
+        + adapted("video", "avc1.42c01e", pictures)
+        + adapted("audio", "mp4a.40.2", sound)
+        + "</Period></MPD>\n"
+    )
 
 
 # What services' own pages do: the player is part of the page, and so is its weight.
@@ -154,9 +171,35 @@ def player_command(part: Part, path: str, draw: Random) -> list[str]:
     """mpv and ffmpeg (as a recorder has it, at the film's own pace) on an address of the server's."""
     address = f"https://{part.name}{path}"
     if part.client == "mpv":
-        return ["mpv", "--no-config", "--vo=null", "--ao=null", "--ytdl=no", "--really-quiet", "--tls-verify=no", "--vd-lavc-threads=1",
-                f"--cache-secs={draw.randrange(8, 30)}", f"--hls-bitrate={draw.choice(('min', 'max', '900000'))}", address]
-    return ["ffmpeg", "-nostdin", "-v", "error", "-tls_verify", "0", "-re", "-i", address, "-c", "copy", "-f", "null", "-"]
+        return [
+            "mpv",
+            "--no-config",
+            "--vo=null",
+            "--ao=null",
+            "--ytdl=no",
+            "--really-quiet",
+            "--tls-verify=no",
+            "--vd-lavc-threads=1",
+            f"--cache-secs={draw.randrange(8, 30)}",
+            f"--hls-bitrate={draw.choice(('min', 'max', '900000'))}",
+            address,
+        ]
+    return [
+        "ffmpeg",
+        "-nostdin",
+        "-v",
+        "error",
+        "-tls_verify",
+        "0",
+        "-re",
+        "-i",
+        address,
+        "-c",
+        "copy",
+        "-f",
+        "null",
+        "-",
+    ]
 
 
 def watch_for(part: Part, command: list[str]) -> None:

@@ -65,21 +65,31 @@ def _size(draw: Random, median: float, sigma: float, most: int = 300_000) -> int
 def _check_in(part: Part, draw: Random, client: fronted.Client) -> None:
     play = _profiles()[part.activity]
     # Published intervals are up to a minute, captures two minutes long: scaled to 1-10 s, jitter's share of it kept.
-    interval = play["interval"] if play["interval"] <= 5 else max(1.0, draw.choice((1 / 15, 1 / 10, 1 / 6)) * play["interval"])
+    interval = (
+        play["interval"] if play["interval"] <= 5 else max(1.0, draw.choice((1 / 15, 1 / 10, 1 / 6)) * play["interval"])
+    )
     identity = _text(draw, draw.randint(*play["head"]))
     path, post, waited = f"{_text(draw, draw.randrange(8, 40))}", play["post"], 0.0
     while True:
         task = draw.random() < play["task"]
         down = int(math.exp(draw.uniform(*map(math.log, play["tasks"])))) if task else draw.randint(*play["down"])
         up = draw.randint(*play["up"])
-        client.request("POST" if post else "GET", f"/200/{down + (play['down'][0] if task else 0)}/{path}",
-                       os.urandom(up), {"Cookie": identity} if identity else None)
+        client.request(
+            "POST" if post else "GET",
+            f"/200/{down + (play['down'][0] if task else 0)}/{path}",
+            os.urandom(up),
+            {"Cookie": identity} if identity else None,
+        )
         if task:
             # The task takes its time; then its result, as often as there is some.
             if not part.pause(min(draw.expovariate(1 / 0.8), 4.0)):
                 return
-            client.request("POST", f"/200/{draw.randint(*play['down'])}/{_text(draw, 14)}",
-                           os.urandom(max(play.get("least", 0), _size(draw, *play["result"]))), {"Cookie": identity})
+            client.request(
+                "POST",
+                f"/200/{draw.randint(*play['down'])}/{_text(draw, 14)}",
+                os.urandom(max(play.get("least", 0), _size(draw, *play["result"]))),
+                {"Cookie": identity},
+            )
         if "backoff" in play:
             waited = 0.1 if task else min(max(waited * 1.35, 0.1), play["backoff"])
             pause = waited
@@ -95,7 +105,10 @@ def _check_in(part: Part, draw: Random, client: fronted.Client) -> None:
 
 def _interactive(part: Part, draw: Random, client: fronted.Client) -> None:
     """An operator at work on an agent that polls: polls every second or faster, now and then a command and its answer."""
-    interval, identity = draw.choice((0.3, 0.5, 1.0) if client.keep else (1.0, 1.5)), _text(draw, draw.randrange(60, 300))
+    interval, identity = (
+        draw.choice((0.3, 0.5, 1.0) if client.keep else (1.0, 1.5)),
+        _text(draw, draw.randrange(60, 300)),
+    )
     typed = draw.uniform(0.5, 3)
     while True:
         command = part.seconds - part.left() > typed
@@ -117,4 +130,6 @@ def _stage(part: Part, draw: Random, client: fronted.Client) -> None:
         for _ in range(draw.randrange(2, 5)):
             if not part.pause(draw.uniform(0.5, 2)):
                 return
-            client.request("POST", f"/200/{draw.randrange(0, 200)}/{_text(draw, 8)}", os.urandom(draw.randrange(150, 900)))
+            client.request(
+                "POST", f"/200/{draw.randrange(0, 200)}/{_text(draw, 8)}", os.urandom(draw.randrange(150, 900))
+            )

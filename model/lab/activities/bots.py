@@ -24,14 +24,23 @@ _TLS = {"tcp_ports": (fronted.PORT,)}
 _MOST = 300
 
 ACTIVITIES = {
-    "web_enumeration": Activity("web", pairs(fronted.SERVERS, ("gobuster", "ffuf", "dirb", "urllib", "httpx", "aiohttp")),
-                                malicious="web_enumeration", **_TLS),
+    "web_enumeration": Activity(
+        "web",
+        pairs(fronted.SERVERS, ("gobuster", "ffuf", "dirb", "urllib", "httpx", "aiohttp")),
+        malicious="web_enumeration",
+        **_TLS,
+    ),
     "web_probing": Activity("web", _HTTPS, malicious="web_probing", **_TLS),
     "credential_stuffing": Activity("web", _HTTPS, malicious="credential_stuffing", **_TLS),
     "scraping": Activity("web", _HTTPS, malicious="scraping", **_TLS),
     "click_fraud": Activity("web", _HTTPS, malicious="click_fraud", **_TLS),
-    "spam_bot": Activity("email", pairs(("python", "stunnel"), ("smtplib", "curl", "msmtp", "openssl")), application="SMTPS",
-                         malicious="spam_bot", tcp_ports=(mail.PORT,)),
+    "spam_bot": Activity(
+        "email",
+        pairs(("python", "stunnel"), ("smtplib", "curl", "msmtp", "openssl")),
+        application="SMTPS",
+        malicious="spam_bot",
+        tcp_ports=(mail.PORT,),
+    ),
 }
 
 
@@ -59,8 +68,12 @@ def _word(draw: Random) -> str:
 
 def _words(draw: Random) -> list[str]:
     """Mostly nothing is there; where something is, the path tells the server so."""
-    return [f"{draw.choice((200, 301, 403))}/{draw.randrange(150, 9000)}/{_word(draw)}" if draw.random() < 0.03 else _word(draw)
-            for _ in range(_MOST)]
+    return [
+        f"{draw.choice((200, 301, 403))}/{draw.randrange(150, 9000)}/{_word(draw)}"
+        if draw.random() < 0.03
+        else _word(draw)
+        for _ in range(_MOST)
+    ]
 
 
 def _enumerate(part: Part, draw: Random) -> None:
@@ -68,9 +81,35 @@ def _enumerate(part: Part, draw: Random) -> None:
     words.write_text("\n".join(_words(draw)) + "\n")
     base, threads, delay = f"https://{part.name}/", draw.choice((1, 2, 4)), draw.choice((50, 100, 200))
     if part.client == "gobuster":
-        command = ["gobuster", "dir", "-k", "-q", "-z", "-t", str(threads), "--delay", f"{delay}ms", "-u", base, "-w", str(words)]
+        command = [
+            "gobuster",
+            "dir",
+            "-k",
+            "-q",
+            "-z",
+            "-t",
+            str(threads),
+            "--delay",
+            f"{delay}ms",
+            "-u",
+            base,
+            "-w",
+            str(words),
+        ]
     elif part.client == "ffuf":
-        command = ["ffuf", "-k", "-s", "-t", str(threads), "-p", f"{delay / 1000}", "-u", base + "FUZZ", "-w", str(words)]
+        command = [
+            "ffuf",
+            "-k",
+            "-s",
+            "-t",
+            str(threads),
+            "-p",
+            f"{delay / 1000}",
+            "-u",
+            base + "FUZZ",
+            "-w",
+            str(words),
+        ]
     else:
         command = ["dirb", base, str(words), "-S", "-w", "-r", "-z", str(delay // 2)]
     tool = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -111,8 +150,12 @@ def _web_probing(part: Part, draw: Random, counted) -> None:
         size = draw.randrange(800, 12_000) if status == 200 else draw.choice((0, 146, 150, 320, 548))
         words = "/".join(_word(draw) for _ in range(draw.randrange(1, 8)))
         headers = {"X-" + _word(draw): draw.randbytes(draw.randrange(4, 300)).hex()} if draw.random() < 0.4 else None
-        client.request(method, f"/{status}/{size}/{words}", os.urandom(draw.randrange(20, 900)) if method == "POST" else b"",
-                       headers)
+        client.request(
+            method,
+            f"/{status}/{size}/{words}",
+            os.urandom(draw.randrange(20, 900)) if method == "POST" else b"",
+            headers,
+        )
         if not part.pause(draw.expovariate(1 / pace)):
             return
 
@@ -124,8 +167,12 @@ def _credential_stuffing(part: Part, draw: Random, counted) -> None:
         if draw.random() < 0.5:
             client.request("GET", f"/200/{page}/login")
         right = draw.random() < 0.02
-        client.request("POST", f"/{302 if right else 401}/{0 if right else refusal}/login",
-                       os.urandom(draw.randrange(40, 130)), {"Cookie": draw.randbytes(20).hex()})
+        client.request(
+            "POST",
+            f"/{302 if right else 401}/{0 if right else refusal}/login",
+            os.urandom(draw.randrange(40, 130)),
+            {"Cookie": draw.randbytes(20).hex()},
+        )
         if not part.pause(draw.uniform(0.7, 1.3) * pace):
             return
 
@@ -156,9 +203,14 @@ def _click_fraud(part: Part, draw: Random, counted) -> None:
 
 def _spam_bot(part: Part, draw: Random, counted) -> None:
     """One text to many receivers, a connection for one to three of them, without a pause a person would make."""
-    body, pace = base64.encodebytes(draw.randbytes(int(draw.lognormvariate(math.log(2500), 0.6)))).decode(), draw.choice((0.1, 0.5, 1.5))
+    body, pace = (
+        base64.encodebytes(draw.randbytes(int(draw.lognormvariate(math.log(2500), 0.6)))).decode(),
+        draw.choice((0.1, 0.5, 1.5)),
+    )
     while next(counted, None) is not None:
-        text = f"From: a{draw.randrange(9999)}@lab.test\nTo: b@lab.test\nSubject: {_word(draw)}\n\n{body}{_word(draw)}\n"
+        text = (
+            f"From: a{draw.randrange(9999)}@lab.test\nTo: b@lab.test\nSubject: {_word(draw)}\n\n{body}{_word(draw)}\n"
+        )
         send_mail(part, draw, text, draw.randrange(1, 4))
         if not part.pause(draw.expovariate(1 / pace)):
             return
@@ -172,17 +224,48 @@ def send_mail(part: Part, draw: Random, text: str, receivers: int) -> None:
         import smtplib
         import ssl
 
-        with smtplib.SMTP_SSL(part.name, mail.PORT, "pc.lab.test", timeout=60,
-                              context=ssl._create_unverified_context()) as client:
+        with smtplib.SMTP_SSL(
+            part.name, mail.PORT, "pc.lab.test", timeout=60, context=ssl._create_unverified_context()
+        ) as client:
             client.sendmail("a@lab.test", to, text)
     elif part.client == "curl":
-        subprocess.run(["curl", "-sk", f"smtps://{part.name}:{mail.PORT}", "--mail-from", "a@lab.test", "--max-time", "60",
-                        *(word for name in to for word in ("--mail-rcpt", name)), "-T", "-"], input=wire,
-                       stdout=subprocess.DEVNULL, check=True)
+        subprocess.run(
+            [
+                "curl",
+                "-sk",
+                f"smtps://{part.name}:{mail.PORT}",
+                "--mail-from",
+                "a@lab.test",
+                "--max-time",
+                "60",
+                *(word for name in to for word in ("--mail-rcpt", name)),
+                "-T",
+                "-",
+            ],
+            input=wire,
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
     elif part.client == "msmtp":
-        subprocess.run(["msmtp", "-C", "/dev/null", f"--host={part.address}", f"--port={mail.PORT}", "--tls=on",
-                        "--tls-starttls=off", "--tls-certcheck=off", "--auth=off", "--from=a@lab.test", "--timeout=60",
-                        *to], input=text.encode(), stdout=subprocess.DEVNULL, check=True)
+        subprocess.run(
+            [
+                "msmtp",
+                "-C",
+                "/dev/null",
+                f"--host={part.address}",
+                f"--port={mail.PORT}",
+                "--tls=on",
+                "--tls-starttls=off",
+                "--tls-certcheck=off",
+                "--auth=off",
+                "--from=a@lab.test",
+                "--timeout=60",
+                *to,
+            ],
+            input=text.encode(),
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
     else:
         from .. import tls_pipe
 

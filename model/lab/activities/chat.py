@@ -139,8 +139,9 @@ def act(part: Part) -> None:
                     size = behaviour.message(draw)
                     # "is typing", as messengers send it, then the message after the time its keys take.
                     await connection.send(os.urandom(34))
-                    await asyncio.sleep(min(sum(behaviour.keystroke(draw) for _ in range(min(size, 40))), 6.0,
-                                            max(0.0, part.left())))
+                    await asyncio.sleep(
+                        min(sum(behaviour.keystroke(draw) for _ in range(min(size, 40))), 6.0, max(0.0, part.left()))
+                    )
                     await connection.send(os.urandom(size + 90))
                     gap = behaviour.message_gap(draw)
                 else:

@@ -74,7 +74,8 @@ def _hear(part: Part, client: fronted.Client, headers: dict[str, str]) -> None:
             wait -= _HOLD
         client.request("GET", f"/200/330/sync-{wait:.2f}", headers=headers)
         picture = behaviour.is_picture(size)
-        client.request("GET", f"/200/{620 + (200 if picture else size)}/sync-{behaviour.typing(size, draw):.2f}",
-                       headers=headers)
+        client.request(
+            "GET", f"/200/{620 + (200 if picture else size)}/sync-{behaviour.typing(size, draw):.2f}", headers=headers
+        )
         if picture:
             client.request("GET", f"/200/{size}/media", headers=headers)

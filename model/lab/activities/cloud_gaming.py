@@ -33,7 +33,9 @@ def _video(draw: Random) -> Iterator[tuple[float, list[int]]]:
         yield 1 / 60, [1188] * (left // 1188) + [left % 1188 + 40]
 
 
-async def _send(send: Callable[[bytes], None], draws: Iterator[tuple[float, list[int]]], left: Callable[[], float]) -> None:
+async def _send(
+    send: Callable[[bytes], None], draws: Iterator[tuple[float, list[int]]], left: Callable[[], float]
+) -> None:
     due = time.monotonic()
     for wait, sizes in draws:
         due += wait
@@ -68,7 +70,8 @@ def serve(part: Part) -> None:
 def act(part: Part) -> None:
     async def run() -> None:
         transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-            asyncio.DatagramProtocol, remote_addr=(part.address, PORT))
+            asyncio.DatagramProtocol, remote_addr=(part.address, PORT)
+        )
         await _send(transport.sendto, _input(part.draw), part.left)
         transport.close()
 

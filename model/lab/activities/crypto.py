@@ -29,8 +29,13 @@ ACTIVITIES = {
     "mining_bitcoin": Activity("crypto_currency", _BOTH, application="Mining", tcp_ports=(PLAIN, TLS)),
     "mining_monero": Activity("crypto_currency", _BOTH, application="Mining", tcp_ports=(PLAIN, TLS)),
     # Shapes only: what a miner that hides sends, through a TLS proxy at the web's port and throttled.
-    "hidden_mining": Activity("crypto_currency", pairs(("nginx-stream", "stunnel"), _STACKS), application="Mining",
-                              malicious="hidden_mining", tcp_ports=(HIDDEN,)),
+    "hidden_mining": Activity(
+        "crypto_currency",
+        pairs(("nginx-stream", "stunnel"), _STACKS),
+        application="Mining",
+        malicious="hidden_mining",
+        tcp_ports=(HIDDEN,),
+    ),
 }
 
 
@@ -60,8 +65,9 @@ class _Pool(socketserver.ThreadingTCPServer):
     def finish_request(self, request, client_address) -> None:
         try:
             request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            super().finish_request(self.context.wrap_socket(request, server_side=True) if self.context else request,
-                                   client_address)
+            super().finish_request(
+                self.context.wrap_socket(request, server_side=True) if self.context else request, client_address
+            )
         except OSError:
             pass
 
@@ -93,34 +99,71 @@ class _Miner(socketserver.StreamRequestHandler):
         if self.monero:
             result = {"status": "KEEPALIVED" if method == "keepalived" else "OK"}
             if method == "login":
-                result = {"id": _hex(16), "job": self._job(draw), "extensions": ["algo", "nicehash", "connect", "tls", "keepalive"],
-                          "status": "OK"}
+                result = {
+                    "id": _hex(16),
+                    "job": self._job(draw),
+                    "extensions": ["algo", "nicehash", "connect", "tls", "keepalive"],
+                    "status": "OK",
+                }
                 begun.set()
             self.say({"id": number, "jsonrpc": "2.0", "error": None, "result": result})
         elif method == "mining.subscribe":
-            self.say({"id": number, "error": None,
-                      "result": [[["mining.set_difficulty", _hex(4)], ["mining.notify", _hex(4)]], _hex(4), 8]})
+            self.say(
+                {
+                    "id": number,
+                    "error": None,
+                    "result": [[["mining.set_difficulty", _hex(4)], ["mining.notify", _hex(4)]], _hex(4), 8],
+                }
+            )
         elif method == "mining.configure":
-            self.say({"id": number, "error": None, "result": {"version-rolling": True, "version-rolling.mask": "1fffe000"}})
+            self.say(
+                {"id": number, "error": None, "result": {"version-rolling": True, "version-rolling.mask": "1fffe000"}}
+            )
         else:
             # One share in fifty comes too late for its job.
             stale = method == "mining.submit" and draw.random() < 0.02
-            self.say({"id": number, "result": None if stale else True, "error": [21, "Job not found", None] if stale else None})
+            self.say(
+                {
+                    "id": number,
+                    "result": None if stale else True,
+                    "error": [21, "Job not found", None] if stale else None,
+                }
+            )
             if method == "mining.authorize":
                 self._set_difficulty(draw)
                 self.say(self._job(draw))
                 begun.set()
 
     def _set_difficulty(self, draw: Random) -> None:
-        self.say({"id": None, "method": "mining.set_difficulty", "params": [draw.choice((512, 2048, 8192, 65536, 500000))]})
+        self.say(
+            {"id": None, "method": "mining.set_difficulty", "params": [draw.choice((512, 2048, 8192, 65536, 500000))]}
+        )
 
     def _job(self, draw: Random, clean: bool = True) -> dict:
         if self.monero:
-            return {"blob": _hex(76), "job_id": _hex(8), "target": _hex(4), "algo": "rx/0", "height": self.height,
-                    "seed_hash": _hex(32)}
-        return {"id": None, "method": "mining.notify", "params": [
-            _hex(4), _hex(32), _hex(draw.randrange(54, 62)), _hex(draw.randrange(90, 140)),
-            [_hex(32) for _ in range(self.branches)], "20000000", "1703255b", f"{int(time.time()):x}", clean]}
+            return {
+                "blob": _hex(76),
+                "job_id": _hex(8),
+                "target": _hex(4),
+                "algo": "rx/0",
+                "height": self.height,
+                "seed_hash": _hex(32),
+            }
+        return {
+            "id": None,
+            "method": "mining.notify",
+            "params": [
+                _hex(4),
+                _hex(32),
+                _hex(draw.randrange(54, 62)),
+                _hex(draw.randrange(90, 140)),
+                [_hex(32) for _ in range(self.branches)],
+                "20000000",
+                "1703255b",
+                f"{int(time.time()):x}",
+                clean,
+            ],
+        }
 
     def _jobs(self, draw: Random, begun: threading.Event) -> None:
         """Pools send a job each 30 to 60 s and for each block; a quarter of that here, as captures are short."""
@@ -169,8 +212,11 @@ def act(part: Part) -> None:
     else:
         pipe = tls_pipe.connect(part, part.client, _port(part))
     lock, number, last = threading.Lock(), iter(range(1, 1_000_000)), [time.monotonic()]
-    agent = draw.choice(("XMRig/6.21.0 (Linux x86_64) libuv/1.44.2 gcc/11.4.0", "xmr-stak/2.10.8", "SRBMiner-MULTI/2.4.7")
-                        if monero else ("cgminer/4.12.1", "bmminer/1.0.0", "bfgminer/5.5.0", "NiceHash/1.0.0"))
+    agent = draw.choice(
+        ("XMRig/6.21.0 (Linux x86_64) libuv/1.44.2 gcc/11.4.0", "xmr-stak/2.10.8", "SRBMiner-MULTI/2.4.7")
+        if monero
+        else ("cgminer/4.12.1", "bmminer/1.0.0", "bfgminer/5.5.0", "NiceHash/1.0.0")
+    )
     worker = f"{_hex(47)}" if monero else f"bc1q{_hex(19)}.{draw.choice(('rig1', 'worker', 'x'))}"
 
     def say(method: str, params: object) -> None:
@@ -186,11 +232,22 @@ def act(part: Part) -> None:
         return line
 
     if monero:
-        say("login", {"login": worker, "pass": "x", "agent": agent, "algo": ["rx/0", "rx/wow", "cn/r", "cn-pico", "argon2/chukwa"]})
+        say(
+            "login",
+            {
+                "login": worker,
+                "pass": "x",
+                "agent": agent,
+                "algo": ["rx/0", "rx/wow", "cn/r", "cn-pico", "argon2/chukwa"],
+            },
+        )
         hear()
     else:
         if draw.random() < 0.6:
-            say("mining.configure", [["version-rolling"], {"version-rolling.mask": "1fffe000", "version-rolling.min-bit-count": 2}])
+            say(
+                "mining.configure",
+                [["version-rolling"], {"version-rolling.mask": "1fffe000", "version-rolling.min-bit-count": 2}],
+            )
             hear()
         say("mining.subscribe", [agent])
         hear()
@@ -221,5 +278,10 @@ def act(part: Part) -> None:
         if monero:
             say("submit", {"id": _hex(16), "job_id": job, "nonce": _hex(4), "result": _hex(32), "algo": "rx/0"})
         else:
-            say("mining.submit", [worker, _hex(4), _hex(8), f"{int(time.time()):x}", _hex(4), "00c00000"][: 6 if draw.random() < 0.6 else 5])
+            say(
+                "mining.submit",
+                [worker, _hex(4), _hex(8), f"{int(time.time()):x}", _hex(4), "00c00000"][
+                    : 6 if draw.random() < 0.6 else 5
+                ],
+            )
     pipe.close()

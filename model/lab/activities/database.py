@@ -23,11 +23,40 @@ ACTIVITIES = {
 
 def serve(part: Part) -> None:
     tls = part.server == "redis-tls"
-    words = ["--port", "0", "--tls-port", str(PORT), "--tls-cert-file", str(part.secrets / "cert.pem"), "--tls-key-file",
-             str(part.secrets / "key.pem"), "--tls-auth-clients", "no",
-             "--tls-ca-cert-file", str(part.secrets / "cert.pem")] if tls else ["--port", str(PORT)]
-    run_server(part, ["redis-server", "--bind", part.address, "--save", "", "--requirepass", _PASSWORD, "--dir",
-                      str(part.scratch), *words], PORT)
+    words = (
+        [
+            "--port",
+            "0",
+            "--tls-port",
+            str(PORT),
+            "--tls-cert-file",
+            str(part.secrets / "cert.pem"),
+            "--tls-key-file",
+            str(part.secrets / "key.pem"),
+            "--tls-auth-clients",
+            "no",
+            "--tls-ca-cert-file",
+            str(part.secrets / "cert.pem"),
+        ]
+        if tls
+        else ["--port", str(PORT)]
+    )
+    run_server(
+        part,
+        [
+            "redis-server",
+            "--bind",
+            part.address,
+            "--save",
+            "",
+            "--requirepass",
+            _PASSWORD,
+            "--dir",
+            str(part.scratch),
+            *words,
+        ],
+        PORT,
+    )
 
 
 def act(part: Part) -> None:

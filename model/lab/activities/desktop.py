@@ -27,8 +27,13 @@ from ..serving import running, wait_for_port
 PORT, RDP = 5900, 3389
 
 ACTIVITIES = {
-    "desktop": Activity("remote_access", pairs(("tigervnc", "tigervnc-tls", "x11vnc", "x11vnc-ssl"), ("viewer", "viewer-paced"))
-                        + pairs(("tigervnc", "x11vnc"), ("asyncvnc",)), application="VNC", tcp_ports=(PORT,)),
+    "desktop": Activity(
+        "remote_access",
+        pairs(("tigervnc", "tigervnc-tls", "x11vnc", "x11vnc-ssl"), ("viewer", "viewer-paced"))
+        + pairs(("tigervnc", "x11vnc"), ("asyncvnc",)),
+        application="VNC",
+        tcp_ports=(PORT,),
+    ),
     "desktop_rdp": Activity("remote_access", ("freerdp/freerdp",), application="RDP", tcp_ports=(RDP,)),
 }
 
@@ -57,15 +62,35 @@ def _display(address: str, width: int, height: int, *security: str) -> list[str]
     """
     number = 1000 + os.getpid() % 50_000
     os.environ["DISPLAY"] = f":{number}"
-    return ["Xvnc", f":{number}", "-geometry", f"{width}x{height}", "-depth", "24", "-nolisten", "tcp", "-nolisten", "unix",
-            "-ac", "-interface", address, "-rfbport", str(PORT), "-SecurityTypes", *security]
+    return [
+        "Xvnc",
+        f":{number}",
+        "-geometry",
+        f"{width}x{height}",
+        "-depth",
+        "24",
+        "-nolisten",
+        "tcp",
+        "-nolisten",
+        "unix",
+        "-ac",
+        "-interface",
+        address,
+        "-rfbport",
+        str(PORT),
+        "-SecurityTypes",
+        *security,
+    ]
 
 
 def _windows(draw: Random) -> list[list[str]]:
     lines, gap = draw.choice((1, 3, 12)), draw.choice((0.3, 1, 4, 15))
     printing = f"while :; do head -c $((48 * {lines})) /dev/urandom | base64 -w 64; sleep {gap}; done"
-    return [["xterm", "-geometry", "90x30+20+20", "-e", "sh", "-c", printing],
-            ["xclock", "-update", "1", "-geometry", "150x150-10+10"], ["xeyes", "-geometry", "120x80-10-10"]]
+    return [
+        ["xterm", "-geometry", "90x30+20+20", "-e", "sh", "-c", printing],
+        ["xclock", "-update", "1", "-geometry", "150x150-10+10"],
+        ["xeyes", "-geometry", "120x80-10-10"],
+    ]
 
 
 def serve(part: Part) -> None:
@@ -86,24 +111,43 @@ def serve(part: Part) -> None:
         for program in _windows(draw):
             stack.enter_context(running(program))
         if part.server == "freerdp":
-            stack.enter_context(running(["freerdp-shadow-cli", f"/bind-address:{part.address}", f"/port:{RDP}", "-auth"]))
+            stack.enter_context(
+                running(["freerdp-shadow-cli", f"/bind-address:{part.address}", f"/port:{RDP}", "-auth"])
+            )
             wait_for_port(part.address, RDP)
         elif not direct:
             behind = part.server == "x11vnc-ssl"
-            stack.enter_context(running(
-                ["x11vnc", "-q", "-display", os.environ["DISPLAY"], "-listen", part.loopback if behind else part.address, "-rfbport",
-                 str(PORT + behind), "-no6", "-noipv6", "-forever", "-shared", "-nodpms",
-                 *(["-noxdamage"] if draw.random() < 0.3 else []),
-                 # It takes a bell for the clipboard, and knows no message of the clipboard's.
-                 *(["-nobell", "-nosel"] if part.client == "asyncvnc" else []),
-                 *(["-rfbauth", str(secret)] if _password(part) else ["-nopw"])]))
+            stack.enter_context(
+                running(
+                    [
+                        "x11vnc",
+                        "-q",
+                        "-display",
+                        os.environ["DISPLAY"],
+                        "-listen",
+                        part.loopback if behind else part.address,
+                        "-rfbport",
+                        str(PORT + behind),
+                        "-no6",
+                        "-noipv6",
+                        "-forever",
+                        "-shared",
+                        "-nodpms",
+                        *(["-noxdamage"] if draw.random() < 0.3 else []),
+                        # It takes a bell for the clipboard, and knows no message of the clipboard's.
+                        *(["-nobell", "-nosel"] if part.client == "asyncvnc" else []),
+                        *(["-rfbauth", str(secret)] if _password(part) else ["-nopw"]),
+                    ]
+                )
+            )
             if behind:
                 # x11vnc's own TLS does not start with OpenSSL 3.
                 wait_for_port(part.loopback, PORT + 1)
                 config = part.scratch / "stunnel.conf"
                 config.write_text(
                     f"foreground = yes\npid =\nsyslog = no\n[vnc]\naccept = {part.address}:{PORT}\nconnect = "
-                    f"{part.loopback}:{PORT + 1}\ncert = {part.secrets}/cert.pem\nkey = {part.secrets}/key.pem\n")
+                    f"{part.loopback}:{PORT + 1}\ncert = {part.secrets}/cert.pem\nkey = {part.secrets}/key.pem\n"
+                )
                 stack.enter_context(running(["stunnel4", str(config)]))
             wait_for_port(part.address, PORT)
         part.ready()
@@ -124,11 +168,16 @@ def _by_freerdp(part: Part) -> None:
     """xfreerdp on a display that nobody sees; its window lies where the display begins."""
     draw = Random(part.seed + 1)
     # With a graphics pipeline, with RemoteFX, or with plain bitmaps as old clients; RDP's own encryption is older still.
-    wishes = [draw.choice(("/sec:tls", "/sec:tls", "/sec:rdp")), f"/network:{draw.choice(('lan', 'broadband', 'wan', 'modem'))}",
-              *draw.choice((["/gfx"], ["/rfx"], ["/bpp:16"], ["/bpp:24", "-wallpaper"]))]
+    wishes = [
+        draw.choice(("/sec:tls", "/sec:tls", "/sec:rdp")),
+        f"/network:{draw.choice(('lan', 'broadband', 'wan', 'modem'))}",
+        *draw.choice((["/gfx"], ["/rfx"], ["/bpp:16"], ["/bpp:24", "-wallpaper"])),
+    ]
     with running(_display(part.loopback, 1400, 800, "None")):
         wait_for_port(part.loopback, PORT)
-        with running(["xfreerdp", f"/v:{part.address}:{RDP}", "/u:lab", "/p:lab-words-only", "/cert:ignore", *wishes]) as viewer:
+        with running(
+            ["xfreerdp", f"/v:{part.address}:{RDP}", "/u:lab", "/p:lab-words-only", "/cert:ignore", *wishes]
+        ) as viewer:
             _Viewer(replace(part, address=part.loopback, server="tigervnc", client="asyncvnc")).use(watching=False)
             if viewer.poll() is not None:
                 sys.exit(f"xfreerdp ended with {viewer.returncode} before its time ({' '.join(wishes)})")
@@ -285,8 +334,11 @@ class _Viewer:
             if not self.part.pause(wait):
                 break
             with self.sending:
-                self._send(struct.pack(">BBHH", 5, third[0], first, second) if what == "move"
-                           else struct.pack(">BBxxI", 4, second, first))
+                self._send(
+                    struct.pack(">BBHH", 5, third[0], first, second)
+                    if what == "move"
+                    else struct.pack(">BBxxI", 4, second, first)
+                )
         if watching and not self.updates:
             sys.exit("the desktop showed nothing")
         self.connection.close()
@@ -296,6 +348,7 @@ async def _by_asyncvnc(part: Part) -> None:
     import asyncvnc
 
     async with asyncvnc.connect(part.address, PORT) as client:
+
         async def watch() -> None:
             client.video.refresh()
             while True:

@@ -30,13 +30,36 @@ def serve(part: Part) -> None:
     draw = part.draw
     text = " ".join(f'"{draw.getrandbits(400):0100x}"' for _ in range(2))
     if part.server == "dnsmasq":
-        command = ["dnsmasq", "-k", "-C", "/dev/null", "-z", "-a", part.address, "-p", str(PORT), "-R", "-h", "-u", "root",
-                   f"--address=/{ZONE}/192.0.2.7", f"--local=/{ZONE}/", "-x", str(part.scratch / "pid"),
-                   "--log-facility=" + str(part.scratch / "log")]
+        command = [
+            "dnsmasq",
+            "-k",
+            "-C",
+            "/dev/null",
+            "-z",
+            "-a",
+            part.address,
+            "-p",
+            str(PORT),
+            "-R",
+            "-h",
+            "-u",
+            "root",
+            f"--address=/{ZONE}/192.0.2.7",
+            f"--local=/{ZONE}/",
+            "-x",
+            str(part.scratch / "pid"),
+            "--log-facility=" + str(part.scratch / "log"),
+        ]
     else:
-        command = unbound(part, [f"interface: {part.address}"], [
-            f'local-zone: "{ZONE}." redirect', f'local-data: "{ZONE}. 60 IN A 192.0.2.7"',
-            f"local-data: '{ZONE}. 60 IN TXT {text}'"])
+        command = unbound(
+            part,
+            [f"interface: {part.address}"],
+            [
+                f'local-zone: "{ZONE}." redirect',
+                f'local-data: "{ZONE}. 60 IN A 192.0.2.7"',
+                f"local-data: '{ZONE}. 60 IN TXT {text}'",
+            ],
+        )
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         end = time.monotonic() + 10
@@ -51,7 +74,12 @@ def serve(part: Part) -> None:
 
 def _query(name: str, kind: int) -> bytes:
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
-    return struct.pack(">HHHHHH", random.getrandbits(16), 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">HH", kind, 1)
+    return (
+        struct.pack(">HHHHHH", random.getrandbits(16), 0x0100, 1, 0, 0, 0)
+        + labels
+        + b"\0"
+        + struct.pack(">HH", kind, 1)
+    )
 
 
 def _ask(address: str, name: str, kind: int, patience: float = 3.0, over: socket.socket | None = None) -> bool:
@@ -76,8 +104,19 @@ def act(part: Part) -> None:
 
     def ask(name: str, kind: int, same_port: bool) -> None:
         if part.client == "dig":
-            subprocess.run(["dig", "-b", f"0.0.0.0#{port}", "+time=2", "+tries=2", f"@{part.address}", name, "TXT" if kind == _TXT else "A"],
-                           stdout=subprocess.DEVNULL)
+            subprocess.run(
+                [
+                    "dig",
+                    "-b",
+                    f"0.0.0.0#{port}",
+                    "+time=2",
+                    "+tries=2",
+                    f"@{part.address}",
+                    name,
+                    "TXT" if kind == _TXT else "A",
+                ],
+                stdout=subprocess.DEVNULL,
+            )
         else:
             _ask(part.address, name, kind, over=held if same_port else None)
 

@@ -22,17 +22,22 @@ from . import dns
 _DOT, _DOH = 853, 443
 _PIPES = ("python", "openssl", "gnutls", "socat", "node")
 _TLS = pairs(("unbound", "stunnel"), (*_PIPES, "kdig"))
-_HTTPS = (*pairs(("unbound",), ("httpx", "curl-h2", "kdig")), *pairs(("nginx", "caddy", "python"), ("httpx", "requests", "node")))
+_HTTPS = (
+    *pairs(("unbound",), ("httpx", "curl-h2", "kdig")),
+    *pairs(("nginx", "caddy", "python"), ("httpx", "requests", "node")),
+)
 
 ACTIVITIES = {
     "dns_over_tls": Activity("infrastructure", _TLS, application="DoH", tcp_ports=(_DOT,)),
     "dns_over_https": Activity("infrastructure", _HTTPS, application="DoH", tcp_ports=(_DOH,)),
     "beacon_dot": Activity("infrastructure", _TLS, application="DoH", malicious="beacon_dot", tcp_ports=(_DOT,)),
     "beacon_doh": Activity("infrastructure", _HTTPS, application="DoH", malicious="beacon_doh", tcp_ports=(_DOH,)),
-    "dns_tunnel_dot": Activity("infrastructure", _TLS, application="DoH", tunnel="dns", malicious="dns_tunnel_dot",
-                               tcp_ports=(_DOT,)),
-    "dns_tunnel_doh": Activity("infrastructure", _HTTPS, application="DoH", tunnel="dns", malicious="dns_tunnel_doh",
-                               tcp_ports=(_DOH,)),
+    "dns_tunnel_dot": Activity(
+        "infrastructure", _TLS, application="DoH", tunnel="dns", malicious="dns_tunnel_dot", tcp_ports=(_DOT,)
+    ),
+    "dns_tunnel_doh": Activity(
+        "infrastructure", _HTTPS, application="DoH", tunnel="dns", malicious="dns_tunnel_doh", tcp_ports=(_DOH,)
+    ),
 }
 
 
@@ -49,10 +54,18 @@ def serve(part: Part) -> None:
     words = [f'"{draw.getrandbits(400):0100x}"' for _ in range(2)]
     # In front of it: DNS over TCP inside the host, TLS by another program.
     inner = free_port()
-    command = unbound(part, secure_lines(part, port, "tls-port" if _over_tls(part) else "https-port") if secure
-                      else [f"interface: 127.0.0.1@{inner}"], [
-        "tcp-idle-timeout: 60000", f'local-zone: "{dns.ZONE}." redirect', f'local-data: "{dns.ZONE}. 60 IN A 192.0.2.7"',
-        f"local-data: '{dns.ZONE}. 60 IN TXT {' '.join(words)}'"])
+    command = unbound(
+        part,
+        secure_lines(part, port, "tls-port" if _over_tls(part) else "https-port")
+        if secure
+        else [f"interface: 127.0.0.1@{inner}"],
+        [
+            "tcp-idle-timeout: 60000",
+            f'local-zone: "{dns.ZONE}." redirect',
+            f'local-data: "{dns.ZONE}. 60 IN A 192.0.2.7"',
+            f"local-data: '{dns.ZONE}. 60 IN TXT {' '.join(words)}'",
+        ],
+    )
     if secure:
         run_server(part, command, port)
         return
@@ -78,7 +91,9 @@ def _play(part: Part) -> None:
     while part.left() > 0:
         # A connection lasts some questions, as resolvers' idle times and clients' habits have it.
         client = _Client(part)
-        for _ in range(draw.randrange(40, 200) if tunnel else draw.randrange(4, 12) if beacon else draw.randrange(3, 40)):
+        for _ in range(
+            draw.randrange(40, 200) if tunnel else draw.randrange(4, 12) if beacon else draw.randrange(3, 40)
+        ):
             if tunnel:
                 client.ask(_name(draw, draw.randrange(60, 170)), dns._TXT, draw)
                 pause = draw.expovariate(1 / 0.1)
@@ -110,8 +125,19 @@ class _Client:
         part = self.part
         query = dns._query(name, kind)
         if part.client == "kdig":
-            subprocess.run(["kdig", f"@{part.address}", "+tls" if _over_tls(part) else "+https", "+timeout=10", "+retry=0", name,
-                            "TXT" if kind == dns._TXT else "A"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            subprocess.run(
+                [
+                    "kdig",
+                    f"@{part.address}",
+                    "+tls" if _over_tls(part) else "+https",
+                    "+timeout=10",
+                    "+retry=0",
+                    name,
+                    "TXT" if kind == dns._TXT else "A",
+                ],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
         elif self.pipe:
             self.pipe.send(struct.pack(">H", len(query)) + query)
             self.pipe.receive(struct.unpack(">H", self.pipe.receive(2))[0])
@@ -120,8 +146,19 @@ class _Client:
             if self.http:
                 self.http.request("GET", f"/dns-query?dns={text}", headers={"Accept": "application/dns-message"})
             else:
-                subprocess.run(["curl", "-sk", "--http2", "--max-time", "20", "-H", "Accept: application/dns-message",
-                                f"https://{part.name}/dns-query?dns={text}"], stdout=subprocess.DEVNULL)
+                subprocess.run(
+                    [
+                        "curl",
+                        "-sk",
+                        "--http2",
+                        "--max-time",
+                        "20",
+                        "-H",
+                        "Accept: application/dns-message",
+                        f"https://{part.name}/dns-query?dns={text}",
+                    ],
+                    stdout=subprocess.DEVNULL,
+                )
         else:
             # As many bytes back as such an answer has.
             size = len(query) + (240 if kind == dns._TXT else 16)

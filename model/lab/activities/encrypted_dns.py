@@ -25,11 +25,15 @@ _SERVERS = ("unbound", "kresd")
 Wished = list[tuple[str, int]]
 
 ACTIVITIES = {
-    "dns_tls": Activity("infrastructure",
-                        pairs(_SERVERS, ("kdig", "stubby", "dnspython", "python", "gnutls", "openssl", "node")),
-                        application="DoH", tcp_ports=(TLS,)),
-    "dns_https": Activity("infrastructure", pairs(_SERVERS, ("kdig", "httpx", "curl")), application="DoH",
-                          tcp_ports=(HTTPS,)),
+    "dns_tls": Activity(
+        "infrastructure",
+        pairs(_SERVERS, ("kdig", "stubby", "dnspython", "python", "gnutls", "openssl", "node")),
+        application="DoH",
+        tcp_ports=(TLS,),
+    ),
+    "dns_https": Activity(
+        "infrastructure", pairs(_SERVERS, ("kdig", "httpx", "curl")), application="DoH", tcp_ports=(HTTPS,)
+    ),
     "dns_tcp": Activity("infrastructure", pairs(_SERVERS, ("kdig", "python")), application="DNS", tcp_ports=(TCP,)),
 }
 
@@ -54,11 +58,19 @@ def _unbound(part: Part) -> None:
     for number in range(1, 301):
         name = f"{'cdn-static-assets-images-'[: number * 7 % 25]}host{number}.{ZONE}."
         for kind, text in (("A", "192.0.2.{}"), ("AAAA", "2001:db8::{:x}")):
-            data += [f"local-data: \"{name} 60 IN {kind} {text.format(draw.randrange(1, 250))}\""
-                     for _ in range(draw.choice((0, 1, 1, 1, 2, 4, 8) if kind == "AAAA" else (1, 1, 1, 2, 4, 8)))]
+            data += [
+                f'local-data: "{name} 60 IN {kind} {text.format(draw.randrange(1, 250))}"'
+                for _ in range(draw.choice((0, 1, 1, 1, 2, 4, 8) if kind == "AAAA" else (1, 1, 1, 2, 4, 8)))
+            ]
     listening = {TLS: secure(part, TLS, "tls-port"), HTTPS: secure(part, HTTPS, "https-port")}.get(
-        port, [f"interface: {part.address}@{TCP}"])
-    rules = ["tcp-idle-timeout: 15000", "edns-tcp-keepalive: yes", "pad-responses: yes", f'local-zone: "{ZONE}." static']
+        port, [f"interface: {part.address}@{TCP}"]
+    )
+    rules = [
+        "tcp-idle-timeout: 15000",
+        "edns-tcp-keepalive: yes",
+        "pad-responses: yes",
+        f'local-zone: "{ZONE}." static',
+    ]
     run_server(part, unbound(part, listening, [*rules, *data]), port)
 
 
@@ -90,8 +102,11 @@ def act(part: Part) -> None:
     with _client(part) as ask:
         while True:
             # A browser asks for both kinds of address and, since 2021, for the service's parameters.
-            wished = [(_name(draw), kind) for _ in range(1 + int(draw.expovariate(1 / 3)))
-                      for kind in ((_A, _AAAA, _HTTPS) if draw.random() < 0.5 else (_A, _AAAA))]
+            wished = [
+                (_name(draw), kind)
+                for _ in range(1 + int(draw.expovariate(1 / 3)))
+                for kind in ((_A, _AAAA, _HTTPS) if draw.random() < 0.5 else (_A, _AAAA))
+            ]
             ask(wished)
             if not part.pause(min(behaviour.think(draw), 8.0)):
                 return
@@ -100,8 +115,9 @@ def act(part: Part) -> None:
 def _client(part: Part) -> contextlib.AbstractContextManager[Callable[[Wished], None]]:
     if part.client == "stubby":
         return _stubby(part)
-    return contextlib.nullcontext({"kdig": _kdig, "curl": _curl, "dnspython": _dnspython,
-                                   "httpx": _httpx}.get(part.client, _own)(part))
+    return contextlib.nullcontext(
+        {"kdig": _kdig, "curl": _curl, "dnspython": _dnspython, "httpx": _httpx}.get(part.client, _own)(part)
+    )
 
 
 def _query(name: str, kind: int, number: int | None = None, padded: bool = False) -> bytes:
@@ -110,17 +126,33 @@ def _query(name: str, kind: int, number: int | None = None, padded: bool = False
     # RFC 8467: over TLS, queries are padded to blocks of 128 bytes.
     padding = -(12 + len(question) + 15) % 128 if padded else 0
     option = struct.pack(">HH", 12, padding) + bytes(padding) if padded else b""
-    return (struct.pack(">HHHHHH", random.getrandbits(16) if number is None else number, 0x0100, 1, 0, 0, 1) + question
-            + b"\0" + struct.pack(">HHIH", 41, 1232, 0, len(option)) + option)
+    return (
+        struct.pack(">HHHHHH", random.getrandbits(16) if number is None else number, 0x0100, 1, 0, 0, 1)
+        + question
+        + b"\0"
+        + struct.pack(">HHIH", 41, 1232, 0, len(option))
+        + option
+    )
 
 
 def _kdig(part: Part) -> Callable[[Wished], None]:
     how = {"dns_tls": "+tls", "dns_https": "+https", "dns_tcp": "+tcp"}[part.activity]
 
     def ask(wished: Wished) -> None:
-        subprocess.run(["kdig", f"@{part.address}", "-p", str(_port(part)), how, "+keepopen", "+timeout=10", "+retry=0",
-                        *(word for name, kind in wished for word in ("-q", name, "-t", _KINDS[kind]))],
-                       stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [
+                "kdig",
+                f"@{part.address}",
+                "-p",
+                str(_port(part)),
+                how,
+                "+keepopen",
+                "+timeout=10",
+                "+retry=0",
+                *(word for name, kind in wished for word in ("-q", name, "-t", _KINDS[kind])),
+            ],
+            stdout=subprocess.DEVNULL,
+        )
 
     return ask
 
@@ -131,8 +163,10 @@ def _curl(part: Part) -> Callable[[Wished], None]:
         for name, kind in wished:
             text = base64.urlsafe_b64encode(_query(name, kind, 0, True)).decode().rstrip("=")
             words += ["-o", "/dev/null", f"https://{part.name}/dns-query?dns={text}"]
-        subprocess.run(["curl", "-sk", "--http2", "--max-time", "30", "-H", "accept: application/dns-message", *words],
-                       stdout=subprocess.DEVNULL)
+        subprocess.run(
+            ["curl", "-sk", "--http2", "--max-time", "30", "-H", "accept: application/dns-message", *words],
+            stdout=subprocess.DEVNULL,
+        )
 
     return ask
 

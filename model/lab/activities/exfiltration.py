@@ -19,15 +19,32 @@ from . import bots, dns, mail, ssh
 PORT = 443
 
 ACTIVITIES = {
-    "exfiltration_ssh": Activity("file_transfer", ("openssh/sftp", "openssh/openssh", "dropbear/openssh", "openssh/dbclient",
-                                                   "dropbear/dbclient"),
-                                 application="SSH", malicious="exfiltration_ssh", tcp_ports=(ssh.PORT,)),
-    "exfiltration_websocket": Activity("web", pairs(("websockets", "aiohttp"), ("websockets", "aiohttp")),
-                                       malicious="exfiltration_websocket", tcp_ports=(PORT,)),
-    "exfiltration_mail": Activity("email", pairs(("python", "stunnel"), ("smtplib", "curl", "msmtp")), application="SMTPS",
-                                  malicious="exfiltration_mail", tcp_ports=(mail.PORT,)),
-    "exfiltration_dns": Activity("infrastructure", pairs(("dnsmasq", "unbound"), ("dig", "python")), application="DNS",
-                                 malicious="exfiltration_dns"),
+    "exfiltration_ssh": Activity(
+        "file_transfer",
+        ("openssh/sftp", "openssh/openssh", "dropbear/openssh", "openssh/dbclient", "dropbear/dbclient"),
+        application="SSH",
+        malicious="exfiltration_ssh",
+        tcp_ports=(ssh.PORT,),
+    ),
+    "exfiltration_websocket": Activity(
+        "web",
+        pairs(("websockets", "aiohttp"), ("websockets", "aiohttp")),
+        malicious="exfiltration_websocket",
+        tcp_ports=(PORT,),
+    ),
+    "exfiltration_mail": Activity(
+        "email",
+        pairs(("python", "stunnel"), ("smtplib", "curl", "msmtp")),
+        application="SMTPS",
+        malicious="exfiltration_mail",
+        tcp_ports=(mail.PORT,),
+    ),
+    "exfiltration_dns": Activity(
+        "infrastructure",
+        pairs(("dnsmasq", "unbound"), ("dig", "python")),
+        application="DNS",
+        malicious="exfiltration_dns",
+    ),
 }
 
 
@@ -73,8 +90,12 @@ async def _takes(part: Part) -> None:
 
 def act(part: Part) -> None:
     check(part)
-    play = {"exfiltration_ssh": _ssh, "exfiltration_websocket": lambda *words: asyncio.run(_websocket(*words)),
-            "exfiltration_mail": _mail, "exfiltration_dns": _dns}[part.activity]
+    play = {
+        "exfiltration_ssh": _ssh,
+        "exfiltration_websocket": lambda *words: asyncio.run(_websocket(*words)),
+        "exfiltration_mail": _mail,
+        "exfiltration_dns": _dns,
+    }[part.activity]
     side_by_side(part, [lambda: play(part, part.draw)])
 
 
@@ -93,11 +114,19 @@ def _ssh(part: Part, draw: Random) -> None:
             words = ssh.client_command("openssh", part, target=False)[1:]
             words[words.index("-p")] = "-P"
             # The server's copy is a scratch file too: hosts share the machine's file system.
-            subprocess.run(["sftp", *words, "-q", "-b", "-", f"root@{part.address}"], stdout=subprocess.DEVNULL, check=True,
-                           input=f"put {file} {part.scratch}/copy\nrm {part.scratch}/copy\n".encode())
+            subprocess.run(
+                ["sftp", *words, "-q", "-b", "-", f"root@{part.address}"],
+                stdout=subprocess.DEVNULL,
+                check=True,
+                input=f"put {file} {part.scratch}/copy\nrm {part.scratch}/copy\n".encode(),
+            )
         else:
-            subprocess.run(ssh.client_command(part.client, part, "cat >/dev/null"), input=data, stdout=subprocess.DEVNULL,
-                           check=True)
+            subprocess.run(
+                ssh.client_command(part.client, part, "cat >/dev/null"),
+                input=data,
+                stdout=subprocess.DEVNULL,
+                check=True,
+            )
         if not part.pause(draw.uniform(0.2, 2)):
             return
 
@@ -152,10 +181,18 @@ def _dns(part: Part, draw: Random) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as held:
             port = draw.randrange(20_000, 60_000)
             for number in range(draw.randrange(30, 120)):
-                text = base64.b32encode(draw.randbytes(128)).decode().lower().rstrip("=")[: draw.choice((180, 180, 180, 120))]
+                text = (
+                    base64.b32encode(draw.randbytes(128))
+                    .decode()
+                    .lower()
+                    .rstrip("=")[: draw.choice((180, 180, 180, 120))]
+                )
                 name = ".".join(text[at : at + 60] for at in range(0, len(text), 60)) + f".{number}.{dns.ZONE}"
                 if part.client == "dig":
-                    subprocess.run(["dig", "-b", f"0.0.0.0#{port}", "+time=2", "+tries=1", f"@{part.address}", name], stdout=subprocess.DEVNULL)
+                    subprocess.run(
+                        ["dig", "-b", f"0.0.0.0#{port}", "+time=2", "+tries=1", f"@{part.address}", name],
+                        stdout=subprocess.DEVNULL,
+                    )
                 else:
                     dns._ask(part.address, name, dns._A, over=held)
                 if not part.pause(pace):

@@ -30,8 +30,9 @@ _SERVERS = ("proftpd", "pyftpdlib")
 
 ACTIVITIES = {
     "ftps": Activity("file_transfer", pairs(_SERVERS, ("lftp", "curl", "ftplib")), application="FTPS"),
-    "guess_ftps": Activity("file_transfer", pairs(_SERVERS, ("ftplib", "lftp", "curl")), application="FTPS",
-                          malicious="guess_ftps"),
+    "guess_ftps": Activity(
+        "file_transfer", pairs(_SERVERS, ("ftplib", "lftp", "curl")), application="FTPS", malicious="guess_ftps"
+    ),
 }
 
 
@@ -50,7 +51,9 @@ def serve(part: Part) -> None:
 def _proftpd(part: Part, root: Path) -> None:
     here = part.scratch
     users = here / "users"
-    hashed = subprocess.run(["openssl", "passwd", "-6", _PASSWORD], capture_output=True, text=True, check=True).stdout.strip()
+    hashed = subprocess.run(
+        ["openssl", "passwd", "-6", _PASSWORD], capture_output=True, text=True, check=True
+    ).stdout.strip()
     users.write_text(f"{_USER}:{hashed}:{_UID}:{_UID}::{root}:/bin/sh\n")
     users.chmod(0o640)
     config = here / "proftpd.conf"
@@ -145,15 +148,24 @@ def _ftplib(part: Part) -> None:
 
 def _lftp(part: Part) -> None:
     draw = Random(part.seed + 1)
-    rules = ("set ssl:verify-certificate no; set ftp:ssl-force yes; set ftp:ssl-protect-data yes; set net:max-retries 2; "
-             "set cmd:fail-exit no; set xfer:clobber yes; set net:timeout 30; set ftp:prefer-epsv no")
-    process = subprocess.Popen(["lftp", "-u", f"{_USER},{_PASSWORD}", "-p", str(PORT), "-e", rules, part.address],
-                               stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    rules = (
+        "set ssl:verify-certificate no; set ftp:ssl-force yes; set ftp:ssl-protect-data yes; set net:max-retries 2; "
+        "set cmd:fail-exit no; set xfer:clobber yes; set net:timeout 30; set ftp:prefer-epsv no"
+    )
+    process = subprocess.Popen(
+        ["lftp", "-u", f"{_USER},{_PASSWORD}", "-p", str(PORT), "-e", rules, part.address],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    )
     local = part.scratch / "local.bin"
     for number, (errand, what) in enumerate(errands(part, draw)):
         if errand == "put":
             own_file(part, f"{number}.bin", what)
-        line = {"list": f"cls -l {what}", "get": f"get {what} -o {local}", "put": f"put -O incoming {part.scratch}/{number}.bin"}
+        line = {
+            "list": f"cls -l {what}",
+            "get": f"get {what} -o {local}",
+            "put": f"put -O incoming {part.scratch}/{number}.bin",
+        }
         process.stdin.write(line[errand].encode() + b"\n")
         process.stdin.flush()
         if not rest(part, draw):
@@ -194,11 +206,28 @@ def _guess(part: Part) -> None:
     def one(draw: Random) -> None:
         if part.client != "ftplib":
             word = f"{draw.getrandbits(40):x}"
-            command = ["curl", "-sk", "--ssl-reqd", "-u", f"{_USER}:{word}", "--max-time", "30", f"ftp://{part.address}/"]
+            command = [
+                "curl",
+                "-sk",
+                "--ssl-reqd",
+                "-u",
+                f"{_USER}:{word}",
+                "--max-time",
+                "30",
+                f"ftp://{part.address}/",
+            ]
             if part.client == "lftp":
-                command = ["lftp", "-u", f"{_USER},{word}", "-e", "set ssl:verify-certificate no; set ftp:ssl-force yes; "
-                           "set net:max-retries 1; ls; exit", part.address]
-            subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=40)
+                command = [
+                    "lftp",
+                    "-u",
+                    f"{_USER},{word}",
+                    "-e",
+                    "set ssl:verify-certificate no; set ftp:ssl-force yes; set net:max-retries 1; ls; exit",
+                    part.address,
+                ]
+            subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=40
+            )
             return
         client = _connect(part)
         client.auth()

@@ -22,8 +22,15 @@ from . import sessions, ssh
 
 _TOOLS = ("hydra", "medusa", "ncrack")
 _TLS = ("python", "stunnel", "node")
-_PORTS = {"guess_ssh_password": 22, "guess_ftp": 21, "guess_imaps": 993, "guess_pop3s": 995, "guess_smtps": 465,
-          "guess_telnet": 23, "guess_form": 443}
+_PORTS = {
+    "guess_ssh_password": 22,
+    "guess_ftp": 21,
+    "guess_imaps": 993,
+    "guess_pop3s": 995,
+    "guess_smtps": 465,
+    "guess_telnet": 23,
+    "guess_form": 443,
+}
 
 
 def _kind(name: str, service: str, application: str, both: tuple[str, ...]) -> Activity:
@@ -31,8 +38,12 @@ def _kind(name: str, service: str, application: str, both: tuple[str, ...]) -> A
 
 
 ACTIVITIES = {
-    "guess_ssh_password": _kind("guess_ssh_password", "remote_access", "SSH",
-                                (*pairs(("openssh", "dropbear"), ("hydra", "medusa")), "openssh/ncrack")),
+    "guess_ssh_password": _kind(
+        "guess_ssh_password",
+        "remote_access",
+        "SSH",
+        (*pairs(("openssh", "dropbear"), ("hydra", "medusa")), "openssh/ncrack"),
+    ),
     "guess_ftp": _kind("guess_ftp", "file_transfer", "FTP", pairs(("pyftpdlib", "python"), _TOOLS)),
     "guess_imaps": _kind("guess_imaps", "email", "IMAP", pairs(_TLS, ("hydra", "medusa"))),
     "guess_pop3s": _kind("guess_pop3s", "email", "POP3", pairs(_TLS, _TOOLS)),
@@ -65,8 +76,13 @@ class _Refuser(socketserver.StreamRequestHandler):
         self.say(b"220 (lab 1.0)")
         for _ in range(30):
             word = self.ask()[:4].upper().strip()
-            self.say({b"USER": b"331 Please specify the password.", b"PASS": b"530 Login incorrect.",
-                      b"QUIT": b"221 Goodbye."}.get(word, b"530 Please login with USER and PASS."))
+            self.say(
+                {
+                    b"USER": b"331 Please specify the password.",
+                    b"PASS": b"530 Login incorrect.",
+                    b"QUIT": b"221 Goodbye.",
+                }.get(word, b"530 Please login with USER and PASS.")
+            )
             if word == b"QUIT":
                 return
 
@@ -172,8 +188,10 @@ def _ssh_server(part: Part) -> list[str]:
     if part.server == "openssh":
         # Passwords are asked for, but the only user who may come in does not exist.
         config = part.scratch / "sshd_config"
-        config.write_text(config.read_text().replace("PasswordAuthentication no", "PasswordAuthentication yes")
-                          + "AllowUsers lab-nobody-at-all\n")
+        config.write_text(
+            config.read_text().replace("PasswordAuthentication no", "PasswordAuthentication yes")
+            + "AllowUsers lab-nobody-at-all\n"
+        )
         return command
     # Without -s Dropbear asks for passwords; -w and the unknown user keep everybody out.
     return [word if word != "-s" else "-w" for word in command]
@@ -204,9 +222,16 @@ def act(part: Part) -> None:
     draw = part.draw
     words = part.scratch / "words"
     # Where each try is a connection or two, fewer show the shape.
-    tries = {"guess_form": 12 if part.client == "hydra" else 60, "guess_pop3s": 30, "guess_imaps": 30, "guess_ftp": 60}.get(part.activity, 100)
+    tries = {
+        "guess_form": 12 if part.client == "hydra" else 60,
+        "guess_pop3s": 30,
+        "guess_imaps": 30,
+        "guess_ftp": 60,
+    }.get(part.activity, 100)
     words.write_text("".join(f"{draw.getrandbits(draw.randrange(24, 56)):x}\n" for _ in range(tries)))
-    command = {"hydra": _hydra, "medusa": _medusa, "ncrack": _ncrack}[part.client](part, str(words), draw.choice((1, 2, 4)))
+    command = {"hydra": _hydra, "medusa": _medusa, "ncrack": _ncrack}[part.client](
+        part, str(words), draw.choice((1, 2, 4))
+    )
     # Each has reasons of its own to end with a number; that nothing was sent shows in the capture.
     run_bounded(part, command)
     sys.stdout.flush()
@@ -217,27 +242,78 @@ _USER = "lab"
 
 
 def _hydra(part: Part, words: str, tasks: int) -> list[str]:
-    service = {"guess_ssh_password": "ssh", "guess_ftp": "ftp", "guess_imaps": "imaps", "guess_pop3s": "pop3s",
-               "guess_smtps": "smtps", "guess_telnet": "telnet", "guess_form": "https-post-form"}[part.activity]
-    more = [f"/200/{part.draw.randrange(200, 3000)}/login:user=^USER^&pass=^PASS^:S=welcome-to-the-lab"] \
-        if part.activity == "guess_form" else []
+    service = {
+        "guess_ssh_password": "ssh",
+        "guess_ftp": "ftp",
+        "guess_imaps": "imaps",
+        "guess_pop3s": "pop3s",
+        "guess_smtps": "smtps",
+        "guess_telnet": "telnet",
+        "guess_form": "https-post-form",
+    }[part.activity]
+    more = (
+        [f"/200/{part.draw.randrange(200, 3000)}/login:user=^USER^&pass=^PASS^:S=welcome-to-the-lab"]
+        if part.activity == "guess_form"
+        else []
+    )
     # Forms take it some connections for each try: one try a second.
     pace = ["-c", "1"] if more else ["-t", str(tasks)]
-    return ["hydra", "-I", "-q", "-K", "-l", _USER, "-P", words, *pace, "-s", str(_PORTS[part.activity]),
-            part.address, service, *more]
+    return [
+        "hydra",
+        "-I",
+        "-q",
+        "-K",
+        "-l",
+        _USER,
+        "-P",
+        words,
+        *pace,
+        "-s",
+        str(_PORTS[part.activity]),
+        part.address,
+        service,
+        *more,
+    ]
 
 
 def _medusa(part: Part, words: str, tasks: int) -> list[str]:
-    module = {"guess_ssh_password": "ssh", "guess_ftp": "ftp", "guess_imaps": "imap", "guess_pop3s": "pop3",
-              "guess_telnet": "telnet"}[part.activity]
+    module = {
+        "guess_ssh_password": "ssh",
+        "guess_ftp": "ftp",
+        "guess_imaps": "imap",
+        "guess_pop3s": "pop3",
+        "guess_telnet": "telnet",
+    }[part.activity]
     secure = ["-s"] if part.activity in ("guess_imaps", "guess_pop3s") else []
-    return ["medusa", "-h", part.address, "-u", _USER, "-P", words, "-M", module, "-n", str(_PORTS[part.activity]),
-            "-t", str(tasks), *secure]
+    return [
+        "medusa",
+        "-h",
+        part.address,
+        "-u",
+        _USER,
+        "-P",
+        words,
+        "-M",
+        module,
+        "-n",
+        str(_PORTS[part.activity]),
+        "-t",
+        str(tasks),
+        *secure,
+    ]
 
 
 def _ncrack(part: Part, words: str, tasks: int) -> list[str]:
-    service = {"guess_ssh_password": "ssh", "guess_ftp": "ftp", "guess_pop3s": "pop3s",
-               "guess_form": "https"}[part.activity]
+    service = {"guess_ssh_password": "ssh", "guess_ftp": "ftp", "guess_pop3s": "pop3s", "guess_form": "https"}[
+        part.activity
+    ]
     # With HTTP it tries basic authentication, which the path asks for.
     path = f",path=401/{part.draw.randrange(200, 3000)}/login" if service == "https" else ""
-    return ["ncrack", "--user", _USER, "-P", words, f"{service}://{part.address}:{_PORTS[part.activity]},CL={tasks}{path}"]
+    return [
+        "ncrack",
+        "--user",
+        _USER,
+        "-P",
+        words,
+        f"{service}://{part.address}:{_PORTS[part.activity]},CL={tasks}{path}",
+    ]

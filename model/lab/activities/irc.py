@@ -18,17 +18,26 @@ from ..serving import running, wait_for_port
 PORT = 6697
 
 ACTIVITIES = {
-    "chat_irc": Activity("chat", pairs(("ngircd", "inspircd"), ("python", "irc", "weechat", "gnutls", "openssl", "node")),
-                         application="IRC", tcp_ports=(PORT,)),
+    "chat_irc": Activity(
+        "chat",
+        pairs(("ngircd", "inspircd"), ("python", "irc", "weechat", "gnutls", "openssl", "node")),
+        application="IRC",
+        tcp_ports=(PORT,),
+    ),
 }
 
 
 def serve(part: Part) -> None:
     config = part.scratch / "ircd.conf"
-    config.write_text({"ngircd": _NGIRCD, "inspircd": _INSPIRCD}[part.server].format(
-        address=part.address, port=PORT, secrets=part.secrets, scratch=part.scratch))
-    command = {"ngircd": ["ngircd", "-n", "-f", str(config)],
-               "inspircd": ["inspircd", "--nofork", "--runasroot", f"--config={config}"]}[part.server]
+    config.write_text(
+        {"ngircd": _NGIRCD, "inspircd": _INSPIRCD}[part.server].format(
+            address=part.address, port=PORT, secrets=part.secrets, scratch=part.scratch
+        )
+    )
+    command = {
+        "ngircd": ["ngircd", "-n", "-f", str(config)],
+        "inspircd": ["inspircd", "--nofork", "--runasroot", f"--config={config}"],
+    }[part.server]
     with running(command) as process:
         wait_for_port(part.address, PORT)
         conversation.people(part, _person)
@@ -144,7 +153,11 @@ def _library(part: Part) -> None:
     reactor, to, welcome = irc.client.Reactor(), _whom(part, "ann"), threading.Event()
     context = ssl._create_unverified_context()
     connection = reactor.server().connect(
-        part.address, PORT, "ann", connect_factory=irc.connection.Factory(wrapper=functools.partial(context.wrap_socket)))
+        part.address,
+        PORT,
+        "ann",
+        connect_factory=irc.connection.Factory(wrapper=functools.partial(context.wrap_socket)),
+    )
     connection.add_global_handler("welcome", lambda *_: welcome.set())
     threading.Thread(target=reactor.process_forever, daemon=True).start()
     if not welcome.wait(20):
@@ -160,14 +173,30 @@ def _library(part: Part) -> None:
 def _weechat(part: Part) -> None:
     """WeeChat without a terminal, which takes its commands from a named pipe."""
     to, home = _whom(part, "ann"), part.scratch / "weechat"
-    join = f' -autojoin={to}' if to.startswith("#") else ""
+    join = f" -autojoin={to}" if to.startswith("#") else ""
     client = subprocess.Popen(
         # With /dev/null as its output some of several that start at once ended by themselves.
-        ["weechat-headless", "--stdout", "-d", str(home),
-         "-r", "/set fifo.file.path " + str(part.scratch / "fifo"), "-r", "/fifo enable",
-         "-r", f"/server add lab {part.address}/{PORT} -ssl -ssl_verify=off -nicks=ann{join}",
-         "-r", "/set irc.server_default.ipv6 off", "-r", "/set irc.server.lab.ipv6 off", "-r", "/connect lab"],
-        stdin=subprocess.DEVNULL, stdout=(part.scratch / "stdout").open("w"))
+        [
+            "weechat-headless",
+            "--stdout",
+            "-d",
+            str(home),
+            "-r",
+            "/set fifo.file.path " + str(part.scratch / "fifo"),
+            "-r",
+            "/fifo enable",
+            "-r",
+            f"/server add lab {part.address}/{PORT} -ssl -ssl_verify=off -nicks=ann{join}",
+            "-r",
+            "/set irc.server_default.ipv6 off",
+            "-r",
+            "/set irc.server.lab.ipv6 off",
+            "-r",
+            "/connect lab",
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=(part.scratch / "stdout").open("w"),
+    )
     fifo = part.scratch / "fifo"
     end = time.monotonic() + 15
     while not fifo.exists():

@@ -24,9 +24,12 @@ PORT, SUBMISSION = 465, 587
 _CLIENTS = ("smtplib", "curl", "swaks", "msmtp")
 
 ACTIVITIES = {
-    "mail_send": Activity("email", pairs(("python", "stunnel", "exim", "aiosmtpd"), _CLIENTS), application="SMTPS",
-                          tcp_ports=(PORT,)),
-    "mail_submit": Activity("email", pairs(("exim", "aiosmtpd"), _CLIENTS), application="SMTPS", tcp_ports=(SUBMISSION,)),
+    "mail_send": Activity(
+        "email", pairs(("python", "stunnel", "exim", "aiosmtpd"), _CLIENTS), application="SMTPS", tcp_ports=(PORT,)
+    ),
+    "mail_submit": Activity(
+        "email", pairs(("exim", "aiosmtpd"), _CLIENTS), application="SMTPS", tcp_ports=(SUBMISSION,)
+    ),
 }
 
 
@@ -153,12 +156,19 @@ def _aiosmtpd(part: Part) -> None:
     starttls = _port(part) == SUBMISSION
 
     def session() -> SMTP:
-        return SMTP(Sink(), hostname="lab.test", authenticator=lambda *_: AuthResult(success=True), auth_require_tls=starttls,
-                    tls_context=context if starttls else None, require_starttls=starttls)
+        return SMTP(
+            Sink(),
+            hostname="lab.test",
+            authenticator=lambda *_: AuthResult(success=True),
+            auth_require_tls=starttls,
+            tls_context=context if starttls else None,
+            require_starttls=starttls,
+        )
 
     async def run() -> None:
-        server = await asyncio.get_running_loop().create_server(session, part.address, _port(part),
-                                                                ssl=None if starttls else context)
+        server = await asyncio.get_running_loop().create_server(
+            session, part.address, _port(part), ssl=None if starttls else context
+        )
         part.ready()
         await server.serve_forever()
 
@@ -184,16 +194,64 @@ def act(part: Part) -> None:
         else:
             envelope = ["ann@lab.test", "bob@lab.test"]
             command = {
-                "curl": ["curl", "-sk", f"{'smtp' if starttls else 'smtps'}://{address}", "--ssl-reqd", "--mail-from",
-                         envelope[0], "--mail-rcpt", envelope[1], "--user", "ann:not-secret", "--login-options",
-                         "AUTH=PLAIN", "-T", "-", "--max-time", "60"],
-                "swaks": ["swaks", "--server", address, "--tls" if starttls else "--tlsc", "-a", "PLAIN,LOGIN", "-au", "ann",
-                          "-ap", "not-secret", "-f", envelope[0], "-t", envelope[1], "-ehlo", "laptop.lab.test", "-d", "-"],
-                "msmtp": ["msmtp", "--file=/dev/null", f"--host={part.address}", f"--port={_port(part)}", "--tls=on",
-                          f"--tls-starttls={'on' if starttls else 'off'}", "--tls-certcheck=off", "--auth=plain",
-                          "--user=ann", "--passwordeval=echo not-secret", "-f", *envelope],
+                "curl": [
+                    "curl",
+                    "-sk",
+                    f"{'smtp' if starttls else 'smtps'}://{address}",
+                    "--ssl-reqd",
+                    "--mail-from",
+                    envelope[0],
+                    "--mail-rcpt",
+                    envelope[1],
+                    "--user",
+                    "ann:not-secret",
+                    "--login-options",
+                    "AUTH=PLAIN",
+                    "-T",
+                    "-",
+                    "--max-time",
+                    "60",
+                ],
+                "swaks": [
+                    "swaks",
+                    "--server",
+                    address,
+                    "--tls" if starttls else "--tlsc",
+                    "-a",
+                    "PLAIN,LOGIN",
+                    "-au",
+                    "ann",
+                    "-ap",
+                    "not-secret",
+                    "-f",
+                    envelope[0],
+                    "-t",
+                    envelope[1],
+                    "-ehlo",
+                    "laptop.lab.test",
+                    "-d",
+                    "-",
+                ],
+                "msmtp": [
+                    "msmtp",
+                    "--file=/dev/null",
+                    f"--host={part.address}",
+                    f"--port={_port(part)}",
+                    "--tls=on",
+                    f"--tls-starttls={'on' if starttls else 'off'}",
+                    "--tls-certcheck=off",
+                    "--auth=plain",
+                    "--user=ann",
+                    "--passwordeval=echo not-secret",
+                    "-f",
+                    *envelope,
+                ],
             }[part.client]
-            subprocess.run(command, input=text.replace("\n", "\r\n" if part.client == "curl" else "\n").encode(),
-                           stdout=subprocess.DEVNULL, check=True)
+            subprocess.run(
+                command,
+                input=text.replace("\n", "\r\n" if part.client == "curl" else "\n").encode(),
+                stdout=subprocess.DEVNULL,
+                check=True,
+            )
         if not part.pause(3 + draw.expovariate(1 / 8)):
             return

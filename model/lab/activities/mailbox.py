@@ -34,10 +34,19 @@ _READERS = ("imaplib", "imapclient", "mutt", "mbsync", "fetchmail", "curl")
 
 ACTIVITIES = {
     "mail_idle": Activity("email", pairs(_SERVERS, _READERS), application="IMAPS", tcp_ports=(IMAPS,)),
-    "mail_collect": Activity("email", pairs(_SERVERS, ("poplib", "mpop", "getmail", "fetchmail", "curl")),
-                           application="POPS", tcp_ports=(POPS,)),
-    "guess_imap": Activity("email", pairs(_SERVERS, ("imaplib", "python", "curl")), application="IMAPS",
-                           malicious="guess_imap", tcp_ports=(IMAPS,)),
+    "mail_collect": Activity(
+        "email",
+        pairs(_SERVERS, ("poplib", "mpop", "getmail", "fetchmail", "curl")),
+        application="POPS",
+        tcp_ports=(POPS,),
+    ),
+    "guess_imap": Activity(
+        "email",
+        pairs(_SERVERS, ("imaplib", "python", "curl")),
+        application="IMAPS",
+        malicious="guess_imap",
+        tcp_ports=(IMAPS,),
+    ),
 }
 
 
@@ -72,7 +81,9 @@ def serve(part: Part) -> None:
 def _config(part: Part, address: str, port: int, tls: bool) -> Path:
     here = part.scratch
     kind = "pop3" if part.activity == "mail_collect" else "imap"
-    (here / "users").write_text(f"{_USER}:{{PLAIN}}{_PASSWORD}:{_UID}:{_UID}::{here}::userdb_mail=maildir:{here}/mail\n")
+    (here / "users").write_text(
+        f"{_USER}:{{PLAIN}}{_PASSWORD}:{_UID}:{_UID}::{here}::userdb_mail=maildir:{here}/mail\n"
+    )
     config = here / "dovecot.conf"
     config.write_text(
         f"""base_dir = {here}/run
@@ -121,11 +132,15 @@ def _deliver(box: Path, draw: Random, read: bool = False) -> None:
     """A mail as a delivery agent leaves it: written aside, then moved in whole."""
     name = f"{draw.getrandbits(64):x}.lab"
     body = base64.encodebytes(os.urandom(int(behaviour.mail(draw) * 0.73))).decode()
-    received = "".join(f"Received: from {draw.getrandbits(48):x}.lab.test by mx{n}.lab.test with ESMTPS\n" for n in range(3))
+    received = "".join(
+        f"Received: from {draw.getrandbits(48):x}.lab.test by mx{n}.lab.test with ESMTPS\n" for n in range(3)
+    )
     file = box / "tmp" / name
-    file.write_text(f"{received}From: Bob <bob@lab.test>\nTo: ann@lab.test\nSubject: {draw.getrandbits(96):x}\nDate: Mon, "
-                    f"05 Jan 2026 10:00:00 +0000\nMessage-ID: <{name}@lab.test>\nMIME-Version: 1.0\nContent-Type: "
-                    f"text/plain; charset=us-ascii\n\n{body}")
+    file.write_text(
+        f"{received}From: Bob <bob@lab.test>\nTo: ann@lab.test\nSubject: {draw.getrandbits(96):x}\nDate: Mon, "
+        f"05 Jan 2026 10:00:00 +0000\nMessage-ID: <{name}@lab.test>\nMIME-Version: 1.0\nContent-Type: "
+        f"text/plain; charset=us-ascii\n\n{body}"
+    )
     os.chown(file, _UID, _UID)
     file.rename(box / ("cur" if read else "new") / (name + (":2,S" if read else "")))
 
@@ -215,8 +230,11 @@ def _imapclient(part: Part) -> None:
                     break
             if draw.random() < 0.15:
                 # A draft of one's own, kept on the server.
-                client.append("INBOX", b"Subject: draft\r\n\r\n" + base64.encodebytes(os.urandom(draw.randrange(200, 4000))),
-                              [rb"\Seen"])
+                client.append(
+                    "INBOX",
+                    b"Subject: draft\r\n\r\n" + base64.encodebytes(os.urandom(draw.randrange(200, 4000))),
+                    [rb"\Seen"],
+                )
             client.idle()
             client.idle_check(timeout=max(0.1, min(part.left(), 120)))
             client.idle_done()
@@ -233,8 +251,14 @@ set record= postponed= quit=yes delete=no wait_key=no tmpdir={here} move=no
 """
     )
     ours, theirs = os.openpty()
-    process = subprocess.Popen(["mutt", "-n", "-F", str(here / "muttrc")], stdin=theirs, stdout=theirs,
-                               stderr=theirs, env={**os.environ, "TERM": "vt100"}, start_new_session=True)
+    process = subprocess.Popen(
+        ["mutt", "-n", "-F", str(here / "muttrc")],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "TERM": "vt100"},
+        start_new_session=True,
+    )
     os.close(theirs)
 
     def drain() -> None:
@@ -296,12 +320,21 @@ def _fetchmail(part: Part) -> None:
     config = part.scratch / "fetchmailrc"
     config.write_text(
         f"poll {part.address} protocol {'IMAP' if imap else 'POP3'} port {_port(part)} auth password user {_USER} password "
-        f"{_PASSWORD} ssl no sslcertck {'idle' if imap else ''} keep mda \"cat >/dev/null\"\n"
+        f'{_PASSWORD} ssl no sslcertck {"idle" if imap else ""} keep mda "cat >/dev/null"\n'
     )
     config.chmod(0o600)
     # "Nothing new" is 1.
-    words = ["fetchmail", "-N", "-s", "-f", str(config), "-i", str(part.scratch / "seen"), "--pidfile",
-             str(part.scratch / "pid")]
+    words = [
+        "fetchmail",
+        "-N",
+        "-s",
+        "-f",
+        str(config),
+        "-i",
+        str(part.scratch / "seen"),
+        "--pidfile",
+        str(part.scratch / "pid"),
+    ]
     while True:
         _run(part, words, codes=(0, 1))
         if not part.pause(2 + part.draw.expovariate(1 / 5)):
@@ -313,8 +346,18 @@ def _curl(part: Part) -> None:
     base = ["curl", "-sk", "--max-time", "60", "-u", f"{_USER}:{_PASSWORD}"]
     if part.activity == "mail_collect":
         while True:
-            _run(part, [*base, f"pop3s://{part.name}/", "-o", "/dev/null", f"pop3s://{part.name}/{draw.randrange(1, 4)}",
-                        "-o", "/dev/null"])
+            _run(
+                part,
+                [
+                    *base,
+                    f"pop3s://{part.name}/",
+                    "-o",
+                    "/dev/null",
+                    f"pop3s://{part.name}/{draw.randrange(1, 4)}",
+                    "-o",
+                    "/dev/null",
+                ],
+            )
             if not part.pause(2 + draw.expovariate(1 / 5)):
                 return
     box = f"imaps://{part.name}/INBOX"
@@ -426,7 +469,9 @@ def _guess_python(part: Part) -> None:
     """Several connections at once, as guessing programs hold."""
 
     def one(draw: Random) -> None:
-        connection = _unverified().wrap_socket(socket.create_connection((part.address, IMAPS), 30), server_hostname=part.name)
+        connection = _unverified().wrap_socket(
+            socket.create_connection((part.address, IMAPS), 30), server_hostname=part.name
+        )
         connection.recv(4096)
         for turn in range(draw.randrange(1, 5)):
             connection.sendall(f"a{turn} LOGIN {_USER} {draw.getrandbits(48):x}\r\n".encode())
@@ -438,11 +483,32 @@ def _guess_python(part: Part) -> None:
 
 
 def _guess_curl(part: Part) -> None:
-    _guesses(part, lambda draw: _run(part, ["curl", "-sk", "--max-time", "30", "-u", f"{_USER}:{draw.getrandbits(40):x}",
-                                            f"imaps://{part.name}/INBOX"], codes=(0, 67)), 40)
+    _guesses(
+        part,
+        lambda draw: _run(
+            part,
+            [
+                "curl",
+                "-sk",
+                "--max-time",
+                "30",
+                "-u",
+                f"{_USER}:{draw.getrandbits(40):x}",
+                f"imaps://{part.name}/INBOX",
+            ],
+            codes=(0, 67),
+        ),
+        40,
+    )
 
 
-_READ = {"imaplib": _imaplib, "imapclient": _imapclient, "mutt": _mutt, "mbsync": _mbsync, "fetchmail": _fetchmail,
-         "curl": _curl}
+_READ = {
+    "imaplib": _imaplib,
+    "imapclient": _imapclient,
+    "mutt": _mutt,
+    "mbsync": _mbsync,
+    "fetchmail": _fetchmail,
+    "curl": _curl,
+}
 _FETCH = {"poplib": _poplib, "mpop": _mpop, "getmail": _getmail, "fetchmail": _fetchmail, "curl": _curl}
 _GUESS = {"imaplib": _guess_imaplib, "python": _guess_python, "curl": _guess_curl}

@@ -22,11 +22,18 @@ LDAPS, SYSLOG, NTP, SNMP = 636, 6514, 123, 161
 _BASE, _PASSWORD = "dc=lab,dc=test", "lab-words-only"
 
 ACTIVITIES = {
-    "directory": Activity("directory", (*pairs(("slapd",), ("ldapsearch", "ldap3")), "stunnel/ldapsearch", "stunnel/ldap3"),
-                          application="LDAP", tcp_ports=(LDAPS,)),
-    "syslog": Activity("infrastructure",
-                       pairs(("syslog-ng", "stunnel", "python"), ("syslog-ng", "python", "gnutls", "openssl", "node")),
-                       application="Syslog", tcp_ports=(SYSLOG,)),
+    "directory": Activity(
+        "directory",
+        (*pairs(("slapd",), ("ldapsearch", "ldap3")), "stunnel/ldapsearch", "stunnel/ldap3"),
+        application="LDAP",
+        tcp_ports=(LDAPS,),
+    ),
+    "syslog": Activity(
+        "infrastructure",
+        pairs(("syslog-ng", "stunnel", "python"), ("syslog-ng", "python", "gnutls", "openssl", "node")),
+        application="Syslog",
+        tcp_ports=(SYSLOG,),
+    ),
     "ntp": Activity("infrastructure", pairs(("ntpd", "python"), ("ntpdig", "python")), application="NTP"),
     "snmp": Activity("infrastructure", ("snmpd/snmp",), application="SNMP"),
 }
@@ -49,10 +56,13 @@ def _directory(part: Part) -> None:
     people = "".join(
         f"dn: uid=u{number},ou=people,{_BASE}\nobjectClass: inetOrgPerson\nuid: u{number}\ncn: User {number}\nsn: {number}\n"
         f"mail: u{number}@lab.test\nuserPassword: {_PASSWORD}\ntelephoneNumber: +1 555 {draw.randrange(10**6):06}\n"
-        f"description: {os.urandom(draw.randrange(4, 90)).hex()}\n\n" for number in range(200))
+        f"description: {os.urandom(draw.randrange(4, 90)).hex()}\n\n"
+        for number in range(200)
+    )
     (here / "data.ldif").write_text(
         f"dn: {_BASE}\nobjectClass: dcObject\nobjectClass: organization\no: lab\ndc: lab\n\n"
-        f"dn: ou=people,{_BASE}\nobjectClass: organizationalUnit\nou: people\n\n{people}")
+        f"dn: ou=people,{_BASE}\nobjectClass: organizationalUnit\nou: people\n\n{people}"
+    )
     (here / "slapd.conf").write_text(
         f"""include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
@@ -71,10 +81,15 @@ directory {here}/db
 maxsize 33554432
 """
     )
-    subprocess.run(["slapadd", "-q", "-f", str(here / "slapd.conf"), "-l", str(here / "data.ldif")], check=True,
-                   stdout=subprocess.DEVNULL)
+    subprocess.run(
+        ["slapadd", "-q", "-f", str(here / "slapd.conf"), "-l", str(here / "data.ldif")],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     if part.server == "slapd":
-        run_server(part, ["slapd", "-d", "0", "-f", str(here / "slapd.conf"), "-h", f"ldaps://{part.address}:{LDAPS}"], LDAPS)
+        run_server(
+            part, ["slapd", "-d", "0", "-f", str(here / "slapd.conf"), "-h", f"ldaps://{part.address}:{LDAPS}"], LDAPS
+        )
         return
     port = _free_port()
     with running(["slapd", "-d", "0", "-f", str(here / "slapd.conf"), "-h", f"ldap://127.0.0.1:{port}"]):
@@ -93,15 +108,32 @@ def _look_up(part: Part) -> None:
 
     def wish() -> tuple[str, str]:
         who = f"u{draw.randrange(200)}"
-        return who, draw.choice((f"(uid={who})", f"(uid={who})", f"(cn=User {draw.randrange(2, 20)}*)", f"(mail={who}@lab.test)"))
+        return who, draw.choice(
+            (f"(uid={who})", f"(uid={who})", f"(cn=User {draw.randrange(2, 20)}*)", f"(mail={who}@lab.test)")
+        )
 
     if part.client == "ldapsearch":
         while True:
             who, wanted = wish()
             subprocess.run(
-                ["ldapsearch", "-x", "-LLL", "-H", f"ldaps://{part.address}:{LDAPS}", "-D", f"uid={who},ou=people,{_BASE}",
-                 "-w", _PASSWORD, "-b", _BASE, wanted],
-                env={**os.environ, "LDAPTLS_REQCERT": "never"}, stdout=subprocess.DEVNULL, check=True)
+                [
+                    "ldapsearch",
+                    "-x",
+                    "-LLL",
+                    "-H",
+                    f"ldaps://{part.address}:{LDAPS}",
+                    "-D",
+                    f"uid={who},ou=people,{_BASE}",
+                    "-w",
+                    _PASSWORD,
+                    "-b",
+                    _BASE,
+                    wanted,
+                ],
+                env={**os.environ, "LDAPTLS_REQCERT": "never"},
+                stdout=subprocess.DEVNULL,
+                check=True,
+            )
             if not part.pause(draw.expovariate(1 / 3)):
                 return
     import ldap3
@@ -165,8 +197,21 @@ log {{ source(lab); destination(here); }};
 
 def _syslog_ng(part: Part, config) -> list[str]:
     here = part.scratch
-    return ["syslog-ng", "-F", "--no-caps", "-f", str(config), "-p", f"{here}/pid", "-R", f"{here}/persist", "-c",
-            f"{here}/control", "--module-path", "/usr/lib/syslog-ng/3.38"]
+    return [
+        "syslog-ng",
+        "-F",
+        "--no-caps",
+        "-f",
+        str(config),
+        "-p",
+        f"{here}/pid",
+        "-R",
+        f"{here}/persist",
+        "-c",
+        f"{here}/control",
+        "--module-path",
+        "/usr/lib/syslog-ng/3.38",
+    ]
 
 
 def _line(draw: Random) -> str:
@@ -174,8 +219,10 @@ def _line(draw: Random) -> str:
     size = int(min(draw.lognormvariate(4.3, 0.6), 3000))
     program = draw.choice(("sshd", "systemd", "kernel", "CRON", "nginx", "postfix/smtpd"))
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
-    return (f"<{draw.randrange(8, 190)}>1 {stamp} laptop.lab.test {program} {draw.randrange(300, 65000)} - - "
-            + os.urandom(size // 2 + 1).hex())
+    return (
+        f"<{draw.randrange(8, 190)}>1 {stamp} laptop.lab.test {program} {draw.randrange(300, 65000)} - - "
+        + os.urandom(size // 2 + 1).hex()
+    )
 
 
 def _log(part: Part) -> None:
@@ -193,6 +240,7 @@ log {{ source(in); destination(out); }};
 """
         )
         with running(_syslog_ng(part, config)), open(pipe_file, "w") as pipe:
+
             def say(lines: list[str]) -> None:
                 pipe.write("".join(line + "\n" for line in lines))
                 pipe.flush()
@@ -240,8 +288,19 @@ restrict default nomodify noquery
 logfile {part.scratch}/log
 """
         )
-        command = ["setpriv", "--bounding-set", "-sys_time", "--inh-caps", "-sys_time", "ntpd", "-n", "-c", str(config),
-                   "-p", f"{part.scratch}/pid"]
+        command = [
+            "setpriv",
+            "--bounding-set",
+            "-sys_time",
+            "--inh-caps",
+            "-sys_time",
+            "ntpd",
+            "-n",
+            "-c",
+            str(config),
+            "-p",
+            f"{part.scratch}/pid",
+        ]
         with running(command) as process:
             end = time.monotonic() + 25
             # It answers at once; whether it trusts its own clock yet changes no size.
@@ -259,8 +318,14 @@ logfile {part.scratch}/log
             text, whom = listening.recvfrom(512)
             now = time.time()
             if len(text) >= 48:
-                listening.sendto(struct.pack(">BBbbII4s", 0x24, 2, text[2] if text[2] < 128 else 6, -23, 0x100, 0x200, b"LAB\0")
-                                 + _stamp(now - 20) + text[40:48] + _stamp(now) + _stamp(time.time()), whom)
+                listening.sendto(
+                    struct.pack(">BBbbII4s", 0x24, 2, text[2] if text[2] < 128 else 6, -23, 0x100, 0x200, b"LAB\0")
+                    + _stamp(now - 20)
+                    + text[40:48]
+                    + _stamp(now)
+                    + _stamp(time.time()),
+                    whom,
+                )
 
 
 def _asked(address: str, patience: float) -> bool:
@@ -278,8 +343,11 @@ def _ask_time(part: Part) -> None:
     if part.client == "ntpdig":
         while True:
             # Prints what it measures, sets nothing.
-            subprocess.run(["ntpdig", "-p", str(draw.choice((1, 4, 4, 8))), "-t", "3", part.address], stdout=subprocess.DEVNULL,
-                           stderr=subprocess.DEVNULL)
+            subprocess.run(
+                ["ntpdig", "-p", str(draw.choice((1, 4, 4, 8))), "-t", "3", part.address],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
             if not part.pause(draw.uniform(3, 8)):
                 return
     # As systemd-timesyncd and ntpd with iburst: one socket kept, a burst first, then a poll that hardly varies.
@@ -310,8 +378,24 @@ rouser lab priv
 """
     )
     os.environ["SNMP_PERSISTENT_DIR"] = str(part.scratch)
-    process = subprocess.Popen(["snmpd", "-f", "-C", "-c", str(config), "-Lf", str(part.scratch / "log"), "-x", "",
-                                "-I", "-smux", "-p", str(part.scratch / "pid")], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [
+            "snmpd",
+            "-f",
+            "-C",
+            "-c",
+            str(config),
+            "-Lf",
+            str(part.scratch / "log"),
+            "-x",
+            "",
+            "-I",
+            "-smux",
+            "-p",
+            str(part.scratch / "pid"),
+        ],
+        stdout=subprocess.DEVNULL,
+    )
     try:
         end = time.monotonic() + 15
         while subprocess.run([*_snmp(part, "snmpget"), "1.3.6.1.2.1.1.3.0"], capture_output=True).returncode:
@@ -325,8 +409,27 @@ rouser lab priv
 
 
 def _snmp(part: Part, program: str) -> list[str]:
-    return [program, "-v3", "-l", "authPriv", "-u", "lab", "-a", "SHA", "-A", _PASSWORD, "-x", "AES", "-X", _PASSWORD,
-            "-t", "2", "-r", "1", f"{part.address}:{SNMP}"]
+    return [
+        program,
+        "-v3",
+        "-l",
+        "authPriv",
+        "-u",
+        "lab",
+        "-a",
+        "SHA",
+        "-A",
+        _PASSWORD,
+        "-x",
+        "AES",
+        "-X",
+        _PASSWORD,
+        "-t",
+        "2",
+        "-r",
+        "1",
+        f"{part.address}:{SNMP}",
+    ]
 
 
 def _monitor(part: Part) -> None:
@@ -336,7 +439,10 @@ def _monitor(part: Part) -> None:
     while True:
         turn = draw.random()
         if turn < 0.4:
-            command = [*_snmp(part, "snmpget"), *(f"1.3.6.1.2.1.1.{number}.0" for number in draw.sample(range(1, 7), 3))]
+            command = [
+                *_snmp(part, "snmpget"),
+                *(f"1.3.6.1.2.1.1.{number}.0" for number in draw.sample(range(1, 7), 3)),
+            ]
         elif turn < 0.8:
             command = [*_snmp(part, "snmpbulkwalk"), "1.3.6.1.2.1.2.2"]
         else:

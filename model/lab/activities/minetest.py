@@ -43,7 +43,9 @@ debug_log_level =
 """
     )
     world.mkdir()
-    (world / "world.mt").write_text("gameid = minetest_game\nbackend = dummy\nplayer_backend = dummy\nauth_backend = sqlite3\n")
+    (world / "world.mt").write_text(
+        "gameid = minetest_game\nbackend = dummy\nplayer_backend = dummy\nauth_backend = sqlite3\n"
+    )
     with running([_SERVER, "--config", str(config), "--world", str(world), "--quiet"]) as process:
         wait_for_udp(part.address, PORT)
         part.ready()
@@ -169,17 +171,37 @@ class _Player:
             if self.state == "playing" and now > step:
                 step = now + 0.1
                 if now > until:
-                    heading, walking, until = heading + draw.gauss(0, 60), draw.random() < 0.7, now + draw.expovariate(1 / 4)
+                    heading, walking, until = (
+                        heading + draw.gauss(0, 60),
+                        draw.random() < 0.7,
+                        now + draw.expovariate(1 / 4),
+                    )
                     if draw.random() < 0.3:
                         # Digs or places something, or changes what the hand holds.
                         self._say(0, 0x37, struct.pack(">H", draw.randrange(8)))
                 elif draw.random() < 0.15:
                     heading += draw.gauss(0, 15)
-                speed = (40 * math.sin(math.radians(heading)), 40 * math.cos(math.radians(heading))) if walking else (0.0, 0.0)
+                speed = (
+                    (40 * math.sin(math.radians(heading)), 40 * math.cos(math.radians(heading)))
+                    if walking
+                    else (0.0, 0.0)
+                )
                 x, y, z = self.place
                 self.place = (x + speed[0] * 0.1, y, z + speed[1] * 0.1)
-                self._say(0, 0x23, struct.pack(">3i3iiiIBB", *(int(value * 100) for value in (*self.place, speed[0], 0.0, speed[1])),
-                                               int(draw.gauss(0, 300)), int(heading % 360 * 100), int(walking), 100, 6), reliable=False)
+                self._say(
+                    0,
+                    0x23,
+                    struct.pack(
+                        ">3i3iiiIBB",
+                        *(int(value * 100) for value in (*self.place, speed[0], 0.0, speed[1])),
+                        int(draw.gauss(0, 300)),
+                        int(heading % 360 * 100),
+                        int(walking),
+                        100,
+                        6,
+                    ),
+                    reliable=False,
+                )
             if self.confirm and now > batch:
                 batch = now + 0.1
                 self._say(2, 0x24, bytes([len(self.confirm[:200])]) + b"".join(self.confirm[:200]))

@@ -31,8 +31,11 @@ def serve(part: Part) -> None:
         free.bind(("127.0.0.1", 0))
         inside = free.getsockname()[1]
     config.write_text(
-        (f"listener {PORT} {part.address}\ncertfile {part.secrets}/cert.pem\nkeyfile {part.secrets}/key.pem\n"
-         if alone else f"listener {inside} 127.0.0.1\n")
+        (
+            f"listener {PORT} {part.address}\ncertfile {part.secrets}/cert.pem\nkeyfile {part.secrets}/key.pem\n"
+            if alone
+            else f"listener {inside} 127.0.0.1\n"
+        )
         + "allow_anonymous true\npersistence false\nuser root\nlog_dest none\n"
     )
     command = ["mosquitto", "-c", str(config)]
@@ -138,8 +141,13 @@ def _aiomqtt(part: Part, draw: Random, topic: str) -> None:
     import aiomqtt
 
     async def run() -> None:
-        async with aiomqtt.Client(part.address, PORT, tls_context=ssl._create_unverified_context(), timeout=30,
-                                  keepalive=draw.choice((5, 15, 60))) as client:
+        async with aiomqtt.Client(
+            part.address,
+            PORT,
+            tls_context=ssl._create_unverified_context(),
+            timeout=30,
+            keepalive=draw.choice((5, 15, 60)),
+        ) as client:
             await client.subscribe(topic)
             while part.left() > 0:
                 size, gap = _next(part, draw)

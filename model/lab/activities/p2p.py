@@ -46,8 +46,9 @@ def _settings(part: Part) -> dict:
         "rate": draw.choice((80, 150, 300, 600)),
         "encrypted": draw.random() < 0.5,
         # aria2 knows no uTP, and Transmission's gets stuck with libtorrent's.
-        "utp": draw.random() < 0.6 and "aria2" not in (part.server, part.client)
-               and (part.server, part.client) != ("libtorrent", "transmission"),
+        "utp": draw.random() < 0.6
+        and "aria2" not in (part.server, part.client)
+        and (part.server, part.client) != ("libtorrent", "transmission"),
         # The share of the file, from its end, that only the leecher has: then pieces go both ways.
         "brought": draw.choice((0.0, 0.0, 0.3, 0.6)),
         "content": draw.getrandbits(64),
@@ -101,25 +102,61 @@ def _track(part: Part, settings: dict) -> None:
 
 
 def _aria2(folder, torrent, port: int, address: str, settings: dict, up: int) -> list[str]:
-    return ["aria2c", f"--dir={folder}", f"--listen-port={port}", f"--interface={address}", "--enable-dht=false",
-            "--bt-enable-lpd=false", "--enable-peer-exchange=false", "--seed-ratio=0", f"--max-upload-limit={up}K",
-            f"--bt-require-crypto={'true' if settings['encrypted'] else 'false'}",
-            f"--bt-min-crypto-level={'arc4' if settings['encrypted'] else 'plain'}", "--disable-ipv6=true", "--quiet=true",
-            "--no-conf=true", "--file-allocation=none", "--check-integrity=true",
-            "--bt-hash-check-seed=true", "--enable-dht6=false", "--allow-overwrite=true", "--follow-torrent=mem", str(torrent)]
+    return [
+        "aria2c",
+        f"--dir={folder}",
+        f"--listen-port={port}",
+        f"--interface={address}",
+        "--enable-dht=false",
+        "--bt-enable-lpd=false",
+        "--enable-peer-exchange=false",
+        "--seed-ratio=0",
+        f"--max-upload-limit={up}K",
+        f"--bt-require-crypto={'true' if settings['encrypted'] else 'false'}",
+        f"--bt-min-crypto-level={'arc4' if settings['encrypted'] else 'plain'}",
+        "--disable-ipv6=true",
+        "--quiet=true",
+        "--no-conf=true",
+        "--file-allocation=none",
+        "--check-integrity=true",
+        "--bt-hash-check-seed=true",
+        "--enable-dht6=false",
+        "--allow-overwrite=true",
+        "--follow-torrent=mem",
+        str(torrent),
+    ]
 
 
 def _transmission(folder, torrent, port: int, address: str, settings: dict, up: int) -> list[str]:
     home = folder / "transmission"
     home.mkdir(parents=True)
-    (home / "settings.json").write_text(json.dumps({
-        "bind-address-ipv4": address, "peer-port": port, "peer-port-random-on-start": False, "port-forwarding-enabled": False,
-        "dht-enabled": False, "lpd-enabled": False, "pex-enabled": False, "utp-enabled": settings["utp"], "rpc-enabled": False,
-        "encryption": 2 if settings["encrypted"] else 0, "speed-limit-up": up, "speed-limit-up-enabled": True,
-        "download-dir": str(folder), "incomplete-dir-enabled": False, "watch-dir": str(folder / "watch"),
-        "watch-dir-enabled": True, "ratio-limit-enabled": False, "idle-seeding-limit-enabled": False, "cache-size-mb": 1,
-        "preallocation": 0, "trash-original-torrent-files": False,
-    }))
+    (home / "settings.json").write_text(
+        json.dumps(
+            {
+                "bind-address-ipv4": address,
+                "peer-port": port,
+                "peer-port-random-on-start": False,
+                "port-forwarding-enabled": False,
+                "dht-enabled": False,
+                "lpd-enabled": False,
+                "pex-enabled": False,
+                "utp-enabled": settings["utp"],
+                "rpc-enabled": False,
+                "encryption": 2 if settings["encrypted"] else 0,
+                "speed-limit-up": up,
+                "speed-limit-up-enabled": True,
+                "download-dir": str(folder),
+                "incomplete-dir-enabled": False,
+                "watch-dir": str(folder / "watch"),
+                "watch-dir-enabled": True,
+                "ratio-limit-enabled": False,
+                "idle-seeding-limit-enabled": False,
+                "cache-size-mb": 1,
+                "preallocation": 0,
+                "trash-original-torrent-files": False,
+            }
+        )
+    )
     (folder / "watch").mkdir()
     (folder / "watch" / "lab.torrent").write_bytes(torrent.read_bytes())
     return ["transmission-daemon", "-f", "-g", str(home)]
@@ -129,13 +166,24 @@ def _libtorrent(part: Part, folder, torrent, port: int, address: str, settings: 
     import libtorrent
 
     encrypted = libtorrent.enc_policy.forced if settings["encrypted"] else libtorrent.enc_policy.disabled
-    session = libtorrent.session({
-        "listen_interfaces": f"{address}:{port}", "enable_dht": False, "enable_lsd": False, "enable_upnp": False,
-        "enable_natpmp": False, "out_enc_policy": int(encrypted), "in_enc_policy": int(encrypted),
-        "enable_outgoing_utp": settings["utp"], "enable_incoming_utp": True, "enable_outgoing_tcp": not settings["utp"],
-        "enable_incoming_tcp": True, "upload_rate_limit": up * 1024, "allow_multiple_connections_per_ip": True,
-        "rate_limit_ip_overhead": False,
-    })
+    session = libtorrent.session(
+        {
+            "listen_interfaces": f"{address}:{port}",
+            "enable_dht": False,
+            "enable_lsd": False,
+            "enable_upnp": False,
+            "enable_natpmp": False,
+            "out_enc_policy": int(encrypted),
+            "in_enc_policy": int(encrypted),
+            "enable_outgoing_utp": settings["utp"],
+            "enable_incoming_utp": True,
+            "enable_outgoing_tcp": not settings["utp"],
+            "enable_incoming_tcp": True,
+            "upload_rate_limit": up * 1024,
+            "allow_multiple_connections_per_ip": True,
+            "rate_limit_ip_overhead": False,
+        }
+    )
     made = libtorrent.add_torrent_params()
     made.ti, made.save_path = libtorrent.torrent_info(str(torrent)), str(folder)
     # Private addresses are free of its limits unless all are put into the one class that has them.
@@ -164,8 +212,11 @@ def serve(part: Part) -> None:
             if part.server == "libtorrent":
                 kept.append(_libtorrent(part, folder, torrent, port, part.address, settings, up))
             else:
-                command = (_aria2(folder, torrent, port, part.address, settings, up) if part.server == "aria2"
-                           else _transmission(folder, torrent, port, part.address, settings, up))
+                command = (
+                    _aria2(folder, torrent, port, part.address, settings, up)
+                    if part.server == "aria2"
+                    else _transmission(folder, torrent, port, part.address, settings, up)
+                )
                 stack.enter_context(running(command))
         for port in _ports(settings):
             wait_for_port(part.address, port, 15)
@@ -195,8 +246,11 @@ def act(part: Part) -> None:
         part.pause(part.left())
         del kept
     else:
-        command = (_aria2(folder, torrent, port, own, settings, 50) if part.client == "aria2"
-                   else _transmission(folder, torrent, port, own, settings, 50))
+        command = (
+            _aria2(folder, torrent, port, own, settings, 50)
+            if part.client == "aria2"
+            else _transmission(folder, torrent, port, own, settings, 50)
+        )
         with running(command) as process:
             part.pause(part.left())
             if process.poll() not in (None, 0):
@@ -216,15 +270,24 @@ def _own_address(part: Part) -> str:
 
 def _device(home) -> str:
     """Make a device's key and give its identity."""
-    subprocess.run(["syncthing", "generate", f"--home={home}", "--no-default-folder"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        ["syncthing", "generate", f"--home={home}", "--no-default-folder"], check=True, stdout=subprocess.DEVNULL
+    )
     return ElementTree.parse(home / "config.xml").find("device").get("id")
 
 
 def _syncthing(home, folder, own: str, other: str, listen: str, target: str, rate: int) -> list[str]:
     folder.mkdir(exist_ok=True)
     (folder / ".stfolder").mkdir(exist_ok=True)
-    off = ("globalAnnounceEnabled", "localAnnounceEnabled", "relaysEnabled", "natEnabled", "crashReportingEnabled", "startBrowser",
-           "announceLANAddresses")
+    off = (
+        "globalAnnounceEnabled",
+        "localAnnounceEnabled",
+        "relaysEnabled",
+        "natEnabled",
+        "crashReportingEnabled",
+        "startBrowser",
+        "announceLANAddresses",
+    )
     (home / "config.xml").write_text(
         f"""<configuration version="36">
 <folder id="lab" path="{folder}" type="sendreceive" rescanIntervalS="3600" fsWatcherEnabled="true" fsWatcherDelayS="1">
@@ -282,13 +345,19 @@ def _serve_folder(part: Part) -> None:
 def _share_folder(part: Part) -> None:
     kind, draw = _link(part)
     draw.seed(part.seed + 1)
-    given, home, folder = part.scratch.with_name(part.scratch.name.replace("-act", "-serve")), part.scratch / "home", part.scratch / "files"
+    given, home, folder = (
+        part.scratch.with_name(part.scratch.name.replace("-act", "-serve")),
+        part.scratch / "home",
+        part.scratch / "files",
+    )
     shutil.copytree(given / "theirs", home)
     other, own = json.loads((given / "identities.json").read_text())
     folder.mkdir()
     # What it listens at no one is told; QUIC speaks from it.
     listen = f"{kind}://{_own_address(part)}:{20_000 + draw.randrange(10_000)}"
-    with running(_syncthing(home, folder, own, other, listen, f"{kind}://{part.address}:22000", draw.choice((100, 300, 800)))) as process:
+    with running(
+        _syncthing(home, folder, own, other, listen, f"{kind}://{part.address}:22000", draw.choice((100, 300, 800)))
+    ) as process:
         part.pause(4)
         _change(part, folder, draw)
         if process.poll() is not None:

@@ -26,13 +26,25 @@ from . import ssh
 _WEB = {"tcp_ports": (fronted.PORT,)}
 
 ACTIVITIES = {
-    "service_scan": Activity("infrastructure", pairs(("python", "openssh", "dropbear"), ("nmap", "python")),
-                             malicious="service_scan", any_tunnel=False),
-    "slow_headers": Activity("web", pairs(fronted.SERVERS, ("slowhttptest", "python")), malicious="slow_headers", **_WEB),
+    "service_scan": Activity(
+        "infrastructure",
+        pairs(("python", "openssh", "dropbear"), ("nmap", "python")),
+        malicious="service_scan",
+        any_tunnel=False,
+    ),
+    "slow_headers": Activity(
+        "web", pairs(fronted.SERVERS, ("slowhttptest", "python")), malicious="slow_headers", **_WEB
+    ),
     "slow_body": Activity("web", pairs(fronted.SERVERS, ("slowhttptest", "python")), malicious="slow_body", **_WEB),
     "slow_read": Activity("web", pairs(fronted.SERVERS, ("slowhttptest", "python")), malicious="slow_read", **_WEB),
-    "dns_tunnel_program": Activity("infrastructure", ("iodine/iodine", "dns2tcp/dns2tcp"), application="DNS", tunnel="dns",
-                                  malicious="dns_tunnel_program", any_tunnel=False),
+    "dns_tunnel_program": Activity(
+        "infrastructure",
+        ("iodine/iodine", "dns2tcp/dns2tcp"),
+        application="DNS",
+        tunnel="dns",
+        malicious="dns_tunnel_program",
+        any_tunnel=False,
+    ),
 }
 
 
@@ -53,10 +65,23 @@ def act(part: Part) -> None:
 # --- services, and who asks what they are ---
 
 # Port -> greeting, and whether TLS comes first. None: it waits to be asked.
-_GREETINGS = {21: b"220 lab FTP ready\r\n", 25: b"220 lab.test ESMTP\r\n", 80: None, 110: b"+OK lab ready\r\n",
-              143: b"* OK [CAPABILITY IMAP4rev1] lab ready\r\n", 443: None, 465: b"220 lab.test ESMTP\r\n", 587: b"220 lab.test ESMTP\r\n",
-              993: b"* OK [CAPABILITY IMAP4rev1] lab ready\r\n", 995: b"+OK lab ready\r\n", 3306: None, 5432: None, 6379: None,
-              8080: None, 8443: None}
+_GREETINGS = {
+    21: b"220 lab FTP ready\r\n",
+    25: b"220 lab.test ESMTP\r\n",
+    80: None,
+    110: b"+OK lab ready\r\n",
+    143: b"* OK [CAPABILITY IMAP4rev1] lab ready\r\n",
+    443: None,
+    465: b"220 lab.test ESMTP\r\n",
+    587: b"220 lab.test ESMTP\r\n",
+    993: b"* OK [CAPABILITY IMAP4rev1] lab ready\r\n",
+    995: b"+OK lab ready\r\n",
+    3306: None,
+    5432: None,
+    6379: None,
+    8080: None,
+    8443: None,
+}
 _SECURE = {443, 465, 993, 995, 8443}
 
 
@@ -78,13 +103,19 @@ def _services(part: Part) -> None:
                     break
                 if _GREETINGS[port] is None:
                     body = os.urandom(part.draw.randrange(200, 4000)).hex().encode()
-                    connection.sendall(b"HTTP/1.1 200 OK\r\nServer: lab\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-                                       if b"HTTP" in asked else b"-ERR unknown command\r\n")
+                    connection.sendall(
+                        b"HTTP/1.1 200 OK\r\nServer: lab\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+                        if b"HTTP" in asked
+                        else b"-ERR unknown command\r\n"
+                    )
                     if b"HTTP" in asked:
                         break
                 else:
-                    connection.sendall({43: b"-ERR Unknown command.\r\n"}.get(_GREETINGS[port][0], b"500 unknown command\r\n")
-                                       if port not in (143, 993) else asked[:4].split(b" ")[0] + b" BAD unknown command\r\n")
+                    connection.sendall(
+                        {43: b"-ERR Unknown command.\r\n"}.get(_GREETINGS[port][0], b"500 unknown command\r\n")
+                        if port not in (143, 993)
+                        else asked[:4].split(b" ")[0] + b" BAD unknown command\r\n"
+                    )
         connection.close()
 
     listeners = {}
@@ -107,12 +138,41 @@ def _scan(part: Part) -> None:
     if part.client == "python":
         _ask_services(part, draw)
         return
-    ports = sorted({*draw.sample(sorted(_GREETINGS), draw.randrange(6, 13)), 22, 443, *(draw.randrange(1, 10_000) for _ in range(20))})
+    ports = sorted(
+        {
+            *draw.sample(sorted(_GREETINGS), draw.randrange(6, 13)),
+            22,
+            443,
+            *(draw.randrange(1, 10_000) for _ in range(20)),
+        }
+    )
     # Connect scan, versions, and the default scripts; no host discovery, no names.
-    run_bounded(part, ["nmap", "--unprivileged", "-n", "-Pn", "-sT", "-sV", "--version-intensity", str(draw.choice((2, 5, 7))),
-                    *(["--script", "default and safe and not broadcast", "--script-timeout", "6s"] if draw.random() < 0.7 else []),
-                    f"-T{draw.choice((3, 4))}", "--max-retries", "1", "--host-timeout", f"{int(part.seconds)}s", "-p",
-                    ",".join(map(str, ports)), part.address])
+    run_bounded(
+        part,
+        [
+            "nmap",
+            "--unprivileged",
+            "-n",
+            "-Pn",
+            "-sT",
+            "-sV",
+            "--version-intensity",
+            str(draw.choice((2, 5, 7))),
+            *(
+                ["--script", "default and safe and not broadcast", "--script-timeout", "6s"]
+                if draw.random() < 0.7
+                else []
+            ),
+            f"-T{draw.choice((3, 4))}",
+            "--max-retries",
+            "1",
+            "--host-timeout",
+            f"{int(part.seconds)}s",
+            "-p",
+            ",".join(map(str, ports)),
+            part.address,
+        ],
+    )
 
 
 def _ask_services(part: Part, draw) -> None:
@@ -125,8 +185,17 @@ def _ask_services(part: Part, draw) -> None:
             if port in _SECURE:
                 connection = ssl._create_unverified_context().wrap_socket(connection)
             connection.settimeout(0.7)
-            for question in draw.sample((b"\r\n\r\n", b"HELP\r\n", b"GET / HTTP/1.0\r\n\r\n", b"OPTIONS / HTTP/1.0\r\n\r\n",
-                                         b"EHLO lab\r\n", b"a001 CAPABILITY\r\n"), draw.randrange(1, 4)):
+            for question in draw.sample(
+                (
+                    b"\r\n\r\n",
+                    b"HELP\r\n",
+                    b"GET / HTTP/1.0\r\n\r\n",
+                    b"OPTIONS / HTTP/1.0\r\n\r\n",
+                    b"EHLO lab\r\n",
+                    b"a001 CAPABILITY\r\n",
+                ),
+                draw.randrange(1, 4),
+            ):
                 with contextlib.suppress(TimeoutError):
                     connection.recv(4096)
                 connection.sendall(question)
@@ -146,16 +215,40 @@ def _slow(part: Part) -> None:
     draw, seconds = part.draw, max(2, int(part.left()))
     connections, pace = draw.randrange(5, 16), draw.choice((1, 2, 3))
     if part.client == "slowhttptest":
-        how = {"slow_headers": ["-H", "-x", "24"], "slow_body": ["-B", "-s", "8192", "-x", str(draw.choice((10, 40)))],
-               "slow_read": ["-X", "-w", "512", "-y", "1024", "-n", str(pace), "-z", "32", "-k", "1"]}[part.activity]
-        run_bounded(part, ["slowhttptest", *how, "-c", str(connections), "-r", "5", "-i", str(pace), "-l", str(seconds), "-v", "0",
-                        "-p", "10", "-u", f"https://{part.name}/200/{draw.randrange(40_000, 200_000)}/page"])
+        how = {
+            "slow_headers": ["-H", "-x", "24"],
+            "slow_body": ["-B", "-s", "8192", "-x", str(draw.choice((10, 40)))],
+            "slow_read": ["-X", "-w", "512", "-y", "1024", "-n", str(pace), "-z", "32", "-k", "1"],
+        }[part.activity]
+        run_bounded(
+            part,
+            [
+                "slowhttptest",
+                *how,
+                "-c",
+                str(connections),
+                "-r",
+                "5",
+                "-i",
+                str(pace),
+                "-l",
+                str(seconds),
+                "-v",
+                "0",
+                "-p",
+                "10",
+                "-u",
+                f"https://{part.name}/200/{draw.randrange(40_000, 200_000)}/page",
+            ],
+        )
         return
     held, context = [], ssl._create_unverified_context()
     size = draw.randrange(40_000, 200_000)
-    start = {"slow_headers": f"GET /200/{size}/page HTTP/1.1\r\nHost: lab\r\n",
-             "slow_body": "POST /200/90/form HTTP/1.1\r\nHost: lab\r\nContent-Length: 8192\r\n\r\n",
-             "slow_read": f"GET /200/{size}/page HTTP/1.1\r\nHost: lab\r\n\r\n"}[part.activity]
+    start = {
+        "slow_headers": f"GET /200/{size}/page HTTP/1.1\r\nHost: lab\r\n",
+        "slow_body": "POST /200/90/form HTTP/1.1\r\nHost: lab\r\nContent-Length: 8192\r\n\r\n",
+        "slow_read": f"GET /200/{size}/page HTTP/1.1\r\nHost: lab\r\n\r\n",
+    }[part.activity]
     for _ in range(connections):
         raw = socket.socket()
         if part.activity == "slow_read":
@@ -211,8 +304,21 @@ def _answers(listener: socket.socket) -> None:
 
 def _iodined(part: Part) -> None:
     inner = _inner(part)
-    command = ["iodined", "-f", "-c", "-l", part.address, "-d", _device(part), "-P", _WORD, "-m", "1130", f"{inner}/29",
-               "t.lab.test"]
+    command = [
+        "iodined",
+        "-f",
+        "-c",
+        "-l",
+        part.address,
+        "-d",
+        _device(part),
+        "-P",
+        _WORD,
+        "-m",
+        "1130",
+        f"{inner}/29",
+        "t.lab.test",
+    ]
     with running(command) as process:
         end = time.monotonic() + 10
         while not _has_device(_device(part)):
@@ -227,8 +333,10 @@ def _iodined(part: Part) -> None:
 def _dns2tcpd(part: Part) -> None:
     listener = socket.create_server(("127.0.0.1", 0), backlog=8)
     config = part.scratch / "dns2tcpd.conf"
-    config.write_text(f"listen = {part.address}\nport = 53\nuser = root\nchroot = {part.scratch}\ndomain = t.lab.test\n"
-                      f"key = {_WORD}\nresources = it:127.0.0.1:{listener.getsockname()[1]}\n")
+    config.write_text(
+        f"listen = {part.address}\nport = 53\nuser = root\nchroot = {part.scratch}\ndomain = t.lab.test\n"
+        f"key = {_WORD}\nresources = it:127.0.0.1:{listener.getsockname()[1]}\n"
+    )
     with running(["dns2tcpd", "-F", "-i", part.address, "-f", str(config)]) as process:
         time.sleep(0.5)
         if process.poll() is not None:
@@ -246,21 +354,56 @@ def _tunnel(part: Part) -> None:
     """Fetches of random bytes through a tunnel, as a person or a program would use it."""
     draw = part.draw
     if part.client == "dns2tcp":
-        command = ["dns2tcpc", "-z", "t.lab.test", "-k", _WORD, "-r", "it", "-l", "-", "-T", draw.choice(("TXT", "KEY")),
-                   part.address]
+        command = [
+            "dns2tcpc",
+            "-z",
+            "t.lab.test",
+            "-k",
+            _WORD,
+            "-r",
+            "it",
+            "-l",
+            "-",
+            "-T",
+            draw.choice(("TXT", "KEY")),
+            part.address,
+        ]
         while part.left() > 1:
             # A session for each connection carried.
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-            _fetch(part, draw, lambda data, to=process.stdin: (to.write(data), to.flush()),
-                   lambda of=process.stdout: _read(part, of))
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+            _fetch(
+                part,
+                draw,
+                lambda data, to=process.stdin: (to.write(data), to.flush()),
+                lambda of=process.stdout: _read(part, of),
+            )
             process.terminate()
             process.wait()
             if not part.pause(draw.expovariate(1 / 1.5)):
                 return
         return
     inner, device = _inner(part), _device(part)
-    command = ["iodine", "-f", "-r", "-d", device, "-P", _WORD, "-T", draw.choice(("TXT", "NULL", "CNAME", "TXT")), "-m", "900",
-               "-L", draw.choice("01"), "-I", "3", part.address, "t.lab.test"]
+    command = [
+        "iodine",
+        "-f",
+        "-r",
+        "-d",
+        device,
+        "-P",
+        _WORD,
+        "-T",
+        draw.choice(("TXT", "NULL", "CNAME", "TXT")),
+        "-m",
+        "900",
+        "-L",
+        draw.choice("01"),
+        "-I",
+        "3",
+        part.address,
+        "t.lab.test",
+    ]
     with running(command) as process:
         while not _has_device(device):
             if process.poll() is not None:

@@ -20,7 +20,7 @@ from .adaptive import player_command
 PORT = 443
 _SOURCES = 8000
 _CLIENTS = ("curl", "wget", "ffmpeg", "mpv", "requests", "chromium")
-_STATIONS = {f"/{rate}{name[name.index('.'):]}": (rate, name) for rate, (name, _) in recording.RADIO.items()}
+_STATIONS = {f"/{rate}{name[name.index('.') :]}": (rate, name) for rate, (name, _) in recording.RADIO.items()}
 _TYPES = {".mp3": "audio/mpeg", ".aac": "audio/aac", ".ogg": "application/ogg"}
 
 ACTIVITIES = {
@@ -35,7 +35,9 @@ def serve(part: Part) -> None:
     own = part.server == "icecast"
     # Sources come over the host's own loopback, which is on no link.
     inside = part.address.replace("10.77.", "127.78.", 1).replace("127.77.", "127.78.", 1)
-    listeners = f"<listen-socket><port>{PORT}</port><bind-address>{part.address}</bind-address><ssl>1</ssl></listen-socket>"
+    listeners = (
+        f"<listen-socket><port>{PORT}</port><bind-address>{part.address}</bind-address><ssl>1</ssl></listen-socket>"
+    )
     config.write_text(
         f"""<icecast><hostname>lab.test</hostname>
 <limits><clients>50</clients><sources>8</sources><burst-on-connect>1</burst-on-connect><burst-size>65535</burst-size></limits>
@@ -59,7 +61,8 @@ def serve(part: Part) -> None:
         if not own:
             (here / "stunnel.conf").write_text(
                 f"foreground = yes\npid =\nsyslog = no\n[radio]\naccept = {part.address}:{PORT}\nconnect = {inside}:{_SOURCES}\n"
-                f"cert = {part.secrets}/cert.pem\nkey = {part.secrets}/key.pem\n")
+                f"cert = {part.secrets}/cert.pem\nkey = {part.secrets}/key.pem\n"
+            )
             stack.enter_context(running(["stunnel4", str(here / "stunnel.conf")]))
         wait_for_port(part.address, PORT)
         # The stations have been on for some seconds: Icecast has its burst for listeners who come.
@@ -73,8 +76,10 @@ def _source(address: str, password: str, path: str, name: str, rate: int) -> Non
     body = (recording.folder() / name).read_bytes()
     login = base64.b64encode(f"source:{password}".encode()).decode()
     with socket.create_connection((address, _SOURCES), 20) as connection:
-        connection.sendall(f"PUT {path} HTTP/1.1\r\nHost: lab.test\r\nAuthorization: Basic {login}\r\nContent-Type: "
-                           f"{_TYPES[path[path.index('.'):]]}\r\nIce-Public: 0\r\nIce-Name: lab\r\nExpect: 100-continue\r\n\r\n".encode())
+        connection.sendall(
+            f"PUT {path} HTTP/1.1\r\nHost: lab.test\r\nAuthorization: Basic {login}\r\nContent-Type: "
+            f"{_TYPES[path[path.index('.') :]]}\r\nIce-Public: 0\r\nIce-Name: lab\r\nExpect: 100-continue\r\n\r\n".encode()
+        )
         connection.recv(1024)
         pace = len(body) / recording.LENGTH
         begun, sent = time.monotonic() - 8.0, 0
@@ -100,8 +105,10 @@ def act(part: Part) -> None:
             _requests(part, path, until)
             continue
         address = f"https://{part.name}{path}"
-        command = {"curl": ["curl", "-skN", address], "wget": ["wget", "-qO-", "--no-check-certificate", "--no-hsts", address]}.get(
-            part.client) or player_command(part, path, draw)
+        command = {
+            "curl": ["curl", "-skN", address],
+            "wget": ["wget", "-qO-", "--no-check-certificate", "--no-hsts", address],
+        }.get(part.client) or player_command(part, path, draw)
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         try:
             code = process.wait(max(0.1, min(until - time.monotonic(), part.left())))
@@ -132,7 +139,9 @@ def _browser(part: Part, draw) -> None:
     browser = Browser(part)
     browser.get(["/"])
     while part.left() > 1:
-        browser.run(f"window.radio && radio.pause(); window.radio = new Audio('{draw.choice(list(_STATIONS))}'); radio.play(); 1")
+        browser.run(
+            f"window.radio && radio.pause(); window.radio = new Audio('{draw.choice(list(_STATIONS))}'); radio.play(); 1"
+        )
         if not part.pause(behaviour.listen(draw)):
             break
     os._exit(0)

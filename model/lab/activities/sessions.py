@@ -113,8 +113,13 @@ def _relay(draw: Random):
             yield draw.expovariate(1 / 0.05), _frame(draw.randrange(250, 900), answer, draw.uniform(0.01, 0.2))
 
 
-_DRIVE = {"beacon_tls": _nothing, "c2_stage": _nothing, "c2_interactive": _operator, "reverse_shell": _typist,
-          "c2_relay": _relay}
+_DRIVE = {
+    "beacon_tls": _nothing,
+    "c2_stage": _nothing,
+    "c2_interactive": _operator,
+    "reverse_shell": _typist,
+    "c2_relay": _relay,
+}
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -124,8 +129,9 @@ class _Server(socketserver.ThreadingTCPServer):
     def finish_request(self, request, client_address) -> None:
         with contextlib.suppress(OSError):
             request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            super().finish_request(self.context.wrap_socket(request, server_side=True) if self.context else request,
-                                   client_address)
+            super().finish_request(
+                self.context.wrap_socket(request, server_side=True) if self.context else request, client_address
+            )
 
 
 def serve(part: Part) -> None:

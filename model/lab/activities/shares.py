@@ -20,10 +20,15 @@ SMB, WEBDAV = 445, 443
 _USER, _PASSWORD = "root", "lab-words-only"
 
 ACTIVITIES = {
-    "share_smb": Activity("file_transfer", pairs(("samba",), ("smbclient", "smbprotocol", "rclone")), application="SMBv23",
-                          tcp_ports=(SMB,)),
-    "share_webdav": Activity("file_transfer", pairs(("rclone",), ("rclone", "curl", "httpx")), application="WebDAV",
-                             tcp_ports=(WEBDAV,)),
+    "share_smb": Activity(
+        "file_transfer",
+        pairs(("samba",), ("smbclient", "smbprotocol", "rclone")),
+        application="SMBv23",
+        tcp_ports=(SMB,),
+    ),
+    "share_webdav": Activity(
+        "file_transfer", pairs(("rclone",), ("rclone", "curl", "httpx")), application="WebDAV", tcp_ports=(WEBDAV,)
+    ),
 }
 
 
@@ -34,9 +39,30 @@ def serve(part: Part) -> None:
     root = part.scratch / "share"
     lay_out(part, root)
     if part.activity == "share_webdav":
-        run_server(part, ["rclone", "serve", "webdav", str(root), "--addr", f"{part.address}:{WEBDAV}", "--cert",
-                          f"{part.secrets}/cert.pem", "--key", f"{part.secrets}/key.pem", "--config", str(part.scratch / "none"),
-                          "--user", _USER, "--pass", _PASSWORD, "--log-file", str(part.scratch / "log")], WEBDAV)
+        run_server(
+            part,
+            [
+                "rclone",
+                "serve",
+                "webdav",
+                str(root),
+                "--addr",
+                f"{part.address}:{WEBDAV}",
+                "--cert",
+                f"{part.secrets}/cert.pem",
+                "--key",
+                f"{part.secrets}/key.pem",
+                "--config",
+                str(part.scratch / "none"),
+                "--user",
+                _USER,
+                "--pass",
+                _PASSWORD,
+                "--log-file",
+                str(part.scratch / "log"),
+            ],
+            WEBDAV,
+        )
     _samba(part)
 
 
@@ -72,8 +98,12 @@ path = {here}/share
 writable = yes
 """
     )
-    subprocess.run(["smbpasswd", "-c", str(config), "-s", "-a", _USER], input=f"{_PASSWORD}\n{_PASSWORD}\n".encode(), check=True,
-                   stdout=subprocess.DEVNULL)
+    subprocess.run(
+        ["smbpasswd", "-c", str(config), "-s", "-a", _USER],
+        input=f"{_PASSWORD}\n{_PASSWORD}\n".encode(),
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     run_server(part, ["smbd", "-F", "--no-process-group", "-s", str(config)], SMB)
 
 
@@ -81,13 +111,26 @@ writable = yes
 
 
 def act(part: Part) -> None:
-    play = {"smbclient": _smbclient, "smbprotocol": _smbprotocol, "rclone": _rclone, "curl": _curl, "httpx": _httpx}[part.client]
+    play = {"smbclient": _smbclient, "smbprotocol": _smbprotocol, "rclone": _rclone, "curl": _curl, "httpx": _httpx}[
+        part.client
+    ]
     side_by_side(part, [lambda: play(part, Random(part.seed + 1))])
 
 
 def _smbclient(part: Part, draw: Random) -> None:
-    command = ["smbclient", f"//{part.address}/share", "-p", str(SMB), "-U", f"{_USER}%{_PASSWORD}", "-m", "SMB3",
-               "--client-protection=encrypt", "-s", "/dev/null"]
+    command = [
+        "smbclient",
+        f"//{part.address}/share",
+        "-p",
+        str(SMB),
+        "-U",
+        f"{_USER}%{_PASSWORD}",
+        "-m",
+        "SMB3",
+        "--client-protection=encrypt",
+        "-s",
+        "/dev/null",
+    ]
     with running(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as client:
         for number, (errand, what) in enumerate(errands(part, draw)):
             if errand == "put":
@@ -126,10 +169,22 @@ def _smbprotocol(part: Part, draw: Random) -> None:
 def _rclone(part: Part, draw: Random) -> None:
     """Mirrors folders, up or down, a run each; on a slow link one run may last as long as the activity."""
     hidden = subprocess.run(["rclone", "obscure", _PASSWORD], capture_output=True, text=True, check=True).stdout.strip()
-    remote, name = ((f":smb,host='{part.address}',user={_USER},pass={hidden}:share/", "smb") if part.activity == "share_smb" else
-                    (f":webdav,url='https://{part.name}/',vendor=other,user={_USER},pass={hidden}:", "webdav"))
-    common = ["--config", str(part.scratch / "none"), "--no-check-certificate", "--transfers", str(draw.choice((1, 2, 4))),
-              "--retries", "1", "--log-file", str(part.scratch / f"{name}.log")]
+    remote, name = (
+        (f":smb,host='{part.address}',user={_USER},pass={hidden}:share/", "smb")
+        if part.activity == "share_smb"
+        else (f":webdav,url='https://{part.name}/',vendor=other,user={_USER},pass={hidden}:", "webdav")
+    )
+    common = [
+        "--config",
+        str(part.scratch / "none"),
+        "--no-check-certificate",
+        "--transfers",
+        str(draw.choice((1, 2, 4))),
+        "--retries",
+        "1",
+        "--log-file",
+        str(part.scratch / f"{name}.log"),
+    ]
     for number, (errand, what) in enumerate(errands(part, draw)):
         if errand == "list":
             words = ["lsl", remote + str(what)]
@@ -173,8 +228,9 @@ def _curl(part: Part, draw: Random) -> None:
 def _httpx(part: Part, draw: Random) -> None:
     import httpx
 
-    with httpx.Client(http2=draw.random() < 0.5, verify=False, auth=(_USER, _PASSWORD), timeout=60,
-                      base_url=f"https://{part.name}") as client:
+    with httpx.Client(
+        http2=draw.random() < 0.5, verify=False, auth=(_USER, _PASSWORD), timeout=60, base_url=f"https://{part.name}"
+    ) as client:
         for number, (errand, what) in enumerate(errands(part, draw)):
             if errand == "list":
                 answer = client.request("PROPFIND", f"/{what}", headers={"Depth": "1"})

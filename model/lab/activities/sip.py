@@ -21,12 +21,19 @@ PORT = 5060
 _MODULES = "/usr/lib/baresip/modules"
 
 #: Codec and its clock; G.711 twice, as trunks and desk telephones still have it most.
-_CODECS = (("opus/48000/2", 48_000), ("opus/48000/2", 48_000), ("PCMU/8000/1", 8_000), ("PCMA/8000/1", 8_000),
-           ("G722/16000/1", 16_000), ("GSM/8000/1", 8_000))
+_CODECS = (
+    ("opus/48000/2", 48_000),
+    ("opus/48000/2", 48_000),
+    ("PCMU/8000/1", 8_000),
+    ("PCMA/8000/1", 8_000),
+    ("G722/16000/1", 16_000),
+    ("GSM/8000/1", 8_000),
+)
 
 ACTIVITIES = {
-    "sip_call": Activity("voip", ("baresip/baresip", "baresip-srtp/baresip-srtp", "sipp/sipp", "baresip/sipp"),
-                         application="RTP"),
+    "sip_call": Activity(
+        "voip", ("baresip/baresip", "baresip-srtp/baresip-srtp", "sipp/sipp", "baresip/sipp"), application="RTP"
+    ),
     "sip_trunk": Activity("voip", ("sipp/sipp",), application="SIP"),
 }
 
@@ -52,7 +59,11 @@ def _baresip(part: Part, address: str, port: int, encrypted: bool, seed: int) ->
     draw = part.draw
     codec, rate = draw.choice(_CODECS)
     carried = draw.choice(("udp", "udp", "tcp", "tls"))
-    bitrate, silence, frame = draw.choice((12_000, 20_000, 28_000, 40_000)), draw.choice(("yes", "no")), draw.choice((20, 20, 20, 40))
+    bitrate, silence, frame = (
+        draw.choice((12_000, 20_000, 28_000, 40_000)),
+        draw.choice(("yes", "no")),
+        draw.choice((20, 20, 20, 40)),
+    )
     secure = draw.choice(("srtp-mand", "dtls_srtp")) if encrypted else ""
     if part.client == "sipp":
         codec, rate, carried = "PCMA/8000/1", 8_000, "udp"
@@ -62,8 +73,12 @@ def _baresip(part: Part, address: str, port: int, encrypted: bool, seed: int) ->
     (part.scratch / "contacts").touch()
     (part.scratch / "accounts").write_text(
         f"<sip:lab@{address}:{port}>;answermode=auto;regint=0;ptime={frame};audio_codecs={codec}"
-        + (f";mediaenc={secure}" if secure else "") + "\n")
-    modules = "".join(f"module {name}.so\n" for name in ("opus", "g711", "g722", "gsm", "aufile", "aubridge", "srtp", "dtls_srtp"))
+        + (f";mediaenc={secure}" if secure else "")
+        + "\n"
+    )
+    modules = "".join(
+        f"module {name}.so\n" for name in ("opus", "g711", "g722", "gsm", "aufile", "aubridge", "srtp", "dtls_srtp")
+    )
     (part.scratch / "config").write_text(
         f"""poll_method epoll
 net_interface {address}
@@ -153,8 +168,23 @@ def _carrying(part: Part) -> str:
 
 def serve(part: Part) -> None:
     if part.server == "sipp":
-        command = ["sipp", "-sn", "uas", "-i", part.address, "-mi", part.address, "-p", str(PORT), "-mp",
-                   str(_media_port(part)), "-rtp_echo", "-t", _carrying(part), "-nostdin"]
+        command = [
+            "sipp",
+            "-sn",
+            "uas",
+            "-i",
+            part.address,
+            "-mi",
+            part.address,
+            "-p",
+            str(PORT),
+            "-mp",
+            str(_media_port(part)),
+            "-rtp_echo",
+            "-t",
+            _carrying(part),
+            "-nostdin",
+        ]
         with running(command) as process:
             (wait_for_port if _carrying(part) == "t1" else wait_for_udp)(part.address, PORT)
             part.ready()
@@ -172,21 +202,58 @@ def act(part: Part) -> None:
     port = _media_port(part) + 90
     if part.client != "sipp":
         command, carried = _baresip(part, own, port, part.client == "baresip-srtp", part.seed)
-        _end_well(part, [*command, "-t", str(int(part.seconds)), "-e",
-                         f"/dial sip:lab@{part.address}:{PORT + (carried == 'tls')};transport={carried}"])
+        _end_well(
+            part,
+            [
+                *command,
+                "-t",
+                str(int(part.seconds)),
+                "-e",
+                f"/dial sip:lab@{part.address}:{PORT + (carried == 'tls')};transport={carried}",
+            ],
+        )
         return
-    common = ["sipp", f"{part.address}:{PORT}", "-i", own, "-mi", own, "-p", str(port), "-s", "lab", "-t", _carrying(part),
-              "-nostdin"]
+    common = [
+        "sipp",
+        f"{part.address}:{PORT}",
+        "-i",
+        own,
+        "-mi",
+        own,
+        "-p",
+        str(port),
+        "-s",
+        "lab",
+        "-t",
+        _carrying(part),
+        "-nostdin",
+    ]
     if part.activity == "sip_trunk":
-        _end_well(part, [*common, "-sn", "uac", "-r", str(draw.choice((1, 2, 4))), "-rp", "1500", "-d",
-                         str(draw.randrange(800, 4000)), "-m", "10000"])
+        _end_well(
+            part,
+            [
+                *common,
+                "-sn",
+                "uac",
+                "-r",
+                str(draw.choice((1, 2, 4))),
+                "-rp",
+                "1500",
+                "-d",
+                str(draw.randrange(800, 4000)),
+                "-m",
+                "10000",
+            ],
+        )
         return
     number, codec, octets = draw.choice(((0, "PCMU/8000", 160), (8, "PCMA/8000", 160), (18, "G729/8000", 20)))
     if part.server != "sipp":
         number, codec, octets = 8, "PCMA/8000", 160
     file, scenario = part.scratch / "voice.bin", part.scratch / "caller.xml"
     file.write_bytes(os.urandom(octets * 50 * 20))
-    scenario.write_text(_CALLER.format(number=number, codec=codec, file=file, milliseconds=int(part.seconds * 1000 - 1500)))
+    scenario.write_text(
+        _CALLER.format(number=number, codec=codec, file=file, milliseconds=int(part.seconds * 1000 - 1500))
+    )
     _end_well(part, [*common, "-sf", str(scenario), "-m", "1", "-mp", str(_media_port(part))])
 
 
@@ -201,4 +268,6 @@ def _end_well(part: Part, command: list[str]) -> None:
             process.terminate()
             process.wait(5)
         if time.monotonic() - begun < part.seconds / 3:
-            sys.exit((part.scratch / "said").read_text(errors="replace")[-300:].strip() or f"{command[0]} ended at once")
+            sys.exit(
+                (part.scratch / "said").read_text(errors="replace")[-300:].strip() or f"{command[0]} ended at once"
+            )

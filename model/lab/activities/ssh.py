@@ -57,9 +57,26 @@ Subsystem sftp internal-sftp
     home.chmod(0o700)
     shutil.copy(part.secrets / "user.pub", home / ".ssh" / "authorized_keys")
     # Dropbear knows only the home directory's keys: it gets a home of its own, in a mount namespace of its own.
-    return ["unshare", "-m", "--propagation", "private", "sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"',
-            str(home), os.path.expanduser("~root"), "dropbear", "-F", "-s", "-p", f"{part.address}:{PORT}", "-r",
-            str(part.secrets / "host.dropbear"), "-P", str(here / "pid")]
+    return [
+        "unshare",
+        "-m",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        'mount --bind "$0" "$1" && shift && exec "$@"',
+        str(home),
+        os.path.expanduser("~root"),
+        "dropbear",
+        "-F",
+        "-s",
+        "-p",
+        f"{part.address}:{PORT}",
+        "-r",
+        str(part.secrets / "host.dropbear"),
+        "-P",
+        str(here / "pid"),
+    ]
 
 
 def serve(part: Part) -> None:
@@ -71,9 +88,25 @@ def client_command(client: str, part: Part, *words: str, target: bool = True) ->
     if client == "dbclient":
         command = ["dbclient", "-y", "-y", "-i", str(part.secrets / "user.dropbear"), "-p", str(PORT)]
     else:
-        command = ["ssh", "-F", "none", "-i", str(part.secrets / "user"), "-o", "StrictHostKeyChecking=no", "-o",
-                   "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o",
-                   "LogLevel=ERROR", "-p", str(PORT)]
+        command = [
+            "ssh",
+            "-F",
+            "none",
+            "-i",
+            str(part.secrets / "user"),
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            "UserKnownHostsFile=/dev/null",
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "IdentitiesOnly=yes",
+            "-o",
+            "LogLevel=ERROR",
+            "-p",
+            str(PORT),
+        ]
     options = [word for word in words if word.startswith("-")]
     rest = [word for word in words if not word.startswith("-")]
     return [*command, *options, *([f"root@{part.address}"] if target else []), *rest]
@@ -91,8 +124,9 @@ def _shell(part: Part) -> None:
     """Keys one by one, each echoed; after a line the answer. `cat` on a terminal echoes as a shell's editor does."""
     draw = part.draw
     ours, theirs = os.openpty()
-    shell = subprocess.Popen(_client(part, "-tt" if part.client == "openssh" else "-t", "cat"), stdin=theirs,
-                             stdout=subprocess.DEVNULL)
+    shell = subprocess.Popen(
+        _client(part, "-tt" if part.client == "openssh" else "-t", "cat"), stdin=theirs, stdout=subprocess.DEVNULL
+    )
     os.close(theirs)
     column = 0
     while part.left() > 0:
@@ -143,8 +177,12 @@ def _feed(process: subprocess.Popen, data: bytes) -> None:
 
 
 def _copy(part: Part) -> None:
-    _transfers(part, lambda data: subprocess.Popen(_client(part, "cat >/dev/null"), stdin=subprocess.PIPE,
-                                                   stdout=subprocess.DEVNULL))
+    _transfers(
+        part,
+        lambda data: subprocess.Popen(
+            _client(part, "cat >/dev/null"), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+        ),
+    )
 
 
 def _sftp(part: Part) -> None:
@@ -156,8 +194,9 @@ def _sftp(part: Part) -> None:
         batch.write_text(f"ls {part.scratch}\nput {file} {copy}\nget {copy} {file}\nrm {copy}\n")
         words = [word for word in _client(part, target=False)[1:]]
         words[words.index("-p")] = "-P"
-        return subprocess.Popen(["sftp", *words, "-q", "-b", str(batch), f"root@{part.address}"],
-                                stdin=None, stdout=subprocess.DEVNULL)
+        return subprocess.Popen(
+            ["sftp", *words, "-q", "-b", str(batch), f"root@{part.address}"], stdin=None, stdout=subprocess.DEVNULL
+        )
 
     _transfers(part, one)
 
@@ -169,8 +208,10 @@ def _rsync(part: Part) -> None:
         for number in range(6):
             (folder / str(number)).write_bytes(data[number * len(data) // 6 : (number + 1) * len(data) // 6])
         shell = " ".join(_client(part, target=False))
-        return subprocess.Popen(["rsync", "-r", "-e", shell, f"{folder}/", f"root@{part.address}:{part.scratch}/copy/"],
-                                stdout=subprocess.DEVNULL)
+        return subprocess.Popen(
+            ["rsync", "-r", "-e", shell, f"{folder}/", f"root@{part.address}:{part.scratch}/copy/"],
+            stdout=subprocess.DEVNULL,
+        )
 
     _transfers(part, one)
 
@@ -189,6 +230,8 @@ def _guess(part: Part) -> None:
         subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         words = _client(part, "true")
         words[words.index("-i") + 1] = str(wrong)
-        subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+        subprocess.run(
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60
+        )
         if not part.pause(draw.uniform(0.05, 0.6)):
             return

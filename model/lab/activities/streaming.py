@@ -24,7 +24,8 @@ ACTIVITIES = {
     "streaming": Activity("streaming", pairs(https_site.SERVERS, https_clients.CLIENTS), **_TLS),
     "streaming_http3": Activity("streaming", pairs(https_site.HTTP3_SERVERS, ("aioquic",))),
     "video_progressive": Activity(
-        "streaming", pairs(https_site.SERVERS, (*https_clients.CLIENTS, *_PLAYERS, "chromium")), **_TLS),
+        "streaming", pairs(https_site.SERVERS, (*https_clients.CLIENTS, *_PLAYERS, "chromium")), **_TLS
+    ),
 }
 
 
@@ -33,7 +34,8 @@ def site(part: Part) -> dict[str, int]:
     draw = part.draw
     return {"/playlist": 900} | {
         f"/video/{rung}/{number}": behaviour.segment(draw, rung, SEGMENT_SECONDS)
-        for number in range(_SEGMENTS) for rung in range(len(behaviour.LADDER))
+        for number in range(_SEGMENTS)
+        for rung in range(len(behaviour.LADDER))
     }
 
 
@@ -50,7 +52,8 @@ def serve(part: Part) -> None:
         for path, film in _clips(part).items():
             shutil.copy(film, root / path[1:])
             (root / path[1:]).with_suffix(".html").write_text(
-                f"<!doctype html><title>lab</title><video muted autoplay src={path}></video>")
+                f"<!doctype html><title>lab</title><video muted autoplay src={path}></video>"
+            )
         https_site.serve(part, root)
         return
     for path, size in site(part).items():
@@ -68,8 +71,10 @@ def act(part: Part) -> None:
     if part.client in _PLAYERS:
         while part.left() > 1:
             path = draw.choice(list(_clips(part)))
-            watch_for(replace(part, seconds=min(part.seconds, part.seconds - part.left() + behaviour.clip(draw))),
-                      player_command(part, path, draw))
+            watch_for(
+                replace(part, seconds=min(part.seconds, part.seconds - part.left() + behaviour.clip(draw))),
+                player_command(part, path, draw),
+            )
     else:
         https_clients.drive(part, _fetch_clips)
 

@@ -30,14 +30,30 @@ from .ssh import client_command, server_command
 TELNET, TELNETS, SSH = 23, 992, 22
 
 ACTIVITIES = {
-    "telnet": Activity("remote_access", pairs(("telnetd", "telnetlib3"), ("telnet", "telnetlib3", "python")), application="Telnet",
-                       tcp_ports=(TELNET,)),
-    "telnet_tls": Activity("remote_access", ("telnetlib3/telnetlib3", "telnetlib3/python", "stunnel/python"), application="Telnet",
-                           tcp_ports=(TELNETS,)),
+    "telnet": Activity(
+        "remote_access",
+        pairs(("telnetd", "telnetlib3"), ("telnet", "telnetlib3", "python")),
+        application="Telnet",
+        tcp_ports=(TELNET,),
+    ),
+    "telnet_tls": Activity(
+        "remote_access",
+        ("telnetlib3/telnetlib3", "telnetlib3/python", "stunnel/python"),
+        application="Telnet",
+        tcp_ports=(TELNETS,),
+    ),
     # Dropbear's key exchange fails with asyncssh (both ways) and its client's with paramiko.
-    "console": Activity("remote_access", (*pairs(("openssh", "asyncssh", "paramiko"), ("asyncssh", "paramiko")),
-                                          "asyncssh/openssh", "paramiko/openssh", "dropbear/paramiko"),
-                        application="SSH", tcp_ports=(SSH,)),
+    "console": Activity(
+        "remote_access",
+        (
+            *pairs(("openssh", "asyncssh", "paramiko"), ("asyncssh", "paramiko")),
+            "asyncssh/openssh",
+            "paramiko/openssh",
+            "dropbear/paramiko",
+        ),
+        application="SSH",
+        tcp_ports=(SSH,),
+    ),
     "mosh": Activity("remote_access", ("openssh/mosh", "dropbear/mosh")),
 }
 
@@ -53,11 +69,17 @@ def _answer(draw: Random) -> bytes:
 def _script(part: Part, login: bool) -> str:
     """A shell for a real terminal: asks who is there, then answers each line."""
     draw = Random(part.seed + 3)
-    text = "printf 'lab login: '; read -r a; printf 'Password: '; stty -echo; read -r b; stty echo; echo\n" if login else ""
+    text = (
+        "printf 'lab login: '; read -r a; printf 'Password: '; stty -echo; read -r b; stty echo; echo\n"
+        if login
+        else ""
+    )
     sizes = " ".join(str(len(_answer(draw)) // 4 * 3) for _ in range(500))
     file = part.scratch / "shell"
-    file.write_text(f"#!/bin/sh\n{text}printf 'lab$ '\nfor size in {sizes}; do read -r line || exit 0\n"
-                    "head -c $size /dev/urandom | base64 -w 70; printf 'lab$ '; done\n")
+    file.write_text(
+        f"#!/bin/sh\n{text}printf 'lab$ '\nfor size in {sizes}; do read -r line || exit 0\n"
+        "head -c $size /dev/urandom | base64 -w 70; printf 'lab$ '; done\n"
+    )
     file.chmod(0o755)
     return str(file)
 
@@ -135,8 +157,10 @@ def serve(part: Part) -> None:
         while True:
             time.sleep(1)
     config = part.scratch / "stunnel.conf"
-    config.write_text(f"foreground = yes\npid =\nsyslog = no\n[telnets]\naccept = {part.address}:{TELNETS}\nconnect = "
-                      f"{address}:{TELNET}\ncert = {part.secrets}/cert.pem\nkey = {part.secrets}/key.pem\n")
+    config.write_text(
+        f"foreground = yes\npid =\nsyslog = no\n[telnets]\naccept = {part.address}:{TELNETS}\nconnect = "
+        f"{address}:{TELNET}\ncert = {part.secrets}/cert.pem\nkey = {part.secrets}/key.pem\n"
+    )
     run_server(part, ["stunnel4", str(config)], TELNETS)
 
 
@@ -162,8 +186,14 @@ async def _serve_telnetlib3(part: Part) -> None:
     if part.activity == "telnet_tls":
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(part.secrets / "cert.pem", part.secrets / "key.pem")
-    await telnetlib3.create_server(part.address, TELNETS if context else TELNET, shell=shell, encoding=False, connect_maxwait=1.0,
-                                   **({"ssl": context} if context else {}))
+    await telnetlib3.create_server(
+        part.address,
+        TELNETS if context else TELNET,
+        shell=shell,
+        encoding=False,
+        connect_maxwait=1.0,
+        **({"ssl": context} if context else {}),
+    )
     part.ready()
     await asyncio.Event().wait()
 
@@ -178,8 +208,13 @@ async def _serve_asyncssh(part: Part) -> None:
         async for _ in process.stdin:
             process.stdout.write(_answer(draw).decode() + "lab$ ")
 
-    await asyncssh.listen(part.address, SSH, server_host_keys=[str(part.secrets / "host")], process_factory=shell,
-                          authorized_client_keys=str(part.secrets / "user.pub"))
+    await asyncssh.listen(
+        part.address,
+        SSH,
+        server_host_keys=[str(part.secrets / "host")],
+        process_factory=shell,
+        authorized_client_keys=str(part.secrets / "user.pub"),
+    )
     part.ready()
     await asyncio.Event().wait()
 
@@ -232,8 +267,19 @@ def act(part: Part) -> None:
     if part.activity == "mosh":
         ssh = " ".join(client_command("openssh", part, target=False))
         os.environ["LANG"] = "C.UTF-8"
-        _on_terminal(part, ["mosh", "-4", "--experimental-remote-ip=local", f"--ssh={ssh}", f"root@{part.address}", "--",
-                            _script(part, login=False)], b"")
+        _on_terminal(
+            part,
+            [
+                "mosh",
+                "-4",
+                "--experimental-remote-ip=local",
+                f"--ssh={ssh}",
+                f"root@{part.address}",
+                "--",
+                _script(part, login=False),
+            ],
+            b"",
+        )
     elif part.activity == "console":
         if name == "asyncssh":
             asyncio.run(_by_asyncssh(part))
@@ -281,9 +327,19 @@ async def _by_asyncssh(part: Part) -> None:
     import asyncssh
 
     own = part.server in ("openssh", "dropbear")
-    async with asyncssh.connect(part.address, SSH, username="root", client_keys=[str(part.secrets / "user")], known_hosts=None,
-                                config=None, agent_path=None, x509_trusted_certs=None) as connection:
-        process = await connection.create_process(_script(part, login=False) if own else None, term_type="xterm", encoding=None)
+    async with asyncssh.connect(
+        part.address,
+        SSH,
+        username="root",
+        client_keys=[str(part.secrets / "user")],
+        known_hosts=None,
+        config=None,
+        agent_path=None,
+        x509_trusted_certs=None,
+    ) as connection:
+        process = await connection.create_process(
+            _script(part, login=False) if own else None, term_type="xterm", encoding=None
+        )
 
         async def read() -> None:
             while await process.stdout.read(65536):
@@ -301,8 +357,17 @@ def _by_paramiko(part: Part) -> None:
 
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(paramiko.MissingHostKeyPolicy())
-    client.connect(part.address, SSH, "root", key_filename=str(part.secrets / "user"), allow_agent=False, look_for_keys=False,
-                   timeout=30, banner_timeout=30, auth_timeout=30)
+    client.connect(
+        part.address,
+        SSH,
+        "root",
+        key_filename=str(part.secrets / "user"),
+        allow_agent=False,
+        look_for_keys=False,
+        timeout=30,
+        banner_timeout=30,
+        auth_timeout=30,
+    )
     channel = client.get_transport().open_session()
     channel.get_pty("xterm", 100, 30)
     if part.server in ("openssh", "dropbear"):
@@ -325,8 +390,13 @@ async def _by_telnetlib3(part: Part) -> None:
 
     secure = part.activity == "telnet_tls"
     context = ssl._create_unverified_context() if secure else None
-    reader, writer = await telnetlib3.open_connection(part.address, TELNETS if secure else TELNET, encoding=False,
-                                                      connect_maxwait=1.0, **({"ssl": context} if secure else {}))
+    reader, writer = await telnetlib3.open_connection(
+        part.address,
+        TELNETS if secure else TELNET,
+        encoding=False,
+        connect_maxwait=1.0,
+        **({"ssl": context} if secure else {}),
+    )
 
     async def read() -> None:
         while await reader.read(65536):
@@ -357,8 +427,15 @@ def _by_socket(part: Part) -> None:
                 for at in range(len(data) - 2):
                     if data[at] == 255 and data[at + 1] in (251, 253):
                         wanted = data[at + 2] in (1, 3)
-                        reply += bytes((255, (253 if wanted else 254) if data[at + 1] == 251 else (251 if data[at + 2] == 3 else 252),
-                                        data[at + 2]))
+                        reply += bytes(
+                            (
+                                255,
+                                (253 if wanted else 254)
+                                if data[at + 1] == 251
+                                else (251 if data[at + 2] == 3 else 252),
+                                data[at + 2],
+                            )
+                        )
                 if reply:
                     connection.sendall(reply)
 

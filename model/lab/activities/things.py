@@ -24,7 +24,9 @@ ACTIVITIES = {
     # openssl and gnutls: an own device that keeps its DTLS session, over those programs.
     "coap_dtls": Activity("iot", pairs(_LIBCOAP, (*_LIBCOAP, "openssl", "gnutls")), application="COAP"),
     "sensor_https": Activity("iot", pairs(fronted.SERVERS, fronted.CLIENTS), tcp_ports=(HTTPS,)),
-    "camera": Activity("iot", pairs(fronted.SERVERS, ("python", "openssl", "gnutls", "node", "socat")), tcp_ports=(HTTPS,)),
+    "camera": Activity(
+        "iot", pairs(fronted.SERVERS, ("python", "openssl", "gnutls", "node", "socat")), tcp_ports=(HTTPS,)
+    ),
 }
 
 
@@ -34,7 +36,9 @@ def serve(part: Part) -> None:
         return
     # With a key it listens for DTLS too, one port higher.
     kind = part.server.removeprefix("libcoap-")
-    with running([f"coap-server-{kind}", "-A", part.address, "-p", str(COAP), "-d", "50", "-k", _KEY, "-h", "lab"]) as process:
+    with running(
+        [f"coap-server-{kind}", "-A", part.address, "-p", str(COAP), "-d", "50", "-k", _KEY, "-h", "lab"]
+    ) as process:
         end = time.monotonic() + 10
         while not _answers(part.address):
             if time.monotonic() > end or process.poll() is not None:
@@ -92,13 +96,22 @@ def _libcoap(part: Part) -> None:
         if observed:
             words = ["-s", str(draw.randrange(4, 9)), where + "time"]
         elif turn < 0.7:
-            words = ["-G", str(draw.randrange(2, 6)), "-m", "put", "-e", os.urandom(_reading(draw) // 2 + 1).hex(), where + "reading"]
+            words = [
+                "-G",
+                str(draw.randrange(2, 6)),
+                "-m",
+                "put",
+                "-e",
+                os.urandom(_reading(draw) // 2 + 1).hex(),
+                where + "reading",
+            ]
         elif turn < 0.95:
             words = ["-G", str(draw.randrange(2, 5)), where + draw.choice(("time", ""))]
         else:
             words = [where + ".well-known/core"]
-        subprocess.run([f"coap-client-{kind}", *secret, "-B", "8", *words], stdout=subprocess.DEVNULL,
-                       stderr=subprocess.DEVNULL)
+        subprocess.run(
+            [f"coap-client-{kind}", *secret, "-B", "8", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         if not part.pause(behaviour.beacon(period, 0.1, draw)):
             return
 
@@ -107,7 +120,9 @@ def _message(kind: int, code: int, path: str, payload: bytes) -> bytes:
     """A CoAP message (RFC 7252): `kind` 0 asks for a receipt, 1 does not; with a token and one step of a path."""
     token = os.urandom(4)
     option = bytes([0xB0 | len(path)]) + path.encode()
-    return bytes([0x40 | kind << 4 | 4, code]) + os.urandom(2) + token + option + (b"\xff" + payload if payload else b"")
+    return (
+        bytes([0x40 | kind << 4 | 4, code]) + os.urandom(2) + token + option + (b"\xff" + payload if payload else b"")
+    )
 
 
 def _own_coap(part: Part) -> None:
@@ -121,10 +136,36 @@ def _own_coap(part: Part) -> None:
     else:
         target = f"{part.address}:{COAPS}"
         # CCM_8 is the suite that RFC 7252 asks devices for.
-        command = {"openssl": ["openssl", "s_client", "-quiet", "-dtls1_2", "-psk", _KEY.encode().hex(), "-psk_identity", _USER,
-                               "-cipher", "PSK-AES128-CCM8:PSK-AES128-GCM-SHA256:@SECLEVEL=0", "-connect", target],
-                   "gnutls": ["gnutls-cli", "--logfile=/dev/null", "--udp", "--pskusername", _USER, "--pskkey", _KEY.encode().hex(),
-                              "--priority", "NORMAL:-KX-ALL:+PSK:+AES-128-CCM-8", "-p", str(COAPS), part.address]}[part.client]
+        command = {
+            "openssl": [
+                "openssl",
+                "s_client",
+                "-quiet",
+                "-dtls1_2",
+                "-psk",
+                _KEY.encode().hex(),
+                "-psk_identity",
+                _USER,
+                "-cipher",
+                "PSK-AES128-CCM8:PSK-AES128-GCM-SHA256:@SECLEVEL=0",
+                "-connect",
+                target,
+            ],
+            "gnutls": [
+                "gnutls-cli",
+                "--logfile=/dev/null",
+                "--udp",
+                "--pskusername",
+                _USER,
+                "--pskkey",
+                _KEY.encode().hex(),
+                "--priority",
+                "NORMAL:-KX-ALL:+PSK:+AES-128-CCM-8",
+                "-p",
+                str(COAPS),
+                part.address,
+            ],
+        }[part.client]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
         def send(message: bytes) -> None:
@@ -153,8 +194,11 @@ async def _aiocoap(part: Part) -> None:
     where = f"coap://{part.address}/"
     while part.left() > 0:
         put = draw.random() < 0.75
-        message = aiocoap.Message(code=aiocoap.PUT if put else aiocoap.GET, uri=where + ("reading" if put else "time"),
-                                  payload=os.urandom(_reading(draw)) if put else b"")
+        message = aiocoap.Message(
+            code=aiocoap.PUT if put else aiocoap.GET,
+            uri=where + ("reading" if put else "time"),
+            payload=os.urandom(_reading(draw)) if put else b"",
+        )
         try:
             await asyncio.wait_for(context.request(message).response, 8)
         except (aiocoap.error.Error, asyncio.TimeoutError):
@@ -174,8 +218,12 @@ def _report(part: Part) -> None:
     while True:
         answer = draw.choice((2, 15, 15, 40, 40, 40, 600)) if draw.random() < 0.97 else draw.randrange(3_000, 30_000)
         body = os.urandom(sum(_reading(draw) for _ in range(batch)) // 2 + 1).hex().encode()
-        client.request("POST", f"/200/{answer}/reading", body, {"User-Agent": "ESP32 HTTP Client/1.0",
-                                                                  "Content-Type": "application/json"})
+        client.request(
+            "POST",
+            f"/200/{answer}/reading",
+            body,
+            {"User-Agent": "ESP32 HTTP Client/1.0", "Content-Type": "application/json"},
+        )
         if not part.pause(behaviour.beacon(period, 0.05, draw)):
             break
     client.close()
@@ -187,8 +235,10 @@ def _film(part: Part) -> None:
     0.1 to 0.9 Mbit/s, chosen and not measured. A quiet room changes little, movement much."""
     draw = part.draw
     pipe = tls_pipe.connect(part, part.client, HTTPS)
-    pipe.send(f"POST /200/16/film HTTP/1.1\r\nHost: {part.address}\r\nUser-Agent: IPCamera/2.1\r\n"
-              "Content-Type: video/mp4\r\nContent-Length: 90000000\r\n\r\n".encode())
+    pipe.send(
+        f"POST /200/16/film HTTP/1.1\r\nHost: {part.address}\r\nUser-Agent: IPCamera/2.1\r\n"
+        "Content-Type: video/mp4\r\nContent-Length: 90000000\r\n\r\n".encode()
+    )
     jpeg, moves, frames = draw.random() < 0.3, 1.0, draw.choice((8, 10, 12, 15))
     if jpeg:
         frames = draw.choice((2, 3, 5))

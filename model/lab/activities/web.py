@@ -27,8 +27,11 @@ def site(part: Part) -> dict[str, int]:
     """Path -> bytes of all the server has; the client draws the same from the same seed."""
     draw, kind = part.draw, part.activity.removesuffix("_http3")
     if kind == "web":
-        return {f"/page{page}/{number or 'index.html'}": size
-                for page in range(_PAGES) for number, size in enumerate(behaviour.page(draw))}
+        return {
+            f"/page{page}/{number or 'index.html'}": size
+            for page in range(_PAGES)
+            for number, size in enumerate(behaviour.page(draw))
+        }
     return {f"/file{number}": behaviour.file(draw) for number in range(4)} if kind == "download" else {}
 
 
@@ -46,7 +49,8 @@ def _document(path: str, size: int, files: dict[str, int]) -> bytes:
     """HTML of that size (or what it takes) that shows the page's other objects."""
     folder = path.rpartition("/")[0]
     text = "<!doctype html><title>lab</title>" + "".join(
-        f'<img src="{other}">' for other in files if other.startswith(folder + "/") and other != path)
+        f'<img src="{other}">' for other in files if other.startswith(folder + "/") and other != path
+    )
     return (text + "<!-- " + os.urandom(max(0, size - len(text) - 9) // 2).hex() + " -->").encode()
 
 

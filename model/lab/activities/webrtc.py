@@ -38,7 +38,11 @@ def _peer(part: Part, address: str, relayed: bool, seed: int):
 
     aioice.ice.get_host_addresses = lambda **_: [address]
     draw = part.draw
-    rate, silence, carried = draw.choice((20_000, 32_000, 48_000)), draw.choice("01"), draw.choice(("udp", "udp", "tcp"))
+    rate, silence, carried = (
+        draw.choice((20_000, 32_000, 48_000)),
+        draw.choice("01"),
+        draw.choice(("udp", "udp", "tcp")),
+    )
     width, height, frames = draw.choice(((320, 240, 12), (320, 180, 15), (240, 180, 24)))
     video, codec = part.activity == "browser_video_call", draw.choice(("video/VP8", "video/VP8", "video/H264"))
     usual = opus.OpusEncoder.__init__
@@ -169,7 +173,9 @@ def act(part: Part) -> None:
 
 
 async def _call(part: Part) -> None:
-    reader, writer = await asyncio.open_connection(part.address, SIGNALLING, ssl=ssl._create_unverified_context(), limit=1 << 20)
+    reader, writer = await asyncio.open_connection(
+        part.address, SIGNALLING, ssl=ssl._create_unverified_context(), limit=1 << 20
+    )
     peer, hole = _peer(part, own_address(part), part.server == "coturn", part.seed)
     await peer.setLocalDescription(await peer.createOffer())
     await _tell(writer, peer)

@@ -23,9 +23,15 @@ HOST, ROOMS, _PASSWORD = "lab.test", "rooms.lab.test", "lab-words-only"
 
 # The server's name says which port the client takes: prosody's with STARTTLS, prosody-tls's with TLS at once.
 ACTIVITIES = {
-    "chat_xmpp": Activity("chat", (*pairs(("prosody", "prosody-tls"), ("slixmpp", "python", "go-sendxmpp")),
-                                   *pairs(("prosody-tls",), ("gnutls", "openssl", "node"))),
-                          application="Jabber", tcp_ports=(STARTTLS, DIRECT)),
+    "chat_xmpp": Activity(
+        "chat",
+        (
+            *pairs(("prosody", "prosody-tls"), ("slixmpp", "python", "go-sendxmpp")),
+            *pairs(("prosody-tls",), ("gnutls", "openssl", "node")),
+        ),
+        application="Jabber",
+        tcp_ports=(STARTTLS, DIRECT),
+    ),
 }
 
 
@@ -94,8 +100,10 @@ class _Stream:
         secret = base64.b64encode(f"\0{me}\0{_PASSWORD}".encode()).decode()
         self.ask(f"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{secret}</auth>", "<success")
         self._open()
-        self.ask("<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>lab</resource></bind></iq>",
-                 "</iq>")
+        self.ask(
+            "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>lab</resource></bind></iq>",
+            "</iq>",
+        )
         self.ask("<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>", "</iq>")
         self.send("<presence><priority>1</priority></presence>")
         if self.group:
@@ -115,16 +123,21 @@ class _Stream:
             got += more
 
     def _open(self) -> None:
-        self.ask(f"<?xml version='1.0'?><stream:stream to='{HOST}' version='1.0' xmlns='jabber:client' "
-                 "xmlns:stream='http://etherx.jabber.org/streams'>", "</stream:features>")
+        self.ask(
+            f"<?xml version='1.0'?><stream:stream to='{HOST}' version='1.0' xmlns='jabber:client' "
+            "xmlns:stream='http://etherx.jabber.org/streams'>",
+            "</stream:features>",
+        )
 
     def _read(self) -> None:
         """Answers receipts one-to-one, as messengers do."""
         try:
             while got := self.pipe.file.read1(65536):
                 for number in re.findall(rb"id=['\"](m\d+)['\"][^>]*><body", got) if not self.group else ():
-                    self.send(f"<message to='{self.to}' type='chat'><received xmlns='urn:xmpp:receipts' "
-                              f"id='{number.decode()}'/></message>")
+                    self.send(
+                        f"<message to='{self.to}' type='chat'><received xmlns='urn:xmpp:receipts' "
+                        f"id='{number.decode()}'/></message>"
+                    )
         except (OSError, ValueError):
             pass
 
@@ -134,17 +147,23 @@ class _Stream:
     def say(self, size: int) -> None:
         if behaviour.is_picture(size) and not self.group:
             for block in range(0, size, 4096):
-                self._message(f"<data xmlns='http://jabber.org/protocol/ibb' sid='p' seq='{block // 4096}'>"
-                              f"{base64.b64encode(os.urandom(min(4096, size - block))).decode()}</data>")
+                self._message(
+                    f"<data xmlns='http://jabber.org/protocol/ibb' sid='p' seq='{block // 4096}'>"
+                    f"{base64.b64encode(os.urandom(min(4096, size - block))).decode()}</data>"
+                )
             return
         # In a room a picture is an address where it lies.
-        self._message(f"<body>{conversation.words(110 if behaviour.is_picture(size) else size)}</body>"
-                      "<active xmlns='http://jabber.org/protocol/chatstates'/>"
-                      + ("" if self.group else "<request xmlns='urn:xmpp:receipts'/>"))
+        self._message(
+            f"<body>{conversation.words(110 if behaviour.is_picture(size) else size)}</body>"
+            "<active xmlns='http://jabber.org/protocol/chatstates'/>"
+            + ("" if self.group else "<request xmlns='urn:xmpp:receipts'/>")
+        )
 
     def _message(self, inside: str) -> None:
         kind = "groupchat" if self.group else "chat"
-        self.send(f"<message to='{self.to}' type='{kind}' id='m{int.from_bytes(os.urandom(6), 'big')}'>{inside}</message>")
+        self.send(
+            f"<message to='{self.to}' type='{kind}' id='m{int.from_bytes(os.urandom(6), 'big')}'>{inside}</message>"
+        )
 
 
 def _person(part: Part, draw: Random, me: str) -> None:
@@ -173,9 +192,26 @@ def _go_sendxmpp(part: Part, draw: Random, direct: bool) -> None:
     """A Go program that sends each line as a message."""
     port = DIRECT if direct else STARTTLS
     client = subprocess.Popen(
-        ["go-sendxmpp", "-i", "-n", *(["-t"] if direct else []), *(["-c"] if conversation.in_a_group(part) else []),
-         "--timeout", "30", "-j", f"{part.address}:{port}", "-u", f"ann@{HOST}", "-p", _PASSWORD, _whom(part, "ann")],
-        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        [
+            "go-sendxmpp",
+            "-i",
+            "-n",
+            *(["-t"] if direct else []),
+            *(["-c"] if conversation.in_a_group(part) else []),
+            "--timeout",
+            "30",
+            "-j",
+            f"{part.address}:{port}",
+            "-u",
+            f"ann@{HOST}",
+            "-p",
+            _PASSWORD,
+            _whom(part, "ann"),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
 
     def say(size: int) -> None:
         client.stdin.write(conversation.words(110 if behaviour.is_picture(size) else size) + "\n")
@@ -220,8 +256,13 @@ def _slixmpp(part: Part, draw: Random, direct: bool) -> None:
             message.send()
 
         loop = asyncio.get_running_loop()
-        await asyncio.to_thread(conversation.write, part, draw, lambda size: loop.call_soon_threadsafe(say, size),
-                                lambda: loop.call_soon_threadsafe(types))
+        await asyncio.to_thread(
+            conversation.write,
+            part,
+            draw,
+            lambda size: loop.call_soon_threadsafe(say, size),
+            lambda: loop.call_soon_threadsafe(types),
+        )
         await client.disconnect(wait=1.0)
 
     asyncio.run(run())

@@ -19,8 +19,14 @@ TUNNELS = {"ipsec": Tunnel("IPSec", ("strongswan",))}
 @contextlib.contextmanager
 def _charon(part: Part, serving: bool) -> Iterator[str]:
     draw, here = choices(part), part.scratch
-    suite = draw.choice((("aes256-sha256-modp2048", "aes256gcm16"), ("aes128-sha256-ecp256", "aes128gcm16"),
-                         ("aes256-sha384-ecp384", "aes256-sha256"), ("chacha20poly1305-prfsha256-curve25519", "chacha20poly1305")))
+    suite = draw.choice(
+        (
+            ("aes256-sha256-modp2048", "aes256gcm16"),
+            ("aes128-sha256-ecp256", "aes128gcm16"),
+            ("aes256-sha384-ecp384", "aes256-sha256"),
+            ("chacha20poly1305-prfsha256-curve25519", "chacha20poly1305"),
+        )
+    )
     secret = f"{draw.getrandbits(128):x}"
     # It binds every address of its host, so each needs ports of its own (beyond those that clients are given).
     high, low = (int(number) for number in part.address.split(".")[2:])
@@ -64,11 +70,26 @@ secrets {{ ike-lab {{ secret = {secret} }} }}
     )
     environment = {**os.environ, "STRONGSWAN_CONF": str(here / "strongswan.conf")}
     # Its pid file has a fixed place: a /run of its own.
-    charon = subprocess.Popen(["unshare", "-m", "--propagation", "private", "sh", "-c", "mount -t tmpfs none /run && exec /usr/lib/ipsec/charon"],
-                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    charon = subprocess.Popen(
+        [
+            "unshare",
+            "-m",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            "mount -t tmpfs none /run && exec /usr/lib/ipsec/charon",
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+    )
 
     def ask(*words: str) -> str:
-        done = subprocess.run(["swanctl", *words, "--uri", f"unix://{here}/vici"], capture_output=True, text=True, env=environment)
+        done = subprocess.run(
+            ["swanctl", *words, "--uri", f"unix://{here}/vici"], capture_output=True, text=True, env=environment
+        )
         return "" if done.returncode == 0 else (done.stdout + done.stderr).strip() or "refused"
 
     try:

@@ -29,20 +29,63 @@ def _command(part: Part, serving: bool) -> list[str]:
     server, client = addresses(part)
     own, other = (server, client) if serving else (client, server)
     name = make_device(part, own, other, mtu)
-    words = ["openvpn", "--dev", name, "--dev-type", "tun", "--ifconfig-noexec", "--route-noexec", "--topology", "p2p",
-             "--proto", ("tcp-server" if serving else "tcp-client") if tcp else "udp", "--tun-mtu", str(mtu),
-             "--ca", f"{part.secrets}/ca.pem", "--cert", f"{part.secrets}/cert.pem", "--key", f"{part.secrets}/key.pem",
-             "--data-ciphers", cipher, "--data-ciphers-fallback", cipher, "--auth", "SHA256",
-             "--verb", "3", "--log", str(_said(part)), "--connect-retry", "1"]
+    words = [
+        "openvpn",
+        "--dev",
+        name,
+        "--dev-type",
+        "tun",
+        "--ifconfig-noexec",
+        "--route-noexec",
+        "--topology",
+        "p2p",
+        "--proto",
+        ("tcp-server" if serving else "tcp-client") if tcp else "udp",
+        "--tun-mtu",
+        str(mtu),
+        "--ca",
+        f"{part.secrets}/ca.pem",
+        "--cert",
+        f"{part.secrets}/cert.pem",
+        "--key",
+        f"{part.secrets}/key.pem",
+        "--data-ciphers",
+        cipher,
+        "--data-ciphers-fallback",
+        cipher,
+        "--auth",
+        "SHA256",
+        "--verb",
+        "3",
+        "--log",
+        str(_said(part)),
+        "--connect-retry",
+        "1",
+    ]
     if hidden:
         key = draw.randbytes(256).hex()
         file = part.scratch / "static.key"
-        file.write_text("-----BEGIN OpenVPN Static key V1-----\n"
-                        + "\n".join(key[at : at + 32] for at in range(0, 512, 32))
-                        + "\n-----END OpenVPN Static key V1-----\n")
-        words += ["--tls-auth", str(file), "0" if serving else "1"] if hidden == "tls-auth" else ["--tls-crypt", str(file)]
+        file.write_text(
+            "-----BEGIN OpenVPN Static key V1-----\n"
+            + "\n".join(key[at : at + 32] for at in range(0, 512, 32))
+            + "\n-----END OpenVPN Static key V1-----\n"
+        )
+        words += (
+            ["--tls-auth", str(file), "0" if serving else "1"] if hidden == "tls-auth" else ["--tls-crypt", str(file)]
+        )
     if serving:
-        words += ["--local", part.address, "--lport", str(port), "--tls-server", "--dh", "none", "--ifconfig", own, other]
+        words += [
+            "--local",
+            part.address,
+            "--lport",
+            str(port),
+            "--tls-server",
+            "--dh",
+            "none",
+            "--ifconfig",
+            own,
+            other,
+        ]
         if pushing:
             # A pool of fewer than two is refused; the client gets the first.
             beyond = str(ipaddress.IPv4Address(other) + 1)
@@ -62,8 +105,14 @@ def serve(part: Part) -> Iterator[str]:
     command = _command(part, True)
     with running(command):
         # What a server says to the end before it waits for clients, and a lone peer for its only one.
-        wait_for_text(_said(part), "Initialization Sequence Completed" if "--mode" in command else "Listening for incoming TCP"
-                      if part.through == "openvpn_tcp" else "UDPv4 link local (bound)")
+        wait_for_text(
+            _said(part),
+            "Initialization Sequence Completed"
+            if "--mode" in command
+            else "Listening for incoming TCP"
+            if part.through == "openvpn_tcp"
+            else "UDPv4 link local (bound)",
+        )
         yield addresses(part)[0]
 
 

@@ -38,7 +38,12 @@ def _settings(part: Part) -> tuple[str, int, str, bool]:
     socks = part.through.startswith("socks")
     program = draw.choice(_SOCKS if socks else _HTTP)
     port = draw.choice((443, 443, 8443)) if tls else draw.choice((1080, 1080, 9050) if socks else (3128, 8080, 8888))
-    return program, port, draw.choice(("stunnel", "hitch")) if tls else "", draw.random() < 0.4 and program in ("microsocks", "tinyproxy")
+    return (
+        program,
+        port,
+        draw.choice(("stunnel", "hitch")) if tls else "",
+        draw.random() < 0.4 and program in ("microsocks", "tinyproxy"),
+    )
 
 
 def free_port() -> int:
@@ -67,8 +72,10 @@ socks pass {{ from: 0/0 to: 0/0 }}
         )
         return ["danted", "-f", str(config), "-p", str(here / "dante.pid"), "-N", "1"]
     if program == "tinyproxy":
-        config.write_text(f"Listen {address}\nPort {port}\nLogFile \"{here}/tinyproxy.log\"\nPidFile \"{here}/tinyproxy.pid\"\n"
-                          + ("BasicAuth ann not-secret\n" if named else ""))
+        config.write_text(
+            f'Listen {address}\nPort {port}\nLogFile "{here}/tinyproxy.log"\nPidFile "{here}/tinyproxy.pid"\n'
+            + ("BasicAuth ann not-secret\n" if named else "")
+        )
         return ["tinyproxy", "-d", "-c", str(config)]
     config.write_text(
         f"""http_port {address}:{port}
@@ -94,13 +101,17 @@ shutdown_lifetime 0 seconds
 def _front_command(part: Part, front: str, port: int, behind: int) -> list[str]:
     config = part.scratch / f"{front}.conf"
     if front == "stunnel":
-        config.write_text(f"foreground = yes\npid =\nsyslog = no\n[tunnel]\naccept = {part.address}:{port}\n"
-                          f"connect = 127.0.0.1:{behind}\ncert = {part.secrets}/cert.pem\nkey = {part.secrets}/key.pem\n")
+        config.write_text(
+            f"foreground = yes\npid =\nsyslog = no\n[tunnel]\naccept = {part.address}:{port}\n"
+            f"connect = 127.0.0.1:{behind}\ncert = {part.secrets}/cert.pem\nkey = {part.secrets}/key.pem\n"
+        )
         return ["stunnel4", str(config)]
     both = part.scratch / "both.pem"
     both.write_bytes((part.secrets / "key.pem").read_bytes() + (part.secrets / "cert.pem").read_bytes())
-    config.write_text(f'frontend = {{ host = "{part.address}"\nport = "{port}" }}\nbackend = "[127.0.0.1]:{behind}"\n'
-                      f'pem-file = "{both}"\nworkers = 1\nsyslog = off\nuser = "nobody"\n')
+    config.write_text(
+        f'frontend = {{ host = "{part.address}"\nport = "{port}" }}\nbackend = "[127.0.0.1]:{behind}"\n'
+        f'pem-file = "{both}"\nworkers = 1\nsyslog = off\nuser = "nobody"\n'
+    )
     return ["hitch", f"--config={config}"]
 
 
@@ -135,7 +146,12 @@ async def socks(ends: Ends, target: str, port: int, named: bool = False) -> None
 
 async def _connect(ends: Ends, target: str, port: int, named: bool, agent: str) -> None:
     reader, writer = ends
-    lines = [f"CONNECT {target}:{port} HTTP/1.1", f"Host: {target}:{port}", "Proxy-Connection: keep-alive", f"User-Agent: {agent}"]
+    lines = [
+        f"CONNECT {target}:{port} HTTP/1.1",
+        f"Host: {target}:{port}",
+        "Proxy-Connection: keep-alive",
+        f"User-Agent: {agent}",
+    ]
     if named:
         lines.append("Proxy-Authorization: Basic " + base64.b64encode(b"ann:not-secret").decode())
     writer.write("\r\n".join((*lines, "", "")).encode())
@@ -146,8 +162,13 @@ async def _connect(ends: Ends, target: str, port: int, named: bool, agent: str) 
 @contextlib.contextmanager
 def connect(part: Part) -> Iterator[str]:
     program, port, front, named = _settings(part)
-    agent = choices(part).choice(("curl/8.5.0", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
-                                  "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/126.0 Safari/537.36"))
+    agent = choices(part).choice(
+        (
+            "curl/8.5.0",
+            "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/126.0 Safari/537.36",
+        )
+    )
     context = ssl._create_unverified_context() if front else None
     at = part.address
     with contextlib.ExitStack() as stack:

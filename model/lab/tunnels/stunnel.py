@@ -31,14 +31,26 @@ def serve(part: Part) -> Iterator[str]:
     with contextlib.ExitStack() as stack:
         if server == "stunnel":
             config = part.scratch / "stunnel.conf"
-            config.write_text("foreground = yes\npid =\nsyslog = no\ndebug = 3\n" + "".join(
-                f"[p{port}]\naccept = {part.address}:{outside}\nconnect = {part.loopback}:{port}\ncert = {cert}\nkey = {key}\n"
-                for port, outside in outer.items()))
+            config.write_text(
+                "foreground = yes\npid =\nsyslog = no\ndebug = 3\n"
+                + "".join(
+                    f"[p{port}]\naccept = {part.address}:{outside}\nconnect = {part.loopback}:{port}\ncert = {cert}\nkey = {key}\n"
+                    for port, outside in outer.items()
+                )
+            )
             stack.enter_context(running(["stunnel4", str(config)]))
         elif server == "socat":
             for port, outside in outer.items():
-                stack.enter_context(running(["socat", f"OPENSSL-LISTEN:{outside},bind={part.address},reuseaddr,fork,cert={cert},"
-                                             f"key={key},verify=0", f"TCP:{part.loopback}:{port}"]))
+                stack.enter_context(
+                    running(
+                        [
+                            "socat",
+                            f"OPENSSL-LISTEN:{outside},bind={part.address},reuseaddr,fork,cert={cert},"
+                            f"key={key},verify=0",
+                            f"TCP:{part.loopback}:{port}",
+                        ]
+                    )
+                )
         else:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(cert, key)
@@ -49,7 +61,9 @@ def serve(part: Part) -> Iterator[str]:
 
             async def run(ready: asyncio.Event) -> None:
                 for port, outside in outer.items():
-                    await asyncio.start_server(lambda r, w, port=port: take(port, r, w), part.address, outside, ssl=context)
+                    await asyncio.start_server(
+                        lambda r, w, port=port: take(port, r, w), part.address, outside, ssl=context
+                    )
                 ready.set()
                 await asyncio.Event().wait()
 
@@ -72,8 +86,13 @@ def connect(part: Part) -> Iterator[str]:
             yield address
         return
     config = part.scratch / "stunnel.conf"
-    config.write_text("foreground = yes\npid =\nsyslog = no\ndebug = 3\nclient = yes\n" + "".join(
-        f"[p{port}]\naccept = {part.loopback}:{port}\nconnect = {part.address}:{outside}\n" for port, outside in outer.items()))
+    config.write_text(
+        "foreground = yes\npid =\nsyslog = no\ndebug = 3\nclient = yes\n"
+        + "".join(
+            f"[p{port}]\naccept = {part.loopback}:{port}\nconnect = {part.address}:{outside}\n"
+            for port, outside in outer.items()
+        )
+    )
     with running(["stunnel4", str(config)]):
         # Asked whether it listens, it would go on to the server: a connection that no inner program made.
         time.sleep(0.5)

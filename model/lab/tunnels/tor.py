@@ -29,13 +29,49 @@ def _relay(part: Part, number: int, port: int) -> tuple[Path, str]:
     keys = home / "keys"
     keys.mkdir(mode=0o700, parents=True)
     home.chmod(0o700)
-    subprocess.run(["tor-gencert", "--create-identity-key", "--passphrase-fd", "0", "-m", "2", "-a", f"{part.address}:{port + 1}",
-                    "-i", str(keys / "authority_identity_key"), "-s", str(keys / "authority_signing_key"),
-                    "-c", str(keys / "authority_certificate")], input=b"lab\n", check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        [
+            "tor-gencert",
+            "--create-identity-key",
+            "--passphrase-fd",
+            "0",
+            "-m",
+            "2",
+            "-a",
+            f"{part.address}:{port + 1}",
+            "-i",
+            str(keys / "authority_identity_key"),
+            "-s",
+            str(keys / "authority_signing_key"),
+            "-c",
+            str(keys / "authority_certificate"),
+        ],
+        input=b"lab\n",
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
     identity = re.search(r"^fingerprint (\w+)", (keys / "authority_certificate").read_text(), re.M)[1]
-    told = subprocess.run(["tor", "-f", "/nonexistent", "--ignore-missing-torrc", "--quiet", "--list-fingerprint", "--orport", "1",
-                           "--datadirectory", str(home), "--nickname", f"lab{number}",
-                           "--dirauthority", "lab 127.0.0.1:1 " + "f" * 40], capture_output=True, text=True, check=True)
+    told = subprocess.run(
+        [
+            "tor",
+            "-f",
+            "/nonexistent",
+            "--ignore-missing-torrc",
+            "--quiet",
+            "--list-fingerprint",
+            "--orport",
+            "1",
+            "--datadirectory",
+            str(home),
+            "--nickname",
+            f"lab{number}",
+            "--dirauthority",
+            "lab 127.0.0.1:1 " + "f" * 40,
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     digest = told.stdout.strip().splitlines()[-1].split(None, 1)[1].replace(" ", "")
     return home, f"DirAuthority lab{number} orport={port} no-v2 v3ident={identity} {part.address}:{port + 1} {digest}"
 

@@ -14,20 +14,35 @@ from ..inner import choices
 from ..part import Part
 from ..serving import running, wait_for_port
 
-TUNNELS = {f"vmess_{transport}": Tunnel("VMess", ("v2ray",), ports_only=True)
-           for transport in ("tcp", "tls", "websocket", "kcp", "quic")}
+TUNNELS = {
+    f"vmess_{transport}": Tunnel("VMess", ("v2ray",), ports_only=True)
+    for transport in ("tcp", "tls", "websocket", "kcp", "quic")
+}
 
 
 def _stream(part: Part, serving: bool, draw) -> dict:
-    tls = {"security": "tls", "tlsSettings": {"certificates": [{"certificateFile": f"{part.secrets}/cert.pem", "keyFile": f"{part.secrets}/key.pem"}]}
-           if serving else {"allowInsecure": True, "serverName": "lab.test"}}
+    tls = {
+        "security": "tls",
+        "tlsSettings": {
+            "certificates": [{"certificateFile": f"{part.secrets}/cert.pem", "keyFile": f"{part.secrets}/key.pem"}]
+        }
+        if serving
+        else {"allowInsecure": True, "serverName": "lab.test"},
+    }
     dress = draw.choice(("none", "srtp", "utp", "wechat-video", "dtls", "wireguard"))
     return {
         "vmess_tcp": {"network": "tcp"},
         "vmess_tls": {"network": "tcp", **tls},
         "vmess_websocket": {"network": "ws", "wsSettings": {"path": "/ws"}, **tls},
-        "vmess_kcp": {"network": "kcp", "kcpSettings": {"header": {"type": dress}, "uplinkCapacity": 3, "downlinkCapacity": 8}},
-        "vmess_quic": {"network": "quic", "quicSettings": {"security": "none", "key": "", "header": {"type": "none"}}, **tls},
+        "vmess_kcp": {
+            "network": "kcp",
+            "kcpSettings": {"header": {"type": dress}, "uplinkCapacity": 3, "downlinkCapacity": 8},
+        },
+        "vmess_quic": {
+            "network": "quic",
+            "quicSettings": {"security": "none", "key": "", "header": {"type": "none"}},
+            **tls,
+        },
     }[part.through]
 
 
@@ -37,15 +52,46 @@ def _command(part: Part, serving: bool) -> tuple[list[str], int]:
     cipher, several = draw.choice(("auto", "aes-128-gcm", "chacha20-poly1305")), draw.random() < 0.4
     stream = _stream(part, serving, draw)
     if serving:
-        made = {"inbounds": [{"listen": part.address, "port": port, "protocol": "vmess", "settings": {"clients": [{"id": identity, "alterId": 0}]},
-                              "streamSettings": stream}],
-                "outbounds": [{"protocol": "freedom"}]}
+        made = {
+            "inbounds": [
+                {
+                    "listen": part.address,
+                    "port": port,
+                    "protocol": "vmess",
+                    "settings": {"clients": [{"id": identity, "alterId": 0}]},
+                    "streamSettings": stream,
+                }
+            ],
+            "outbounds": [{"protocol": "freedom"}],
+        }
     else:
-        made = {"inbounds": [{"listen": part.loopback, "port": inside, "protocol": "dokodemo-door",
-                              "settings": {"address": part.loopback, "port": inside, "network": "tcp"}} for inside in ports(part)],
-                "outbounds": [{"protocol": "vmess", "streamSettings": stream, "mux": {"enabled": several, "concurrency": 8},
-                               "settings": {"vnext": [{"address": part.address, "port": port, "users": [
-                                   {"id": identity, "alterId": 0, "security": cipher}]}]}}]}
+        made = {
+            "inbounds": [
+                {
+                    "listen": part.loopback,
+                    "port": inside,
+                    "protocol": "dokodemo-door",
+                    "settings": {"address": part.loopback, "port": inside, "network": "tcp"},
+                }
+                for inside in ports(part)
+            ],
+            "outbounds": [
+                {
+                    "protocol": "vmess",
+                    "streamSettings": stream,
+                    "mux": {"enabled": several, "concurrency": 8},
+                    "settings": {
+                        "vnext": [
+                            {
+                                "address": part.address,
+                                "port": port,
+                                "users": [{"id": identity, "alterId": 0, "security": cipher}],
+                            }
+                        ]
+                    },
+                }
+            ],
+        }
     config = part.scratch / "v2ray.json"
     config.write_text(json.dumps({"log": {"loglevel": "warning"}, **made}))
     return ["v2ray", "-config", str(config)], port

@@ -57,8 +57,18 @@ def _kind(part: Part) -> str:
 @contextlib.contextmanager
 def serve(part: Part) -> Iterator[str]:
     if _kind(part) == "websockify":
-        with running(["websockify", "--cert", f"{part.secrets}/cert.pem", "--key", f"{part.secrets}/key.pem", "--ssl-only",
-                      f"{part.address}:{PORT}", f"{part.loopback}:{ports(part)[0]}"]):
+        with running(
+            [
+                "websockify",
+                "--cert",
+                f"{part.secrets}/cert.pem",
+                "--key",
+                f"{part.secrets}/key.pem",
+                "--ssl-only",
+                f"{part.address}:{PORT}",
+                f"{part.loopback}:{ports(part)[0]}",
+            ]
+        ):
             wait_for_port(part.address, PORT)
             yield part.loopback
         return
@@ -92,8 +102,14 @@ def connect(part: Part) -> Iterator[str]:
     async def dial(port: int) -> Ends:
         import websockets
 
-        connection = await websockets.connect(f"wss://{part.address}/tunnel/{port}", ssl=context, max_size=None,
-                                              compression=None, open_timeout=30, subprotocols=["binary"] if _kind(part) == "websockify" else None)
+        connection = await websockets.connect(
+            f"wss://{part.address}/tunnel/{port}",
+            ssl=context,
+            max_size=None,
+            compression=None,
+            open_timeout=30,
+            subprotocols=["binary"] if _kind(part) == "websockify" else None,
+        )
         stream = _Stream(connection)
         return stream, stream
 

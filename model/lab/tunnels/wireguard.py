@@ -23,7 +23,9 @@ def _keys(seed: bytes) -> tuple[str, str]:
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
     key = X25519PrivateKey.from_private_bytes(seed)
-    return base64.b64encode(key.private_bytes_raw()).decode(), base64.b64encode(key.public_key().public_bytes_raw()).decode()
+    return base64.b64encode(key.private_bytes_raw()).decode(), base64.b64encode(
+        key.public_key().public_bytes_raw()
+    ).decode()
 
 
 @contextlib.contextmanager
@@ -41,10 +43,26 @@ def _up(part: Part, serving: bool) -> Iterator[str]:
     name, talk = device(part), part.scratch / "talk"
     talk.mkdir()
     os.makedirs("/var/run/wireguard", exist_ok=True)
-    apart = ["unshare", "-m", "--propagation", "private", "sh", "-c", 'mount --bind "$0" /var/run/wireguard && exec "$@"', str(talk)]
+    apart = [
+        "unshare",
+        "-m",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        'mount --bind "$0" /var/run/wireguard && exec "$@"',
+        str(talk),
+    ]
     (part.scratch / "private").write_text(both[mine][0])
-    words = ["private-key", str(part.scratch / "private"), *(["listen-port", str(port)] if serving else []),
-             "peer", both[theirs][1], "allowed-ips", f"{inside[theirs]}/32"]
+    words = [
+        "private-key",
+        str(part.scratch / "private"),
+        *(["listen-port", str(port)] if serving else []),
+        "peer",
+        both[theirs][1],
+        "allowed-ips",
+        f"{inside[theirs]}/32",
+    ]
     if not serving:
         words += ["endpoint", f"{part.address}:{port}", "persistent-keepalive", keepalive]
     if shared:
