@@ -7,11 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import certificates
 import pytest
 from bed import wait_for
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-import certificates
 
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl to make certificates with")
 

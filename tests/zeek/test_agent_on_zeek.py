@@ -7,13 +7,10 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 from agent_program import PROGRAM
 from tiny_bundle import make_bundle
 

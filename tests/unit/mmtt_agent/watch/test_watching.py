@@ -16,6 +16,7 @@ import pytest
 from agent_program import PROGRAM, Agent
 from click.testing import CliRunner
 from fake_zeek import FakeZeek, classify, flow, flows
+from places import ZEEK_SCRIPTS
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from tiny_bundle import make_bundle
@@ -368,7 +369,7 @@ def test_the_dashboard_asks_for_metrics_that_there_are(bundle):
         for name in re.findall(r"\b(?:mmtt|process)_\w+", expression)
     }
     assert len(asked) > 15
-    script = (Path(__file__).parents[2] / "zeek-scripts" / "telemetry.zeek").read_text()
+    script = (ZEEK_SCRIPTS / "telemetry.zeek").read_text()
     zeeks = {
         f"mmtt_{name}{'_total' * (kind == 'counter')}"
         for kind, name in re.findall(r'register_(counter|gauge)_family\([^;]*?\$name="(\w+)"', script)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from places import DATA
 from rich.console import Console
 from tiny_bundle import make_bundle
 
@@ -21,7 +22,6 @@ from mmtt_agent.classify.cli import classify
 from mmtt_agent.classify.log import COLUMNS, TsvWriter
 from mmtt_agent.classify.rows import Row
 
-DATA = Path(__file__).parents[1] / "data"
 OFFICE = DATA / "office.pcap"
 
 ROW = Row(1_700_000_000_000_120, "CAbc", "10.0.0.1", 4000, "fd00::1", 443, "tcp", 0, 32,

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from click.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
@@ -14,56 +13,11 @@ from mmtt_model.augment import _other_mtu, augment
 from mmtt_model.breakdown import HALVES
 from mmtt_model.calibrate import calibrate, decisions
 from mmtt_model.cli import train as command
+from synthetic import synthetic
 
 from mmtt_agent import bundle
 from mmtt_agent.classifier import Classifier
 from mmtt_agent.series import MAX_WAIT_US, MIN_PACKETS, SeriesBatch
-
-TINY = {
-    "name": "tiny",
-    "architecture": {"width": 16, "heads": 2, "feed_forward": 16, "text_layers": 1, "image_layers": 1},
-    "training": {"epochs": 3, "batch": 32, "learning_rate": 0.01},
-    "evaluation": {"seeds": 2, "source_folds": 2, "class_folds": 2},
-}
-
-
-def synthetic(n_captures=30, windows=8):
-    """Two kinds of captures: small packets and long waits, large packets and short waits."""
-    rng = np.random.default_rng(0)
-    sizes, times, labels, capture = [], [], [], []
-    for c in range(n_captures):
-        for _ in range(windows):
-            length = int(rng.integers(4, 20))
-            big = c % 2
-            sizes.append((rng.integers(900, 1400, length) if big else -rng.integers(10, 90, length)).tolist())
-            times.append(np.cumsum([0, *rng.integers(1, 50 if big else 10**6, length - 1)]).tolist())
-            labels.append(big)
-            capture.append(c)
-    labels, capture = np.array(labels), np.array(capture)
-    split = np.array([0, 0, 0, 0, 1, 1, 2, 2])[capture % 8]
-    missing = np.where(np.arange(len(labels)) % 3, labels, dataset.MISSING)
-    return dataset.Dataset(
-        SeriesBatch.from_lists(sizes, times), (np.arange(len(labels)) % 4).astype(np.uint8), labels, missing, labels.copy(),
-        capture, capture.copy(), split, ["chat", "streaming"], {"Talk": ["chat"], "Watch": ["streaming"]},
-        [f"c{i}" for i in range(n_captures)], [f"repository{c % 6}" for c in range(n_captures)],
-        {"counts": {"windows": len(labels)}, "unreadable": [], "captures": n_captures, "copies": 0, "copied_captures": 0,
-         "licences": {f"repository{each}": ["MIT"] for each in range(6)},
-         "dropped_services": {"gaming": 1}, "dropped_applications": {"Rare": 2}},
-    )  # fmt: skip
-
-
-@pytest.fixture
-def data(tmp_path, monkeypatch):
-    directory = tmp_path / "data"
-    monkeypatch.setattr(run, "load_or_build", lambda *_: synthetic())
-    return directory
-
-
-@pytest.fixture
-def tiny(tmp_path):
-    path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump(TINY))
-    return path
 
 
 def test_training_makes_a_bundle_that_tells_the_classes_apart(tmp_path, data, tiny):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import gzip
 import io
-from pathlib import Path
 
 import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_captures import A6, B6, RAW, A, B, Packet, conversation, ethernet, framed, ip, pcap, pcapng, udp
+from places import DATA
 
 from mmtt_agent.capture import CaptureError, read_capture
 
-OFFICE = (Path(__file__).parents[1] / "data" / "office.pcap").read_bytes()
+OFFICE = (DATA / "office.pcap").read_bytes()
 WHOLE = pcap(framed(conversation()))
 
 

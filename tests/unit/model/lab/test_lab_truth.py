@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-import socket
-import struct
-
 import pytest
 import zstandard
+from lab_run import SCENARIO, udp
 from mmtt_model.lab import truth
 from mmtt_model.lab.report import counts, draw
 from mmtt_model.lab.scenario import parse, plan
 from mmtt_model.lab.wire import Tap
-
-SCENARIO = """length: 30 s
-hosts: {laptop: {link: cable}, server: {link: datacentre}}
-activities:
-  - {do: web, with: nginx/curl, from: laptop, to: server}
-  - {do: beacon_https, with: nginx/curl, from: laptop, to: server}
-"""
-
-
-def _udp(source: str, target: str, ports: tuple[int, int], size: int) -> bytes:
-    udp = struct.pack(">HHHH", *ports, 8 + size, 0) + bytes(size)
-    head = struct.pack(
-        ">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, socket.inet_aton(source), socket.inet_aton(target)
-    )
-    total = sum(struct.unpack(">10H", head))
-    total = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
-    return head[:10] + struct.pack(">H", total) + head[12:] + udp
 
 
 def _capture(tmp_path, packets):
@@ -45,9 +26,9 @@ def test_same_port_two_activities_are_told_apart_by_address(tmp_path):
     flows, packets = _capture(
         tmp_path,
         [
-            (1000.0, _udp("10.77.0.1", web, (40000, 443), 100)),
-            (1000.5, _udp("10.77.0.1", beacon, (40000, 443), 50)),
-            (1001.25, _udp(web, "10.77.0.1", (443, 40000), 900)),
+            (1000.0, udp("10.77.0.1", web, (40000, 443), 100)),
+            (1000.5, udp("10.77.0.1", beacon, (40000, 443), 50)),
+            (1001.25, udp(web, "10.77.0.1", (443, 40000), 900)),
         ],
     )
     joined, unlabelled = truth.join(flows, made)
@@ -60,7 +41,7 @@ def test_same_port_two_activities_are_told_apart_by_address(tmp_path):
 
 
 def test_a_flow_that_nobody_started_is_found(tmp_path):
-    flows, _ = _capture(tmp_path, [(1000.0, _udp("10.77.0.1", "10.77.0.2", (40000, 443), 100))])
+    flows, _ = _capture(tmp_path, [(1000.0, udp("10.77.0.1", "10.77.0.2", (40000, 443), 100))])
     joined, unlabelled = truth.join(flows, plan(parse(SCENARIO, "test"), 0))
     assert not joined
     assert [(flow.orig, flow.resp_port) for flow in unlabelled] == [("10.77.0.1", 443)]
@@ -93,7 +74,7 @@ def test_the_report_draws_a_picture_per_service(tmp_path):
     pytest.importorskip("matplotlib", reason="no matplotlib")
     made = plan(parse(SCENARIO, "test"), 0)
     target = made.steps[0].address
-    flows, _ = _capture(tmp_path, [(1000.0 + turn, _udp("10.77.0.1", target, (40000, 443), 100)) for turn in range(6)])
+    flows, _ = _capture(tmp_path, [(1000.0 + turn, udp("10.77.0.1", target, (40000, 443), 100)) for turn in range(6)])
     rows = [truth.row("laptop.pcap", flow, step, {}, "cable") for flow, step in truth.join(flows, made)[0]]
     (tmp_path / "captures").mkdir()
     (tmp_path / "laptop.pcap").rename(tmp_path / "captures" / "laptop.pcap")

@@ -2,12 +2,12 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
+from places import DATA
 
 pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
 pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'mmtt[train]'")
@@ -21,7 +21,7 @@ from mmtt_model.sources import read_manifest
 
 from mmtt_agent.capture import read_capture
 
-OFFICE = Path(__file__).parents[1] / "data" / "office.pcap"
+OFFICE = DATA / "office.pcap"
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import re
 
 import pytest
 from click.testing import CliRunner
+from places import DATA
 
 from mmtt_agent.bench.cli import bench
 from mmtt_agent.zeek import find
@@ -21,9 +22,8 @@ def test_the_agents_table_has_its_ratio_to_the_network_alone(tmp_path):
 
 @pytest.mark.skipif(find() is None, reason="no Zeek")
 def test_zeeks_table_has_a_ratio_for_each_case():
-    from pathlib import Path
 
-    capture = Path(__file__).parents[1] / "data" / "office.pcap"
+    capture = DATA / "office.pcap"
     done = CliRunner().invoke(bench, ["zeek", "--runs", "1", str(capture)])
     assert done.exit_code == 0, done.output
     assert len(re.findall(r"^office\.pcap .* (?:cpu|wall) +[\d.]+ +[\d.]+ +[\d.]+", done.output, re.MULTILINE)) == 3

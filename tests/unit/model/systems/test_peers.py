@@ -14,7 +14,7 @@ from mmtt_model.compare import compare
 from mmtt_model.config import Config, Evaluation, Training
 from mmtt_model.labels import MISSING
 from mmtt_model.trainings import Trainings
-from test_train import TINY, synthetic
+from synthetic import TINY, synthetic
 
 from mmtt_agent.series import SeriesBatch
 

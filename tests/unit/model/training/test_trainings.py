@@ -15,7 +15,7 @@ pytest.importorskip("lightgbm", reason="LightGBM is not installed: pip install '
 from mmtt_model.architecture import Architecture
 from mmtt_model.config import Config, Training
 from mmtt_model.trainings import TrainingError, Trainings
-from test_train import TINY, synthetic
+from synthetic import TINY, synthetic
 
 TOLD = Config(architecture=TINY["architecture"], training=Training(epochs=2, batch=32, teacher=0.5))
 

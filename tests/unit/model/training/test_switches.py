@@ -15,7 +15,7 @@ from mmtt_model.losses import class_weights
 from mmtt_model.sampling import sampling
 from mmtt_model.train import fit
 from safetensors import safe_open
-from test_train import TINY, synthetic
+from synthetic import TINY, synthetic
 
 
 def uneven():

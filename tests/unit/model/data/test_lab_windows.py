@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 import zstandard
-from test_lab_truth import SCENARIO, _udp
+from lab_run import SCENARIO, udp
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
 
@@ -21,7 +21,7 @@ from mmtt_model.lab.scenario import parse, plan
 from mmtt_model.lab.wire import Tap
 from mmtt_model.lab_windows import lab_rows, with_lab
 from mmtt_model.train import sampling
-from test_train import TINY, synthetic
+from synthetic import TINY, synthetic
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def recorded(tmp_path):
                 target = beacon if flow == 5 else web
                 tap.packet(
                     1000.0 + flow * 9 + turn * draw.random(),
-                    _udp("10.77.0.1", target, (40000 + flow, 443), draw.randrange(50, 1200)),
+                    udp("10.77.0.1", target, (40000 + flow, 443), draw.randrange(50, 1200)),
                 )
         tap.file.close()
         joined, _ = truth.join(truth.flows_of(path)[0], made)

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 
 from mmtt_model import checkpoint, config, train
 from mmtt_model.cli import train as command
-from test_train import data, synthetic, tiny  # noqa: F401 the fixtures
+from synthetic import synthetic
 
 
 def steps(directory) -> dict[str, list[int]]:
@@ -20,7 +20,7 @@ def steps(directory) -> dict[str, list[int]]:
     return {tag: [each.step for each in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
-def test_every_epoch_is_shown_once_also_after_an_interruption(tmp_path, tiny, monkeypatch):  # noqa: F811
+def test_every_epoch_is_shown_once_also_after_an_interruption(tmp_path, tiny, monkeypatch):
     pytest.importorskip("tensorboard", reason="tensorboard is not installed: pip install 'mmtt[tensorboard]'")
 
     def save(path, state):
@@ -42,7 +42,7 @@ def test_every_epoch_is_shown_once_also_after_an_interruption(tmp_path, tiny, mo
         assert shown[figure] == [1, 2, 3], figure
 
 
-def test_the_command_writes_a_directory_for_each_seed(tmp_path, data, tiny):  # noqa: F811
+def test_the_command_writes_a_directory_for_each_seed(tmp_path, data, tiny):
     pytest.importorskip("tensorboard", reason="tensorboard is not installed: pip install 'mmtt[tensorboard]'")
     args = [
         str(tiny),

@@ -3,15 +3,15 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
 
 from safetensors.torch import load_file
 
-PROGRAM = Path(__file__).parent / "trained_together.py"
+PROGRAM = ROOT / "tests" / "support" / "trained_together.py"
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
 
 

@@ -15,7 +15,7 @@ from mmtt_model.pretrain import pretrain
 from mmtt_model.rows import CaptureRows
 from mmtt_model.sources import Entry
 from mmtt_model.train import fit
-from test_train import TINY, synthetic
+from synthetic import TINY, synthetic
 
 from mmtt_agent.series import SeriesBatch
 

@@ -11,7 +11,7 @@ from mmtt_model.architecture import Architecture
 from mmtt_model.config import Config, Evaluation, Training
 from mmtt_model.trainings import Trainings
 from mmtt_model.unknown import Part, better, left_out, max_probability
-from test_train import TINY, synthetic
+from synthetic import TINY, synthetic
 
 from mmtt_agent.classifier import energy
 

@@ -1,0 +1,38 @@
+"""A data set of made windows that a tiny network can learn, and that network."""
+
+import numpy as np
+from mmtt_model import dataset
+
+from mmtt_agent.series import SeriesBatch
+
+TINY = {
+    "name": "tiny",
+    "architecture": {"width": 16, "heads": 2, "feed_forward": 16, "text_layers": 1, "image_layers": 1},
+    "training": {"epochs": 3, "batch": 32, "learning_rate": 0.01},
+    "evaluation": {"seeds": 2, "source_folds": 2, "class_folds": 2},
+}
+
+
+def synthetic(n_captures=30, windows=8):
+    """Two kinds of captures: small packets and long waits, large packets and short waits."""
+    rng = np.random.default_rng(0)
+    sizes, times, labels, capture = [], [], [], []
+    for c in range(n_captures):
+        for _ in range(windows):
+            length = int(rng.integers(4, 20))
+            big = c % 2
+            sizes.append((rng.integers(900, 1400, length) if big else -rng.integers(10, 90, length)).tolist())
+            times.append(np.cumsum([0, *rng.integers(1, 50 if big else 10**6, length - 1)]).tolist())
+            labels.append(big)
+            capture.append(c)
+    labels, capture = np.array(labels), np.array(capture)
+    split = np.array([0, 0, 0, 0, 1, 1, 2, 2])[capture % 8]
+    missing = np.where(np.arange(len(labels)) % 3, labels, dataset.MISSING)
+    return dataset.Dataset(
+        SeriesBatch.from_lists(sizes, times), (np.arange(len(labels)) % 4).astype(np.uint8), labels, missing, labels.copy(),
+        capture, capture.copy(), split, ["chat", "streaming"], {"Talk": ["chat"], "Watch": ["streaming"]},
+        [f"c{i}" for i in range(n_captures)], [f"repository{c % 6}" for c in range(n_captures)],
+        {"counts": {"windows": len(labels)}, "unreadable": [], "captures": n_captures, "copies": 0, "copied_captures": 0,
+         "licences": {f"repository{each}": ["MIT"] for each in range(6)},
+         "dropped_services": {"gaming": 1}, "dropped_applications": {"Rare": 2}},
+    )  # fmt: skip
