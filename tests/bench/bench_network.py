@@ -20,14 +20,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from mmtt_model import variants
-from mmtt_model.dataset import Dataset
 
 from mmtt_agent import bundle as bundles
 from mmtt_agent import features
 from mmtt_agent.capture import read_capture
 from mmtt_agent.classifier import CHUNK
 from mmtt_agent.series import MIN_PACKETS, SeriesBatch
+from mmtt_model import variants
+from mmtt_model.dataset import Dataset
 
 DATA = Path(__file__).parents[1] / "data"
 CHUNKS = 16

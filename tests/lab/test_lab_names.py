@@ -7,6 +7,7 @@ import sys
 from random import Random
 
 import pytest
+
 from mmtt_model.lab.play import name_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")

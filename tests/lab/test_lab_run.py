@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import zstandard
 from click.testing import CliRunner
+
 from mmtt_model.lab import network as lab_network
 from mmtt_model.lab.cli import lab
 from mmtt_model.lab.links import profile_of

@@ -36,7 +36,7 @@ def transport(source: str, destination: str, protocol: int, body: bytes, at: int
 def ip(source: str, destination: str, protocol: int, body: bytes, *, identity=0, fragment=0, extension=b"") -> bytes:
     """An IP packet; ``fragment`` is the 16-bit field of IPv4's header, ``extension`` an IPv6 extension header."""
     if ":" in source:
-        first = extension and 60 or protocol
+        first = (extension and 60) or protocol
         length = len(extension) + len(body)
         header = struct.pack(">IHBB", 6 << 28, length, first, 64) + _address(source) + _address(destination)
         return header + extension + body

@@ -1,9 +1,9 @@
 """A data set of made windows that a tiny network can learn, and that network."""
 
 import numpy as np
-from mmtt_model import dataset
 
 from mmtt_agent.series import SeriesBatch
+from mmtt_model import dataset
 
 TINY = {
     "name": "tiny",

@@ -3,12 +3,13 @@
 import sys
 from pathlib import Path
 
+from safetensors.torch import save_file
+from synthetic import TINY, synthetic
+
 from mmtt_model import distributed
 from mmtt_model.architecture import Architecture
 from mmtt_model.config import Config, Training
 from mmtt_model.train import fit, help_out
-from safetensors.torch import save_file
-from synthetic import TINY, synthetic
 
 out = Path(sys.argv[1])
 # A process draws its own dropout; without any, all together must do what one does alone.

@@ -115,7 +115,7 @@ def test_not_a_mapping(tmp_path, onnx, text, names):
         ({"calibration": {}}, "calibration.service.temperature is missing"),
         ({"calibration": {t: {"temperature": 0} for t in bundle.TASKS}}, "above 0"),
         ({"calibration": {t: {"temperature": float("nan")} for t in bundle.TASKS}}, "must be a number"),
-        ({"thresholds": {t: 1.5 for t in bundle.TASKS}}, "from 0 to 1"),
+        ({"thresholds": dict.fromkeys(bundle.TASKS, 1.5)}, "from 0 to 1"),
         ({"thresholds": {"service": 0.5}}, "thresholds.application is missing"),
         ({"abstain": "energy"}, "abstain must say by what service and application"),
         ({"abstain": {"malicious": "energy"}}, "abstain must say"),

@@ -48,7 +48,7 @@ def test_every_window_gets_a_verdict_of_the_taxonomy(classifier):
     assert {*verdicts.application} <= {*APPLICATIONS, "unknown"}
     assert len({*verdicts.service}) > 2 and len({*verdicts.application}) > 2
     for scores in (verdicts.service_score, verdicts.application_score, verdicts.malicious_score):
-        assert ((0 <= scores) & (scores <= 1)).all()
+        assert ((scores >= 0) & (scores <= 1)).all()
         assert (scores == scores.round(4)).all()
     assert verdicts.malicious.tolist() == (verdicts.malicious_score >= 0.5).tolist()
 

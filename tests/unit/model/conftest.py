@@ -5,8 +5,9 @@ import yaml
 @pytest.fixture
 def data(tmp_path, monkeypatch):
     """A directory that training takes for the made windows."""
-    from mmtt_model import run
     from synthetic import synthetic
+
+    from mmtt_model import run
 
     monkeypatch.setattr(run, "load_or_build", lambda *_: synthetic())
     return tmp_path / "data"

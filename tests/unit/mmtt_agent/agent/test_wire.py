@@ -257,7 +257,7 @@ def check(batch: Classify) -> None:
     assert len(batch.uids) == len(batch.windows) == len(batch)
     series = batch.series
     filled = np.arange(32) < series.lengths[:, None]
-    assert ((4 <= series.lengths) & (series.lengths <= 32)).all()
+    assert ((series.lengths >= 4) & (series.lengths <= 32)).all()
     assert (np.abs(series.sizes)[filled] >= 1).all() and (np.abs(series.sizes) <= 65535).all()
     assert not series.sizes[~filled].any() and not series.times[~filled].any()
     assert (np.diff(series.times)[filled[:, 1:]] >= 0).all() and not series.times[:, :1].any()

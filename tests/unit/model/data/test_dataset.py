@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zstandard
+
+from mmtt_agent.series import SeriesBatch
 from mmtt_model import dataset as ds
 from mmtt_model.labels import FlowName, Labels, Taxonomy
 from mmtt_model.sources import Entry, table
-
-from mmtt_agent.series import SeriesBatch
 
 
 class _Connections:

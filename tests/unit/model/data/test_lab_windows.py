@@ -12,6 +12,8 @@ from lab_run import SCENARIO, udp
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
 
 from click.testing import CliRunner
+from synthetic import TINY, synthetic
+
 from mmtt_model import lab_effect
 from mmtt_model.config import Config, Training
 from mmtt_model.dataset import MISSING, DatasetError, Selection
@@ -21,7 +23,6 @@ from mmtt_model.lab.scenario import parse, plan
 from mmtt_model.lab.wire import Tap
 from mmtt_model.lab_windows import lab_rows, with_lab
 from mmtt_model.train import sampling
-from synthetic import TINY, synthetic
 
 
 @pytest.fixture

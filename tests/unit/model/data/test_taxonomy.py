@@ -1,4 +1,5 @@
 import pytest
+
 from mmtt_model.labels import CaptureLabels, FlowName, Labels, Taxonomy, TaxonomyError
 
 TAXONOMY = Taxonomy()

@@ -7,13 +7,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
 
+from synthetic import TINY, synthetic
+
+from mmtt_agent.classifier import energy
 from mmtt_model.architecture import Architecture
 from mmtt_model.config import Config, Evaluation, Training
 from mmtt_model.trainings import Trainings
 from mmtt_model.unknown import Part, better, left_out, max_probability
-from synthetic import TINY, synthetic
-
-from mmtt_agent.classifier import energy
 
 
 def test_both_measures_are_higher_for_what_is_less_sure():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 
 import pytest
+
 from mmtt_model.lab import LabError
 from mmtt_model.lab.links import Direction, profile_of, profiles
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from mmtt_model.lab.activities import ACTIVITIES
 from mmtt_model.lab.fence import check
 from mmtt_model.lab.part import Part

@@ -7,6 +7,7 @@ from importlib import resources
 import pytest
 import yaml
 from click.testing import CliRunner
+
 from mmtt_model.lab import LabError, programs
 from mmtt_model.lab.activities import ACTIVITIES
 from mmtt_model.lab.cli import lab
@@ -60,7 +61,7 @@ def test_one_seed_gives_one_plan_and_another_gives_another():
 def test_steps_fit_into_the_capture_and_have_addresses_of_their_own():
     made = plan(parse(GOOD, "test"), 0)
     assert len(made.steps) == 6
-    assert all(0 <= step.at and step.at + step.seconds <= made.length for step in made.steps)
+    assert all(step.at >= 0 and step.at + step.seconds <= made.length for step in made.steps)
     assert made.steps[5].at == 5
     addresses = [address for host in made.addresses().values() for address in host]
     assert len(addresses) == len(set(addresses)) == 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import zstandard
 from lab_run import SCENARIO, udp
+
 from mmtt_model.lab import truth
 from mmtt_model.lab.report import counts, draw
 from mmtt_model.lab.scenario import parse, plan

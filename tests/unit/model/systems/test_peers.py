@@ -8,15 +8,15 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
 
+from synthetic import TINY, synthetic
+
+from mmtt_agent.series import SeriesBatch
 from mmtt_model import peers, train
 from mmtt_model.architecture import Architecture
 from mmtt_model.compare import compare
 from mmtt_model.config import Config, Evaluation, Training
 from mmtt_model.labels import MISSING
 from mmtt_model.trainings import Trainings
-from synthetic import TINY, synthetic
-
-from mmtt_agent.series import SeriesBatch
 
 
 @pytest.fixture(autouse=True, scope="module")

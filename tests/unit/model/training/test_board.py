@@ -7,9 +7,10 @@ from click.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
 
+from synthetic import synthetic
+
 from mmtt_model import checkpoint, config, train
 from mmtt_model.cli import train as command
-from synthetic import synthetic
 
 
 def steps(directory) -> dict[str, list[int]]:

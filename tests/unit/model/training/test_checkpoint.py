@@ -5,6 +5,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
 
 import safetensors.torch
+
 from mmtt_model.checkpoint import load, save
 
 

@@ -7,6 +7,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
 
+from synthetic import TINY, synthetic
+
+from mmtt_agent.series import SeriesBatch
 from mmtt_model.architecture import Architecture, Model
 from mmtt_model.config import Config, Training
 from mmtt_model.dataset import Selection, choose
@@ -15,9 +18,6 @@ from mmtt_model.pretrain import pretrain
 from mmtt_model.rows import CaptureRows
 from mmtt_model.sources import Entry
 from mmtt_model.train import fit
-from synthetic import TINY, synthetic
-
-from mmtt_agent.series import SeriesBatch
 
 CONFIG = Config(
     architecture=TINY["architecture"], training=Training(epochs=1, batch=32, learning_rate=0.01, pretraining=6)

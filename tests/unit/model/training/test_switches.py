@@ -7,6 +7,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
 
+from safetensors import safe_open
+from synthetic import TINY, synthetic
+
 from mmtt_model.architecture import Architecture
 from mmtt_model.config import Config, Training
 from mmtt_model.lab_windows import LAB
@@ -14,8 +17,6 @@ from mmtt_model.labels import MISSING
 from mmtt_model.losses import class_weights
 from mmtt_model.sampling import sampling
 from mmtt_model.train import fit
-from safetensors import safe_open
-from synthetic import TINY, synthetic
 
 
 def uneven():

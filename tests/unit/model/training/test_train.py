@@ -8,16 +8,16 @@ from click.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
 
-from mmtt_model import bars, config, dataset, evaluate, losses, run, teacher, train
-from mmtt_model.augment import _other_mtu, augment
-from mmtt_model.breakdown import HALVES
-from mmtt_model.calibrate import calibrate, decisions
-from mmtt_model.cli import train as command
 from synthetic import synthetic
 
 from mmtt_agent import bundle
 from mmtt_agent.classifier import Classifier
 from mmtt_agent.series import MAX_WAIT_US, MIN_PACKETS, SeriesBatch
+from mmtt_model import bars, config, dataset, evaluate, losses, run, teacher, train
+from mmtt_model.augment import _other_mtu, augment
+from mmtt_model.breakdown import HALVES
+from mmtt_model.calibrate import calibrate, decisions
+from mmtt_model.cli import train as command
 
 
 def test_training_makes_a_bundle_that_tells_the_classes_apart(tmp_path, data, tiny):

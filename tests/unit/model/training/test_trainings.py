@@ -12,10 +12,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
 pytest.importorskip("lightgbm", reason="LightGBM is not installed: pip install 'mmtt[train]'")
 
+from synthetic import TINY, synthetic
+
 from mmtt_model.architecture import Architecture
 from mmtt_model.config import Config, Training
 from mmtt_model.trainings import TrainingError, Trainings
-from synthetic import TINY, synthetic
 
 TOLD = Config(architecture=TINY["architecture"], training=Training(epochs=2, batch=32, teacher=0.5))
 
