@@ -10,21 +10,23 @@ from pathlib import Path
 
 import numpy as np
 
-from . import card, evaluate, peers
-from .architecture import TASKS, Architecture
-from .breakdown import by_packets, confusion, mid_flow, reliability
-from .calibrate import calibrate, decisions
-from .card_pictures import draw
-from .compare import PLAIN, compare
+from . import systems
+from .card import card
+from .card.pictures import draw
 from .config import Config, ConfigError
-from .dataset import Dataset, load_or_build
-from .export import write_bundle
-from .lab_windows import LAB, with_lab
-from .labels import MISSING
-from .split import SPLITS, seen_before, split_recordings
-from .train import infer
-from .trainings import Trainings
-from .unknown import better, left_out
+from .data.dataset import Dataset, load_or_build
+from .data.lab_windows import LAB, with_lab
+from .data.labels import MISSING
+from .data.split import SPLITS, seen_before, split_recordings
+from .evaluation import evaluate
+from .evaluation.breakdown import by_packets, confusion, mid_flow, reliability
+from .evaluation.calibrate import calibrate, decisions
+from .evaluation.unknown import better, left_out
+from .export.export import write_bundle
+from .network.architecture import TASKS, Architecture
+from .studies.compare import PLAIN, compare
+from .training.train import infer
+from .training.trainings import Trainings
 
 
 def run(
@@ -113,7 +115,7 @@ def _run(
     order = np.random.default_rng(config.seed).permutation(len(dataset))
     cut = len(order) * 8 // 10
     figures["random split"] = evaluate.scores(
-        dataset, order[cut:], peers.nearest_neighbours(dataset, order[:cut], order[cut:]), PLAIN
+        dataset, order[cut:], systems.nearest_neighbours(dataset, order[:cut], order[cut:]), PLAIN
     )
     figures["sources left out"] = sources()
     figures["seconds"], figures["trained on"] = trainings.all_seconds(), trainings.trained_on
@@ -182,7 +184,7 @@ def _sources_left_out(
                 parted,
                 config.compared_name() + trained_on, trainings.begin(name, config.compared(), architecture, parted),
                 f"LightGBM{trained_on}",
-                trainings.start(peers.boosted_trees, parted, *(parted.rows(each) for each in SPLITS), ("malicious",)),
+                trainings.start(systems.boosted_trees, parted, *(parted.rows(each) for each in SPLITS), ("malicious",)),
             ))  # fmt: skip
     return partial(_without_sources, begun)
 

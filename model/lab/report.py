@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmtt_agent.series import MIN_PACKETS
 
-from ..lab_captures import read_labelled, read_truth
+from ..data.lab_captures import read_labelled, read_truth
 from . import LabError
 
 

@@ -23,15 +23,7 @@ import zstandard
 from . import LabError, truth
 from .activities import ACTIVITIES
 from .certificates import KINDS, make_certificates
-from .network import (
-    PREFIX,
-    Forked,
-    Network,
-    check_machine,
-    die_with_parent,
-    remove_dead_folders,
-    remove_leftovers,
-)
+from .network import PREFIX, Forked, Network, check_machine, die_with_parent, remove_dead_folders, remove_leftovers
 from .part import Part
 from .play import play
 from .programs import missing, versions_of

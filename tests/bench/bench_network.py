@@ -26,8 +26,8 @@ from mmtt_agent import features
 from mmtt_agent.capture import read_capture
 from mmtt_agent.classifier import CHUNK
 from mmtt_agent.series import MIN_PACKETS, SeriesBatch
-from mmtt_model import variants
-from mmtt_model.dataset import Dataset
+from mmtt_model.data.dataset import Dataset
+from mmtt_model.export import variants
 
 DATA = Path(__file__).parents[1] / "data"
 CHUNKS = 16

@@ -17,8 +17,8 @@ import pytest
 import zstandard
 from click.testing import CliRunner
 
+from mmtt_model.cli.lab import lab
 from mmtt_model.lab import network as lab_network
-from mmtt_model.lab.cli import lab
 from mmtt_model.lab.links import profile_of
 from mmtt_model.lab.network import Network, remove_leftovers
 

@@ -16,7 +16,7 @@ import pytest
 import zstandard
 from bed import PACKAGE, ZEEK, read_log, wait_for
 
-pytest.importorskip("mmtt_model.lab.cli", reason="no traffic lab: ./bootstrap lab")
+pytest.importorskip("mmtt_model.cli.lab", reason="no traffic lab: ./bootstrap lab")
 from mmtt_model.lab import LabError
 from mmtt_model.lab.network import PREFIX, check_machine
 from mmtt_model.lab.wire import DEVICE

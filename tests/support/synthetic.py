@@ -3,7 +3,7 @@
 import numpy as np
 
 from mmtt_agent.series import SeriesBatch
-from mmtt_model import dataset
+from mmtt_model.data import dataset
 
 TINY = {
     "name": "tiny",

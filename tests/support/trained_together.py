@@ -6,10 +6,10 @@ from pathlib import Path
 from safetensors.torch import save_file
 from synthetic import TINY, synthetic
 
-from mmtt_model import distributed
-from mmtt_model.architecture import Architecture
 from mmtt_model.config import Config, Training
-from mmtt_model.train import fit, help_out
+from mmtt_model.network.architecture import Architecture
+from mmtt_model.training import distributed
+from mmtt_model.training.train import fit, help_out
 
 out = Path(sys.argv[1])
 # A process draws its own dropout; without any, all together must do what one does alone.

@@ -7,9 +7,9 @@ import pytest
 import zstandard
 
 from mmtt_agent.series import SeriesBatch
-from mmtt_model import dataset as ds
-from mmtt_model.labels import FlowName, Labels, Taxonomy
-from mmtt_model.sources import Entry, table
+from mmtt_model.data import dataset as ds
+from mmtt_model.data.labels import FlowName, Labels, Taxonomy
+from mmtt_model.data.sources import Entry, table
 
 
 class _Connections:

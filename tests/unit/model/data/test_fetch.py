@@ -13,9 +13,9 @@ from click.testing import CliRunner
 
 pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
 
-from mmtt_model import fetch
-from mmtt_model.dataset_cli import dataset
-from mmtt_model.errors import DatasetError
+from mmtt_model.cli.dataset import dataset
+from mmtt_model.data import fetch
+from mmtt_model.data.errors import DatasetError
 
 _COLUMNS = (
     "capture",

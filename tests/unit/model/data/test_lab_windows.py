@@ -14,15 +14,15 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 from click.testing import CliRunner
 from synthetic import TINY, synthetic
 
-from mmtt_model import lab_effect
+from mmtt_model.cli.lab import lab
 from mmtt_model.config import Config, Training
-from mmtt_model.dataset import MISSING, DatasetError, Selection
+from mmtt_model.data.dataset import MISSING, DatasetError, Selection
+from mmtt_model.data.lab_windows import lab_rows, with_lab
 from mmtt_model.lab import truth
-from mmtt_model.lab.cli import lab
 from mmtt_model.lab.scenario import parse, plan
 from mmtt_model.lab.wire import Tap
-from mmtt_model.lab_windows import lab_rows, with_lab
-from mmtt_model.train import sampling
+from mmtt_model.studies import lab_effect
+from mmtt_model.training.train import sampling
 
 
 @pytest.fixture

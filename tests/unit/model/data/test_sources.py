@@ -13,12 +13,12 @@ pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[t
 pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'mmtt[train]'")
 
 from mmtt_agent.capture import read_capture
-from mmtt_model.build import read_built
-from mmtt_model.dataset import Selection, load_or_build
-from mmtt_model.dataset_cli import dataset
-from mmtt_model.errors import DatasetError
-from mmtt_model.labels import Labels, Taxonomy
-from mmtt_model.sources import read_manifest
+from mmtt_model.cli.dataset import dataset
+from mmtt_model.data.build import read_built
+from mmtt_model.data.dataset import Selection, load_or_build
+from mmtt_model.data.errors import DatasetError
+from mmtt_model.data.labels import Labels, Taxonomy
+from mmtt_model.data.sources import read_manifest
 
 OFFICE = DATA / "office.pcap"
 

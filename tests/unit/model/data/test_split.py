@@ -1,8 +1,8 @@
 import numpy as np
 
 from mmtt_agent.series import SeriesBatch
-from mmtt_model.labels import MISSING
-from mmtt_model.split import equal_windows, recordings, seen_before, split_recordings
+from mmtt_model.data.labels import MISSING
+from mmtt_model.data.split import equal_windows, recordings, seen_before, split_recordings
 
 
 def _split(labels_by_capture, seed=1, windows=5):

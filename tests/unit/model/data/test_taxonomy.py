@@ -1,6 +1,6 @@
 import pytest
 
-from mmtt_model.labels import CaptureLabels, FlowName, Labels, Taxonomy, TaxonomyError
+from mmtt_model.data.labels import CaptureLabels, FlowName, Labels, Taxonomy, TaxonomyError
 
 TAXONOMY = Taxonomy()
 

@@ -10,10 +10,10 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 from synthetic import TINY, synthetic
 
 from mmtt_agent.classifier import energy
-from mmtt_model.architecture import Architecture
 from mmtt_model.config import Config, Evaluation, Training
-from mmtt_model.trainings import Trainings
-from mmtt_model.unknown import Part, better, left_out, max_probability
+from mmtt_model.evaluation.unknown import Part, better, left_out, max_probability
+from mmtt_model.network.architecture import Architecture
+from mmtt_model.training.trainings import Trainings
 
 
 def test_both_measures_are_higher_for_what_is_less_sure():

@@ -6,9 +6,9 @@ import yaml
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
 
 from mmtt_agent import bundle
-from mmtt_model import export
-from mmtt_model.architecture import TASKS, Architecture, Model
-from mmtt_model.calibrate import Calibration
+from mmtt_model.evaluation.calibrate import Calibration
+from mmtt_model.export import export
+from mmtt_model.network.architecture import TASKS, Architecture, Model
 
 
 @pytest.fixture(scope="module")

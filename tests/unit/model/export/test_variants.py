@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
 
 from mmtt_agent import bundle
-from mmtt_model import export, variants
+from mmtt_model.export import export, variants
 
 
 @pytest.fixture(scope="module")

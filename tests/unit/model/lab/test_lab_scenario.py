@@ -8,9 +8,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from mmtt_model.cli.lab import lab
 from mmtt_model.lab import LabError, programs
 from mmtt_model.lab.activities import ACTIVITIES
-from mmtt_model.lab.cli import lab
 from mmtt_model.lab.scenario import parse, plan
 
 GOOD = """length: 30 s

@@ -4,7 +4,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 
 from mmtt_agent import features
 from mmtt_agent.series import SeriesBatch
-from mmtt_model.architecture import Architecture, LineUp, Model, Neighbours, ScaleEmbedding
+from mmtt_model.network.architecture import Architecture, LineUp, Model, Neighbours, ScaleEmbedding
 
 SMALL = Architecture(width=16, heads=2, feed_forward=16, text_layers=1, image_layers=1)
 

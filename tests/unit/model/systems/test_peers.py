@@ -11,12 +11,13 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 from synthetic import TINY, synthetic
 
 from mmtt_agent.series import SeriesBatch
-from mmtt_model import peers, train
-from mmtt_model.architecture import Architecture
-from mmtt_model.compare import compare
+from mmtt_model import systems as peers
 from mmtt_model.config import Config, Evaluation, Training
-from mmtt_model.labels import MISSING
-from mmtt_model.trainings import Trainings
+from mmtt_model.data.labels import MISSING
+from mmtt_model.network.architecture import Architecture
+from mmtt_model.studies.compare import compare
+from mmtt_model.training import train
+from mmtt_model.training.trainings import Trainings
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -9,8 +9,9 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 
 from synthetic import synthetic
 
-from mmtt_model import checkpoint, config, train
-from mmtt_model.cli import train as command
+from mmtt_model import config
+from mmtt_model.cli.train import train as command
+from mmtt_model.training import checkpoint, train
 
 
 def steps(directory) -> dict[str, list[int]]:

@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 
 import safetensors.torch
 
-from mmtt_model.checkpoint import load, save
+from mmtt_model.training.checkpoint import load, save
 
 
 def trained():

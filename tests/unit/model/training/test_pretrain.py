@@ -10,14 +10,14 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 from synthetic import TINY, synthetic
 
 from mmtt_agent.series import SeriesBatch
-from mmtt_model.architecture import Architecture, Model
 from mmtt_model.config import Config, Training
-from mmtt_model.dataset import Selection, choose
-from mmtt_model.labels import Labels, Taxonomy
-from mmtt_model.pretrain import pretrain
-from mmtt_model.rows import CaptureRows
-from mmtt_model.sources import Entry
-from mmtt_model.train import fit
+from mmtt_model.data.dataset import Selection, choose
+from mmtt_model.data.labels import Labels, Taxonomy
+from mmtt_model.data.rows import CaptureRows
+from mmtt_model.data.sources import Entry
+from mmtt_model.network.architecture import Architecture, Model
+from mmtt_model.training.pretrain import pretrain
+from mmtt_model.training.train import fit
 
 CONFIG = Config(
     architecture=TINY["architecture"], training=Training(epochs=1, batch=32, learning_rate=0.01, pretraining=6)

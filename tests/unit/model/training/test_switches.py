@@ -10,13 +10,13 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 from safetensors import safe_open
 from synthetic import TINY, synthetic
 
-from mmtt_model.architecture import Architecture
 from mmtt_model.config import Config, Training
-from mmtt_model.lab_windows import LAB
-from mmtt_model.labels import MISSING
-from mmtt_model.losses import class_weights
-from mmtt_model.sampling import sampling
-from mmtt_model.train import fit
+from mmtt_model.data.lab_windows import LAB
+from mmtt_model.data.labels import MISSING
+from mmtt_model.network.architecture import Architecture
+from mmtt_model.training.losses import class_weights
+from mmtt_model.training.sampling import sampling
+from mmtt_model.training.train import fit
 
 
 def uneven():

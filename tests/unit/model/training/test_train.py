@@ -13,11 +13,15 @@ from synthetic import synthetic
 from mmtt_agent import bundle
 from mmtt_agent.classifier import Classifier
 from mmtt_agent.series import MAX_WAIT_US, MIN_PACKETS, SeriesBatch
-from mmtt_model import bars, config, dataset, evaluate, losses, run, teacher, train
-from mmtt_model.augment import _other_mtu, augment
-from mmtt_model.breakdown import HALVES
-from mmtt_model.calibrate import calibrate, decisions
-from mmtt_model.cli import train as command
+from mmtt_model import config, run
+from mmtt_model.card import bars
+from mmtt_model.cli.train import train as command
+from mmtt_model.data import dataset
+from mmtt_model.evaluation import evaluate
+from mmtt_model.evaluation.breakdown import HALVES
+from mmtt_model.evaluation.calibrate import calibrate, decisions
+from mmtt_model.training import losses, teacher, train
+from mmtt_model.training.augment import _other_mtu, augment
 
 
 def test_training_makes_a_bundle_that_tells_the_classes_apart(tmp_path, data, tiny):
@@ -229,7 +233,7 @@ def test_missing_files_give_one_line(tmp_path, tiny):
 
 @pytest.mark.parametrize("name", ["small", "literature"])
 def test_shipped_configurations_can_be_read(name):
-    read = config.read(Path(train.__file__).with_name(f"{name}.yaml"))
+    read = config.read(config.shipped(Path(name)))
     train.Architecture(**read.architecture)
 
 

@@ -14,9 +14,9 @@ pytest.importorskip("lightgbm", reason="LightGBM is not installed: pip install '
 
 from synthetic import TINY, synthetic
 
-from mmtt_model.architecture import Architecture
 from mmtt_model.config import Config, Training
-from mmtt_model.trainings import TrainingError, Trainings
+from mmtt_model.network.architecture import Architecture
+from mmtt_model.training.trainings import TrainingError, Trainings
 
 TOLD = Config(architecture=TINY["architecture"], training=Training(epochs=2, batch=32, teacher=0.5))
 

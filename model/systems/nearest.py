@@ -6,8 +6,8 @@ import numpy as np
 
 from mmtt_agent.series import SeriesBatch
 
-from ..dataset import Dataset
-from ..labels import MISSING
+from ..data.dataset import Dataset
+from ..data.labels import MISSING
 
 
 def nearest_neighbours(dataset: Dataset, train: np.ndarray, rows: np.ndarray, k: int = 5) -> dict[str, np.ndarray]:

@@ -11,13 +11,13 @@ import numpy as np
 
 from mmtt_agent.classifier import energy
 
+from ..config import Config
+from ..data.dataset import Dataset
+from ..data.labels import MISSING
+from ..network.architecture import Architecture
+from ..training.train import infer
+from ..training.trainings import Trainings
 from . import evaluate
-from .architecture import Architecture
-from .config import Config
-from .dataset import Dataset
-from .labels import MISSING
-from .train import infer
-from .trainings import Trainings
 
 
 def max_probability(logits: np.ndarray, temperature: float) -> np.ndarray:

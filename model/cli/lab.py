@@ -6,6 +6,11 @@ from pathlib import Path
 
 import click
 
+# Without it, in an installation, there is no such command.
+from ..lab import LabError
+
+_SCENARIOS = Path(__file__).parents[1] / "lab" / "scenarios"
+
 
 @click.group(short_help="Record labelled captures in a lab of network namespaces.")
 def lab() -> None:
@@ -22,11 +27,10 @@ def run(scenario: Path, out: Path, jobs: int, only: str | None) -> None:
 
     Writes captures.tsv, flows.tsv.zst and captures/. The same command goes on where an interrupted one stopped.
     """
-    from . import LabError
-    from . import runner as lab_runner
-    from .scenario import read
+    from ..lab import runner as lab_runner
+    from ..lab.scenario import read
 
-    shipped = Path(__file__).with_name("scenarios") / scenario.name
+    shipped = _SCENARIOS / scenario.name
     if not scenario.exists() and scenario.name == str(scenario):
         scenario = shipped.with_suffix(".yaml") if shipped.with_suffix(".yaml").exists() else shipped
     if not scenario.exists():
@@ -61,9 +65,8 @@ def _numbers(text: str | None) -> set[int] | None:
 @click.option("--pictures/--no-pictures", default=True, help="Also write a picture per service into DIRECTORY/report.")
 def report(directory: Path, pictures: bool) -> None:
     """What a lab's DIRECTORY holds: flows per service, implementation, link and malicious kind."""
-    from ..errors import DatasetError
-    from . import LabError
-    from .report import counts, draw
+    from ..data.errors import DatasetError
+    from ..lab.report import counts, draw
 
     try:
         click.echo(counts(directory))
@@ -85,14 +88,13 @@ def effect(directory: Path, data: Path, config: str, out: Path) -> None:
     Also how well a classifier tells its flows from real ones of the same service: 0.5 is not at all.
     """
     try:
-        from ..cli import known_config
-        from ..config import ConfigError, read
-        from ..errors import DatasetError
-        from ..lab_effect import measure
+        from ..config import ConfigError, read, shipped
+        from ..data.errors import DatasetError
+        from ..studies.lab_effect import measure
     except ModuleNotFoundError as error:
         raise click.ClickException(f"this needs {error.name}; type: pip install 'mmtt[train]'") from None
     try:
-        text = measure(read(known_config(Path(config))), data, directory, out, lambda line: click.echo(line, err=True))
+        text = measure(read(shipped(Path(config))), data, directory, out, lambda line: click.echo(line, err=True))
     except (ConfigError, DatasetError) as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .dataset import Dataset
-from .lab_windows import lab_rows
-from .labels import MISSING
+from ..data.dataset import Dataset
+from ..data.lab_windows import lab_rows
+from ..data.labels import MISSING
 
 
 def sampling(dataset: Dataset, rows: np.ndarray, way: str, lab: float) -> tuple[np.ndarray, int]:

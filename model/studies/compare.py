@@ -7,12 +7,13 @@ import time
 
 import numpy as np
 
-from . import evaluate, peers
-from .architecture import TASKS, Architecture
-from .config import Config, Training
-from .dataset import Dataset
-from .train import Build, infer
-from .trainings import Trainings
+from .. import systems
+from ..config import Config, Training
+from ..data.dataset import Dataset
+from ..evaluation import evaluate
+from ..network.architecture import TASKS, Architecture
+from ..training.train import Build, infer
+from ..training.trainings import Trainings
 
 #: Scores of peers are not calibrated.
 PLAIN = dict.fromkeys(TASKS, 1.0)
@@ -65,7 +66,7 @@ def compare(
 
     # Like ours, but for what is ours: peers learn from the labels alone, and augmentation is theirs to take or leave.
     def plain(peer: str, augment: float) -> Training:
-        epochs = max(1, round(peers.EPOCHS[peer] * config.training.epochs))
+        epochs = max(1, round(systems.EPOCHS[peer] * config.training.epochs))
         return dataclasses.replace(
             config.training, teacher=0.0, teacher_network={}, weight_decay=0.01, epochs=epochs, augment=augment
         )
@@ -85,7 +86,7 @@ def compare(
             half = dataclasses.replace(architecture, reads=reads)
             runs[f"{ours}, {reads} only"] = begin(f"{reads} only", half, dataset, config.training)
     if config.evaluation.networks:
-        for peer, build in peers.NETWORKS.items():
+        for peer, build in systems.NETWORKS.items():
             for on, data in datasets.items():
                 for augment in (0.0, config.training.augment):
                     choices[peer, on, augment] = begin(
@@ -98,7 +99,7 @@ def compare(
         if None not in answers.values():
             on = best(peer, {key: parts["validation"] for key, parts in answers.items()})
             found[peer] = [score(answers[on]["test"])]
-    for peer, build in peers.NETWORKS.items() if choices else ():
+    for peer, build in systems.NETWORKS.items() if choices else ():
         on, augment = best(peer, {
             key[1:]: infer(result(), dataset.series[validation]) for key, result in choices.items() if key[0] == peer
         })  # fmt: skip
@@ -123,12 +124,12 @@ def compare(
 
 def _nearest(dataset: Dataset) -> dict[str, dict[str, np.ndarray]]:
     train = dataset.rows("train")
-    return {split: peers.nearest_neighbours(dataset, train, dataset.rows(split)) for split in ("validation", "test")}
+    return {split: systems.nearest_neighbours(dataset, train, dataset.rows(split)) for split in ("validation", "test")}
 
 
 def _trees(dataset: Dataset) -> dict[str, dict[str, np.ndarray]] | None:
     train, validation, test = (dataset.rows(split) for split in ("train", "validation", "test"))
-    logits = peers.boosted_trees(dataset, train, validation, np.concatenate([validation, test]), TASKS)
+    logits = systems.boosted_trees(dataset, train, validation, np.concatenate([validation, test]), TASKS)
     if logits is None:
         return None
     return {

@@ -19,10 +19,10 @@ import click
 import torch
 from torch import nn
 
+from ..config import Config
+from ..data.dataset import Dataset
+from ..network.architecture import Architecture
 from . import distributed
-from .architecture import Architecture
-from .config import Config
-from .dataset import Dataset
 from .teacher import soft_labels
 from .train import Build, fit
 

@@ -7,15 +7,15 @@ from collections import Counter, defaultdict
 
 import numpy as np
 
+from ..config import Config
+from ..data.dataset import Dataset
+from ..data.lab_windows import lab_rows
+from ..data.labels import MISSING
+from ..data.split import SPLITS
+from ..evaluation.calibrate import Calibration
+from ..evaluation.evaluate import mean_and_interval
+from ..evaluation.unknown import MEASURES, Part, better
 from .bars import bars, trained_on
-from .calibrate import Calibration
-from .config import Config
-from .dataset import Dataset
-from .evaluate import mean_and_interval
-from .lab_windows import lab_rows
-from .labels import MISSING
-from .split import SPLITS
-from .unknown import MEASURES, Part, better
 
 
 def write(

@@ -25,8 +25,8 @@ from mmtt_agent.bundle import TASKS, Bundle
 from mmtt_agent.classifier import CHUNK, Classifier, Verdicts
 from mmtt_agent.series import SeriesBatch
 
-from . import evaluate
-from .dataset import Dataset
+from ..data.dataset import Dataset
+from ..evaluation import evaluate
 
 
 def runtime_graph(plain: Path, made: Path, windows: SeriesBatch) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .dataset import Dataset
-from .labels import MISSING
+from ..data.dataset import Dataset
+from ..data.labels import MISSING
 
 
 def macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .breakdown import HALVES
+from ..evaluation.breakdown import HALVES
 
 #: Test captures from which on a class's score is more than chance.
 MANY = 5

@@ -17,11 +17,11 @@ from torch.nn import functional
 from mmtt_agent import features
 from mmtt_agent.series import SeriesBatch
 
-from .architecture import Model
+from ..config import Config
+from ..data.dataset import Dataset
+from ..network.architecture import Model
 from .augment import augment
 from .checkpoint import load, save
-from .config import Config
-from .dataset import Dataset
 
 
 class _Guesser(nn.Module):

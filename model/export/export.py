@@ -18,8 +18,8 @@ from mmtt_agent import features
 from mmtt_agent.bundle import FORMAT
 from mmtt_agent.series import MAX_PAYLOAD_PACKETS, SeriesBatch
 
-from .architecture import TASKS, Model
-from .calibrate import Calibration
+from ..evaluation.calibrate import Calibration
+from ..network.architecture import TASKS, Model
 
 #: Largest difference between a logit of torch and one of the exported network.
 TOLERANCE = 1e-3

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from .dataset import Selection
+from ..data.dataset import Selection
 
 
 class ConfigError(Exception):
@@ -143,7 +143,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Config:
-    """The whole file. ``architecture`` holds the arguments of ``mmtt_model.architecture.Architecture``."""
+    """The whole file. ``architecture`` holds the arguments of ``mmtt_model.network.architecture.Architecture``."""
 
     name: str = "mmtt-1"
     seed: int = 1
@@ -161,6 +161,12 @@ class Config:
     def compared_name(self) -> str:
         """What the card calls that."""
         return f"{self.name} without pretraining" if self.training.pretraining else self.name
+
+
+def shipped(path: Path) -> Path:
+    """The file that a user means by a path, or by a shipped configuration's name."""
+    ours = Path(__file__).with_name(f"{path.name}.yaml")
+    return ours if not path.exists() and path.name == str(path) and ours.exists() else path
 
 
 def read(path: Path) -> Config:

@@ -22,7 +22,7 @@ def _say(line: str) -> None:
 @contextlib.contextmanager
 def _plainly(out: Path) -> Iterator[None]:
     """What is wrong with what was given, as one line."""
-    from .errors import DatasetError
+    from ..data.errors import DatasetError
 
     try:
         yield
@@ -47,7 +47,7 @@ def fetch(table: Path, out: Path, jobs: int) -> None:
     Then: mmtt dataset name OUT; mmtt train small --data OUT -o BUNDLE. Mind each capture's licence (in captures.tsv).
     """
     with _plainly(out):
-        from . import fetch as fetching
+        from ..data import fetch as fetching
 
         rows = fetching.read_table(table)
         failed = fetching.fetch(rows, out, jobs, _say)
@@ -66,7 +66,7 @@ def fetch(table: Path, out: Path, jobs: int) -> None:
 def name(directory: Path, jobs: int) -> None:
     """Write the flows.tsv.zst of DIRECTORY, which holds captures.tsv and captures/: nDPI's name for each flow, through nfstream."""
     with _plainly(directory):
-        from .naming import name_flows
+        from ..data.naming import name_flows
 
         count, failed = name_flows(directory, jobs, _say)
     for line in failed:
@@ -94,9 +94,9 @@ def build(manifest: Path, out: Path, jobs: int) -> None:
     Then: mmtt train small --data OUT -o BUNDLE. The same command goes on where an interrupted one stopped.
     """
     with _plainly(out):
-        from .build import build as make
-        from .labels import Taxonomy
-        from .sources import read_manifest
+        from ..data.build import build as make
+        from ..data.labels import Taxonomy
+        from ..data.sources import read_manifest
 
         report = make(read_manifest(manifest, Taxonomy()), out, jobs, _say)
     windows = report["windows"]

@@ -17,12 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from . import evaluate, peers
-from .architecture import TASKS, Architecture
-from .config import Config, ConfigError
-from .dataset import Dataset
-from .labels import MISSING
-from .split import SPLITS, split_recordings
+from .. import systems
+from ..config import Config, ConfigError
+from ..data.dataset import Dataset
+from ..data.labels import MISSING
+from ..data.split import SPLITS, split_recordings
+from ..evaluation import evaluate
+from ..network.architecture import TASKS, Architecture
 
 FOLDS = 4
 #: Of the network that teaches. One teacher serves all seeds, and the models that learn one task alone.
@@ -60,7 +61,7 @@ def soft_labels(
         for each in range(FOLDS):
             say(f"teaching trees, {each + 1} of {FOLDS}")
             seen, taught = train[fold != each], train[fold == each]
-            logits = peers.boosted_trees(dataset, seen, validation, taught, TASKS)
+            logits = systems.boosted_trees(dataset, seen, validation, taught, TASKS)
             if logits is None:
                 raise ConfigError("training.teacher needs LightGBM; type: pip install lightgbm, or set it to 0")
             if network:

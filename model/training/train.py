@@ -16,13 +16,14 @@ from torch import nn
 
 from mmtt_agent.series import SeriesBatch
 
-from . import distributed, evaluate
-from .architecture import TASKS, Architecture, Model
+from ..config import Config
+from ..data.dataset import Dataset
+from ..evaluation import evaluate
+from ..network.architecture import TASKS, Architecture, Model
+from . import distributed
 from .augment import augment
 from .board import Board
 from .checkpoint import load, save
-from .config import Config
-from .dataset import Dataset
 from .losses import Objective
 from .pretrain import pretrain
 from .sampling import sampling

@@ -9,12 +9,6 @@ from pathlib import Path
 import click
 
 
-def known_config(config: Path) -> Path:
-    """The file that a user means by a path or a shipped configuration's name."""
-    shipped = Path(__file__).with_name(f"{config.name}.yaml")
-    return shipped if not config.exists() and config.name == str(config) and shipped.exists() else config
-
-
 @click.command(short_help="Train a model and write its bundle.")
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option(
@@ -72,14 +66,14 @@ def train(
       torchrun --nproc-per-node 4 $(command -v mmtt) train CONFIG ...
     """
     try:
-        from . import distributed
-        from . import run as training
-        from .config import ConfigError, Evaluation, read
-        from .errors import DatasetError
-        from .export import ExportError
-        from .labels import TaxonomyError
-        from .train import help_out
-        from .trainings import TrainingError
+        from .. import run as training
+        from ..config import ConfigError, Evaluation, read, shipped
+        from ..data.errors import DatasetError
+        from ..data.labels import TaxonomyError
+        from ..export.export import ExportError
+        from ..training import distributed
+        from ..training.train import help_out
+        from ..training.trainings import TrainingError
     except ModuleNotFoundError as error:
         raise click.ClickException(
             f"`mmtt train` needs {error.name}, which is not installed; type: pip install 'mmtt[train]'"
@@ -97,7 +91,7 @@ def train(
         ["mmtt train", config.name, "--data DIR", *(name for name, given in options.items() if given), "-o DIR"]
     )
     try:
-        told = read(known_config(config))
+        told = read(shipped(config))
         if quick:
             told = dataclasses.replace(told, evaluation=Evaluation())
         if halves or networks:

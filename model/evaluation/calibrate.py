@@ -9,10 +9,10 @@ import numpy as np
 
 from mmtt_agent.classifier import energy
 
+from ..config import Decision
+from ..data.dataset import Dataset
+from ..data.labels import MISSING
 from . import evaluate
-from .config import Decision
-from .dataset import Dataset
-from .labels import MISSING
 
 #: Shares of the harmless windows that a bundle has thresholds for, besides the configuration's own.
 SHARES = (0.01, 0.001)

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from . import evaluate, peers
-from .architecture import TASKS, Architecture
+from .. import systems
+from ..config import Config
+from ..data.dataset import Dataset, load_or_build
+from ..data.lab_windows import lab_rows, with_lab
+from ..data.split import SPLITS
+from ..evaluation import evaluate
+from ..network.architecture import TASKS, Architecture
+from ..training.train import fit, infer
 from .compare import PLAIN
-from .config import Config
-from .dataset import Dataset, load_or_build
-from .lab_windows import lab_rows, with_lab
-from .split import SPLITS
-from .train import fit, infer
 
 #: Flows of either side that a service needs to be compared.
 _LEAST = 30
@@ -64,7 +65,7 @@ def _ours(config: Config, dataset: Dataset, rows: np.ndarray, checkpoint: Path, 
 
 
 def _trees(config: Config, dataset: Dataset, rows: np.ndarray, checkpoint: Path, say: Callable[[str], None]):
-    return peers.boosted_trees(dataset, dataset.rows("train"), rows, rows, TASKS)
+    return systems.boosted_trees(dataset, dataset.rows("train"), rows, rows, TASKS)
 
 
 def _lab_alone(dataset: Dataset) -> Dataset:
@@ -96,7 +97,7 @@ def _told_apart(dataset: Dataset, say: Callable[[str], None]) -> list[str]:
             continue
         names, recording = np.unique(dataset.recording[rows], return_inverse=True)
         fold = np.random.default_rng(1).permutation(len(names))[recording] % 5
-        points = peers.raw_points(dataset.series[rows])
+        points = systems.raw_points(dataset.series[rows])
         scores, gain = np.zeros(len(rows)), np.zeros(points.shape[1])
         weight = np.where(label == 1, (1 - label).sum() / label.sum(), 1.0)
         for part in range(5):

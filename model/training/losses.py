@@ -9,10 +9,10 @@ from torch.nn import functional
 
 from mmtt_agent.series import SeriesBatch
 
-from .architecture import TASKS
-from .config import Training
-from .dataset import Dataset
-from .labels import MISSING
+from ..config import Training
+from ..data.dataset import Dataset
+from ..data.labels import MISSING
+from ..network.architecture import TASKS
 
 #: After 1 / (1 - this) windows of a class more of them say little new ("balanced" class weights).
 _BETA = 0.999

@@ -8,9 +8,9 @@ import numpy as np
 
 from mmtt_agent.series import MAX_PAYLOAD_PACKETS, SeriesBatch
 
+from ..data.dataset import Dataset
+from ..data.labels import MISSING
 from . import evaluate
-from .dataset import Dataset
-from .labels import MISSING
 
 #: Packets after which a verdict is tried; a window with fewer is not classified.
 PACKETS = (4, 6, 8, 12, 16, 24, MAX_PAYLOAD_PACKETS)

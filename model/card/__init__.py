@@ -1,0 +1,1 @@
+"""CARD.md of a model, and its pictures: from figures to Markdown."""

@@ -1,0 +1,1 @@
+"""Commands of the ``mmtt`` program that make models, one thin file each."""
