@@ -15,17 +15,17 @@ from .card import card
 from .card.pictures import draw
 from .config import Config, ConfigError
 from .data.dataset import Dataset, load_or_build
-from .data.lab_windows import LAB, with_lab
-from .data.labels import MISSING
-from .data.split import SPLITS, seen_before, split_recordings
+from .data.lab_windows import with_lab
+from .data.split import SPLITS, seen_before
 from .evaluation import evaluate
 from .evaluation.breakdown import by_packets, confusion, mid_flow, reliability
 from .evaluation.calibrate import calibrate, decisions
-from .evaluation.unknown import better, left_out
+from .evaluation.unknown import better
 from .export.export import write_bundle
 from .network.architecture import TASKS, Architecture
+from .network.infer import infer
+from .studies import unknown_applications, unseen_sources
 from .studies.compare import PLAIN, compare
-from .training.train import infer
 from .training.trainings import Trainings
 
 
@@ -86,8 +86,8 @@ def _run(
                         tensorboard / f"seed{seed}" if tensorboard else None)
         for seed in range(config.seed, config.seed + config.evaluation.seeds)
     ]  # fmt: skip
-    unknown = left_out(config.compared(), architecture, dataset, trainings)
-    sources = _sources_left_out(config, architecture, datasets, trainings)
+    unknown = unknown_applications.left_out(config.compared(), architecture, dataset, trainings)
+    sources = unseen_sources.left_out(config, architecture, datasets, trainings)
     figures: dict = {"seeds": []}
     figures["peers"], figures["about peers"] = compare(config, architecture, datasets, trainings)
     figures["unknown"] = unknown()
@@ -153,51 +153,3 @@ def _run(
     new.write_text(text, encoding="utf-8")
     os.replace(new, out / "CARD.md")
     return figures
-
-
-def _sources_left_out(
-    config: Config, architecture: Architecture, datasets: dict[str, Dataset], trainings: Trainings
-) -> Callable[[], dict[str, list[dict]]]:
-    """Begin trainings without whole repositories; what is returned gives the scores on malicious, ours and LightGBM's, one entry
-    per fold. What was trained on the first of ``datasets`` is called by its name alone."""
-    folds, begun = config.evaluation.source_folds, []
-    if not config.evaluation.without_lab:
-        datasets = dict(list(datasets.items())[:1])
-    for on, dataset in datasets.items() if folds else ():
-        trained_on = f", trained on {on}" if begun else ""
-        names = sorted({source for source in dataset.sources if source != LAB})
-        source = np.array([MISSING if name == LAB else names.index(name) for name in dataset.sources])[dataset.capture]
-        known = np.flatnonzero((dataset.malicious != MISSING) & (source != MISSING))
-        fold_of = np.full(len(dataset), MISSING)
-        fold_of[known] = split_recordings(
-            source[known], [dataset.malicious[known]], names, (1.0,) * folds, config.data.split_seed
-        )
-        for fold in range(folds):
-            left_out = fold_of == fold
-            split = np.where(dataset.split == SPLITS.index("validation"), 1, 0)
-            # A copy of a left-out recording in another repository teaches nothing either.
-            split[np.isin(dataset.recording, dataset.recording[left_out])] = MISSING
-            split[left_out] = SPLITS.index("test")
-            parted = dataclasses.replace(dataset, split=split)
-            name = f"without sources {fold + 1} of {folds}{trained_on}"
-            begun.append((
-                parted,
-                config.compared_name() + trained_on, trainings.begin(name, config.compared(), architecture, parted),
-                f"LightGBM{trained_on}",
-                trainings.start(systems.boosted_trees, parted, *(parted.rows(each) for each in SPLITS), ("malicious",)),
-            ))  # fmt: skip
-    return partial(_without_sources, begun)
-
-
-def _without_sources(begun: list) -> dict[str, list[dict]]:
-    result: dict[str, list[dict]] = {}
-    for parted, our_name, ours, their_name, trees in begun:
-        rows = parted.rows("test")
-        answers = {our_name: infer(ours(), parted.series[rows])["malicious"]}
-        if trees() is not None:
-            answers[their_name] = trees()["malicious"]
-        for by, logits in answers.items():
-            scores = evaluate.malicious_scores(parted, rows, logits, 1.0)
-            scores["repositories"] = sorted({parted.sources[capture] for capture in parted.capture[rows].tolist()})
-            result.setdefault(by, []).append(scores)
-    return result

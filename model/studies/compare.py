@@ -12,7 +12,8 @@ from ..config import Config, Training
 from ..data.dataset import Dataset
 from ..evaluation import evaluate
 from ..network.architecture import TASKS, Architecture
-from ..training.train import Build, infer
+from ..network.infer import infer
+from ..training.train import Build
 from ..training.trainings import Trainings
 
 #: Scores of peers are not calibrated.

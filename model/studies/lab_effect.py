@@ -18,7 +18,8 @@ from ..data.lab_windows import lab_rows, with_lab
 from ..data.split import SPLITS
 from ..evaluation import evaluate
 from ..network.architecture import TASKS, Architecture
-from ..training.train import fit, infer
+from ..network.infer import infer
+from ..training.teacher import fit_taught
 from .compare import PLAIN
 
 #: Flows of either side that a service needs to be compared.
@@ -60,7 +61,7 @@ def measure(config: Config, data: Path, lab: Path, out: Path, say: Callable[[str
 
 
 def _ours(config: Config, dataset: Dataset, rows: np.ndarray, checkpoint: Path, say: Callable[[str], None]):
-    model, _ = fit(config, Architecture(**config.architecture), dataset, checkpoint, say)
+    model, _ = fit_taught(config, Architecture(**config.architecture), dataset, checkpoint, say)
     return infer(model, dataset.series[rows])
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from .. import systems
 from ..config import Config, ConfigError
@@ -24,6 +25,8 @@ from ..data.labels import MISSING
 from ..data.split import SPLITS, split_recordings
 from ..evaluation import evaluate
 from ..network.architecture import TASKS, Architecture
+from ..network.infer import infer
+from .train import Build, fit
 
 FOLDS = 4
 #: Of the network that teaches. One teacher serves all seeds, and the models that learn one task alone.
@@ -80,6 +83,19 @@ def soft_labels(
     return result, seconds
 
 
+def fit_taught(
+    config: Config,
+    build: Architecture | Build,
+    dataset: Dataset,
+    checkpoint: Path,
+    say: Callable[[str], None],
+    tensorboard: Path | None = None,
+) -> tuple[nn.Module, float]:
+    """`fit`, after the teacher that the configuration asks for, if it does; its answers are kept beside ``checkpoint``."""
+    taught = soft_labels(config, dataset, checkpoint.parent, say)[0] if config.training.teacher else None
+    return fit(config, build, dataset, checkpoint, say, tensorboard, taught)
+
+
 def _by_network(
     config: Config,
     architecture: Architecture,
@@ -90,8 +106,6 @@ def _by_network(
     say: Callable[[str], None],
 ) -> dict[str, np.ndarray]:
     """Logits of ``taught`` by a network that was trained on ``seen``."""
-    from .train import fit, infer  # which asks this module for its soft labels
-
     split = np.where(dataset.split == SPLITS.index("validation"), dataset.split, MISSING)
     split[seen] = SPLITS.index("train")
     model, _ = fit(config, architecture, dataclasses.replace(dataset, split=split), checkpoint, say)

@@ -14,12 +14,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from mmtt_agent.series import SeriesBatch
-
 from ..config import Config
 from ..data.dataset import Dataset
 from ..evaluation import evaluate
 from ..network.architecture import TASKS, Architecture, Model
+from ..network.infer import infer
 from . import distributed
 from .augment import augment
 from .board import Board
@@ -27,7 +26,6 @@ from .checkpoint import load, save
 from .losses import Objective
 from .pretrain import pretrain
 from .sampling import sampling
-from .teacher import soft_labels
 
 #: Makes a network for so many services and applications. It has ``inputs(series)``, which gives the arguments of its
 #: ``forward``, and gives the logits of the three tasks; if it has an ``own_loss``, that is added to the tasks'.
@@ -44,18 +42,27 @@ def fit(
     checkpoint: Path,
     say: Callable[[str], None],
     tensorboard: Path | None = None,
+    taught: dict[str, np.ndarray] | None = None,
 ) -> tuple[nn.Module, float]:
-    """The network of the epoch that scored best on the validation captures, with those just before it, and the seconds that training took, without its
-    teacher's. Figures of each epoch go to the directory ``tensorboard``. Under ``torchrun`` the other processes must be in
-    `help_out`."""
+    """The network of the epoch that scored best on the validation captures, with those just before it, and the seconds that
+    training took, without its teacher's.
+
+    Args:
+        checkpoint: where each epoch leaves what an interrupted training goes on from.
+        tensorboard: directory for the figures of each epoch.
+        taught: a teacher's logits by task over the whole data set (see `teacher.soft_labels`), where the configuration has one.
+
+    Under ``torchrun`` the other processes must be in `help_out`.
+    """
     settings = config.training
+    if bool(settings.teacher) != (taught is not None):
+        raise ValueError("a teacher's answers are needed just where training.teacher is above 0")
     if isinstance(build, Architecture):
         build = partial(Model, build)
     model = _new(config, build, dataset)
     average = copy.deepcopy(model).eval().requires_grad_(False)
     validation = dataset.rows("validation")
     tasks = tuple(task for task in TASKS if getattr(settings, task))
-    taught = soft_labels(config, dataset, checkpoint.parent, say)[0] if settings.teacher else None
     key = hashlib.sha256(repr((config.seed, settings, build, dataset.digest())).encode())
     state = {
         "key": key.hexdigest(),
@@ -199,19 +206,6 @@ class _Course:
             losses.append(loss.item())
             after_step((number - 1) * self.steps + len(losses))
         return distributed.mean(float(np.mean(losses)))
-
-
-def infer(model: nn.Module, series: SeriesBatch, batch: int = 512) -> dict[str, np.ndarray]:
-    """Logits of all windows, by task."""
-    was_training, device = model.training, next(model.parameters()).device
-    model.eval()
-    parts = []
-    with torch.no_grad():
-        for start in range(0, max(len(series), 1), batch):
-            inputs = model.inputs(series[start : start + batch])
-            parts.append(model(*(tensor.to(device) for tensor in inputs)))
-    model.train(was_training)
-    return {task: torch.cat(outputs).cpu().numpy() for task, outputs in zip(TASKS, zip(*parts))}
 
 
 def _learning_rate(step: int, total: int, warm_up: float) -> float:

@@ -23,8 +23,8 @@ from ..config import Config
 from ..data.dataset import Dataset
 from ..network.architecture import Architecture
 from . import distributed
-from .teacher import soft_labels
-from .train import Build, fit
+from .teacher import fit_taught, soft_labels
+from .train import Build
 
 
 class TrainingError(Exception):
@@ -73,7 +73,7 @@ class Trainings(AbstractContextManager):
             self._teachers[teacher] = self._start(
                 0, soft_labels, config, dataset, self.out, partial(_named, self._say(), "teacher")
             )
-        return partial(self._network, name, self._start(1, fit, *arguments))
+        return partial(self._network, name, self._start(1, fit_taught, *arguments))
 
     def seconds(self, name: str, dataset: Dataset) -> float:
         """What the training ``name`` took, with that of its teacher."""

@@ -95,7 +95,7 @@ def test_what_a_port_forwarder_cannot_carry_is_refused():
 
 
 def test_labels_are_the_taxonomys():
-    taxonomy = yaml.safe_load(resources.files("mmtt_model").joinpath("taxonomy.yaml").read_text())
+    taxonomy = yaml.safe_load(resources.files("mmtt_model.data").joinpath("taxonomy.yaml").read_text())
     for activity in ACTIVITIES.values():
         assert activity.service in taxonomy["services"]
         assert not activity.inner_service or activity.inner_service in taxonomy["services"]

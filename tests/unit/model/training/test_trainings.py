@@ -59,7 +59,7 @@ def test_a_process_that_is_killed_is_told_of_in_one_line(tmp_path):
 
 def test_no_process_goes_on_for_one_that_was_killed(tmp_path):
     program = (
-        "import os, pathlib, time; from mmtt_model.trainings import Trainings\n"
+        "import os, pathlib, time; from mmtt_model.training.trainings import Trainings\n"
         "trainings = Trainings(pathlib.Path(), len, 2)\n"
         "helper, sleep = trainings.start(os.getpid), [trainings.start(time.sleep, 600) for _ in range(2)]\n"
         "print(helper(), flush=True); sleep[0]()"

@@ -1,6 +1,5 @@
 """The compared networks: shapes, what they must not depend on, and that they learn what is easy."""
 
-import dataclasses
 from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
@@ -8,16 +7,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
 
-from synthetic import TINY, synthetic
+from synthetic import synthetic
 
 from mmtt_agent.series import SeriesBatch
-from mmtt_model import systems as peers
-from mmtt_model.config import Config, Evaluation, Training
-from mmtt_model.data.labels import MISSING
-from mmtt_model.network.architecture import Architecture
-from mmtt_model.studies.compare import compare
+from mmtt_model import systems
+from mmtt_model.config import Config, Training
+from mmtt_model.network.infer import infer
 from mmtt_model.training import train
-from mmtt_model.training.trainings import Trainings
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -29,9 +25,9 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("name", peers.NETWORKS)
+@pytest.mark.parametrize("name", systems.NETWORKS)
 def test_windows_in_three_answers_out(name):
-    network = peers.NETWORKS[name](5, 7).eval()
+    network = systems.NETWORKS[name](5, 7).eval()
     series = SeriesBatch.from_lists(
         [[100, -200, 300, -400], [1460] * 32], [[0, 10, 20, 30], list(range(0, 32_000_000, 1_000_000))]
     )
@@ -40,48 +36,29 @@ def test_windows_in_three_answers_out(name):
     assert all(torch.isfinite(answer).all() for answer in (service, application, malicious))
 
 
-@pytest.mark.parametrize("name", peers.NETWORKS)
+@pytest.mark.parametrize("name", systems.NETWORKS)
 def test_they_learn_to_tell_small_packets_from_large_ones(name, tmp_path):
     made = synthetic()
     config = Config(training=Training(epochs=12, batch=32, learning_rate=0.003, average=0.9))
-    network, _ = train.fit(config, peers.NETWORKS[name], made, tmp_path / "checkpoint.safetensors", lambda _: None)
+    network, _ = train.fit(config, systems.NETWORKS[name], made, tmp_path / "checkpoint.safetensors", lambda _: None)
     test = made.rows("test")
-    answers = train.infer(network, made.series[test])["service"].argmax(1)
+    answers = infer(network, made.series[test])["service"].argmax(1)
     assert (answers == made.service[test]).mean() > 0.9
     # What is trained in a process of its own comes back from there.
     ForkingPickler.dumps(network)
 
 
 def test_mm_cesnet_v2_is_as_large_as_published():
-    network = peers.MMCesnetV2(102, 2)
+    network = systems.MMCesnetV2(102, 2)
     trunk = sum(p.numel() for p in network.parameters()) - sum(p.numel() for p in network.heads.parameters())
     # 2,261,653 with its classifier of 102 classes over 600 features, and two more statistics than a window has.
     assert abs(trunk + 600 * 102 + 102 - 2_261_653) < 5_000
 
 
 def test_the_flowpic_counts_packets_by_size_and_time():
-    (picture,) = peers.MiniFlowPic.inputs(
+    (picture,) = systems.MiniFlowPic.inputs(
         SeriesBatch.from_lists([[0 + 40, -40, 1499, 1499]], [[0, 0, 14_999_999, 20_000_000]])
     )
     assert picture.shape == (1, 1, 32, 32)
     # Two small ones at once, the fullest cell; one large one at the end; the last is too late.
     assert picture[0, 0, 0, 0] == 1 and picture[0, 0, 31, 31] == 0.5 and np.count_nonzero(picture) == 2
-
-
-def test_the_table_has_each_network_and_ours_by_halves_with_a_score_per_seed(tmp_path):
-    config = Config(
-        architecture=TINY["architecture"],
-        training=Training(epochs=1, batch=32, pretraining=1),
-        evaluation=Evaluation(seeds=2, without_lab=True, halves=True, networks=True),
-    )
-    more = synthetic()
-    public = dataclasses.replace(more, split=np.where((more.split == 0) & (more.capture < 10), MISSING, more.split))
-    datasets = {"the public captures and the lab's": more, "the public captures": public}
-    found, about = compare(config, Architecture(**config.architecture), datasets, Trainings(tmp_path, lambda _: None))
-    ours = "mmtt-1 without pretraining"
-    wanted = {*peers.NETWORKS, ours, f"{ours}, trained on the public captures", f"{ours}, text only", f"{ours}, image only",
-              f"{ours}, a model for each task"}  # fmt: skip
-    assert wanted < set(found)
-    assert all(len(found[name]) == 2 for name in wanted) and len(found["5 nearest neighbours"]) == 1
-    assert about["time"] > 0
-    assert set(about["trained on"]) >= set(peers.NETWORKS) and set(about["trained on"].values()) <= set(datasets)

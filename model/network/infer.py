@@ -1,0 +1,24 @@
+"""A network's answers to windows."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from mmtt_agent.series import SeriesBatch
+
+from .architecture import TASKS
+
+
+def infer(model: nn.Module, series: SeriesBatch, batch: int = 512) -> dict[str, np.ndarray]:
+    """Logits of all windows, by task."""
+    was_training, device = model.training, next(model.parameters()).device
+    model.eval()
+    parts = []
+    with torch.no_grad():
+        for start in range(0, max(len(series), 1), batch):
+            inputs = model.inputs(series[start : start + batch])
+            parts.append(model(*(tensor.to(device) for tensor in inputs)))
+    model.train(was_training)
+    return {task: torch.cat(outputs).cpu().numpy() for task, outputs in zip(TASKS, zip(*parts))}

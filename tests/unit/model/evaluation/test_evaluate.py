@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
+
+from synthetic import synthetic
+
+from mmtt_model.data import dataset
+from mmtt_model.evaluation import evaluate
+
+
+def test_scores_are_what_their_definitions_say():
+    labels, predicted = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 1, 1, 0])
+    assert evaluate.f1_by_class(labels, predicted) == {0: 0.5, 1: 0.8, 2: 0.0}
+    assert evaluate.macro_f1(labels, predicted) == pytest.approx(1.3 / 3)
+    truth, scores = np.array([1, 1, 0, 0]), np.array([0.9, 0.4, 0.4, 0.1])
+    assert evaluate.auroc(truth, scores) == pytest.approx(3.5 / 4)
+    assert evaluate.recall_at(truth, scores, 0.01) == 0.5
+    assert np.isnan(evaluate.auroc(np.array([1]), np.array([0.5])))
+    assert evaluate.calibration_error(np.array([1, 0, 1, 0]), np.full(4, 0.9)) == pytest.approx(0.4)
+
+
+def test_several_seeds_have_an_interval_and_one_has_none():
+    mean, half = evaluate.mean_and_interval([0.4, 0.5, 0.6])
+    assert mean == pytest.approx(0.5) and half == pytest.approx(4.303 * 0.1 / 3**0.5)
+    assert np.isnan(evaluate.mean_and_interval([0.4])[1])
+
+
+def test_the_surest_answers_come_first():
+    made = synthetic()
+    rows = np.arange(4)
+    answers = np.array([*made.service[:3], 1 - made.service[3]])
+    logits = np.array([[1], [3], [2], [0.5]]) * np.eye(2)[answers]
+    made.application[rows] = dataset.MISSING
+    shares = evaluate.coverage(made, rows, {"service": logits, "application": logits})
+    assert shares["service"] == {25: 1, 50: 1, 75: 1, 100: 0.75}
+    assert np.isnan(shares["application"][100])
+
+
+def test_a_threshold_never_flags_more_than_allowed():
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        labels, scores = rng.integers(0, 2, 300), rng.random(300).round(2)
+        threshold = evaluate.threshold_at(labels, scores, 0.05)
+        assert (scores[labels == 0] >= threshold).mean() <= 0.05
+
+
+def test_temperature_undoes_overconfidence():
+    rng = np.random.default_rng(3)
+    logits = rng.normal(size=(4000, 3))
+    labels = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+    assert evaluate.fit_temperature(labels, logits * 3) == pytest.approx(3, rel=0.15)
+
+
+def test_abstention_reaches_the_accuracy_asked_for():
+    confidence = np.linspace(0, 1, 1000)
+    right = np.random.default_rng(4).random(1000) < confidence
+    threshold = evaluate.abstention_threshold(right, confidence, 0.8)
+    assert right[confidence >= threshold].mean() >= 0.8 and 0.3 < (confidence >= threshold).mean() < 0.7
