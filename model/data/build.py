@@ -1,9 +1,10 @@
-"""``mmtt dataset build``: every window of a source's captures as Parquet, made in parallel, taken up again where it stopped.
+"""``mmtt dataset build``: every window of a source's captures as Parquet, made in parallel, taken up again where it
+stopped.
 
-A directory of it holds ``windows/NNNNN.parquet``, a row per window, and ``dataset.yaml``, written last. Columns: capture,
-origin, labelled (whether the capture has labels), window (index in its connection), sizes (bytes of payload, negative from
-the responder), times (µs since the window's first packet), service, application, malicious (null where not known), and
-key, which is the same for windows with the same sizes and times.
+A directory of it holds ``windows/NNNNN.parquet``, a row per window, and ``dataset.yaml``, written last. Columns:
+capture, origin, labelled (whether the capture has labels), window (index in its connection), sizes (bytes of payload,
+negative from the responder), times (µs since the window's first packet), service, application, malicious (null where
+not known), and key, which is the same for windows with the same sizes and times.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import yaml
@@ -33,7 +36,7 @@ _PER_FILE = 50
 _FORMAT = 3
 
 
-def build(source: Source, out: Path, jobs: int, say: Callable[[str], None]) -> dict:
+def build(source: Source, out: Path, jobs: int, say: Callable[[str], None]) -> dict[str, Any]:
     """Read all captures of ``source`` with ``jobs`` processes. Returns the report that dataset.yaml holds.
 
     Raises:
@@ -86,23 +89,24 @@ def read_built(directory: Path) -> Iterator[CaptureRows]:
         yield from _read(path)
 
 
-_source: Source
+class _Process:
+    """What one of the processes has. Once a process: what a source has read of its tables stays with it."""
+
+    source: Source
 
 
 def _begin(source: Source) -> None:
-    # Once a process: what a source has read of its tables stays with it.
-    global _source
-    _source = source
+    _Process.source = source
 
 
 def _make(task: tuple[list[Entry], Path, str]) -> None:
     entries, path, made_of = task
-    _write([read_rows(_source, entry) for entry in entries], path, made_of)
+    _write([read_rows(_Process.source, entry) for entry in entries], path, made_of)
 
 
 def _write(captures: list[CaptureRows], path: Path, made_of: str) -> None:
     arrow, parquet = _parquet()
-    columns: dict[str, list] = {
+    columns: dict[str, list[object]] = {
         name: []
         for name in (
             "capture",
@@ -198,12 +202,13 @@ def _made_of(path: Path) -> str:
         return ""
     arrow, parquet = _parquet()
     try:
-        return parquet.read_schema(path).metadata[b"made_of"].decode()
+        made_of: bytes = parquet.read_schema(path).metadata[b"made_of"]
+        return made_of.decode()
     except (OSError, arrow.ArrowException, KeyError, TypeError):
         return ""
 
 
-def _report(out: Path, paths: list[Path]) -> dict:
+def _report(out: Path, paths: list[Path]) -> dict[str, Any]:
     """What was kept, and what was not and why."""
     counts: Counter[str] = Counter()
     found: dict[str, Counter[str]] = {name: Counter() for name in ("services", "applications")}
@@ -230,7 +235,8 @@ def _report(out: Path, paths: list[Path]) -> dict:
     }
 
 
-def _parquet():
+def _parquet() -> tuple[ModuleType, ModuleType]:
+    """pyarrow and its parquet. Raises DatasetError."""
     try:
         import pyarrow
         from pyarrow import parquet

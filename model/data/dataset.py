@@ -9,8 +9,10 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +27,8 @@ from .split import SPLITS, digest, equal_windows, recordings, split_recordings
 
 #: Changes with every change of what a cached data set holds.
 CACHE_VERSION = 6
+#: Windows of one capture, by its index: what they are, their numbers in their connections, their labels.
+_Part = tuple[int, SeriesBatch, np.ndarray, list[Labels]]
 
 
 @dataclass(frozen=True)
@@ -33,10 +37,12 @@ class Selection:
 
     Attributes:
         min_captures: captures that a service or an application must occur in to be kept.
-        max_windows: windows kept of one capture with the same labels, so that a scan does not count as a thousand flows.
+        max_windows: windows kept of one capture with the same labels, so that a scan does not count as a thousand
+            flows.
         split_seed: freezes which capture is in which split.
         shares: of the captures in training, validation and test.
-        lab_malicious: whether the traffic lab's windows teach what is malicious too, or services and applications alone.
+        lab_malicious: whether the traffic lab's windows teach what is malicious too, or services and applications
+            alone.
     """
 
     min_captures: int = 6
@@ -75,7 +81,7 @@ class Dataset:
     applications: dict[str, list[str]]
     captures: list[str]
     sources: list[str]
-    report: dict
+    report: dict[str, Any]
     unlabelled: SeriesBatch = field(default_factory=SeriesBatch.empty)
 
     def __len__(self) -> int:
@@ -94,7 +100,7 @@ class Dataset:
         digest = hashlib.sha256(repr((self.services, list(self.applications))).encode())
         arrays = (self.series.sizes, self.series.times, self.capture, self.split, *self.targets().values())
         for array in arrays:
-            digest.update(np.ascontiguousarray(array))
+            digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
     def rows(self, split: str) -> np.ndarray:
@@ -146,18 +152,19 @@ def load_or_build(
     say: Callable[[str], None],
     taxonomy: Taxonomy | None = None,
 ) -> Dataset:
-    """The data set of ``directory``, kept in the file ``cache`` for the next time: what `mmtt dataset build` left there, or a
-    directory of captures with tables.
+    """The data set of ``directory``, kept in the file ``cache`` for the next time: what `mmtt dataset build` left
+    there, or a directory of captures with tables.
 
     Raises:
         DatasetError: the directory does not hold what it must.
     """
     taxonomy = taxonomy or Taxonomy()
+    parts: Callable[[], Iterator[CaptureRows]]
     if is_built(directory):
-        parts, made_of = (lambda: read_built(directory)), built_digest(directory)
+        parts, made_of = partial(read_built, directory), built_digest(directory)
     else:
         source = TableSource(directory, taxonomy)
-        parts, made_of = (lambda: _read(source, say)), source.digest()
+        parts, made_of = partial(_read, source, say), source.digest()
     key = hashlib.sha256(
         repr((CACHE_VERSION, version("mmtt"), dataclasses.astuple(selection), taxonomy.digest, made_of)).encode()
     ).hexdigest()
@@ -196,7 +203,7 @@ def choose(
     counts: Counter[str] = Counter()
     unreadable: list[str] = []
     entries: list[Entry] = []
-    parts: list[tuple[int, SeriesBatch, np.ndarray, list[Labels]]] = []
+    parts: list[_Part] = []
     others: list[tuple[int, SeriesBatch]] = []
     for index, rows in enumerate(captures):
         entries.append(rows.entry)
@@ -204,7 +211,9 @@ def choose(
         if rows.error:
             unreadable.append(rows.error)
         counts["captures without labels"] += not rows.entry.labelled
-        labels, kept, taken = [], [], Counter()
+        labels: list[Labels] = []
+        kept: list[int] = []
+        taken: Counter[Labels] = Counter()
         for row in (
             _shuffled(len(rows.labels), f"{selection.split_seed} {rows.entry.name}") if rows.entry.labelled else ()
         ):
@@ -222,8 +231,8 @@ def choose(
         if without:
             others.append((index, rows.series[np.array(without)]))
         if kept:
-            kept = np.array(kept)
-            parts.append((index, rows.series[kept], rows.window[kept], labels))
+            chosen = np.array(kept)
+            parts.append((index, rows.series[chosen], rows.window[chosen], labels))
     if not parts:
         raise DatasetError(f"{directory}: no labelled window in {len(entries)} captures; is it the right directory?")
     say(f"read {len(entries):,} captures: {', '.join(f'{n:,} {what}' for what, n in counts.items())}")
@@ -233,7 +242,7 @@ def choose(
     return dataset
 
 
-def _assemble(entries: list[Entry], parts, selection: Selection, taxonomy: Taxonomy) -> Dataset:
+def _assemble(entries: list[Entry], parts: list[_Part], selection: Selection, taxonomy: Taxonomy) -> Dataset:
     """Join copies, turn labels into numbers, drop those that are too rare, and split."""
     series = SeriesBatch.concatenate([part[1] for part in parts])
     capture = np.concatenate([np.full(len(labels), index) for index, _, _, labels in parts])
@@ -252,12 +261,11 @@ def _assemble(entries: list[Entry], parts, selection: Selection, taxonomy: Taxon
             services_seen[label.application].add(label.service)
     service_captures, application_captures = _captures_per(labels, recording)
     services = [s for s in taxonomy.services if service_captures[s] >= selection.min_captures]
-    applications = {}
-    for application in sorted(application_captures, key=str.lower):
-        possible = taxonomy.services_of(application, services_seen[application])
-        possible = sorted(set(possible) & set(services))
-        if possible and application_captures[application] >= selection.min_captures:
-            applications[application] = possible
+    applications: dict[str, list[str]] = {}
+    for name in sorted(application_captures, key=str.lower):
+        possible = sorted(set(taxonomy.services_of(name, services_seen[name])) & set(services))
+        if possible and application_captures[name] >= selection.min_captures:
+            applications[name] = possible
     order = list(applications)
 
     def number(name: str | None, among: list[str]) -> int:
@@ -311,22 +319,22 @@ def _of_use(dataset: Dataset, others: list[tuple[int, SeriesBatch]]) -> SeriesBa
     held_out = dataset.split != SPLITS.index("train")
     theirs = set(dataset.capture[np.isin(dataset.recording, dataset.recording[held_out])].tolist())
     series = SeriesBatch.concatenate([part for capture, part in others if capture not in theirs])
-    known = {_content(dataset.series, row) for row in np.flatnonzero(held_out)}
+    known = {_content(dataset.series, row) for row in np.flatnonzero(held_out).tolist()}
     return series[np.array([row for row in range(len(series)) if _content(series, row) not in known], int)]
 
 
 def _content(series: SeriesBatch, row: int) -> bytes:
-    return series.sizes[row].tobytes() + series.times[row].tobytes()
+    sizes, times = series.sizes[row], series.times[row]
+    return bytes(sizes.tobytes() + times.tobytes())
 
 
-def _captures_per(labels: list[Labels], capture: np.ndarray) -> tuple[Counter, Counter]:
-    services, applications = Counter(), Counter()
-    for service, _ in {(label.service, c) for label, c in zip(labels, capture.tolist()) if label.service}:
-        services[service] += 1
-    for name, _ in {(label.application, c) for label, c in zip(labels, capture.tolist()) if label.application}:
-        applications[name] += 1
+def _captures_per(labels: list[Labels], capture: np.ndarray) -> tuple[Counter[str], Counter[str]]:
+    both = list(zip(labels, capture.tolist(), strict=True))
+    services = Counter(service for service, _ in {(label.service, c) for label, c in both if label.service})
+    applications = Counter(name for name, _ in {(label.application, c) for label, c in both if label.application})
     return services, applications
 
 
 def _shuffled(count: int, seed: str) -> list[int]:
-    return np.random.default_rng(digest(seed)).permutation(count).tolist()
+    order: list[int] = np.random.default_rng(digest(seed)).permutation(count).tolist()
+    return order

@@ -1,4 +1,6 @@
-"""``mmtt dataset fetch``: public captures from the repositories that a table names, each checked, into a directory to train on."""
+"""``mmtt dataset fetch``: public captures from the repositories that a table names, each checked, into a directory to
+train on.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,10 @@ _MOST = 1 << 31
 
 
 def read_table(table: Path) -> list[dict[str, str]]:
-    """The rows of a captures.tsv (plain or .zst) with sources; `public` stands for the shipped one. Raises DatasetError."""
+    """The rows of a captures.tsv (plain or .zst) with sources; `public` stands for the shipped one.
+
+    Raises DatasetError.
+    """
     try:
         if str(table) == "public":
             raw = (resources.files(__package__) / "sources" / "public.tsv.zst").read_bytes()
@@ -54,7 +59,10 @@ def read_table(table: Path) -> list[dict[str, str]]:
 
 
 def fetch(rows: list[dict[str, str]], out: Path, jobs: int, say: Callable[[str], None], base: str = _FROM) -> list[str]:
-    """Fetch what is not there yet and write captures.tsv with the rows that are. Returns a line for each that is not."""
+    """Fetch what is not there yet and write captures.tsv with the rows that are there then.
+
+    Returns a line for each that is not.
+    """
     failed: dict[int, str] = {}
     (out / "captures").mkdir(parents=True, exist_ok=True)
 
@@ -93,7 +101,7 @@ def _original(row: dict[str, str], base: str) -> bytes:
     most = _MOST if member else int(row["source_bytes"]) + 1
     try:
         with urllib.request.urlopen(url, timeout=60) as answer:
-            content = answer.read(most)
+            content: bytes = answer.read(most)
     except urllib.error.HTTPError as error:
         raise ValueError(f"{url}: {error.code} {error.reason}") from None
     sums = {hashlib.sha256(content).hexdigest()}

@@ -51,7 +51,7 @@ def read_labelled(directory: Path) -> Iterator[tuple[str, Capture, np.ndarray]]:
             for row in rows
         }
         found = capture.connections
-        originators, responders = found.addresses(slice(None))
+        originators, responders = found.addresses(np.arange(len(found.ts)))
         labels = np.array(
             [
                 truth.get(
@@ -70,6 +70,8 @@ def read_labelled(directory: Path) -> Iterator[tuple[str, Capture, np.ndarray]]:
         yield name, capture, labels
 
 
-def _key(milliseconds: object, proto: object, one: tuple, other: tuple) -> tuple:
+def _key(
+    milliseconds: object, proto: object, one: tuple[object, object], other: tuple[object, object]
+) -> tuple[object, ...]:
     ends = sorted((str(address), str(port)) for address, port in (one, other))
     return (str(milliseconds), str(proto), *ends)

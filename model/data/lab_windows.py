@@ -22,7 +22,9 @@ LAB = "lab"
 
 def lab_rows(dataset: Dataset) -> np.ndarray:
     """bool (n,): which windows are the lab's."""
-    return np.array([source == LAB for source in dataset.sources], bool)[dataset.capture]
+    of_capture: np.ndarray = np.array([source == LAB for source in dataset.sources], bool)
+    rows: np.ndarray = of_capture[dataset.capture]
+    return rows
 
 
 def with_lab(
@@ -41,13 +43,15 @@ def with_lab(
         DatasetError: `directory` is not what `mmtt lab run` left.
     """
     taxonomy = taxonomy or Taxonomy()
-    parts, flows, names = [], [], []
+    parts: list[tuple[int, SeriesBatch, np.ndarray]] = []
+    flows: list[dict[str, str]] = []
+    names: list[str] = []
     for name, capture, truth in read_labelled(directory):
         windows = capture.windows
         enough = np.flatnonzero(windows.series.lengths >= MIN_PACKETS)
         rng = np.random.default_rng(digest(f"{selection.split_seed} {name}"))
-        taken: Counter[tuple] = Counter()
-        kept = []
+        taken: Counter[tuple[str, str, str]] = Counter()
+        kept: list[int] = []
         for row in rng.permutation(enough).tolist():
             flow = truth[windows.connection[row]]
             if flow is None:
@@ -57,7 +61,7 @@ def with_lab(
                 taken[label] += 1
                 kept.append(row)
                 application = taxonomy.application(flow["application"]) or ""
-                # As with real captures: what malicious traffic does says nothing about what HTTPS is otherwise good for.
+                # As with real captures: what malicious traffic does says nothing about what HTTPS is else good for.
                 service = "" if flow["kind"] and not application else flow["service"]
                 flows.append({**flow, "service": service, "application": application})
         if kept:
@@ -75,7 +79,7 @@ def with_lab(
         for name in new
     }
     first, count = len(dataset.captures), len(flows)
-    capture = first + np.concatenate([np.full(len(series), index) for index, series, _ in parts])
+    captures = first + np.concatenate([np.full(len(series), index) for index, series, _ in parts])
     order = list(applications)
 
     def numbers(key: str, among: list[str]) -> np.ndarray:
@@ -90,8 +94,8 @@ def with_lab(
         service=np.concatenate([dataset.service, numbers("service", services)]),
         application=np.concatenate([dataset.application, numbers("application", order)]),
         malicious=np.concatenate([dataset.malicious, malicious]),
-        capture=np.concatenate([dataset.capture, capture]),
-        recording=np.concatenate([dataset.recording, capture]),
+        capture=np.concatenate([dataset.capture, captures]),
+        recording=np.concatenate([dataset.recording, captures]),
         split=np.concatenate([dataset.split, np.full(count, SPLITS.index("train"))]),
         services=services,
         applications=applications,
@@ -101,7 +105,7 @@ def with_lab(
     )
 
 
-def _frequent(key: str, flows: list[dict], known: list[str], selection: Selection) -> list[str]:
+def _frequent(key: str, flows: list[dict[str, str]], known: list[str], selection: Selection) -> list[str]:
     captures = Counter(name for name, _ in {(flow[key], flow["capture"]) for flow in flows})
     return sorted(
         name for name, number in captures.items() if name and name not in known and number >= selection.min_captures

@@ -8,10 +8,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 
 from .errors import DatasetError
+
+_Answer = TypeVar("_Answer")
 
 #: Number of a label that is not known, in arrays of labels.
 MISSING = -1
@@ -56,7 +59,7 @@ class Labels:
 def agreed(labels: list[Labels]) -> Labels:
     """What copies of one flow, labelled in several places, are: where two say different things, that is in doubt."""
 
-    def only(values: set):
+    def only(values: set[_Answer | None]) -> _Answer | None:
         known = values - {None}
         return known.pop() if len(known) == 1 else None
 
@@ -164,7 +167,7 @@ class Taxonomy:
     def _named(self, flow: FlowName | None) -> tuple[str | None, str | None]:
         """Service and application that nDPI's name stands for."""
         name = self._own_name(flow)
-        if name is None:
+        if flow is None or name is None:
             return None, None
         category = self._categories.get(flow.category)
         if name in self._application:

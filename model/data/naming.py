@@ -1,4 +1,6 @@
-"""``mmtt dataset name``: nDPI's names for the flows of captures, through nfstream, as the flows.tsv.zst of their directory."""
+"""``mmtt dataset name``: nDPI's names for the flows of captures, through nfstream, as the flows.tsv.zst of their
+directory.
+"""
 
 from __future__ import annotations
 
@@ -12,24 +14,29 @@ import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 import zstandard
 
 from .errors import DatasetError
 from .sources.table import FLOW_COLUMNS, read_captures
 
+if TYPE_CHECKING:
+    from nfstream.flow import NFlow
+
 #: Seconds without a packet after which nfstream begins a new flow.
 IDLE = 60
 
 
 def name_flows(directory: Path, jobs: int, say: Callable[[str], None]) -> tuple[int, list[str]]:
-    """Name all flows of the captures in ``directory``. Returns how many, and a line for each capture that could not be read.
+    """Name all flows of the captures in ``directory``. Returns how many, and a line for each capture that could not be
+    read.
 
     Raises:
         DatasetError: nfstream is not installed, or the directory is none of captures.
     """
     try:
-        import nfstream  # noqa: F401
+        import nfstream  # noqa: F401 - whether it can be loaded, before the processes that use it start
     except ImportError:
         raise DatasetError(
             "nDPI's names need nfstream, which is not installed; type: pip install 'mmtt[ndpi]'"
@@ -60,7 +67,7 @@ def name_flows(directory: Path, jobs: int, say: Callable[[str], None]) -> tuple[
     return count, failed
 
 
-def _flows(task: tuple[str, Path]) -> tuple[str, list[dict], str]:
+def _flows(task: tuple[str, Path]) -> tuple[str, list[dict[str, object]], str]:
     import nfstream
 
     name, directory = task
@@ -73,20 +80,21 @@ def _flows(task: tuple[str, Path]) -> tuple[str, list[dict], str]:
                 source=plain.name, idle_timeout=IDLE, n_meters=1, n_dissections=20, statistical_analysis=False
             )
             return name, [_row(flow) for flow in streamer], ""
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - nfstream raises what it likes; one bad capture must not end the others
         return name, [], " ".join(str(error).split())
 
 
-def _open(path: Path):
+def _open(path: Path) -> IO[bytes] | io.BufferedIOBase | zstandard.ZstdDecompressionReader:
     if path.suffix == ".gz":
         return gzip.open(path)
     return zstandard.open(path) if path.suffix == ".zst" else path.open("rb")
 
 
-def _row(flow) -> dict:
+def _row(flow: NFlow) -> dict[str, object]:
     clean = str.maketrans("\t\r\n", "   ")
     return {
-        "first_seen_ms": flow.bidirectional_first_seen_ms, "last_seen_ms": flow.bidirectional_last_seen_ms, "proto": flow.protocol,
+        "first_seen_ms": flow.bidirectional_first_seen_ms, "last_seen_ms": flow.bidirectional_last_seen_ms,
+        "proto": flow.protocol,
         "src_ip": flow.src_ip, "src_port": flow.src_port, "dst_ip": flow.dst_ip, "dst_port": flow.dst_port,
         "ndpi_app": flow.application_name, "ndpi_category": flow.application_category_name,
         "ndpi_guessed": int(flow.application_is_guessed), "sni": (flow.requested_server_name or "").translate(clean),

@@ -33,7 +33,9 @@ class CaptureRows:
 
 
 def read_rows(source: Source, entry: Entry) -> CaptureRows:
-    """Read one capture of ``source``. What can't be read is reported, not raised: one bad file of thousands is no reason to stop."""
+    """Read one capture of ``source``. What can't be read is reported, not raised: one bad file of thousands is no
+    reason to stop.
+    """
     # Imported here so that a data set that is already there can be used without the reader.
     from mmtt_agent.capture import CaptureError, read_capture
 

@@ -66,9 +66,9 @@ def split_recordings(
     Returns:
         int64 (n,), indices into SPLITS.
     """
-    labels_of: dict[int, set] = {int(c): set() for c in np.unique(recording)}
+    labels_of: dict[int, set[tuple[int, int]]] = {int(c): set() for c in np.unique(recording)}
     for task, values in enumerate(tasks):
-        for c, value in zip(recording.tolist(), values.tolist()):
+        for c, value in zip(recording.tolist(), values.tolist(), strict=True):
             if value != MISSING:
                 labels_of[c].add((task, value))
     order = sorted(labels_of, key=lambda c: digest(f"{seed} {names[c]}"))

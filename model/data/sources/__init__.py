@@ -23,7 +23,8 @@ _KEYS = {
 
 
 def read_manifest(path: Path, taxonomy: Taxonomy) -> Source:
-    """The source that a manifest describes; a directory stands for a manifest of kind tables. Paths in it are relative to it.
+    """The source that a manifest describes; a directory stands for a manifest of kind tables. Paths in a manifest are
+    relative to it.
 
     Raises:
         DatasetError: it can't be read, or a key or a value is wrong.

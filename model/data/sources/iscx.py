@@ -1,4 +1,5 @@
-"""The captures of ISCX VPN-nonVPN 2016 and ISCX-Tor 2016, as the Canadian Institute for Cybersecurity names their files.
+"""The captures of ISCX VPN-nonVPN 2016 and ISCX-Tor 2016, as the Canadian Institute for Cybersecurity names their
+files.
 
 What a file shows is in its name alone: `vpn_skype_audio1.pcap`, `MAIL_gate_POP_filetransfer.pcap`, `torYoutube2.pcap`.
 """
@@ -34,8 +35,8 @@ _SERVICES = (
 _APPLICATIONS = (
     ("AIM", r"aim_?chat"), ("ICQ", r"icq"), ("BitTorrent", r"p2p|torrent|vuze"), ("Facebook", r"facebook"),
     ("GMail", r"gmail"), ("Hangout", r"hangout"), ("Netflix", r"netflix"), ("Skype", r"skype"), ("Spotify", r"spotif"),
-    ("Vimeo", r"vimeo"), ("VoipBuster", r"voipbuster"), ("YouTube", r"youtube"), ("Twitter", r"twitter"), ("Google", r"google"),
-    ("SSH", r"sftp|scp"), ("FTP", r"ftp"), ("IMAP", r"imap"), ("POP3", r"pop_|_pop"),
+    ("Vimeo", r"vimeo"), ("VoipBuster", r"voipbuster"), ("YouTube", r"youtube"), ("Twitter", r"twitter"),
+    ("Google", r"google"), ("SSH", r"sftp|scp"), ("FTP", r"ftp"), ("IMAP", r"imap"), ("POP3", r"pop_|_pop"),
 )  # fmt: skip
 #: UDP ports of what a host does beside: names, addresses, time, neighbours.
 _BACKGROUND = np.array([53, 67, 68, 123, 137, 138, 1900, 5353, 5355])
@@ -51,8 +52,8 @@ class Shown:
 
 
 def shown_in(name: str, tor: bool = False) -> Shown | None:
-    """What the file of that name shows, None for a name that is not of these collections. ``tor``: the file is of ISCX-Tor's
-    part through Tor, some names of which are those of its other part.
+    """What the file of that name shows, None for a name that is not of these collections. ``tor``: the file is of
+    ISCX-Tor's part through Tor, some names of which are those of its other part.
     """
     stem = _SUFFIX.sub("", name).lower().replace("-", "_")
     service = next((service for service, pattern in _SERVICES if re.search(pattern, stem)), None)
@@ -85,6 +86,8 @@ class IscxSource:
 
     def labels(self, entry: Entry, capture: Capture, rows: np.ndarray) -> tuple[list[Labels], dict[str, int]]:
         shown = self._shown(entry.path)
+        if shown is None:
+            return [Labels()] * len(rows), {}
         connection = capture.windows.connection[rows]
         ports = np.stack([capture.connections.orig_p[connection], capture.connections.resp_p[connection]])
         beside = (capture.connections.proto[connection] == 17) & np.isin(ports, _BACKGROUND).any(axis=0)

@@ -1,7 +1,8 @@
-"""Captures of one's own network, their flows named by what Zeek saw: the server names of ssl.log and quic.log, and for flows
-without one the name that the host had looked up for the address before (dns.log).
+"""Captures of one's own network, their flows named by what Zeek saw: the server names of ssl.log and quic.log, and for
+flows without one the name that the host had looked up for the address before (dns.log).
 
-A name stands for a service and an application by its longest suffix in the table of domains (domains.yaml, and the user's).
+A name stands for a service and an application by its longest suffix in the table of domains (domains.yaml, and the
+user's).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -32,12 +34,14 @@ _LOGS = {"ssl": "server_name", "quic": "server_name", "dns": "query"}
 _REMEMBERED = 3600.0
 #: Seconds by which a log's time may differ from the packets'.
 _SLACK = 2.0
+#: A name, and when it was seen.
+_Named = tuple[float, str]
 
 
 class ServerNameSource:
-    """``directory`` of captures, ``logs`` that Zeek made of the same traffic (TSV or JSON, plain or .gz), ``domains``: suffix ->
-    {service, application} beside the shipped table. ``malicious`` is what all of it is: False for a network that is known
-    to be clean, else None.
+    """``directory`` of captures, ``logs`` that Zeek made of the same traffic (TSV or JSON, plain or .gz), ``domains``:
+    suffix -> {service, application} beside the shipped table. ``malicious`` is what all of it is: False for a network
+    that is known to be clean, else None.
 
     Raises:
         DatasetError: a directory or a table that can't be used.
@@ -51,7 +55,7 @@ class ServerNameSource:
         logs: Path,
         origin: str,
         services: tuple[str, ...],
-        domains: dict | None = None,
+        domains: dict[str, dict[str, str]] | None = None,
         malicious: bool | None = None,
     ) -> None:
         self.directory, self.logs, self.origin, self.malicious = directory, logs, origin, malicious
@@ -64,7 +68,7 @@ class ServerNameSource:
         if not self._files:
             raise DatasetError(f"{logs}: holds no ssl.log, quic.log or dns.log; run `zeek -r` on the captures there")
         text = Path(__file__).with_name("domains.yaml").read_text(encoding="utf-8")
-        self.domains = yaml.safe_load(text) | (domains or {})
+        self.domains: dict[str, dict[str, str]] = yaml.safe_load(text) | (domains or {})
         for domain, about in self.domains.items():
             if not isinstance(about, dict) or about.get("service") not in services:
                 raise DatasetError(f"domains: {domain} must have a service of: {', '.join(services)}")
@@ -106,7 +110,7 @@ class ServerNameSource:
         before = bisect_right(answers, (begin + _SLACK, "\U0010ffff")) - 1
         return answers[before][1] if before >= 0 and begin - answers[before][0] < _REMEMBERED else None
 
-    def _about(self, name: str) -> dict | None:
+    def _about(self, name: str) -> dict[str, str] | None:
         words = name.lower().rstrip(".").split(".")
         return next(
             (
@@ -118,9 +122,10 @@ class ServerNameSource:
         )
 
     @cached_property
-    def _seen(self) -> tuple[dict[tuple, list], dict[tuple, list]]:
-        """(originator, port, responder, port) -> [(time, name)], (host, address) -> [(time, name)], in order of time."""
-        flows, looked_up = defaultdict(list), defaultdict(list)
+    def _seen(self) -> tuple[dict[tuple[str, int, str, int], list[_Named]], dict[tuple[str, str], list[_Named]]]:
+        """(originator, port, responder, port) -> [(time, name)], (host, address) -> the same; in order of time."""
+        flows: defaultdict[tuple[str, int, str, int], list[_Named]] = defaultdict(list)
+        looked_up: defaultdict[tuple[str, str], list[_Named]] = defaultdict(list)
         for path in self._files:
             kind = path.name.partition(".")[0]
             for row in _rows(path):
@@ -142,8 +147,8 @@ class ServerNameSource:
         return dict(flows), dict(looked_up)
 
 
-def _rows(path: Path) -> Iterator[dict]:
-    """The rows of a log of Zeek's, TSV or JSON."""
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a log of Zeek's, TSV or JSON: values are text, or what JSON has."""
     try:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
             first = file.readline()

@@ -32,7 +32,7 @@ class Entry:
 
 
 class Source(Protocol):
-    """Captures, and what their windows are. ``checksums``: whether packets with wrong ones are left out, as Zeek does."""
+    """Captures, and what their windows are. ``checksums``: whether packets with wrong ones are left out, as by Zeek."""
 
     checksums: bool
 

@@ -1,5 +1,6 @@
-"""A directory of captures with tables: ``captures.tsv`` (a row per capture with what it was made of), ``flows.tsv.zst`` (nDPI's
-name per flow), and the captures at the paths that ``captures.tsv`` names, under ``captures/``.
+"""A directory of captures with tables: ``captures.tsv`` (a row per capture with what it was made of),
+``flows.tsv.zst`` (nDPI's name per flow), and the captures at the paths that ``captures.tsv`` names, under
+``captures/``.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import hashlib
 import io
 import ipaddress
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import zstandard
 
-from mmtt_agent.capture import Capture
+from mmtt_agent.capture import Capture, Connections, Windows
 
 from ..errors import DatasetError
 from ..labels import UNLABELLED_GROUPS, CaptureLabels, FlowName, Labels, Taxonomy
@@ -37,6 +39,10 @@ FLOW_COLUMNS = [
     "ndpi_guessed",
     "sni",
 ]
+#: Address (16 bytes) and port.
+_End = tuple[bytes, int]
+#: A capture's flows: (protocol, end, end) -> [(first, last, name)], times in microseconds.
+_Flows = dict[tuple[int, _End, _End], list[tuple[int, int, FlowName]]]
 
 
 class TableSource:
@@ -83,22 +89,27 @@ class TableSource:
         return labels, {"named by nDPI": named, "not named by nDPI": len(found) - named}
 
     @cached_property
-    def _names(self) -> dict[str, dict]:
+    def _names(self) -> dict[str, _Flows]:
         return _read_flow_names(self.directory)
 
 
-def _name_of(flows: dict, connections, windows, row: int) -> FlowName | None:
+def _key(protocol: int, one: _End, other: _End) -> tuple[int, _End, _End]:
+    first, second = sorted((one, other))
+    return protocol, first, second
+
+
+def _name_of(flows: _Flows, connections: Connections, windows: Windows, row: int) -> FlowName | None:
     """nDPI's name of the flow that a window belongs to: same addresses and ports, closest in time."""
     c = int(windows.connection[row])
     one = (connections.orig_h[c].tobytes(), int(connections.orig_p[c]))
     other = (connections.resp_h[c].tobytes(), int(connections.resp_p[c]))
-    candidates = flows.get((int(connections.proto[c]), *sorted((one, other))))
+    candidates = flows.get(_key(int(connections.proto[c]), one, other))
     if not candidates:
         return None
     begin = int(windows.ts[row])
     end = begin + int(windows.series.times[row].max())
 
-    def distance(candidate) -> int:
+    def distance(candidate: tuple[int, int, FlowName]) -> int:
         first, last, _ = candidate
         return max(first - end, begin - last, 0)
 
@@ -135,17 +146,17 @@ def read_captures(directory: Path) -> list[TableRow]:
     return rows
 
 
-def _read_flow_names(directory: Path) -> dict[str, dict]:
-    """capture -> (protocol, end, end) -> [(first, last, name)], times in microseconds."""
+def _read_flow_names(directory: Path) -> dict[str, _Flows]:
+    """The named flows of each capture."""
     path = directory / "flows.tsv.zst"
-    names: dict[str, dict] = defaultdict(lambda: defaultdict(list))
+    names: defaultdict[str, _Flows] = defaultdict(lambda: defaultdict(list))
     try:
         with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
             text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
             for row in _table(path, text, FLOW_COLUMNS):
                 source = (_address(row["src_ip"]), int(row["src_port"]))
                 target = (_address(row["dst_ip"]), int(row["dst_port"]))
-                names[row["capture"]][(int(row["proto"]), *sorted((source, target)))].append(
+                names[row["capture"]][_key(int(row["proto"]), source, target)].append(
                     (
                         int(row["first_seen_ms"]) * 1000,
                         int(row["last_seen_ms"]) * 1000 + 999,
@@ -159,7 +170,7 @@ def _read_flow_names(directory: Path) -> dict[str, dict]:
     return {capture: dict(flows) for capture, flows in names.items()}
 
 
-def _table(path: Path, file, columns):
+def _table(path: Path, file: Iterable[str], columns: Sequence[str]) -> csv.DictReader[str]:
     reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
     missing = [column for column in columns if column not in (reader.fieldnames or ())]
     if missing:
