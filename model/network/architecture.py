@@ -10,6 +10,7 @@ Shapes are written with B windows, T words, P patches, D = width, H heads.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -66,11 +67,20 @@ class Architecture:
             raise ValueError(f"statistics_per_word must divide {features.STATISTICS}")
 
 
+class Network(nn.Module):
+    """What gives the logits of the three tasks, (B, services), (B, applications) and (B,), for windows."""
+
+    @staticmethod
+    def inputs(series: SeriesBatch) -> tuple[Tensor, ...]:
+        """What ``forward`` takes, in the order of its arguments."""
+        raise NotImplementedError
+
+
 class Linear(nn.Linear):
     """A linear layer over the last axis, as one matrix product: exported like that it runs a fifth faster."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.flatten(0, -2)).unflatten(0, (-1, x.shape[1]))
+        return torch.unflatten(super().forward(x.flatten(0, -2)), 0, (-1, x.shape[1]))
 
 
 class Attention(nn.Module):
@@ -93,7 +103,7 @@ class Attention(nn.Module):
         if blocked is not None:
             scores = scores + blocked
         mixed = scores.softmax(-1) @ v  # (B, H, Q, D/H)
-        return self.output(mixed.transpose(1, 2).flatten(2))
+        return cast("Tensor", self.output(mixed.transpose(1, 2).flatten(2)))
 
 
 class FeedForward(nn.Sequential):
@@ -115,7 +125,7 @@ class EncoderLayer(nn.Module):
     def forward(self, x: Tensor, blocked: Tensor | None = None) -> Tensor:
         normal = self.attention_norm(x)
         x = x + self.dropout(self.attention(normal, normal, blocked))
-        return x + self.dropout(self.feed_forward(self.forward_norm(x)))
+        return cast("Tensor", x + self.dropout(self.feed_forward(self.forward_norm(x))))
 
 
 class ScaleEmbedding(nn.Module):
@@ -161,12 +171,12 @@ class Neighbours(nn.Module):
         side = self.count // 2
         padded = functional.pad(self.norm(packets) * filled, (0, 0, side, side))
         around = torch.cat([padded[:, step : step + MAX_PAYLOAD_PACKETS] for step in range(self.count)], 2)
-        return packets + self.dropout(self.mix(around).relu()) * filled
+        return cast("Tensor", packets + self.dropout(self.mix(around).relu()) * filled)
 
 
 class LineUp(nn.Module):
-    """All packets as one vector, each with weights of its own place. Attention asks what there is in a window; which packet
-    is the third is what trees split by, and without this they were far ahead on what is malicious."""
+    """All packets as one vector, each with weights of its own place. Attention asks what there is in a window; which
+    packet is the third is what trees split by, and without this they were far ahead on what is malicious."""
 
     def __init__(self, config: Architecture) -> None:
         super().__init__()
@@ -178,12 +188,12 @@ class LineUp(nn.Module):
     def forward(self, packets: Tensor, filled: Tensor) -> Tensor:
         """(B, 32, D), (B, 32, 1) -> (B, 1, D)"""
         places = self.narrow(self.norm(packets)) * filled
-        return self.dropout(self.mix(places.flatten(1)[:, None]).relu())
+        return cast("Tensor", self.dropout(self.mix(places.flatten(1)[:, None]).relu()))
 
 
 class TextEncoder(nn.Module):
-    """The sentence: words of statistics, then a word per packet (its size's embedding plus its gap's). The first word also
-    stands for the line-up of the packets."""
+    """The sentence: words of statistics, then a word per packet (its size's embedding plus its gap's). The first word
+    also stands for the line-up of the packets."""
 
     def __init__(self, config: Architecture) -> None:
         super().__init__()
@@ -205,8 +215,8 @@ class TextEncoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Word ids -> the read sentence (B, T, D), and what to add to scores so that padding is not attended to.
 
-        ``hidden``, in pretraining: which packets are not shown (B, 32), and the vector that stands for them (D,). The statistics,
-        which would tell, are not shown either.
+        ``hidden``, in pretraining: which packets are not shown (B, 32), and the vector that stands for them (D,). The
+        statistics, which would tell, are not shown either.
         """
         about = self.statistic(statistics).unflatten(1, (self.statistic_words, self.per_word)).sum(2)
         packets = self.size(sizes) + self.gap(gaps)
@@ -242,12 +252,12 @@ class ImageEncoder(nn.Module):
     def forward(self, picture: Tensor) -> Tensor:
         """(B, rows, columns) -> (B, P, D)"""
         rows, columns = self.grid
-        patches = picture.unflatten(2, (columns, self.patch)).unflatten(1, (rows, self.patch))
+        patches = torch.unflatten(torch.unflatten(picture, 2, (columns, self.patch)), 1, (rows, self.patch))
         patches = patches.transpose(2, 3).flatten(3).flatten(1, 2)  # (B, P, patch * patch)
         x = self.dropout(self.embed(patches) + self.position)
         for layer in self.layers:
             x = layer(x)
-        return self.norm(x)
+        return cast("Tensor", self.norm(x))
 
 
 class DecoderLayer(nn.Module):
@@ -267,10 +277,10 @@ class DecoderLayer(nn.Module):
         normal = self.self_norm(x)
         x = x + self.dropout(self.self_attention(normal, normal))
         x = x + self.dropout(self.cross_attention(self.cross_norm(x), read, blocked))
-        return x + self.dropout(self.feed_forward(self.forward_norm(x)))
+        return cast("Tensor", x + self.dropout(self.feed_forward(self.forward_norm(x))))
 
 
-class Model(nn.Module):
+class Model(Network):
     """Windows in, logits for the three tasks out."""
 
     def __init__(self, config: Architecture, services: int, applications: int) -> None:
@@ -290,17 +300,17 @@ class Model(nn.Module):
 
     @staticmethod
     def inputs(series: SeriesBatch) -> tuple[Tensor, ...]:
-        """What ``forward`` takes, in the order of its arguments."""
         arrays = features.model_input(series)
         return tuple(torch.from_numpy(arrays[name]) for name in features.INPUT_NAMES)
 
     def forward(self, statistics: Tensor, sizes: Tensor, gaps: Tensor, picture: Tensor) -> tuple[Tensor, ...]:
         """The arrays of ``mmtt_agent.features.model_input`` -> (B, services), (B, applications), (B,)"""
+        blocked: Tensor | None = None
         if self.reads == "image":
-            read, blocked = self.image(picture), None
+            read = self.image(picture)
         else:
             read, blocked = self.text(statistics, sizes, gaps)
-        if self.reads == "both":
+        if self.reads == "both" and blocked is not None:
             patches = self.image(picture)
             read = torch.cat([read, patches], 1)
             blocked = functional.pad(blocked, (0, patches.shape[1]))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import nn
 
 from mmtt_agent.series import SeriesBatch
 
-from .architecture import TASKS
+from .architecture import TASKS, Network
 
 
-def infer(model: nn.Module, series: SeriesBatch, batch: int = 512) -> dict[str, np.ndarray]:
+def infer(model: Network, series: SeriesBatch, batch: int = 512) -> dict[str, np.ndarray]:
     """Logits of all windows, by task."""
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
@@ -21,4 +20,5 @@ def infer(model: nn.Module, series: SeriesBatch, batch: int = 512) -> dict[str, 
             inputs = model.inputs(series[start : start + batch])
             parts.append(model(*(tensor.to(device) for tensor in inputs)))
     model.train(was_training)
-    return {task: torch.cat(outputs).cpu().numpy() for task, outputs in zip(TASKS, zip(*parts))}
+    by_task = zip(TASKS, zip(*parts, strict=True), strict=True)
+    return {task: torch.cat(outputs).cpu().numpy() for task, outputs in by_task}

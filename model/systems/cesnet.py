@@ -1,5 +1,5 @@
-"""mm-CESNET-v2 (Luxemburk, Hynek, Čejka, "Encrypted traffic classification: the QUIC case", TMA 2023): a CNN over sizes,
-waits and directions of the first 30 packets, an MLP over flow statistics, and one over both.
+"""mm-CESNET-v2 (Luxemburk, Hynek, Čejka, "Encrypted traffic classification: the QUIC case", TMA 2023): a CNN over
+sizes, waits and directions of the first 30 packets, an MLP over flow statistics, and one over both.
 
 The flow statistics are those of its list that a window has: bytes, packets, duration, length, round trips, and the
 histograms of sizes and waits. The flow's end reasons are not known while it lasts.
@@ -7,12 +7,15 @@ histograms of sizes and waits. The flow's end reasons are not known while it las
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mmtt_agent.series import SeriesBatch
 
+from ..network.architecture import Network
 from .heads import Heads
 
 _PACKETS = 30
@@ -21,7 +24,7 @@ _EDGES = np.array([16, 32, 64, 128, 256, 512, 1024])
 STATISTICS = 8 + 4 * (len(_EDGES) + 1)
 
 
-class MMCesnetV2(nn.Module):
+class MMCesnetV2(Network):
     def __init__(self, services: int, applications: int) -> None:
         super().__init__()
 
@@ -39,8 +42,8 @@ class MMCesnetV2(nn.Module):
             nn.Conv1d(300, 300, 4, 2), nn.ReLU(),
             _GeneralisedMean(), nn.BatchNorm1d(300), nn.Dropout(0.1),
         )  # fmt: skip
-        self.statistics = nn.Sequential(nn.BatchNorm1d(STATISTICS), *dense(STATISTICS, 225), *dense(225, 225), *dense(225, 225),
-                                        *dense(225, 225), nn.Dropout(0.1))  # fmt: skip
+        self.statistics = nn.Sequential(nn.BatchNorm1d(STATISTICS), *dense(STATISTICS, 225), *dense(225, 225),
+                                        *dense(225, 225), *dense(225, 225), nn.Dropout(0.1))  # fmt: skip
         self.shared = nn.Sequential(*dense(525, 600), nn.Dropout(0.2))
         self.heads = Heads(600, services, applications)
 
@@ -58,7 +61,8 @@ class MMCesnetV2(nn.Module):
         )
 
     def forward(self, sequence: Tensor, statistics: Tensor) -> tuple[Tensor, ...]:
-        return self.heads(self.shared(torch.cat([self.packets(sequence), self.statistics(statistics)], 1)))
+        both = torch.cat([self.packets(sequence), self.statistics(statistics)], 1)
+        return cast("tuple[Tensor, ...]", self.heads(self.shared(both)))
 
 
 class _GeneralisedMean(nn.Module):
@@ -99,4 +103,5 @@ def _histogram(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
     """(B, 8): share of the counted packets in each bin."""
     bins = np.digitize(values, _EDGES)
     found = np.stack([((bins == number) & counted).sum(1) for number in range(len(_EDGES) + 1)], 1)
-    return found / counted.sum(1, keepdims=True).clip(1)
+    shares: np.ndarray = found / counted.sum(1, keepdims=True).clip(1)
+    return shares

@@ -1,11 +1,13 @@
 """mini-FlowPic CNN (Horowicz, Shapira, Shavitt, "A Few Shots Traffic Classification with mini-FlowPic Augmentations",
-IMC 2022): a flow as a picture of 32 × 32, time across, packet size down, in LeNet-5.
+IMC 2022): a flow as a picture of 32 by 32, time across, packet size down, in LeNet-5.
 
-The layers are those of its replication (Finamore et al., IMC 2023). There the picture is of a flow's first 15 seconds; here
-of a window, as for all.
+The layers are those of its replication (Finamore et al., IMC 2023). There the picture is of a flow's first 15 seconds;
+here of a window, as for all.
 """
 
 from __future__ import annotations
+
+from typing import cast
 
 import numpy as np
 import torch
@@ -13,12 +15,13 @@ from torch import Tensor, nn
 
 from mmtt_agent.series import SeriesBatch
 
+from ..network.architecture import Network
 from .heads import Heads
 
 _SIDE, _SECONDS, _LARGEST = 32, 15.0, 1500
 
 
-class MiniFlowPic(nn.Module):
+class MiniFlowPic(Network):
     def __init__(self, services: int, applications: int) -> None:
         super().__init__()
         self.trunk = nn.Sequential(
@@ -41,4 +44,4 @@ class MiniFlowPic(nn.Module):
         return (torch.from_numpy(picture[:, None]),)
 
     def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
-        return self.heads(self.trunk(picture))
+        return cast("tuple[Tensor, ...]", self.heads(self.trunk(picture)))

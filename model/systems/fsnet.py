@@ -1,9 +1,11 @@
-"""FS-Net (Liu et al., "FS-Net: A Flow Sequence Network For Encrypted Traffic Classification", INFOCOM 2019): signed packet
-lengths as words, read by stacked bi-GRUs, written again by others; what both remember is classified, and how well
-the sequence was written again is part of the loss.
+"""FS-Net (Liu et al., "FS-Net: A Flow Sequence Network For Encrypted Traffic Classification", INFOCOM 2019): signed
+packet lengths as words, read by stacked bi-GRUs, written again by others; what both remember is classified, and how
+well the sequence was written again is part of the loss.
 """
 
 from __future__ import annotations
+
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from torch.nn import functional
 
 from mmtt_agent.series import MAX_PAYLOAD_PACKETS, SeriesBatch
 
+from ..network.architecture import Network
 from .heads import Heads
 
 #: Lengths above are one word each way; 0 stands for no packet.
@@ -19,7 +22,7 @@ _LARGEST = 1500
 _WIDTH, _LAYERS, _DROPOUT = 128, 2, 0.3
 
 
-class FSNet(nn.Module):
+class FSNet(Network):
     def __init__(self, services: int, applications: int) -> None:
         super().__init__()
         words = 2 * _LARGEST + 1
@@ -35,7 +38,7 @@ class FSNet(nn.Module):
         #: Of the last forward pass in training: the mean cross-entropy of the lengths written again.
         self.own_loss: Tensor | float = 0.0
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         # A loss with its graph belongs to the step that made it, and can't go to another process.
         return {**self.__dict__, "own_loss": 0.0}
 
@@ -53,4 +56,5 @@ class FSNet(nn.Module):
         if self.training:
             there = words != 0
             self.own_loss = functional.cross_entropy(self.rebuild(written[there]), words[there])
-        return self.heads(self.compress(torch.cat([read, remembered, read * remembered, (read - remembered).abs()], 1)))
+        both = torch.cat([read, remembered, read * remembered, (read - remembered).abs()], 1)
+        return cast("tuple[Tensor, ...]", self.heads(self.compress(both)))

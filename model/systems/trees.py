@@ -19,7 +19,7 @@ def boosted_trees(
         import lightgbm
     except ImportError:
         return None
-    result = {}
+    result: dict[str, np.ndarray] = {}
     for task in tasks:
         values = dataset.targets()[task]
         known = {name: r[values[r] != MISSING] for name, r in (("train", train), ("validation", validation))}
@@ -44,7 +44,7 @@ def boosted_trees(
             valid_sets=[parts["validation"]],
             callbacks=[lightgbm.early_stopping(20, verbose=False)],
         )
-        result[task] = booster.predict(raw_points(dataset.series[rows]), raw_score=True)
+        result[task] = np.asarray(booster.predict(raw_points(dataset.series[rows]), raw_score=True))
     return result
 
 
