@@ -19,7 +19,7 @@ def augment(batch: SeriesBatch, share: float, rng: np.random.Generator, other_mt
     Args:
         other_mtu: share of the changed windows in which full packets get another size.
     """
-    n, places = batch.sizes.shape
+    n, places = len(batch), batch.sizes.shape[1]
     chosen = rng.random(n) < share
     if other_mtu:
         batch = _other_mtu(batch, _some(rng, chosen, other_mtu), rng)
@@ -73,7 +73,9 @@ def augment(batch: SeriesBatch, share: float, rng: np.random.Generator, other_mt
 
 
 def _other_mtu(batch: SeriesBatch, rows: np.ndarray, rng: np.random.Generator) -> SeriesBatch:
-    """Cut what was sent in full packets anew, into packets of another size, in those of the ``rows`` with full packets."""
+    """Cut what was sent in full packets anew, into packets of another size, in those of the ``rows`` with full
+    packets.
+    """
     largest = np.abs(batch.sizes).max(axis=1, initial=0)
     rows = np.flatnonzero(rows & (largest >= _FULL))
     if not len(rows):
@@ -91,9 +93,10 @@ def _other_mtu(batch: SeriesBatch, rows: np.ndarray, rng: np.random.Generator) -
 
 
 def _cut(sizes: list[int], times: list[int], full: int, new: int) -> list[tuple[int, int]]:
-    """Size and time of each packet, where ``full`` was a full packet's size and is ``new`` now. A message is the full packets
-    of one side and the packet that ends them."""
-    cut, waiting = [], 0
+    """Size and time of each packet, where ``full`` was a full packet's size and is ``new`` now. A message is the full
+    packets of one side and the packet that ends them."""
+    cut: list[tuple[int, int]] = []
+    waiting = 0
     for number, (size, time) in enumerate(zip(sizes, times, strict=True)):
         sign = 1 if size > 0 else -1
         waiting += abs(size)

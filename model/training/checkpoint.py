@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -18,9 +19,9 @@ import torch
 _REST, _TENSOR = "mmtt", "<tensor>"
 
 
-def save(path: Path, state: dict) -> None:
-    """Keep ``state``: dicts (whose keys are text or whole numbers, not one by the digits of the other), lists and tuples
-    (which come back as lists), tensors, numbers, text, None.
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Keep ``state``: dicts (whose keys are text or whole numbers, not one by the digits of the other), lists and
+    tuples (which come back as lists), tensors, numbers, text, None.
 
     Raises:
         OSError: it can't be written; what was there before is still there.
@@ -33,14 +34,14 @@ def save(path: Path, state: dict) -> None:
     os.replace(new, path)
 
 
-def load(path: Path, key: str, say: Callable[[str], None]) -> dict | None:
-    """The state in ``path`` if its "key" is ``key``, on the CPU; None if there is no file, or one that is damaged or of another
-    run, which is said."""
+def load(path: Path, key: str, say: Callable[[str], None]) -> dict[str, Any] | None:
+    """The state in ``path`` if its "key" is ``key``, on the CPU; None if there is no file, or one that is damaged or of
+    another run, which is said."""
     if not path.exists():
         return None
     try:
         with safetensors.safe_open(path, "pt") as file:
-            state = _joined(json.loads(file.metadata()[_REST]), (), file.get_tensor)
+            state: dict[str, Any] = _joined(json.loads(file.metadata()[_REST]), (), file.get_tensor)
             ours = state["key"] == key
     except Exception:  # noqa: BLE001 a damaged file may raise anything
         ours = False
@@ -50,7 +51,7 @@ def load(path: Path, key: str, say: Callable[[str], None]) -> dict | None:
     return None
 
 
-def _parted(value, place: tuple[str, ...], tensors: dict[str, torch.Tensor]):
+def _parted(value: object, place: tuple[str, ...], tensors: dict[str, torch.Tensor]) -> object:
     """``value`` with its tensors moved to ``tensors``."""
     if isinstance(value, torch.Tensor):
         tensors["/".join(place)] = value.detach().cpu().contiguous()
@@ -62,7 +63,7 @@ def _parted(value, place: tuple[str, ...], tensors: dict[str, torch.Tensor]):
     return value
 
 
-def _joined(value, place: tuple[str, ...], tensor: Callable[[str], torch.Tensor]):
+def _joined(value: object, place: tuple[str, ...], tensor: Callable[[str], torch.Tensor]) -> Any:
     """What `_parted` took apart. JSON's keys are text; an optimizer's are the numbers of its parameters."""
     if value == _TENSOR:
         return tensor("/".join(place))

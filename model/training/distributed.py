@@ -18,8 +18,8 @@ _PATIENCE = timedelta(days=7)
 
 @contextmanager
 def joined() -> Iterator[bool]:
-    """Join the processes of ``torchrun``, if it started this one; True in those that are to help the first. When that leaves
-    without an error, `shared` gives the others None."""
+    """Join the processes of ``torchrun``, if it started this one; True in those that are to help the first. When that
+    leaves without an error, `shared` gives the others None."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield False
         return

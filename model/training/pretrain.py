@@ -1,5 +1,6 @@
-"""Self-supervised pretraining: packets are hidden, and the text encoder tells their size and gap from the others (masked
-language modelling, Devlin et al. 2019, as ET-BERT and others have it for traffic). It needs no labels, so every window counts.
+"""Self-supervised pretraining: packets are hidden, and the text encoder tells their size and gap from the others
+(masked language modelling, Devlin et al. 2019, as ET-BERT and others have it for traffic). It needs no labels, so every
+window counts.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class _Guesser(nn.Module):
 
 
 def pretrain(config: Config, model: Model, dataset: Dataset, cache: Path, say: Callable[[str], None]) -> float:
-    """Train ``model``'s text encoder on the training part's windows and those without labels; seconds that it took. Kept in the
-    file ``cache`` for a run that is taken up again."""
+    """Train ``model``'s text encoder on the training part's windows and those without labels; seconds that it took.
+    Kept in the file ``cache`` for a run that is taken up again."""
     settings = config.training
     windows = SeriesBatch.concatenate([dataset.series[dataset.rows("train")], dataset.unlabelled])
     key = hashlib.sha256(
@@ -45,7 +46,7 @@ def pretrain(config: Config, model: Model, dataset: Dataset, cache: Path, say: C
     saved = load(cache, key, say)
     if saved:
         model.text.load_state_dict(saved["text"])
-        return saved["seconds"]
+        return float(saved["seconds"])
     torch.manual_seed(config.seed)
     guesser = _Guesser(model.text.position.shape[1]).to(model.queries.device)
     steps = max(1, len(windows) // settings.batch)
@@ -64,7 +65,7 @@ def pretrain(config: Config, model: Model, dataset: Dataset, cache: Path, say: C
             batch = augment(windows[order[start : start + settings.batch]], settings.augment, rng)
             loss = _loss(model, guesser, batch, settings.hidden, rng)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             schedule.step()
@@ -86,7 +87,8 @@ def _loss(model: Model, guesser: _Guesser, windows: SeriesBatch, share: float, r
         return (guesser.hidden * 0).sum()
     read, _ = model.text(statistics, sizes, gaps, (hidden, guesser.hidden))
     packets = read[:, -sizes.shape[1] :][hidden]
-    return sum(
+    size, gap = (
         functional.cross_entropy(guess(packets), words[hidden].long())
         for guess, words in ((guesser.size, sizes), (guesser.gap, gaps))
     )
+    return size + gap

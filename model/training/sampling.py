@@ -14,8 +14,8 @@ def sampling(dataset: Dataset, rows: np.ndarray, way: str, lab: float) -> tuple[
 
     Args:
         way: as ``Training.sampling`` has it.
-        lab: share of the draws for the lab's captures, where there are real ones too. They come on top: an epoch draws as
-            many of the real ones with them as without.
+        lab: share of the draws for the lab's captures, where there are real ones too. They come on top: an epoch draws
+            as many of the real ones with them as without.
     """
     _, capture, count = np.unique(dataset.capture[rows], return_inverse=True, return_counts=True)
     chance = np.ones(len(rows)) if way == "plain" else 1 / np.sqrt(count[capture])
@@ -35,7 +35,9 @@ def sampling(dataset: Dataset, rows: np.ndarray, way: str, lab: float) -> tuple[
 
 
 def _balanced(chance: np.ndarray, service: np.ndarray) -> np.ndarray:
-    """``chance`` with the same sum for every service; windows without one keep together the share they have by number."""
+    """``chance`` with the same sum for every service; windows without one keep together the share that they have by
+    number.
+    """
     names, group, count = np.unique(service, return_inverse=True, return_counts=True)
     known = names != MISSING
     share = np.where(known, count[known].sum() / max(1, known.sum()), count)
@@ -43,7 +45,9 @@ def _balanced(chance: np.ndarray, service: np.ndarray) -> np.ndarray:
 
 
 def _lengths(service: np.ndarray) -> dict[str, float]:
-    """How many times as many windows there would be if each service had as many as the most frequent, or as the rarest."""
+    """How many times as many windows there would be if each service had as many as the most frequent, or as the
+    rarest.
+    """
     count = np.unique(service[service != MISSING], return_counts=True)[1]
     return (
         {"over": count.max() / count.mean(), "down": count.min() / count.mean()}

@@ -1,5 +1,5 @@
-"""Soft labels by gradient-boosted trees, and a larger network beside them where one is asked for, for the network to learn
-from beside the labels (Hinton et al. 2015).
+"""Soft labels by gradient-boosted trees, and a larger network beside them where one is asked for, for the network to
+learn from beside the labels (Hinton et al. 2015).
 
 On a few thousand windows trees generalise better than a network; what they make of a window says more than its label.
 Each window's teacher has not seen that window's recording (cross-fitting): else it would only repeat the labels.
@@ -14,9 +14,9 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from torch import nn
 
 from .. import systems
 from ..config import Config, ConfigError
@@ -24,7 +24,7 @@ from ..data.dataset import Dataset
 from ..data.labels import MISSING
 from ..data.split import SPLITS, split_recordings
 from ..evaluation import evaluate
-from ..network.architecture import TASKS, Architecture
+from ..network.architecture import TASKS, Architecture, Network
 from ..network.infer import infer
 from .train import Build, fit
 
@@ -36,14 +36,16 @@ _SEED = 1
 def soft_labels(
     config: Config, dataset: Dataset, folder: Path, say: Callable[[str], None]
 ) -> tuple[dict[str, np.ndarray], float]:
-    """Logits by task for every window of the training part, as (n, classes) or (n,) arrays over the whole data set, zero
-    elsewhere; and the seconds that they took. Kept in ``folder`` for whoever else learns from the same windows, in this
-    process or, meanwhile, in another.
+    """Logits by task for every window of the training part, as (n, classes) or (n,) arrays over the whole data set,
+    zero elsewhere; and the seconds that they took. Kept in ``folder`` for whoever else learns from the same windows, in
+    this process or, meanwhile, in another.
 
     Raises:
         ConfigError: LightGBM is not installed.
     """
-    settings = dataclasses.replace(config.training, teacher=0.0, teacher_network={}, **dict.fromkeys(TASKS, 1.0))
+    settings = dataclasses.replace(
+        config.training, teacher=0.0, teacher_network={}, service=1.0, application=1.0, malicious=1.0
+    )
     network = config.training.teacher_network
     told = (dataset.digest(), network, settings if network else None)
     cache = folder / f"teacher-{hashlib.sha256(repr(told).encode()).hexdigest()[:16]}.npz"
@@ -70,15 +72,16 @@ def soft_labels(
             if network:
                 say(f"teaching a network, {each + 1} of {FOLDS}")
                 found = _by_network(
-                    dataclasses.replace(config, seed=_SEED, training=settings), Architecture(**network), dataset, seen, taught,
-                    cache.with_suffix(f".network{each + 1}.safetensors"), say,
+                    dataclasses.replace(config, seed=_SEED, training=settings), Architecture(**network), dataset, seen,
+                    taught, cache.with_suffix(f".network{each + 1}.safetensors"), say,
                 )  # fmt: skip
                 logits = {task: _mean(logits[task], found[task]) for task in TASKS}
             for task, values in logits.items():
                 result.setdefault(task, np.zeros((len(dataset), *values.shape[1:]), np.float32))[taught] = values
         new = cache.with_name(f".{cache.name}.new.npz")
         seconds = time.monotonic() - begun
-        np.savez_compressed(new, seconds=seconds, **result)
+        kept: dict[str, Any] = {"seconds": seconds, **result}
+        np.savez_compressed(new, **kept)
         os.replace(new, cache)
     return result, seconds
 
@@ -90,8 +93,10 @@ def fit_taught(
     checkpoint: Path,
     say: Callable[[str], None],
     tensorboard: Path | None = None,
-) -> tuple[nn.Module, float]:
-    """`fit`, after the teacher that the configuration asks for, if it does; its answers are kept beside ``checkpoint``."""
+) -> tuple[Network, float]:
+    """`fit`, after the teacher that the configuration asks for, if it does; its answers are kept beside
+    ``checkpoint``.
+    """
     taught = soft_labels(config, dataset, checkpoint.parent, say)[0] if config.training.teacher else None
     return fit(config, build, dataset, checkpoint, say, tensorboard, taught)
 
@@ -114,7 +119,10 @@ def _by_network(
 
 def _mean(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Logits of the mean of two answers' probabilities."""
+    logits: np.ndarray
     if one.ndim == 1:
         mean = np.clip((evaluate.sigmoid(one) + evaluate.sigmoid(other)) / 2, 1e-6, 1 - 1e-6)
-        return np.log(mean / (1 - mean))
-    return np.log((evaluate.softmax(one) + evaluate.softmax(other)) / 2 + 1e-9)
+        logits = np.log(mean / (1 - mean))
+    else:
+        logits = np.log((evaluate.softmax(one) + evaluate.softmax(other)) / 2 + 1e-9)
+    return logits

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from torch import nn
 from ..config import Config
 from ..data.dataset import Dataset
 from ..evaluation import evaluate
-from ..network.architecture import TASKS, Architecture, Model
+from ..network.architecture import TASKS, Architecture, Model, Network
 from ..network.infer import infer
 from . import distributed
 from .augment import augment
@@ -27,11 +28,11 @@ from .losses import Objective
 from .pretrain import pretrain
 from .sampling import sampling
 
-#: Makes a network for so many services and applications. It has ``inputs(series)``, which gives the arguments of its
-#: ``forward``, and gives the logits of the three tasks; if it has an ``own_loss``, that is added to the tasks'.
-Build = Callable[[int, int], nn.Module]
+#: Makes a network for so many services and applications; if it has an ``own_loss``, that is added to the tasks'.
+Build = Callable[[int, int], Network]
 
-#: Epochs whose mean score is compared: the validation captures are few, and the best of many single epochs is best by chance.
+#: Epochs whose mean score is compared: the validation captures are few, and the best of many single epochs is best by
+#: chance.
 _TOGETHER = 5
 
 
@@ -43,14 +44,15 @@ def fit(
     say: Callable[[str], None],
     tensorboard: Path | None = None,
     taught: dict[str, np.ndarray] | None = None,
-) -> tuple[nn.Module, float]:
-    """The network of the epoch that scored best on the validation captures, with those just before it, and the seconds that
-    training took, without its teacher's.
+) -> tuple[Network, float]:
+    """The network of the epoch that scored best on the validation captures, with those just before it, and the seconds
+    that training took, without its teacher's.
 
     Args:
         checkpoint: where each epoch leaves what an interrupted training goes on from.
         tensorboard: directory for the figures of each epoch.
-        taught: a teacher's logits by task over the whole data set (see `teacher.soft_labels`), where the configuration has one.
+        taught: a teacher's logits by task over the whole data set (see `teacher.soft_labels`), where the configuration
+            has one.
 
     Under ``torchrun`` the other processes must be in `help_out`.
     """
@@ -64,7 +66,7 @@ def fit(
     validation = dataset.rows("validation")
     tasks = tuple(task for task in TASKS if getattr(settings, task))
     key = hashlib.sha256(repr((config.seed, settings, build, dataset.digest())).encode())
-    state = {
+    state: dict[str, Any] = {
         "key": key.hexdigest(),
         "epoch": 0,
         "seconds": 0.0,
@@ -108,8 +110,8 @@ def fit(
             f"{' (best)' if better else ''}; {time.monotonic() - begun:.0f} s"
         )
         board.write(epoch, {
-            "training": {"loss": loss, "learning rate": course.schedule.get_last_lr()[0],
-                         "task weight": {task: math.exp(-noise.item()) for task, noise in course.objective.noise.items()}},
+            "training": {"loss": loss, "learning rate": course.schedule.get_last_lr()[0], "task weight": {
+                task: math.exp(-noise.item()) for task, noise in course.objective.noise.items()}},
             "validation": {"score": score} | figures,
         })  # fmt: skip
         state |= {
@@ -134,7 +136,7 @@ def help_out() -> None:
             course.epoch(epoch)
 
 
-def _new(config: Config, build: Build, dataset: Dataset) -> nn.Module:
+def _new(config: Config, build: Build, dataset: Dataset) -> Network:
     torch.manual_seed(config.seed)
     return build(len(dataset.services), len(dataset.applications)).to(distributed.device())
 
@@ -149,10 +151,10 @@ class _Course:
     def __init__(
         self,
         config: Config,
-        model: nn.Module,
+        model: Network,
         dataset: Dataset,
         taught: dict[str, np.ndarray] | None,
-        saved: dict | None,
+        saved: dict[str, Any] | None,
     ) -> None:
         settings = config.training
         self.config, self.dataset, self.model = config, dataset, model
@@ -177,7 +179,7 @@ class _Course:
             self.schedule.load_state_dict(saved["schedule"])
         self.loss = distributed.alike(self.objective)
 
-    def state(self) -> dict:
+    def state(self) -> dict[str, Any]:
         return {
             "model": self.model.state_dict(),
             "noise": self.objective.noise.state_dict(),
@@ -186,10 +188,12 @@ class _Course:
         }
 
     def epoch(self, number: int, after_step: Callable[[int], None] = lambda done: None) -> float:
-        """Train for the epoch ``number``, from 1; the mean loss. ``after_step`` is told how many steps are done of all."""
+        """Train for the epoch ``number``, from 1; the mean loss. ``after_step`` is told how many steps of all are
+        done.
+        """
         settings, own, losses = self.config.training, distributed.own(), []
-        # Seeded per epoch, so that a run that was interrupted goes on as it would have; and apart, so that what one process
-        # drops out of its rows the others don't out of theirs.
+        # Seeded per epoch, so that a run that was interrupted goes on as it would have; and apart, so that what one
+        # process drops out of its rows the others don't out of theirs.
         rng = np.random.default_rng((self.config.seed, number))
         torch.manual_seed(self.config.seed * 100_003 + number + 7_919 * (own.start or 0))
         self.model.train()
@@ -220,5 +224,5 @@ def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
     # All at once: one by one, a GPU would wait for the next.
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
     # Running statistics are means already.
-    for mean, value in zip(average.buffers(), model.buffers()):
+    for mean, value in zip(average.buffers(), model.buffers(), strict=True):
         mean.copy_(value)

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import torch
-from torch import nn
 
 from ..config import Config
 from ..data.dataset import Dataset
-from ..network.architecture import Architecture
+from ..network.architecture import Architecture, Network
 from . import distributed
 from .teacher import fit_taught, soft_labels
 from .train import Build
@@ -31,11 +31,11 @@ class TrainingError(Exception):
     """A training came to no end; one line says why."""
 
 
-class Trainings(AbstractContextManager):
+class Trainings(AbstractContextManager["Trainings"]):
     """Takes work, and hands out what it comes to when that is asked for.
 
-    With one process each piece is done when its result is asked for. With several, the first question sets them all going:
-    first the teachers, as trainings wait for theirs, then all else in order.
+    With one process each piece is done when its result is asked for. With several, the first question sets them all
+    going: first the teachers, as trainings wait for theirs, then all else in order.
 
     Args:
         out: where checkpoints are kept; a training that was interrupted or done before goes on from there.
@@ -49,9 +49,10 @@ class Trainings(AbstractContextManager):
         self.trained_on = _machine(processes, threads)
         torch.set_num_threads(threads)
         self._seconds: dict[str, float] = {}
-        self._teachers: dict[str, Callable[[], tuple]] = {}
-        self._waiting: list[tuple[int, Future, tuple]] = []
-        self._pool, self._taken, self._done = None, 0, 0
+        self._teachers: dict[str, Callable[[], tuple[dict[str, np.ndarray], float]]] = {}
+        self._waiting: list[tuple[int, Future[Any], tuple[Any, ...]]] = []
+        self._pool: ProcessPoolExecutor | None = None
+        self._taken, self._done = 0, 0
         if processes > 1:
             # Not forked: a child would have its parent's threads' locks, but not the threads.
             self._pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _set_up, (threads,))
@@ -64,8 +65,10 @@ class Trainings(AbstractContextManager):
 
     def begin(
         self, name: str, config: Config, build: Architecture | Build, dataset: Dataset, tensorboard: Path | None = None
-    ) -> Callable[[], nn.Module]:
-        """Take a training called ``name``, unlike any other of the run; what is returned gives the network (see `fit`)."""
+    ) -> Callable[[], Network]:
+        """Take a training called ``name``, unlike any other of the run; what is returned gives the network (see
+        `fit`).
+        """
         checkpoint = self.out / f"checkpoint-{re.sub(r'[^a-z0-9]+', '-', name.lower())}.safetensors"
         arguments = (config, build, dataset, checkpoint, partial(_named, self._say(), name), tensorboard)
         teacher = dataset.digest() if config.training.teacher else None
@@ -85,33 +88,36 @@ class Trainings(AbstractContextManager):
         return sum(self._seconds.values()) + sum(teacher()[1] for teacher in self._teachers.values())
 
     def start(self, work: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
-        """Take ``work(*arguments)``; what is returned gives its result. With several processes all must be picklable."""
+        """Take ``work(*arguments)``; what is returned gives its result. With several processes all must be
+        picklable.
+        """
         return self._start(1, work, *arguments)
 
-    def _network(self, name: str, training: Callable[[], tuple[nn.Module, float]]) -> nn.Module:
+    def _network(self, name: str, training: Callable[[], tuple[Network, float]]) -> Network:
         network, self._seconds[name] = training()
         return network
 
     def _start(self, turn: int, work: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
         if not self._pool:
             return cache(partial(work, *arguments))
-        result: Future = Future()
+        result: Future[Any] = Future()
         self._waiting.append((turn, result, (work, *arguments)))
-        return partial(self._result, result)
+        return partial(self._result, self._pool, result)
 
-    def _result(self, result: Future) -> Any:
+    def _result(self, pool: ProcessPoolExecutor, result: Future[Any]) -> Any:
         for _, waiting, work in sorted(self._waiting, key=lambda each: each[0]):
             self._taken += 1
-            self._pool.submit(*work).add_done_callback(partial(self._pass_on, waiting))
+            pool.submit(*work).add_done_callback(partial(self._pass_on, waiting))
         self._waiting.clear()
         try:
             return result.result()
         except BrokenProcessPool:
             raise TrainingError(
-                "a training's process was killed, perhaps for want of memory; the same command goes on, with fewer --processes"
+                "a training's process was killed, perhaps for want of memory; the same command goes on, with fewer "
+                "--processes"
             ) from None
 
-    def _pass_on(self, to: Future, done: Future) -> None:
+    def _pass_on(self, to: Future[Any], done: Future[Any]) -> None:
         self._done += 1
         if done.cancelled():
             to.cancel()
@@ -141,8 +147,10 @@ def _set_up(threads: int) -> None:
 
 def _end_with_parent() -> None:
     # Else one whose parent was killed would go on for nobody.
-    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
+    parent = multiprocessing.parent_process()
+    if parent:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def _named(say: Callable[[str], None], name: str, line: str) -> None:
