@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -33,16 +34,18 @@ class Training:
         average: decay per step of the running mean of the weights, which is what is scored and shipped; 0 for none.
         augment: share of the training windows that are changed before each use.
         other_mtu: share of these in which what was sent in full packets is cut anew for another MTU.
-        sampling: how windows are drawn. "captures": a capture counts by the root of its windows, not by their number; "plain":
-            every window alike; "balanced": as "captures", and every service as often as the others; "over", "down": the same,
-            and an epoch is as long as if every service had as many windows as the most frequent, or as the rarest.
-        class_weights: how much a window's class counts in the losses. "root": by the inverse root of its windows; "balanced":
-            by the inverse of their effective number (Cui et al. 2019); "none": all alike.
-        task_weights: "fixed": as ``service``, ``application`` and ``malicious`` say; "learned": from there on by the noise in
-            each task's answers (Kendall et al. 2018).
+        sampling: how windows are drawn. "captures": a capture counts by the root of its windows, not by their number;
+            "plain": every window alike; "balanced": as "captures", and every service as often as the others; "over",
+            "down": the same, and an epoch is as long as if every service had as many windows as the most frequent, or
+            as the rarest.
+        class_weights: how much a window's class counts in the losses. "root": by the inverse root of its windows;
+            "balanced": by the inverse of their effective number (Cui et al. 2019); "none": all alike.
+        task_weights: "fixed": as ``service``, ``application`` and ``malicious`` say; "learned": from there on by the
+            noise in each task's answers (Kendall et al. 2018).
         lab: share of the training windows that come from the traffic lab, where its captures are given.
         teacher: share of the loss that is the distance from boosted trees' answers; 0 to learn from the labels alone.
-        teacher_network: the architecture of a network that teaches beside the trees, by the mean of both; empty for none.
+        teacher_network: the architecture of a network that teaches beside the trees, by the mean of both; empty for
+            none.
         pretraining: epochs of guessing hidden packets before that, on all windows, labelled or not; 0 for none.
         hidden: share of the packets that are hidden then.
         service, application, malicious: weight of each task's loss.
@@ -63,7 +66,7 @@ class Training:
     task_weights: str = "fixed"
     lab: float = 0.5
     teacher: float = 0.0
-    teacher_network: dict = field(default_factory=dict)
+    teacher_network: dict[str, Any] = field(default_factory=dict)
     pretraining: int = 0
     hidden: float = 0.25
     label_smoothing: float = 0.05
@@ -101,7 +104,8 @@ class Decision:
 
     Attributes:
         accuracy: service and application: answers above the threshold are right this often on the validation captures.
-        false_positives: malicious: share of harmless validation windows flagged, if whoever runs the model does not choose another.
+        false_positives: malicious: share of harmless validation windows flagged, if whoever runs the model does not
+            choose another.
     """
 
     accuracy: float = 0.8
@@ -147,15 +151,15 @@ class Config:
 
     name: str = "mmtt-1"
     seed: int = 1
-    architecture: dict = field(default_factory=dict)
+    architecture: dict[str, Any] = field(default_factory=dict)
     data: Selection = field(default_factory=Selection)
     training: Training = field(default_factory=Training)
     decision: Decision = field(default_factory=Decision)
     evaluation: Evaluation = field(default_factory=Evaluation)
 
     def compared(self) -> Config:
-        """The same for what the card compares ours with: without pretraining, which knows windows of what such a training leaves
-        out, and takes as long as the training itself."""
+        """The same for what the card compares ours with: without pretraining, which knows windows of what such a
+        training leaves out, and takes as long as the training itself."""
         return dataclasses.replace(self, training=dataclasses.replace(self.training, pretraining=0))
 
     def compared_name(self) -> str:
@@ -197,18 +201,17 @@ def read(path: Path) -> Config:
     return Config(**content)
 
 
-def _section(path: Path, section: str, content, kind) -> dict:
+def _section(path: Path, section: str, content: object, kind: type) -> dict[str, Any]:
     where = f"{path}: {section}: " if section else f"{path}: "
     if not isinstance(content, dict):
         raise ConfigError(f"{where}must hold keys and values")
     defaults = {each.name: each for each in dataclasses.fields(kind)}
-    checked = {}
-    for key, value in content.items():
+    checked: dict[str, Any] = {}
+    for key, given in content.items():
         if key not in defaults:
             raise ConfigError(f"{where}unknown key {key!r}; known: {', '.join(defaults)}")
         default = getattr(kind(), key)
-        if isinstance(default, float) and type(value) is int:
-            value = float(value)
+        value = float(given) if isinstance(default, float) and type(given) is int else given
         if isinstance(default, tuple) and isinstance(value, list):
             value = tuple(value)
             if len(value) != len(default) or not all(isinstance(v, (int, float)) and v > 0 for v in value):

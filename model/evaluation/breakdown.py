@@ -1,4 +1,4 @@
-"""What a model's scores hang on: how many packets it has seen, and which, what it takes for what, and how sure it is."""
+"""What a model's scores hang on: how many packets it has seen, and which; what it takes for what; how sure it is."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def by_packets(
     rows: np.ndarray,
     answer: Callable[[SeriesBatch], dict[str, np.ndarray]],
     temperatures: dict[str, float],
-) -> dict[int, dict]:
+) -> dict[int, evaluate.Figures]:
     """Packets -> scores of the windows that have all of 32, as they were after the first so many."""
     whole = rows[dataset.series.lengths[rows] == MAX_PAYLOAD_PACKETS]
     if not len(whole):
@@ -43,9 +43,9 @@ def mid_flow(
     rows: np.ndarray,
     answer: Callable[[SeriesBatch], dict[str, np.ndarray]],
     temperatures: dict[str, float],
-) -> dict[str, dict]:
-    """What is seen of a flow -> scores. Both halves of whole windows have the same flows and as many packets, but for one the
-    capture began late; and the flows' own later windows stand beside the first windows of the same captures."""
+) -> dict[str, evaluate.Figures]:
+    """What is seen of a flow -> scores. Both halves of whole windows have the same flows and as many packets, but for
+    one the capture began late; and the flows' own later windows stand beside the first windows of the same captures."""
     whole = rows[dataset.series.lengths[rows] == MAX_PAYLOAD_PACKETS]
     late = rows[dataset.window[rows] > 0]
     early = rows[(dataset.window[rows] == 0) & np.isin(dataset.capture[rows], dataset.capture[late])]
@@ -71,9 +71,9 @@ def confusion(dataset: Dataset, rows: np.ndarray, logits: np.ndarray) -> np.ndar
 
 def reliability(
     dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray], temperatures: dict[str, float]
-) -> dict:
-    """Task -> [(mean confidence, share that is right, windows)] for each tenth of confidence that occurs. For malicious the
-    confidence is the score, and right is malicious."""
+) -> dict[str, list[tuple[float, float, int]]]:
+    """Task -> [(mean confidence, share that is right, windows)] for each tenth of confidence that occurs. For malicious
+    the confidence is the score, and right is malicious."""
     result = {}
     for task, values in dataset.targets().items():
         known = values[rows] != MISSING

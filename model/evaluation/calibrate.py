@@ -43,10 +43,13 @@ def calibrate(
     by_energy: tuple[str, ...] = (),
 ) -> Calibration:
     """From the validation windows ``rows`` and their logits. The tasks ``by_energy`` abstain by that."""
-    temperatures, thresholds, false_positives, energies = {}, {}, {}, {}
-    for task, labels in dataset.targets().items():
-        known = labels[rows] != MISSING
-        labels, output = labels[rows][known], logits[task][known]
+    temperatures: dict[str, float] = {}
+    thresholds: dict[str, float] = {}
+    false_positives: dict[str, float] = {}
+    energies: dict[str, float] = {}
+    for task, values in dataset.targets().items():
+        known = values[rows] != MISSING
+        labels, output = values[rows][known], logits[task][known]
         temperatures[task] = round(evaluate.fit_temperature(labels, output), 4)
         if task == "malicious":
             scores = evaluate.sigmoid(output / temperatures[task]).round(4)
@@ -67,33 +70,39 @@ def calibrate(
     return Calibration(temperatures, thresholds, false_positives, energies)
 
 
-def decisions(dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray], calibration: Calibration) -> dict:
+def decisions(
+    dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray], calibration: Calibration
+) -> evaluate.Figures:
     """What the thresholds do to ``rows``.
 
     Returns:
         Services and applications: the share "answered", and the "accuracy" of those answers. Malicious: "recall"
-        and the share of "false_positives"; the same for each threshold that may be chosen under "at"; and both by source
-        under "by_source", as (flagged, windows).
+        and the share of "false_positives"; the same for each threshold that may be chosen under "at"; and both by
+        source under "by_source", as (flagged, windows).
     """
-    result, thresholds = {}, calibration.thresholds
+    result: evaluate.Figures = {}
+    thresholds = calibration.thresholds
     source = np.array([dataset.sources[c] for c in dataset.capture[rows].tolist()])
-    for task, labels in dataset.targets().items():
-        known = labels[rows] != MISSING
-        labels, output = labels[rows][known], logits[task][known] / calibration.temperatures[task]
+    for task, values in dataset.targets().items():
+        known = values[rows] != MISSING
+        labels, output = values[rows][known], logits[task][known] / calibration.temperatures[task]
         if task == "malicious":
             scores = evaluate.sigmoid(output).round(4)
             flagged = scores >= thresholds[task]
-            result[task] = _flags(labels, flagged)
-            result[task]["at"] = {
-                share: _flags(labels, scores >= threshold) for share, threshold in calibration.false_positives.items()
-            }
-            result[task]["by_source"] = {
-                kind: {
-                    str(name): (int(flagged[inside].sum()), int(inside.sum()))
-                    for name in np.unique(source[known][labels == value])
-                    for inside in [(source[known] == name) & (labels == value)]
-                }
-                for kind, value in (("malicious", 1), ("harmless", 0))
+            result[task] = {
+                **_flags(labels, flagged),
+                "at": {
+                    share: _flags(labels, scores >= threshold)
+                    for share, threshold in calibration.false_positives.items()
+                },
+                "by_source": {
+                    kind: {
+                        str(name): (int(flagged[inside].sum()), int(inside.sum()))
+                        for name in np.unique(source[known][labels == value])
+                        for inside in [(source[known] == name) & (labels == value)]
+                    }
+                    for kind, value in (("malicious", 1), ("harmless", 0))
+                },
             }
         else:
             probability = evaluate.softmax(output)

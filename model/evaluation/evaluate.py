@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..data.dataset import Dataset
 from ..data.labels import MISSING
+
+#: Numbers by name, in dicts within dicts.
+Figures = dict[str, Any]
 
 
 def macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
@@ -61,11 +66,13 @@ def calibration_error(right: np.ndarray, confidence: np.ndarray, bins: int = 15)
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponent / exponent.sum(axis=1, keepdims=True)
+    probability: np.ndarray = exponent / exponent.sum(axis=1, keepdims=True)
+    return probability
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
+    probability: np.ndarray = 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
+    return probability
 
 
 def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
@@ -98,13 +105,15 @@ def abstention_threshold(right: np.ndarray, confidence: np.ndarray, accuracy: fl
     return float(confidence[order[keep - 1]])
 
 
-def scores(dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray], temperatures: dict[str, float]) -> dict:
+def scores(
+    dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray], temperatures: dict[str, float]
+) -> Figures:
     """All figures for the windows ``rows``; ``logits`` are theirs, by task.
 
     Returns:
         task -> figures; "by_class" holds F1, windows and captures per class.
     """
-    result = {}
+    result: Figures = {}
     targets = dataset.targets()
     for task, names in (("service", dataset.services), ("application", list(dataset.applications))):
         known = targets[task][rows] != MISSING
@@ -135,7 +144,7 @@ def scores(dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray], te
     return result
 
 
-def malicious_scores(dataset: Dataset, rows: np.ndarray, logits: np.ndarray, temperature: float) -> dict:
+def malicious_scores(dataset: Dataset, rows: np.ndarray, logits: np.ndarray, temperature: float) -> Figures:
     """The figures of the malicious task for the windows ``rows``, whose logits are ``logits`` (n,)."""
     known = dataset.malicious[rows] != MISSING
     labels = dataset.malicious[rows][known]
@@ -176,7 +185,7 @@ def mean_and_interval(values: list[float]) -> tuple[float, float]:
     return mean, t * float(np.std(values, ddof=1)) / len(values) ** 0.5
 
 
-def headline(figures: dict, tasks: tuple[str, ...]) -> float:
+def headline(figures: Figures, tasks: tuple[str, ...]) -> float:
     """One number to choose a model by: the mean of the two macro-F1 and the AUROC, those of ``tasks`` that exist."""
     values = [figures[task].get("auroc" if task == "malicious" else "macro_f1", np.nan) for task in tasks]
     values = [value for value in values if np.isfinite(value)]
