@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from .. import systems
 from ..config import Config, Training
 from ..data.dataset import Dataset
 from ..evaluation import evaluate
-from ..network.architecture import TASKS, Architecture
+from ..network.architecture import TASKS, Architecture, Network
 from ..network.infer import infer
 from ..training.train import Build
 from ..training.trainings import Trainings
@@ -19,38 +21,47 @@ from ..training.trainings import Trainings
 #: Scores of peers are not calibrated.
 PLAIN = dict.fromkeys(TASKS, 1.0)
 
+_Key = TypeVar("_Key", bound=tuple[Any, ...])
+#: Logits by task.
+_Logits = dict[str, np.ndarray]
+
 
 def compare(
     config: Config, architecture: Architecture, datasets: dict[str, Dataset], trainings: Trainings
-) -> tuple[dict[str, list[dict]], dict]:
+) -> tuple[dict[str, list[evaluate.Figures]], evaluate.Figures]:
     """Train and score everything that ours is compared with.
 
     Args:
-        datasets: by what the card calls them, first what ours is trained on. Peers are trained on what is better for them
-            by the validation captures. Validation and test windows are the same in all, and first come the same classes.
+        datasets: by what the card calls them, first what ours is trained on. Peers are trained on what is better for
+            them by the validation captures. Validation and test windows are the same in all, and first come the same
+            classes.
 
     Returns:
-        Name -> scores on the test captures, a dict per seed (one for what has no chance in it); and about them ``time``, what
-        one model for all tasks takes of the time of single-task models together, and ``trained on``, peer -> data set, where there are several.
+        Name -> scores on the test captures, a dict per seed (one for what has no chance in it); and about them
+        ``time``, what one model for all tasks takes of the time of single-task models together, and ``trained on``,
+        peer -> data set, where there are several.
     """
     trainings.say("peers on the same captures")
     pretrained, ours, config = bool(config.training.pretraining), config.compared_name(), config.compared()
-    dataset, about = next(iter(datasets.values())), {"trained on": {}}
+    dataset = next(iter(datasets.values()))
+    about: evaluate.Figures = {"trained on": {}}
     validation, test = dataset.rows("validation"), dataset.rows("test")
     seeds = [
         dataclasses.replace(config, seed=seed) for seed in range(config.seed, config.seed + config.evaluation.seeds)
     ]
 
-    def begin(name: str, build: Architecture | Build, data: Dataset, training: Training, of=seeds) -> list:
+    def begin(
+        name: str, build: Architecture | Build, data: Dataset, training: Training, of: list[Config] = seeds
+    ) -> list[Callable[[], Network]]:
         return [
             trainings.begin(f"{name} seed{each.seed}", dataclasses.replace(each, training=training), build, data)
             for each in of
         ]
 
-    def score(logits: dict[str, np.ndarray]) -> dict:
+    def score(logits: _Logits) -> evaluate.Figures:
         return evaluate.scores(dataset, test, logits, PLAIN)
 
-    def best(peer: str, on_validation: dict) -> tuple:
+    def best(peer: str, on_validation: dict[_Key, _Logits]) -> _Key:
         """The key of the answers that score best on the validation captures; a key's first part is a data set."""
         chosen = max(on_validation, key=lambda key: evaluate.headline(
             evaluate.scores(dataset, validation, on_validation[key], PLAIN), TASKS))  # fmt: skip
@@ -72,14 +83,16 @@ def compare(
             config.training, teacher=0.0, teacher_network={}, weight_decay=0.01, epochs=epochs, augment=augment
         )
 
-    choices, runs, single = {}, {}, {}
+    choices: dict[tuple[str, str, float], Callable[[], Network]] = {}
+    runs: dict[str, list[Callable[[], Network]]] = {}
+    single: dict[str, list[Callable[[], Network]]] = {}
     for on, data in list(datasets.items())[1:] if config.evaluation.without_lab else ():
         runs[f"{ours}, trained on {on}"] = begin(f"ours {on}", architecture, data, config.training)
     if pretrained and (runs or config.evaluation.halves):
         runs[ours] = begin(ours, architecture, dataset, config.training)
     if config.evaluation.halves:
         for task in TASKS:
-            weights = {each: getattr(config.training, each) if each == task else 0.0 for each in TASKS}
+            weights: dict[str, Any] = {each: 0.0 for each in TASKS if each != task}
             single[task] = begin(
                 f"{task} alone", architecture, dataset, dataclasses.replace(config.training, **weights)
             )
@@ -94,12 +107,13 @@ def compare(
                         f"{peer} {on} {augment}", build, data, plain(peer, augment), seeds[:1]
                     )[0]
 
-    found: dict[str, list[dict]] = {}
+    found: dict[str, list[evaluate.Figures]] = {}
     for peer in dict.fromkeys(peer for peer, _ in without_seeds):
-        answers = {(on,): without_seeds[peer, on]() for on in datasets}
-        if None not in answers.values():
-            on = best(peer, {key: parts["validation"] for key, parts in answers.items()})
-            found[peer] = [score(answers[on]["test"])]
+        given: dict[tuple[str], dict[str, _Logits] | None] = {(on,): without_seeds[peer, on]() for on in datasets}
+        parted = {key: parts for key, parts in given.items() if parts is not None}
+        if len(parted) == len(given):
+            chosen = best(peer, {key: parts["validation"] for key, parts in parted.items()})
+            found[peer] = [score(parted[chosen]["test"])]
     for peer, build in systems.NETWORKS.items() if choices else ():
         on, augment = best(peer, {
             key[1:]: infer(result(), dataset.series[validation]) for key, result in choices.items() if key[0] == peer

@@ -1,5 +1,6 @@
-"""Does the lab help? Trainings without it, with it and on it alone, scored on the *validation* captures of real networks;
-and how well a classifier tells the lab's flows from real ones of the same service, which is how far it is from life.
+"""Does the lab help? Trainings without it, with it and on it alone, scored on the *validation* captures of real
+networks; and how well a classifier tells the lab's flows from real ones of the same service, which is how far it is
+from life.
 """
 
 from __future__ import annotations
@@ -60,12 +61,16 @@ def measure(config: Config, data: Path, lab: Path, out: Path, say: Callable[[str
     return "\n".join(lines) + "\n"
 
 
-def _ours(config: Config, dataset: Dataset, rows: np.ndarray, checkpoint: Path, say: Callable[[str], None]):
+def _ours(
+    config: Config, dataset: Dataset, rows: np.ndarray, checkpoint: Path, say: Callable[[str], None]
+) -> dict[str, np.ndarray] | None:
     model, _ = fit_taught(config, Architecture(**config.architecture), dataset, checkpoint, say)
     return infer(model, dataset.series[rows])
 
 
-def _trees(config: Config, dataset: Dataset, rows: np.ndarray, checkpoint: Path, say: Callable[[str], None]):
+def _trees(
+    config: Config, dataset: Dataset, rows: np.ndarray, checkpoint: Path, say: Callable[[str], None]
+) -> dict[str, np.ndarray] | None:
     return systems.boosted_trees(dataset, dataset.rows("train"), rows, rows, TASKS)
 
 
@@ -76,8 +81,8 @@ def _lab_alone(dataset: Dataset) -> Dataset:
 
 
 def _told_apart(dataset: Dataset, say: Callable[[str], None]) -> list[str]:
-    """A table: per service (harmless first windows of the training part) and for malicious ones, the AUROC of LightGBM at
-    telling lab from real, in five folds by recording, and what it went by."""
+    """A table: per service (harmless first windows of the training part) and for malicious ones, the AUROC of LightGBM
+    at telling lab from real, in five folds by recording, and what it went by."""
     import lightgbm
 
     say("telling the lab from life")

@@ -1,4 +1,6 @@
-"""How well an application that the model has never seen is told from those it knows, with classes left out of training."""
+"""How well an application that the model has never seen is told from those it knows, with classes left out of
+training.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from ..data.dataset import Dataset
 from ..data.labels import MISSING
 from ..evaluation import evaluate
 from ..evaluation.unknown import MEASURES, Part
-from ..network.architecture import Architecture
+from ..network.architecture import Architecture, Network
 from ..network.infer import infer
 from ..training.trainings import Trainings
 
@@ -21,9 +23,10 @@ from ..training.trainings import Trainings
 def left_out(
     config: Config, architecture: Architecture, dataset: Dataset, trainings: Trainings
 ) -> Callable[[], list[Part]]:
-    """Begin the trainings; what is returned gives what is found of each part of the applications. Parts without test windows
-    are not there."""
-    folds, begun = config.evaluation.class_folds, []
+    """Begin the trainings; what is returned gives what is found of each part of the applications. Parts without test
+    windows are not there."""
+    folds = config.evaluation.class_folds
+    begun: list[tuple[np.ndarray, Callable[[], Network]]] = []
     names = list(dataset.applications)
     part_of = np.random.default_rng(config.data.split_seed).permutation(len(names)) % folds if folds else np.zeros(0)
     for fold in range(folds):
@@ -38,7 +41,7 @@ def left_out(
     return partial(_found, dataset, begun)
 
 
-def _found(dataset: Dataset, begun: list) -> list[Part]:
+def _found(dataset: Dataset, begun: list[tuple[np.ndarray, Callable[[], Network]]]) -> list[Part]:
     names, result = list(dataset.applications), []
     for gone, training in begun:
         model = training()
