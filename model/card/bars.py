@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ..evaluation.breakdown import HALVES
+from ..evaluation.evaluate import Figures
 
 #: Test captures from which on a class's score is more than chance.
 MANY = 5
@@ -14,27 +15,27 @@ MANY = 5
 _TASKS = {"service": "service F1", "application": "application F1", "malicious": "recall at 1 % FP"}
 
 
-def reached(scores: dict, task: str) -> float:
-    """Of one run the figure that a bar is about: recall at 1 % false positives, or the mean F1 of the classes with enough
-    test captures. NaN where there are none."""
+def reached(scores: Figures, task: str) -> float:
+    """Of one run the figure that a bar is about: recall at 1 % false positives, or the mean F1 of the classes with
+    enough test captures. NaN where there are none."""
     if task == "malicious":
-        return scores[task]["recall_at_1_percent"]
+        return float(scores[task]["recall_at_1_percent"])
     counted = [each["f1"] for each in scores[task].get("by_class", {}).values() if each["captures"] >= MANY]
     return float(np.mean(counted)) if counted else math.nan
 
 
-def bars(name: str, compared: str, figures: dict) -> list[str]:
-    """A table in Markdown of the bars that ``figures``, those of `mmtt_model.run.run`, can tell of; of means over the seeds. ``compared`` is what the
-    card calls ours where that is compared by halves."""
+def bars(name: str, compared: str, figures: Figures) -> list[str]:
+    """A table in Markdown of the bars that ``figures``, those of `mmtt_model.run.run`, can tell of; of means over the
+    seeds. ``compared`` is what the card calls ours where that is compared by halves."""
     rows = []
     peers = {peer: runs for peer, runs in figures["peers"].items() if not peer.startswith(name)}
     for task, words in _TASKS.items():
-        mine, theirs = _mean(figures["seeds"], task), {peer: _mean(runs, task) for peer, runs in peers.items()}
-        theirs = {peer: score for peer, score in theirs.items() if math.isfinite(score)}
-        if theirs and math.isfinite(mine):
-            best = max(theirs, key=theirs.get)
-            rows.append((f"{words} 2 points ahead of the best other's", f"{mine:.3f}", f"{theirs[best]:.3f} ({best})",
-                         mine - theirs[best] - 0.02))  # fmt: skip
+        mine, means = _mean(figures["seeds"], task), {peer: _mean(runs, task) for peer, runs in peers.items()}
+        others = {peer: score for peer, score in means.items() if math.isfinite(score)}
+        if others and math.isfinite(mine):
+            best = max(others, key=lambda peer: others[peer])
+            rows.append((f"{words} 2 points ahead of the best other's", f"{mine:.3f}", f"{others[best]:.3f} ({best})",
+                         mine - others[best] - 0.02))  # fmt: skip
     alone = figures["peers"].get(f"{compared}, a model for each task")
     if alone:
         # Like with like: where one was not pretrained, the other wasn't.
@@ -65,7 +66,7 @@ def bars(name: str, compared: str, figures: dict) -> list[str]:
     ]
 
 
-def trained_on(about: dict) -> list[str]:
+def trained_on(about: Figures) -> list[str]:
     """A sentence on which data the others were trained on, where there was a choice."""
     chosen = about["trained on"]
     if not chosen:
@@ -74,7 +75,7 @@ def trained_on(about: dict) -> list[str]:
     return [f"What the others were trained on is what was better for them on the validation captures: {told}.", ""]
 
 
-def _mean(runs: list[dict], task: str) -> float:
+def _mean(runs: list[Figures], task: str) -> float:
     return float(np.mean([reached(run, task) for run in runs]))
 
 

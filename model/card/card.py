@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
+from typing import Any
 
 import numpy as np
 
@@ -13,22 +14,25 @@ from ..data.lab_windows import lab_rows
 from ..data.labels import MISSING
 from ..data.split import SPLITS
 from ..evaluation.calibrate import Calibration
-from ..evaluation.evaluate import mean_and_interval
+from ..evaluation.evaluate import Figures, mean_and_interval
 from ..evaluation.unknown import MEASURES, Part, better
 from .bars import bars, trained_on
+
+#: An en dash, where there is no figure.
+_NONE = "\u2013"
 
 
 def write(
     config: Config,
     command: str,
     dataset: Dataset,
-    figures: dict,
-    trained: dict,
+    figures: Figures,
+    trained: dict[str, Any],
     calibration: Calibration,
     pictures: list[str],
 ) -> str:
-    """The card as Markdown. ``figures`` are those that ``mmtt_model.run.run`` collects with ``command``; ``pictures`` are lines
-    that show them."""
+    """The card as Markdown. ``figures`` are those that ``mmtt_model.run.run`` collects with ``command``; ``pictures``
+    are lines that show them."""
     test, seeds = figures["test"], config.evaluation.seeds
     lines = [
         f"# {config.name}",
@@ -131,7 +135,7 @@ def write(
     return "\n".join(lines) + "\n"
 
 
-def answers_given(dataset: Dataset, decisions: dict, calibration: Calibration) -> list[str]:
+def answers_given(dataset: Dataset, decisions: Figures, calibration: Calibration) -> list[str]:
     harmless = int((dataset.malicious[dataset.rows("validation")] == 0).sum())
     lines = [
         "## Answers given",
@@ -145,7 +149,8 @@ def answers_given(dataset: Dataset, decisions: dict, calibration: Calibration) -
         if task == "malicious":
             lines.append(f"| malicious | {calibration.thresholds[task]:.4f} | {_flags(decision)} |")
             lines += [
-                f"| malicious, `--false-positives {share}` | {calibration.false_positives[share]:.4f} | {_flags(chosen)} |"
+                f"| malicious, `--false-positives {share}` | {calibration.false_positives[share]:.4f} "
+                f"| {_flags(chosen)} |"
                 for share, chosen in decision["at"].items()
             ]
         else:
@@ -160,8 +165,9 @@ def answers_given(dataset: Dataset, decisions: dict, calibration: Calibration) -
         lines += [
             "",
             (
-                f"{harmless:,} harmless windows are among the validation captures, less than one of which is {' or '.join(few)}: "
-                "that threshold is just above the most suspicious of them, and elsewhere may flag more."
+                f"{harmless:,} harmless windows are among the validation captures, less than one of which is "
+                f"{' or '.join(few)}: that threshold is just above the most suspicious of them, and elsewhere may flag "
+                "more."
             ),
         ]
     return lines
@@ -171,7 +177,7 @@ def _flags(decision: dict[str, float]) -> str:
     return f"finds {_percent(decision['recall'])}, flags {_percent(decision['false_positives'])} of the harmless"
 
 
-def _sources_left_out(folds: dict[str, list[dict]]) -> list[str]:
+def _sources_left_out(folds: dict[str, list[Figures]]) -> list[str]:
     if not folds:
         return []
     names = list(folds)
@@ -187,7 +193,7 @@ def _sources_left_out(folds: dict[str, list[dict]]) -> list[str]:
         f"| left out | windows malicious, harmless | {' | '.join(f'{n}: AUROC, recall at 1 % FP' for n in names)} |",
         "|---|---|" + "---|" * len(names),
     ]
-    for number, each in enumerate(zip(*folds.values()), 1):
+    for number, each in enumerate(zip(*folds.values(), strict=True), 1):
         windows = f"{each[0]['positives']:,}, {each[0]['windows'] - each[0]['positives']:,}"
         values = [f"{_number(s['auroc'])}, {_number(s['recall_at_1_percent'])}" for s in each]
         lines.append(f"| {number}: {', '.join(each[0]['repositories'])} | {windows} | {' | '.join(values)} |")
@@ -205,13 +211,16 @@ def _unknown(parts: list[Part]) -> list[str]:
 
     def mean(split: str, measure: str) -> str:
         scores = np.array([getattr(part, split)[measure] for part in parts])
-        return _number(float(scores[np.isfinite(scores)].mean())) if np.isfinite(scores).any() else "–"
+        return _number(float(scores[np.isfinite(scores)].mean())) if np.isfinite(scores).any() else _NONE
 
     return [
         "",
         "### Applications that it does not know",
         "",
-        "Each part of the applications was left out of a training of its own; the AUROC of telling their test windows from the others'.",
+        (
+            "Each part of the applications was left out of a training of its own; the AUROC of telling their test "
+            "windows from the others'."
+        ),
         "",
         f"| left out | {' | '.join(f'by {name}' for name in MEASURES)} |",
         "|---|" + "---|" * len(MEASURES),
@@ -226,7 +235,7 @@ def _unknown(parts: list[Part]) -> list[str]:
     ]
 
 
-def _packets_seen(found: dict[int, dict]) -> list[str]:
+def _packets_seen(found: dict[int, Figures]) -> list[str]:
     if not found:
         return []
     windows = next(iter(found.values()))["service"]["windows"]
@@ -239,21 +248,22 @@ def _packets_seen(found: dict[int, dict]) -> list[str]:
         "| packets | service F1 | application F1 | malicious AUROC | recall at 1 % FP |",
         "|---|---|---|---|---|",
         *[
-            f"| {seen} | {_number(scores['service'].get('macro_f1'))} | {_number(scores['application'].get('macro_f1'))} | "
-            f"{_number(scores['malicious']['auroc'])} | {_number(scores['malicious']['recall_at_1_percent'])} |"
+            f"| {seen} | {_number(scores['service'].get('macro_f1'))} "
+            f"| {_number(scores['application'].get('macro_f1'))} "
+            f"| {_number(scores['malicious']['auroc'])} | {_number(scores['malicious']['recall_at_1_percent'])} |"
             for seen, scores in found.items()
         ],
     ]
 
 
-def _mid_flow(seeds: list[dict[str, dict]]) -> list[str]:
+def _mid_flow(seeds: list[dict[str, Figures]]) -> list[str]:
     lines = [
         "",
         "### From the middle of a flow",
         "",
         (
-            "Each window is read for itself, so a capture may begin anywhere. F1 over the classes among the later windows "
-            "is not that over all: compare the halves."
+            "Each window is read for itself, so a capture may begin anywhere. F1 over the classes among the later "
+            "windows is not that over all: compare the halves."
         ),
         "",
         "| | windows with a service | service F1 | application F1 | malicious AUROC | recall at 1 % FP |",
@@ -290,7 +300,7 @@ def _by_source(flagged: dict[str, dict[str, tuple[int, int]]]) -> list[str]:
     lines = []
     for source in sorted({*flagged["malicious"], *flagged["harmless"]}):
         cells = [
-            f"{hit:,} of {windows:,}" if windows else "–"
+            f"{hit:,} of {windows:,}" if windows else _NONE
             for hit, windows in (flagged[kind].get(source, (0, 0)) for kind in ("malicious", "harmless"))
         ]
         lines.append(f"| {source} | {' | '.join(cells)} |")
@@ -306,9 +316,9 @@ def _pretrained(config: Config) -> list[str]:
         return []
     return [
         (
-            f"What ships was pretrained on all training windows, labelled or not, {config.training.pretraining} epochs long. Ours by "
-            "halves, for one task or on less data was not, nor was what is trained without a part of the repositories or of the "
-            "applications: pretraining would have seen their windows."
+            f"What ships was pretrained on all training windows, labelled or not, {config.training.pretraining} epochs "
+            "long. Ours by halves, for one task or on less data was not, nor was what is trained without a part of the "
+            "repositories or of the applications: pretraining would have seen their windows."
         ),
         "",
     ]
@@ -318,7 +328,7 @@ def _minutes(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"
 
 
-def _row(name: str, runs: list[dict]) -> str:
+def _row(name: str, runs: list[Figures]) -> str:
     """A row of the table: the figures of one run, or the mean and interval of several."""
     cells = []
     for task, figure in (
@@ -334,7 +344,7 @@ def _row(name: str, runs: list[dict]) -> str:
     return f"| {name} | {' | '.join(cells)} |"
 
 
-def _losses(name: str, seeds: list[dict], peers: dict[str, list[dict]]) -> list[str]:
+def _losses(name: str, seeds: list[Figures], peers: dict[str, list[Figures]]) -> list[str]:
     """A sentence per peer, as plain for a loss as for a win; of means over the seeds."""
     lines = []
     wanted = [
@@ -344,7 +354,7 @@ def _losses(name: str, seeds: list[dict], peers: dict[str, list[dict]]) -> list[
         ("malicious", "recall_at_1_percent", "recall at 1 %"),
     ]
 
-    def mean(runs: list[dict], task: str, figure: str) -> float:
+    def mean(runs: list[Figures], task: str, figure: str) -> float:
         return mean_and_interval([run[task].get(figure, math.nan) for run in runs])[0]
 
     for peer, runs in peers.items():
@@ -368,11 +378,11 @@ def _data(config: Config, dataset: Dataset, seen: dict[str, dict[str, float]]) -
     sources = Counter(dataset.sources[c] for c in used.tolist())
     lines = [
         (
-            f"{np.count_nonzero(~made):,} labelled windows of {len(used):,} public captures from {len(sources)} repositories. "
-            "Services and applications are nDPI's names per flow (what it only guessed from addresses or ports is not "
-            "used), else what the capture was made of. TLS, QUIC and HTTP are protocols and count as no application. In "
-            "malicious captures the host's ordinary business is not labelled. What nDPI recognises in captures that show "
-            "protocols at work counts as harmless, except where the capture may show an attack."
+            f"{np.count_nonzero(~made):,} labelled windows of {len(used):,} public captures from {len(sources)} "
+            "repositories. Services and applications are nDPI's names per flow (what it only guessed from addresses or "
+            "ports is not used), else what the capture was made of. TLS, QUIC and HTTP are protocols and count as no "
+            "application. In malicious captures the host's ordinary business is not labelled. What nDPI recognises in "
+            "captures that show protocols at work counts as harmless, except where the capture may show an attack."
         ),
         "",
         "| | captures | windows | with service | with application | malicious | harmless |",
@@ -390,16 +400,19 @@ def _data(config: Config, dataset: Dataset, seen: dict[str, dict[str, float]]) -
     if made.any():
         lines += [
             "",
-            "The lab's windows are of traffic that this project's own traffic lab made and recorded (`mmtt lab run "
-            f"standard`); {config.training.lab:.0%} of what training drew were these. They are in no score. Another run of the lab "
-            "does the same at other times, so figures come back to about a point, not to the last digit.",
+            (
+                "The lab's windows are of traffic that this project's own traffic lab made and recorded (`mmtt lab run "
+                f"standard`); {config.training.lab:.0%} of what training drew were these. They are in no score. "
+                "Another run of the lab does the same at other times, so figures come back to about a point, not to "
+                "the last digit."
+            ),
         ]
     lines += [
         "",
         (
             f"{dataset.report['copies']:,} windows that are in several captures to the microsecond are kept once, and "
-            f"{dataset.report['copied_captures']:,} captures that hold copies of another's are split with it. So no test "
-            "window has the sizes and times of a training window. The same sizes at other times have "
+            f"{dataset.report['copied_captures']:,} captures that hold copies of another's are split with it. So no "
+            "test window has the sizes and times of a training window. The same sizes at other times have "
             + ", ".join(f"{_percent(share['sizes'])} of {split}" for split, share in seen.items())
             + ": the same device or program, at another time."
         ),
@@ -413,10 +426,11 @@ def _data(config: Config, dataset: Dataset, seen: dict[str, dict[str, float]]) -
     return lines
 
 
-def _classes(dataset: Dataset, task: str, by_class: dict) -> list[str]:
+def _classes(dataset: Dataset, task: str, by_class: Figures) -> list[str]:
     names = dataset.services if task == "service" else list(dataset.applications)
     values = dataset.targets()[task]
-    captures, made = defaultdict(int), lab_rows(dataset)
+    captures: dict[str, int] = {}
+    made = lab_rows(dataset)
     for each in range(len(names)):
         captures[names[each]] = len(np.unique(dataset.capture[(values == each) & ~made]))
     lines = []
@@ -431,8 +445,8 @@ def _left_out(config: Config, dataset: Dataset) -> list[str]:
     report = dataset.report
     lines = [
         (
-            f"A service or application in fewer than {config.data.min_captures} captures can't be held out honestly and is "
-            "not learnt (captures in brackets)."
+            f"A service or application in fewer than {config.data.min_captures} captures can't be held out honestly "
+            "and is not learnt (captures in brackets)."
         )
     ]
     for kind in ("services", "applications"):
@@ -444,7 +458,7 @@ def _left_out(config: Config, dataset: Dataset) -> list[str]:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
+    return _NONE if value is None or not math.isfinite(value) else f"{value:.3f}"
 
 
 def _interval(values: list[float]) -> str:
@@ -453,4 +467,4 @@ def _interval(values: list[float]) -> str:
 
 
 def _percent(value: float) -> str:
-    return "–" if not math.isfinite(value) else f"{100 * value:.1f} %"
+    return _NONE if not math.isfinite(value) else f"{100 * value:.1f} %"

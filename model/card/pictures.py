@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..evaluation.evaluate import Figures
 
-def draw(out: Path, services: list[str], figures: dict) -> list[str]:
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def draw(out: Path, services: list[str], figures: Figures) -> list[str]:
     """Lines of Markdown that show the pictures; none where matplotlib is not installed."""
     try:
         import matplotlib
@@ -20,7 +26,7 @@ def draw(out: Path, services: list[str], figures: dict) -> list[str]:
     folder = out / "card"
     folder.mkdir(exist_ok=True)
 
-    def save(figure, name: str) -> None:
+    def save(figure: Figure, name: str) -> None:
         new = folder / f".{name}.new.png"
         figure.savefig(new, dpi=80, bbox_inches="tight", metadata={"Software": None})
         os.replace(new, folder / f"{name}.png")
