@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from .evaluation.breakdown import by_packets, confusion, mid_flow, reliability
 from .evaluation.calibrate import calibrate, decisions
 from .evaluation.unknown import better
 from .export.export import write_bundle
-from .network.architecture import TASKS, Architecture
+from .network.architecture import TASKS, Architecture, Model
 from .network.infer import infer
 from .studies import unknown_applications, unseen_sources
 from .studies.compare import PLAIN, compare
@@ -38,10 +39,10 @@ def run(
     command: str,
     tensorboard: Path | None = None,
     processes: int = 1,
-) -> dict:
-    """Train on the captures in ``data``, and on the traffic lab's in ``lab``, and leave a bundle in ``out``, beside the data set and the checkpoints.
-    ``command`` is what was typed, for the card. Each seed's training writes its figures to a directory in ``tensorboard``. With
-    several ``processes`` so many trainings go on side by side.
+) -> dict[str, Any]:
+    """Train on the captures in ``data``, and on the traffic lab's in ``lab``, and leave a bundle in ``out``, beside the
+    data set and the checkpoints. ``command`` is what was typed, for the card. Each seed's training writes its figures
+    to a directory in ``tensorboard``. With several ``processes`` so many trainings go on side by side.
 
     Returns:
         The figures that CARD.md shows.
@@ -78,7 +79,7 @@ def _run(
     trainings: Trainings,
     command: str,
     tensorboard: Path | None,
-) -> dict:
+) -> dict[str, Any]:
     out, dataset = trainings.out, next(iter(datasets.values()))
     train, validation, test = (dataset.rows(split) for split in SPLITS)
     seeds = [
@@ -88,7 +89,7 @@ def _run(
     ]  # fmt: skip
     unknown = unknown_applications.left_out(config.compared(), architecture, dataset, trainings)
     sources = unseen_sources.left_out(config, architecture, datasets, trainings)
-    figures: dict = {"seeds": []}
+    figures: dict[str, Any] = {"seeds": []}
     figures["peers"], figures["about peers"] = compare(config, architecture, datasets, trainings)
     figures["unknown"] = unknown()
     by_energy = ("application",) if better(figures["unknown"]) == "energy" else ()
@@ -125,6 +126,7 @@ def _run(
     }
 
     model, calibration, seed = shipped
+    assert isinstance(model, Model), "what an Architecture builds"
     trained = {
         "seed": seed,
         "split_seed": config.data.split_seed,

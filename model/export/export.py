@@ -7,6 +7,7 @@ import logging
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -90,7 +91,7 @@ def largest_difference(model: Model, path: Path, windows: SeriesBatch) -> float:
     exported = session.run([f"{task}_logits" for task in TASKS], features.model_input(windows))
     with torch.no_grad():
         expected = model(*Model.inputs(windows))
-    return max(float(np.abs(a - b.numpy()).max()) for a, b in zip(exported, expected))
+    return max(float(np.abs(a - b.numpy()).max()) for a, b in zip(exported, expected, strict=True))
 
 
 def write_bundle(
@@ -101,7 +102,7 @@ def write_bundle(
     services: list[str],
     applications: dict[str, list[str]],
     calibration: Calibration,
-    trained: dict,
+    trained: dict[str, Any],
 ) -> None:
     """Write ``model.onnx`` and ``bundle.yaml`` into ``directory``; the files appear whole or not at all."""
     directory.mkdir(parents=True, exist_ok=True)

@@ -52,11 +52,11 @@ def int8_dynamic(plain: Path, made: Path, windows: SeriesBatch) -> None:
 
 
 def int8_static(plain: Path, made: Path, windows: SeriesBatch) -> None:
-    """Weights in 8 bits, activations too, by the range they have on ``windows``; but for the heads and within attention, where
-    one range for all loses the score. Seven bits of the weights are used: with eight, processors without VNNI overflow, and a
-    window's verdict would depend on the processor."""
+    """Weights in 8 bits, activations too, by the range they have on ``windows``; but for the heads and within
+    attention, where one range for all loses the score. Seven bits of the weights are used: with eight, processors
+    without VNNI overflow, and a window's verdict would depend on the processor."""
 
-    class Reader(CalibrationDataReader):
+    class Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime comes without types
         def __init__(self) -> None:
             inputs = features.model_input(windows)
             self._chunks = iter(
@@ -138,7 +138,7 @@ def compare(shipped: Classifier, variant: Classifier, windows: SeriesBatch) -> C
     )
 
 
-def scores(classifier: Classifier, dataset: Dataset, rows: np.ndarray) -> dict:
+def scores(classifier: Classifier, dataset: Dataset, rows: np.ndarray) -> evaluate.Figures:
     """``evaluate.scores`` of the windows ``rows``."""
     logits = dict(zip(TASKS, classifier.logits(dataset.series[rows]), strict=True))
     return evaluate.scores(dataset, rows, logits, classifier.bundle.temperatures)
