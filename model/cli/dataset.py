@@ -41,8 +41,8 @@ def _plainly(out: Path) -> Iterator[None]:
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Directory for the captures.")
 @click.option("-j", "--jobs", type=click.IntRange(1, 64), default=8, show_default=True, help="Downloads at a time.")
 def fetch(table: Path, out: Path, jobs: int) -> None:
-    """Download the captures that TABLE (a captures.tsv; the word public for the shipped one) names by repository, commit and path,
-    and check each one's SHA-256. What is there already is not fetched again.
+    """Download the captures that TABLE (a captures.tsv; the word public for the shipped one) names by repository,
+    commit and path, and check each one's SHA-256. What is there already is not fetched again.
 
     Then: mmtt dataset name OUT; mmtt train small --data OUT -o BUNDLE. Mind each capture's licence (in captures.tsv).
     """
@@ -64,7 +64,9 @@ def fetch(table: Path, out: Path, jobs: int) -> None:
     "-j", "--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, show_default="cores", help="Processes."
 )
 def name(directory: Path, jobs: int) -> None:
-    """Write the flows.tsv.zst of DIRECTORY, which holds captures.tsv and captures/: nDPI's name for each flow, through nfstream."""
+    """Write the flows.tsv.zst of DIRECTORY, which holds captures.tsv and captures/: nDPI's name for each flow, through
+    nfstream.
+    """
     with _plainly(directory):
         from ..data.naming import name_flows
 
@@ -90,8 +92,9 @@ def build(manifest: Path, out: Path, jobs: int) -> None:
     malicious: false       # if you are sure of it
     domains: {intra.example.org: {service: web, application: Intranet}}
 
-    Other kinds: iscx (the ISCX VPN-nonVPN and Tor collections, by their files' names), tables (captures.tsv and flows.tsv.zst).
-    Then: mmtt train small --data OUT -o BUNDLE. The same command goes on where an interrupted one stopped.
+    Other kinds: iscx (the ISCX VPN-nonVPN and Tor collections, by their files' names), tables (captures.tsv and
+    flows.tsv.zst). Then: mmtt train small --data OUT -o BUNDLE. The same command goes on where an interrupted one
+    stopped.
     """
     with _plainly(out):
         from ..data.build import build as make
@@ -101,6 +104,7 @@ def build(manifest: Path, out: Path, jobs: int) -> None:
         report = make(read_manifest(manifest, Taxonomy()), out, jobs, _say)
     windows = report["windows"]
     click.echo(
-        f"{out}: {report['captures']:,} captures, {windows.get('kept', 0):,} windows, {windows.get('labelled', 0):,} labelled, "
-        f"{windows.get('too short', 0):,} too short, {len(report['unreadable'])} captures could not be read (see dataset.yaml)"
+        f"{out}: {report['captures']:,} captures, {windows.get('kept', 0):,} windows, "
+        f"{windows.get('labelled', 0):,} labelled, {windows.get('too short', 0):,} too short, "
+        f"{len(report['unreadable'])} captures could not be read (see dataset.yaml)"
     )

@@ -103,7 +103,8 @@ def train(
                     "--processes is for trainings side by side, torchrun for one on many devices; use one"
                 )
             if helping:
-                return help_out()
+                help_out()
+                return
             training.run(told, data, lab, out, lambda line: click.echo(line, err=True), command, tensorboard, processes)
     except (ConfigError, DatasetError, ExportError, TaxonomyError, TrainingError) as error:
         raise click.ClickException(str(error)) from None
