@@ -50,7 +50,7 @@ def split_recordings(
     recording: np.ndarray,
     tasks: list[np.ndarray],
     names: list[str],
-    shares: tuple[float, float, float],
+    shares: tuple[float, ...],
     seed: int,
 ) -> np.ndarray:
     """The split of each window: whole recordings, each label shared out as ``shares`` as far as possible.
@@ -64,7 +64,7 @@ def split_recordings(
         tasks: labels (n,) per task, MISSING where not known.
 
     Returns:
-        int64 (n,), indices into SPLITS.
+        int64 (n,), indices into ``shares``; for three of them that is into SPLITS.
     """
     labels_of: dict[int, set[tuple[int, int]]] = {int(c): set() for c in np.unique(recording)}
     for task, values in enumerate(tasks):

@@ -1,4 +1,4 @@
-"""The traffic lab: real programs over emulated links on one machine, every flow's truth known because it was started."""
+"""The traffic lab: real programs over emulated links on one machine, every flow's truth known as the lab started it."""
 
 
 class LabError(Exception):

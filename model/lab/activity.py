@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,9 @@ class Activity:
 
 @dataclass(frozen=True)
 class Tunnel:
-    """`ports_only`: it carries TCP connections to known ports (a forwarder), not packets. `programs`: in programs.yaml."""
+    """`ports_only`: it carries TCP connections to known ports (a forwarder), not packets. `programs`: in
+    programs.yaml.
+    """
 
     application: str
     programs: tuple[str, ...]
@@ -41,9 +45,12 @@ def pairs(servers: tuple[str, ...], clients: tuple[str, ...]) -> tuple[str, ...]
     return tuple(f"{server}/{client}" for client in clients for server in servers)
 
 
-def collect(package: str, path: list[str], table: str) -> dict:
-    """The tables called `table` of all modules of a package, as one; each entry knows its module."""
-    found: dict = {}
+_Entry = TypeVar("_Entry", Activity, Tunnel)
+
+
+def collect(package: str, path: Iterable[str], table: str, kind: type[_Entry]) -> dict[str, _Entry]:
+    """The tables called `table` of all modules of a package, as one; their entries, of a `kind`, know their module."""
+    found: dict[str, _Entry] = {}
     for name in sorted(entry.name for entry in pkgutil.iter_modules(path)):
         module = importlib.import_module(f"{package}.{name}")
         for key, entry in getattr(module, table).items():

@@ -25,7 +25,9 @@ def think(draw: Random) -> float:
 
 
 def keystroke(draw: Random) -> float:
-    """Seconds between keys: Dhakal et al. 2018 (136 million keystrokes: mean 0.24 s, log-normal), pauses between words."""
+    """Seconds between keys: Dhakal et al. 2018 (136 million keystrokes: mean 0.24 s, log-normal), pauses between
+    words.
+    """
     if draw.random() < 0.12:
         return min(draw.lognormvariate(math.log(0.9), 0.8), 8.0)
     return draw.lognormvariate(math.log(0.19), 0.45)
@@ -94,16 +96,19 @@ def is_picture(size: int) -> bool:
     return size > 4000
 
 
+#: A distribution and its two numbers; see `game`.
+Spread = tuple[str, float, float]
 #: Games as published models give them: what carries them, then for the player's side and the server's side the seconds
-#: between packets and the payload bytes, each as (distribution, its two numbers); see `game`.
-GAMES = {
+#: between packets and the payload bytes.
+GAMES: dict[str, tuple[str, tuple[Spread, Spread], tuple[Spread, Spread]]] = {
     # Faerber 2002, Counter-Strike: the server's burst each 62 ms, sizes extreme-value; players each 40 ms.
     "counter_strike": (
         "udp",
         (("normal", 0.0402, 0.004), ("extreme", 80, 5.7)),
         (("normal", 0.0621, 0.008), ("extreme", 120, 36)),
     ),
-    # Lang, Branch, Armitage 2004, Quake 3: a snapshot each 50 ms, growing with what is seen; the player's rate is the screen's.
+    # Lang, Branch, Armitage 2004, Quake 3: a snapshot each 50 ms, growing with what is seen; the player's rate is the
+    # screen's.
     "quake3": (
         "udp",
         (("normal", 0.0125, 0.0016), ("normal", 62, 4)),
@@ -128,7 +133,7 @@ GAMES = {
 }
 
 
-def game(kind: tuple, draw: Random) -> float:
+def game(kind: Spread, draw: Random) -> float:
     """A draw from one of the distributions of `GAMES`."""
     name, first, second = kind
     if name == "normal":
@@ -145,10 +150,14 @@ def game(kind: tuple, draw: Random) -> float:
 
 
 def listen(draw: Random) -> float:
-    """Seconds at one radio station: most leave soon, some stay; log-normal, its median chosen (not looked up) to fit captures."""
+    """Seconds at one radio station: most leave soon, some stay; log-normal, its median chosen (not looked up) to fit
+    captures.
+    """
     return min(8.0 + draw.lognormvariate(math.log(15), 0.9), 600.0)
 
 
 def clip(draw: Random) -> float:
-    """Seconds of a clip that are watched: viewers leave early, log-normal (chosen, not looked up), at most the clip's 48."""
+    """Seconds of a clip that are watched: viewers leave early, log-normal (chosen, not looked up), at most the clip's
+    48.
+    """
     return min(5.0 + draw.lognormvariate(math.log(18), 0.7), 48.0)

@@ -1,4 +1,6 @@
-"""Chromium without a window, led over a pipe (DevTools protocol): one browser for all pages of a visit, as people have it."""
+"""Chromium without a window, led over a pipe (DevTools protocol): one browser for all pages of a visit, as people have
+it.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ import json
 import os
 import shlex
 import subprocess
+from typing import Any
 
 from .https_servers import PORT
 from .part import Part
@@ -63,23 +66,25 @@ class Browser:
         )
         os.close(read)
         os.close(write)
-        self.left, self.session = b"", None
+        self.left = b""
+        self.session: str | None = None
         target = self._ask("Target.createTarget", url="about:blank")["targetId"]
         self.session = self._ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         self._ask("Page.enable")
 
-    def _heard(self) -> dict:
+    def _heard(self) -> dict[str, Any]:
         while b"\0" not in self.left:
             got = os.read(self.read, 1 << 16)
             if not got:
                 raise OSError("chromium ended")
             self.left += got
         text, _, self.left = self.left.partition(b"\0")
-        return json.loads(text)
+        heard: dict[str, Any] = json.loads(text)
+        return heard
 
-    def _ask(self, method: str, **words) -> dict:
+    def _ask(self, method: str, **words: object) -> dict[str, Any]:
         self.number += 1
-        made = {"id": self.number, "method": method, "params": words}
+        made: dict[str, object] = {"id": self.number, "method": method, "params": words}
         if self.session:
             made["sessionId"] = self.session
         os.write(self.write, json.dumps(made).encode() + b"\0")
@@ -87,7 +92,8 @@ class Browser:
             pass
         if "error" in heard:
             raise OSError(f"chromium: {heard['error'].get('message')}")
-        return heard["result"]
+        result: dict[str, Any] = heard["result"]
+        return result
 
     def get(self, paths: list[str]) -> None:
         failed = self._ask("Page.navigate", url=self.base + paths[0]).get("errorText")
@@ -96,8 +102,8 @@ class Browser:
         while self._heard().get("method") != "Page.loadEventFired":
             pass
 
-    def run(self, script: str):
-        """The value of a script in the page."""
+    def run(self, script: str) -> Any:
+        """The value of a script in the page: whatever JSON can be."""
         return self._ask("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)["result"].get(
             "value"
         )

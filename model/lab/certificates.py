@@ -11,20 +11,29 @@ import math
 import struct
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+    _Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+    _Signed = tuple[x509.Certificate, _Key]
 
 #: Kinds of chains in one capture; its activities take one each, harmless or not.
 KINDS = 8
 
 
 def make_certificates(folder: Path, draw: Random) -> None:
-    """Write `KINDS` folders `0`, `1`, … with cert.pem (the server's, then those between), key.pem and ca.pem (what verifies it).
+    """Write `KINDS` folders `0`, `1`, … with cert.pem (the server's, then those between), key.pem and ca.pem (what
+    verifies it).
 
     The sizes' orders of magnitude are those of Nawrocki et al., "On the Interplay between TLS Certificates and QUIC
     Performance", CoNEXT 2022: chains of 1 to 6 kB, most with one certificate between, RSA more often than ECDSA.
     """
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-    def key(bits: int):
+    def key(bits: int) -> _Key:
         return rsa.generate_private_key(65537, bits) if bits else ec.generate_private_key(ec.SECP256R1())
 
     # Two authorities, an RSA one and an ECDSA one, and below each what signs for it.
@@ -50,11 +59,16 @@ def make_certificates(folder: Path, draw: Random) -> None:
         (here / "key.pem").write_bytes(_plain(own[1]))
 
 
-def _signed(issuer: tuple | None, key, names: int | None, draw: Random, issuing: bool = False) -> tuple:
+def _signed(issuer: _Signed | None, key: _Key, names: int | None, draw: Random, issuing: bool = False) -> _Signed:
     """(certificate, key): signed by `issuer`, or by itself; `names` of the server it is for."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
-    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+    from cryptography.x509.oid import (
+        AuthorityInformationAccessOID,
+        ExtendedKeyUsageOID,
+        NameOID,
+        ObjectIdentifier,
+    )
 
     word = f"{draw.getrandbits(64):x}"[: draw.randrange(5, 14)]
     subject = x509.Name(
@@ -92,8 +106,8 @@ def _signed(issuer: tuple | None, key, names: int | None, draw: Random, issuing:
                         method, x509.UniformResourceIdentifier(f"http://{kind}.{word}.lab.test/{word}")
                     )
                     for method, kind in (
-                        (x509.AuthorityInformationAccessOID.OCSP, "ocsp"),
-                        (x509.AuthorityInformationAccessOID.CA_ISSUERS, "ca"),
+                        (AuthorityInformationAccessOID.OCSP, "ocsp"),
+                        (AuthorityInformationAccessOID.CA_ISSUERS, "ca"),
                     )
                 ]
             ),
@@ -124,13 +138,13 @@ def _timestamps(draw: Random) -> bytes:
     )
 
 
-def _pem(certificate) -> bytes:
+def _pem(certificate: x509.Certificate) -> bytes:
     from cryptography.hazmat.primitives.serialization import Encoding
 
     return certificate.public_bytes(Encoding.PEM)
 
 
-def _plain(key) -> bytes:
+def _plain(key: _Key) -> bytes:
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     # The form in which every program reads it.

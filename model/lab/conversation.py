@@ -23,7 +23,7 @@ def in_a_group(part: Part) -> bool:
     return Random(part.seed + 7).random() < 0.5
 
 
-def write(part: Part, draw: Random, say: Callable[[int], None], types: Callable[[], None] = lambda: None) -> None:
+def write(part: Part, draw: Random, say: Callable[[int], object], types: Callable[[], object] = lambda: None) -> None:
     """One person: now and then types (`types` tells the others), then sends a message of so many bytes (`say`)."""
     while True:
         size = behaviour.message(draw)

@@ -6,12 +6,37 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from functools import partial
+from typing import Any, Protocol
 
 from .activities import ACTIVITIES
 from .part import Part
 
-#: What a dialler gives: asyncio's streams, or what has their read, write, drain and close.
-Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+class Reader(Protocol):
+    """What is needed of asyncio's StreamReader."""
+
+    async def read(self, size: int, /) -> bytes: ...
+
+
+class Writer(Protocol):
+    """What is needed of asyncio's StreamWriter; write_eof() only where can_write_eof() says so."""
+
+    def write(self, data: bytes, /) -> None: ...
+
+    async def drain(self) -> None: ...
+
+    def can_write_eof(self) -> bool: ...
+
+    def write_eof(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+#: What a dialler gives.
+Ends = tuple[Reader, Writer]
+#: Such ends that are asyncio's own.
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 def ports(part: Part) -> tuple[int, ...]:
@@ -19,7 +44,7 @@ def ports(part: Part) -> tuple[int, ...]:
     return ACTIVITIES[part.activity].tcp_ports
 
 
-def background(coroutine: Callable[[asyncio.Event], Coroutine]) -> None:
+def background(coroutine: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
     """Run a coroutine beside the activity, to the process's end; returns when the coroutine sets its event."""
     begun = threading.Event()
 
@@ -40,7 +65,7 @@ def background(coroutine: Callable[[asyncio.Event], Coroutine]) -> None:
 async def join(one: Ends, other: Ends) -> None:
     """Carry bytes both ways until both have ended."""
 
-    async def carry(reader, writer) -> None:
+    async def carry(reader: Reader, writer: Writer) -> None:
         with contextlib.suppress(OSError, EOFError):
             while data := await reader.read(65536):
                 writer.write(data)
@@ -55,7 +80,9 @@ async def join(one: Ends, other: Ends) -> None:
 
 @contextlib.contextmanager
 def forwarding(part: Part, dial: Callable[[int], Awaitable[Ends]]) -> Iterator[str]:
-    """Take the activity's ports at its loopback address; each connection goes on over what `dial` opens for its port."""
+    """Take the activity's ports at its loopback address; each connection goes on over what `dial` opens for its
+    port.
+    """
 
     async def take(port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -67,7 +94,7 @@ def forwarding(part: Part, dial: Callable[[int], Awaitable[Ends]]) -> Iterator[s
 
     async def run(ready: asyncio.Event) -> None:
         for port in ports(part):
-            await asyncio.start_server(lambda r, w, port=port: take(port, r, w), part.loopback, port)
+            await asyncio.start_server(partial(take, port), part.loopback, port)
         ready.set()
         await asyncio.Event().wait()
 

@@ -1,4 +1,5 @@
-"""An HTTPS server that answers what the path asks for, alone or behind a usual web server, and clients of many TLS stacks.
+"""An HTTPS server that answers what the path asks for, alone or behind a usual web server, and clients of many TLS
+stacks.
 
 A path is /STATUS/BYTES/MORE: the answer has that status and so many random bytes. So the shape of any exchange is in
 the client's hands, and the server needs no state.
@@ -6,20 +7,28 @@ the client's hands, and the server needs no state.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import http.client
 import json
 import os
+import socket
 import socketserver
 import ssl
 import subprocess
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, cast
 
 from . import https_servers, tls_pipe
 from .part import Part
 from .serving import run_server
+
+if TYPE_CHECKING:
+    import aiohttp
 
 PORT = https_servers.PORT
 SERVERS = (*https_servers.SERVERS, "python")
@@ -58,9 +67,10 @@ class Handler(BaseHTTPRequestHandler):
 
 class _Https(ThreadingHTTPServer):
     daemon_threads = True
-    context: ssl.SSLContext | None = None
+    context: ssl.SSLContext
 
-    def finish_request(self, request, client_address) -> None:
+    # `request` is a TCP server's, a socket.
+    def finish_request(self, request: Any, client_address: Any) -> None:
         request.settimeout(60)
         with contextlib.suppress(OSError):
             super().finish_request(self.context.wrap_socket(request, server_side=True), client_address)
@@ -76,7 +86,7 @@ class _Behind(socketserver.ThreadingUnixStreamServer):
         pass
 
 
-def serve(part: Part, handler: type | None = None) -> None:
+def serve(part: Part, handler: type[BaseHTTPRequestHandler] | None = None) -> None:
     """Servers: those of SERVERS, by the part's `server`; `handler` answers, if not the usual one."""
     handler = handler or Handler
     if part.server == "python":
@@ -86,21 +96,35 @@ def serve(part: Part, handler: type | None = None) -> None:
         part.ready()
         server.serve_forever()
     inside = part.scratch / "inside"
-    server = _Behind(str(inside), handler)
+    behind = _Behind(str(inside), handler)
     os.chmod(inside, 0o666)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=behind.serve_forever, daemon=True).start()
     run_server(part, https_servers.command(part, behind=inside), PORT)
 
 
 # --- clients ---
 
 
+@dataclass
+class _Session:
+    """aiohttp's, and the loop that it runs in."""
+
+    loop: asyncio.AbstractEventLoop
+    session: aiohttp.ClientSession
+
+
 class Client:
-    """One program that asks: request() returns the status. `keep`: all requests over one connection, else one for each."""
+    """One program that asks: request() returns the status. `keep`: all requests over one connection, else one for
+    each.
+    """
 
     def __init__(self, part: Part, keep: bool) -> None:
-        self.part, self.keep, self._made, self._close = part, keep, None, None
-        self._ask = {
+        self.part, self.keep = part, keep
+        #: The library's session or the connection, and what closes it.
+        self._made: object = None
+        self._close: Callable[[], object] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ask: Callable[[str, str, bytes, dict[str, str]], int] = {
             "curl": self._curl,
             "httpx": self._httpx,
             "requests": self._requests,
@@ -152,13 +176,14 @@ class Client:
             ],
             input=body,
             stdout=subprocess.PIPE,
+            check=False,
         )
         return int(done.stdout[-3:] or 0)
 
     def _httpx(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> int:
         import httpx
 
-        if self._made is None:
+        if not isinstance(self._made, httpx.Client):
             self._made = httpx.Client(http2=True, verify=False, timeout=60)
             self._close = self._made.close
         return self._made.request(method, self._base + path, content=body or None, headers=headers).status_code
@@ -167,7 +192,7 @@ class Client:
         import requests
         import urllib3
 
-        if self._made is None:
+        if not isinstance(self._made, requests.Session):
             urllib3.disable_warnings()
             self._made = requests.Session()
             # The environment's certificates would otherwise win over verify=False.
@@ -175,48 +200,48 @@ class Client:
         return self._made.request(method, self._base + path, data=body or None, headers=headers, timeout=60).status_code
 
     def _aiohttp(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> int:
-        import asyncio
-
         import aiohttp
 
-        if self._made is None:
-            loop = asyncio.new_event_loop()
+        if not isinstance(self._made, _Session):
 
-            async def make():
+            async def make() -> aiohttp.ClientSession:
                 return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False))
 
+            loop = asyncio.new_event_loop()
             session = loop.run_until_complete(make())
-            self._made = loop, session
+            self._made = _Session(loop, session)
 
             def close() -> None:
                 loop.run_until_complete(session.close())
                 loop.close()
 
             self._close = close
-        loop, session = self._made
+        made = self._made
 
         async def ask() -> int:
-            async with session.request(method, self._base + path, data=body or None, headers=headers) as answer:
+            async with made.session.request(method, self._base + path, data=body or None, headers=headers) as answer:
                 await answer.read()
                 return answer.status
 
-        return loop.run_until_complete(asyncio.wait_for(ask(), 60))
+        return made.loop.run_until_complete(asyncio.wait_for(ask(), 60))
 
     def _h1(self, method: str, path: str, body: bytes, headers: dict[str, str], again: bool = False) -> int:
         """HTTP/1.1 by Python, through whatever makes the connection: Python's own TLS, openssl or gnutls-cli."""
-        if self._made is None:
+        if not isinstance(self._made, tls_pipe.Pipe):
             how = {"urllib": "python"}.get(self.part.client, self.part.client)
             self._made = tls_pipe.connect(self.part, how, PORT)
             self._close = self._made.close
+        pipe = self._made
         connection = http.client.HTTPConnection(self.part.address)
-        connection.sock = self._made
+        # As far as these two look, both are sockets.
+        connection.sock = cast("socket.socket", pipe)
         connection.auto_open = 0
         try:
             # Its close() would close the pipe, whose end is decided here.
             connection.request(
                 method, path, body or None, {**headers, "Connection": "keep-alive" if self.keep else "close"}
             )
-            answer = http.client.HTTPResponse(_Unclosed(self._made), method=method)
+            answer = http.client.HTTPResponse(cast("socket.socket", _Unclosed(pipe)), method=method)
             answer.begin()
             answer.read()
             if answer.headers.get("Connection", "").lower() == "close":
@@ -231,13 +256,14 @@ class Client:
 
     def _node(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> int:
         """Node.js stays, the connection only if it is to be kept; one request a line."""
-        if getattr(self, "_process", None) is None:
+        if self._process is None:
             self._process = subprocess.Popen(
                 ["node", "-e", _NODE, self.part.address, "1" if self.keep else ""],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
             )
+        assert self._process.stdin and self._process.stdout, "both are pipes"
         self._process.stdin.write(
             json.dumps(
                 {"method": method, "path": path, "headers": headers, "body": base64.b64encode(body).decode()}
@@ -254,20 +280,20 @@ class _Unclosed:
     def __init__(self, pipe: tls_pipe.Pipe) -> None:
         self.file = pipe.file
 
-    def makefile(self, *_: object):
+    def makefile(self, *_: object) -> _Unclosed:
         return self
 
-    def read(self, *words):
-        return self.file.read(*words)
+    def read(self, *size: int) -> bytes:
+        return self.file.read(*size)
 
-    def read1(self, *words):
-        return self.file.read1(*words)
+    def read1(self, *size: int) -> bytes:
+        return self.file.read1(*size)
 
-    def readinto(self, *words):
-        return self.file.readinto(*words)
+    def readinto(self, buffer: bytearray | memoryview) -> int:
+        return self.file.readinto(buffer)
 
-    def readline(self, *words):
-        return self.file.readline(*words)
+    def readline(self, *size: int) -> bytes:
+        return self.file.readline(*size)
 
     def flush(self) -> None:
         pass

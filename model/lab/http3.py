@@ -6,22 +6,28 @@ import asyncio
 import os
 import ssl
 import threading
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any, TypeVar
 
-from aioquic.asyncio import QuicConnectionProtocol, connect, serve
+from aioquic.asyncio.client import connect
+from aioquic.asyncio.protocol import QuicConnectionProtocol
+from aioquic.asyncio.server import serve
 from aioquic.h3.connection import H3_ALPN, H3Connection
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.events import ProtocolNegotiated
+from aioquic.quic.events import ProtocolNegotiated, QuicEvent
 
 from .part import Part
+
+_Answer = TypeVar("_Answer")
 
 
 def serve_quic(part: Part, root: Path, port: int) -> None:
     class Server(QuicConnectionProtocol):
         http: H3Connection | None = None
 
-        def quic_event_received(self, event) -> None:
+        def quic_event_received(self, event: QuicEvent) -> None:
             if isinstance(event, ProtocolNegotiated):
                 self.http = H3Connection(self._quic)
                 self.paths: dict[int, str] = {}
@@ -50,13 +56,14 @@ def serve_quic(part: Part, root: Path, port: int) -> None:
 
 
 class _Protocol(QuicConnectionProtocol):
-    http: H3Connection | None = None
-
-    def __init__(self, *words, **options) -> None:
+    def __init__(self, *words: Any, **options: Any) -> None:
         super().__init__(*words, **options)
-        self.http, self.waiting, self.bodies = H3Connection(self._quic), {}, {}
+        self.http = H3Connection(self._quic)
+        #: By stream: who waits for the answer's end, and what has come of it.
+        self.waiting: dict[int, asyncio.Future[bytes]] = {}
+        self.bodies: dict[int, bytearray] = {}
 
-    def quic_event_received(self, event) -> None:
+    def quic_event_received(self, event: QuicEvent) -> None:
         for done in self.http.handle_event(event):
             if isinstance(done, DataReceived) and done.stream_id in self.bodies:
                 self.bodies[done.stream_id] += done.data
@@ -88,7 +95,8 @@ class QuicClient:
     """get(), fetch() and post() as the other clients have them, over one connection that lasts."""
 
     def __init__(self, part: Part, port: int) -> None:
-        self.part, self.port, self.protocol = part, port, None
+        self.part, self.port = part, port
+        self.protocol: _Protocol
         self.loop, self.up = asyncio.new_event_loop(), threading.Event()
         threading.Thread(target=lambda: self.loop.run_until_complete(self._hold()), daemon=True).start()
         if not self.up.wait(30):
@@ -99,11 +107,12 @@ class QuicClient:
         async with connect(
             self.part.address, self.port, configuration=configuration, create_protocol=_Protocol
         ) as made:
+            assert isinstance(made, _Protocol)
             self.protocol = made
             self.up.set()
             await asyncio.Event().wait()
 
-    def _call(self, coroutine):
+    def _call(self, coroutine: Coroutine[Any, Any, _Answer]) -> _Answer:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(130)
 
     def get(self, paths: list[str]) -> None:

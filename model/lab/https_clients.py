@@ -1,4 +1,6 @@
-"""Programs and libraries that fetch over HTTPS, all driven alike: get() as a page's objects, fetch() for a body, post()."""
+"""Programs and libraries that fetch over HTTPS, all driven alike: get() as a page's objects, fetch() for a body,
+post().
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import NoReturn
+from typing import NoReturn, Protocol, cast
 
 from .https_servers import PORT
 from .part import Part
@@ -25,18 +27,31 @@ UP_CLIENTS = tuple(name for name in CLIENTS if name != "primp")
 _PATIENCE = 120
 
 
-def client(part: Part):
-    """The part's `client`. get(paths): the first, then the others as it would. fetch(path, span): a body, or bytes
-    first to last of it. post(path, size): random bytes."""
+class Client(Protocol):
+    """What an activity asks with."""
+
+    def get(self, paths: list[str]) -> None:
+        """The first, then the others as this program would."""
+
+    def fetch(self, path: str, span: tuple[int, int] | None = None) -> bytes:
+        """A body, or bytes first to last of it."""
+
+    def post(self, path: str, size: int) -> None:
+        """Random bytes."""
+
+
+def client(part: Part) -> Client:
+    """The part's `client`."""
+    # Of what these two lack (spans; all but get) no activity makes use.
     if part.client == "aioquic":
         from .http3 import QuicClient
 
-        return QuicClient(part, PORT)
+        return cast("Client", QuicClient(part, PORT))
     if part.client in ("chromium", "chromium-h3"):
         from .browser import Browser
 
-        return Browser(part)
-    return {
+        return cast("Client", Browser(part))
+    kinds: dict[str, Callable[[Part], Client]] = {
         "curl": _Curl,
         "curl-h1": _Curl,
         "urllib": _Urllib,
@@ -46,7 +61,8 @@ def client(part: Part):
         "wget": _Wget,
         "node": _Node,
         "primp": _Primp,
-    }[part.client](part)
+    }
+    return kinds[part.client](part)
 
 
 def _span(span: tuple[int, int] | None) -> dict[str, str]:
@@ -119,7 +135,7 @@ class _Urllib:
         asked = urllib.request.Request(self.base + path, body, _span(span))
         try:
             with urllib.request.urlopen(asked, timeout=_PATIENCE, context=self.context) as answer:
-                return answer.read()
+                return bytes(answer.read())
         except urllib.error.HTTPError as answer:
             return answer.read()
 
@@ -170,14 +186,16 @@ class _Httpx:
         self.loop = asyncio.new_event_loop()
         self.client = httpx.AsyncClient(base_url=f"https://{part.name}", http2=True, verify=False, timeout=_PATIENCE)
 
-    async def _ask(self, method: str, path: str, **words) -> bytes:
+    async def _ask(
+        self, method: str, path: str, headers: dict[str, str] | None = None, content: bytes | None = None
+    ) -> bytes:
         import httpx
 
         try:
-            return (await self.client.request(method, path, **words)).content
+            return (await self.client.request(method, path, headers=headers, content=content)).content
         except httpx.RemoteProtocolError:
             # As with requests: an idle connection may have been closed.
-            return (await self.client.request(method, path, **words)).content
+            return (await self.client.request(method, path, headers=headers, content=content)).content
 
     def get(self, paths: list[str]) -> None:
         async def all_of_them() -> None:
@@ -214,14 +232,15 @@ class _Aiohttp:
     ) -> bytes:
         import aiohttp
 
-        for again in (True, False):
-            try:
-                async with self.session.request(method, self.base + path, data=body, headers=_span(span)) as answer:
-                    return await answer.read()
-            except aiohttp.ClientConnectionError:
-                # As with requests: the server may have closed an idle connection, which shows only in use.
-                if not again:
-                    raise
+        async def once() -> bytes:
+            async with self.session.request(method, self.base + path, data=body, headers=_span(span)) as answer:
+                return await answer.read()
+
+        try:
+            return await once()
+        except aiohttp.ClientConnectionError:
+            # As with requests: the server may have closed an idle connection, which shows only in use.
+            return await once()
 
     def get(self, paths: list[str]) -> None:
         async def all_of_them() -> None:
@@ -248,18 +267,18 @@ class _Primp:
         self._new = partial(primp.Client, impersonate=kind, verify=False, timeout=_PATIENCE)
         self.client = self._new()
 
-    def _ask(self, method: str, path: str, **words) -> bytes:
+    def _ask(
+        self, method: str, path: str, headers: dict[str, str] | None = None, content: bytes | None = None
+    ) -> bytes:
         import primp
 
-        for again in (True, False):
-            try:
-                return self.client.request(method, self.base + path, **words).content
-            except primp.RequestError:
-                # As with requests: an idle connection may have been closed. And one client in 25 never looks into
-                # /etc/hosts.
-                if not again:
-                    raise
-                self.client = self._new()
+        try:
+            return self.client.request(method, self.base + path, headers=headers, content=content).content
+        except primp.RequestError:
+            # As with requests: an idle connection may have been closed. And one client in 25 never looks into
+            # /etc/hosts.
+            self.client = self._new()
+            return self.client.request(method, self.base + path, headers=headers, content=content).content
 
     def get(self, paths: list[str]) -> None:
         self.fetch(paths[0])
@@ -285,7 +304,8 @@ class _Node:
             env={**os.environ, "NODE_TLS_REJECT_UNAUTHORIZED": "0"},
         )
 
-    def _ask(self, **words) -> bytes:
+    def _ask(self, **words: object) -> bytes:
+        assert self.process.stdin and self.process.stdout, "both are pipes"
         self.process.stdin.write(json.dumps(words).encode() + b"\n")
         self.process.stdin.flush()
         head = self.process.stdout.read(4)
@@ -304,7 +324,8 @@ class _Node:
 
 
 # The first alone, then six at a time: by itself undici would open a connection for each.
-_NODE = """const base = process.argv[1], ask = async (path, headers, size) => Buffer.from(await (await fetch(base + path,
+_NODE = """const base = process.argv[1];
+const ask = async (path, headers, size) => Buffer.from(await (await fetch(base + path,
   size === undefined ? {headers} : {method: "POST", body: require("crypto").randomBytes(size)})).arrayBuffer());
 let turn = Promise.resolve();
 const serve = async ({paths, headers, size}) => {
@@ -319,14 +340,14 @@ require("readline").createInterface({input: process.stdin}).on("line", line => {
   turn = turn.then(() => serve(JSON.parse(line))); });"""
 
 
-def drive(part: Part, play: Callable[[Part, object], None]) -> NoReturn:
+def drive(part: Part, play: Callable[[Part, Client], None]) -> NoReturn:
     """Run `play` with the part's client until it or the part's time ends, then end the process."""
     failed: list[BaseException] = []
 
     def run() -> None:
         try:
             play(part, client(part))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - each library fails in its own way; it is told below
             failed.append(error)
 
     played = threading.Thread(target=run, daemon=True)

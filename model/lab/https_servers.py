@@ -1,4 +1,6 @@
-"""The usual web servers over TLS, each with its own configuration, giving out a directory or what a program behind them answers."""
+"""The usual web servers over TLS, each with its own configuration, giving out a directory or what a program behind them
+answers.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ PORT = 443
 
 
 def command(part: Part, root: Path | None = None, behind: Path | None = None) -> list[str]:
-    """Starts the part's `server`, one of SERVERS or "caddy-h3", at its address: with the files below `root`, or in front
-    of the HTTP server at the unix socket `behind`."""
+    """Starts the part's `server`, one of SERVERS or "caddy-h3", at its address: with the files below `root`, or in
+    front of the HTTP server at the unix socket `behind`."""
     return _COMMANDS[part.server](part, root, behind)
 
 

@@ -9,8 +9,10 @@ import re
 import socketserver
 import ssl
 import threading
+from collections.abc import Awaitable, Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from . import https_servers
 from .part import Part
@@ -107,7 +109,8 @@ def _python(part: Part, root: Path) -> None:
     class Server(ThreadingHTTPServer):
         daemon_threads = True
 
-        def finish_request(self, request, client_address) -> None:
+        # `request` is a TCP server's, a socket.
+        def finish_request(self, request: Any, client_address: Any) -> None:
             # The handshake belongs into the connection's own thread: a slow client must not hold up the others.
             request.settimeout(60)
             with contextlib.suppress(OSError):
@@ -128,7 +131,9 @@ def _hypercorn(part: Part, root: Path) -> None:
     from hypercorn.asyncio import serve as serve_asgi
     from hypercorn.config import Config
 
-    async def application(scope, receive, send) -> None:
+    async def application(
+        scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
+    ) -> None:
         if scope["type"] == "lifespan":
             while True:
                 asked = (await receive())["type"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 import yaml
 
@@ -35,7 +37,7 @@ def profiles() -> dict[str, Profile]:
     return {name: Profile(name, **values) for name, values in yaml.safe_load(text).items()}
 
 
-def profile_of(name: str, values: dict) -> Profile:
+def profile_of(name: str, values: Mapping[str, Any]) -> Profile:
     """A profile from a scenario's own mapping (missing fields: nothing is done). Raises LabError."""
     for key, value in values.items():
         if key not in FIELDS:
@@ -49,7 +51,9 @@ def profile_of(name: str, values: dict) -> Profile:
 
 
 class Direction:
-    """One way of a link. `send(now, size)` -> seconds (same clock) at which the packet leaves it, or None if it is lost."""
+    """One way of a link. `send(now, size)` -> seconds (same clock) at which the packet leaves it, or None if it is
+    lost.
+    """
 
     __slots__ = (
         "burst_enter",

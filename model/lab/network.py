@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import io
 import json
 import os
 import re
@@ -17,6 +18,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from . import LabError
 from .links import FIELDS, Profile
@@ -40,7 +42,7 @@ def check_machine() -> None:
 
 
 def _ip(*words: str) -> str:
-    done = subprocess.run(["ip", *words], capture_output=True, text=True)
+    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
     if done.returncode:
         raise LabError(f"ip {' '.join(words)}: {done.stderr.strip()}")
     return done.stdout
@@ -52,11 +54,12 @@ def _namespaces() -> list[str]:
 
 
 def _remove(namespace: str) -> None:
-    for pid in subprocess.run(["ip", "netns", "pids", namespace], capture_output=True, text=True).stdout.split():
+    inside = subprocess.run(["ip", "netns", "pids", namespace], capture_output=True, text=True, check=False)
+    for pid in inside.stdout.split():
         # Only what runs inside a namespace the lab made itself.
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(pid), signal.SIGKILL)
-    subprocess.run(["ip", "netns", "del", namespace], capture_output=True)
+    subprocess.run(["ip", "netns", "del", namespace], capture_output=True, check=False)
 
 
 def remove_leftovers() -> int:
@@ -82,7 +85,8 @@ def remove_dead_folders(parent: Path, pattern: str) -> None:
 class Forked:
     """A fork of this process inside a namespace, as far as it is used here like a Popen.
 
-    `said` is the reading end of what it prints; its standard error goes to `log`. To be made only by a process without threads.
+    `said` is the reading end of what it prints; its standard error goes to `log`. To be made only by a process without
+    threads.
     """
 
     def __init__(self, namespace: str, function: Callable[[], None], folder: Path, log: Path) -> None:
@@ -103,7 +107,8 @@ class Forked:
                 os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), 2)
                 os.closerange(3, 1024)
                 # Whoever started us may have put something else in their places.
-                sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+                sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - for as long as this process lasts
+                sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - for as long as this process lasts
                 os.chdir(folder)
                 os.environ["HOME"] = str(folder)
                 function()
@@ -112,7 +117,7 @@ class Forked:
                 code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
                 if isinstance(end.code, str):
                     print(end.code, file=sys.stderr)
-            except BaseException:
+            except BaseException:  # noqa: BLE001 - whatever it is, it must not reach what the parent was amid
                 traceback.print_exc()
             finally:
                 with contextlib.suppress(OSError):
@@ -120,7 +125,7 @@ class Forked:
                     sys.stderr.flush()
                 os._exit(code)
         os.close(says)
-        self.said = open(said, "rb", buffering=0)
+        self.said = io.FileIO(said)
 
     def poll(self) -> int | None:
         if self.returncode is None:
@@ -131,11 +136,11 @@ class Forked:
 
     def wait(self, timeout: float) -> int:
         end = time.monotonic() + timeout
-        while self.poll() is None:
+        while (code := self.poll()) is None:
             if time.monotonic() > end:
                 raise subprocess.TimeoutExpired("an activity", timeout)
             time.sleep(0.01)
-        return self.returncode
+        return code
 
 
 class Network:
@@ -168,10 +173,10 @@ class Network:
             "routes": {address: name for name in hosts for address in addresses[name]},
             "snaplen": snaplen,
         }
-        self.processes: list[subprocess.Popen | Forked] = []
-        self.ending: list[tuple[subprocess.Popen | Forked, float]] = []
-        self.wire: subprocess.Popen | None = None
-        self.result: dict = {}
+        self.processes: list[subprocess.Popen[bytes] | Forked] = []
+        self.ending: list[tuple[subprocess.Popen[bytes] | Forked, float]] = []
+        self.wire: subprocess.Popen[bytes] | None = None
+        self.result: dict[str, Any] = {}
 
     def __enter__(self) -> Network:
         try:
@@ -182,9 +187,10 @@ class Network:
             self.wire = subprocess.Popen(
                 [sys.executable, "-m", "mmtt_model.lab.wire", str(plan), str(self.scratch / "wire-result.json")],
                 stdout=subprocess.PIPE,
-                preexec_fn=die_with_parent,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - there are no threads here (see Forked)
                 stdin=subprocess.DEVNULL,
             )
+            assert self.wire.stdout, "a pipe"
             if self.wire.stdout.readline() != b"ready\n":
                 raise LabError("the wire did not come up; its message is above")
             for name, namespace in self.namespaces.items():
@@ -192,7 +198,9 @@ class Network:
                 settings = stack.settings() | {f"net.ipv6.conf.{knob}.disable_ipv6": 1 for knob in ("all", "default")}
                 for setting, value in settings.items():
                     subprocess.run(
-                        ["ip", "netns", "exec", namespace, "sysctl", "-qw", f"{setting}={value}"], capture_output=True
+                        ["ip", "netns", "exec", namespace, "sysctl", "-qw", f"{setting}={value}"],
+                        capture_output=True,
+                        check=False,
                     )
                 _ip("-n", namespace, "link", "set", "lo", "up")
                 for number, address in enumerate(self.addresses[name]):
@@ -217,15 +225,20 @@ class Network:
                 f"{', '.join(sorted(routes))}); refusing to start. Remove what adds them to new namespaces"
             )
 
-    def spawn(self, host: str, command: list[str], **options) -> subprocess.Popen:
-        """Start a program inside a host, in a process group of its own."""
+    def spawn(self, host: str, command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        """Start a program inside a host, in a process group of its own; `options` are Popen's."""
         namespace = self.namespaces[host]
 
         def prepare() -> None:
             die_with_parent()
             enter(namespace)
 
-        process = subprocess.Popen(command, preexec_fn=prepare, start_new_session=True, **options)
+        process: subprocess.Popen[bytes] = subprocess.Popen(
+            command,
+            preexec_fn=prepare,  # noqa: PLW1509 - there are no threads here (see Forked)
+            start_new_session=True,
+            **options,
+        )
         self.processes.append(process)
         return process
 
@@ -235,14 +248,16 @@ class Network:
         self.processes.append(process)
         return process
 
-    def end(self, process: subprocess.Popen | Forked) -> None:
+    def end(self, process: subprocess.Popen[bytes] | Forked) -> None:
         """Ask a program and its children to end; whoever has not within PATIENCE is killed by a later `reap`."""
         self.ending.append((process, time.monotonic() + PATIENCE))
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
 
     def reap(self) -> bool:
-        """Kill what was asked to end and has not in time, and what those that have left behind. True if none is left."""
+        """Kill what was asked to end and has not in time, and what those that have left behind. True if none is
+        left.
+        """
         for entry in list(self.ending):
             process, limit = entry
             if process.poll() is not None or time.monotonic() > limit:
@@ -266,7 +281,8 @@ class Network:
                 self.wire.wait(10)
             except subprocess.TimeoutExpired:
                 self.wire.kill()
-            self.wire.stdout.close()
+            if self.wire.stdout:
+                self.wire.stdout.close()
         for namespace in self.namespaces.values():
             if namespace in _namespaces():
                 _remove(namespace)

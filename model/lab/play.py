@@ -1,4 +1,6 @@
-"""What runs inside a host: one side of one activity, as a fork of the runner (imports are paid once, not per activity)."""
+"""What runs inside a host: one side of one activity, as a fork of the runner (imports are paid once, not per
+activity).
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def play(role: str, part: Part) -> None:
 
 
 def name_of(draw: Random) -> str:
-    """A server's name, as long as such names are: in life it is in the first packet of a TLS connection, and most of its size."""
+    """A server's name, as long as such names are: in life it is in the first packet of a TLS connection, and most of
+    its size.
+    """
     before = draw.choice(
         (
             "",

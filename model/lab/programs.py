@@ -13,14 +13,18 @@ import subprocess
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 
 @functools.cache
-def programs() -> dict[str, dict]:
+def programs() -> dict[str, dict[str, Any]]:
     """The table, by name."""
-    return yaml.safe_load(resources.files(__package__).joinpath("programs.yaml").read_text())
+    table: dict[str, dict[str, Any]] = yaml.safe_load(
+        resources.files(__package__).joinpath("programs.yaml").read_text()
+    )
+    return table
 
 
 def _there(what: str) -> bool:
@@ -38,8 +42,9 @@ def missing(names: set[str]) -> str:
         return ""
     together: dict[str, set[str]] = {}
     for name in lacking:
-        command, what = re.fullmatch(r"(\S+ install) (.+)", programs()[name]["install"]).groups()
-        together.setdefault(command, set()).update(what.split())
+        match = re.fullmatch(r"(\S+ install) (.+)", programs()[name]["install"])
+        assert match, f"programs.yaml: {name}: install"
+        together.setdefault(match[1], set()).update(match[2].split())
     remedy = " && ".join(f"{command} {' '.join(sorted(what))}" for command, what in sorted(together.items()))
     return f"not on this machine: {', '.join(lacking)}; type: {remedy}"
 
@@ -51,7 +56,7 @@ def versions_of(names: set[str]) -> dict[str, str]:
         ask = programs().get(name, {}).get("version")
         if ask:
             try:
-                done = subprocess.run(shlex.split(ask), capture_output=True, text=True, timeout=10)
+                done = subprocess.run(shlex.split(ask), capture_output=True, text=True, timeout=10, check=False)
             except OSError:
                 continue
             match = re.search(r"\d+\.\d[\w.]*", done.stdout + done.stderr)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from pathlib import Path
 
+import numpy as np
+
 from mmtt_agent.series import MIN_PACKETS
 
 from ..data.lab_captures import read_labelled, read_truth
@@ -12,7 +14,9 @@ from . import LabError
 
 
 def counts(directory: Path) -> str:
-    """Flows and captures per service, malicious kind, link and implementation. Usable: with enough packets for a verdict."""
+    """Flows and captures per service, malicious kind, link and implementation. Usable: with enough packets for a
+    verdict.
+    """
     flows = [row for rows in read_truth(directory).values() for row in rows]
     usable = [flow for flow in flows if int(flow["payload_packets"]) >= MIN_PACKETS]
     malicious = [flow for flow in usable if flow["malicious"] == "1"]
@@ -22,7 +26,10 @@ def counts(directory: Path) -> str:
     both = sum(len(kinds) == 2 for kinds in per_capture.values())
     lines = [
         f"{len({flow['capture'] for flow in flows})} captures, {both} of them with benign and malicious flows",
-        f"{len(flows)} flows, {len(usable)} usable ({MIN_PACKETS} payload packets or more), {len(malicious)} of these malicious",
+        (
+            f"{len(flows)} flows, {len(usable)} usable ({MIN_PACKETS} payload packets or more), {len(malicious)} of "
+            "these malicious"
+        ),
     ]
     for title, of, chosen in (
         ("service", lambda flow: flow["service"], [flow for flow in usable if flow["malicious"] == "0"]),
@@ -33,7 +40,7 @@ def counts(directory: Path) -> str:
             [flow for flow in usable if flow["tunnel"]],
         ),
     ):
-        found: dict[str, list[dict]] = defaultdict(list)
+        found: dict[str, list[dict[str, str]]] = defaultdict(list)
         for flow in chosen:
             found[of(flow)].append(flow)
         lines += ["", f"{title:34} {'usable':>7} {'captures':>8} {'links':>5} {'implementations':>15}"]
@@ -61,7 +68,7 @@ def draw(directory: Path, most: int = 400) -> list[Path]:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    series: dict[str, list] = defaultdict(list)
+    series: dict[str, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
     for _, capture, truth in read_labelled(directory):
         windows = capture.windows
         for row, connection in enumerate(windows.connection):
@@ -82,7 +89,7 @@ def draw(directory: Path, most: int = 400) -> list[Path]:
             xscale="log",
             xlabel="seconds since the first payload packet",
             title=f"{label} ({len(these)} flows)",
-            ylabel="payload bytes (+ client, − server)",
+            ylabel="payload bytes (+ client, \u2212 server)",
             ylim=(-1600, 1600),
         )
         axes.axhline(0, color="grey", linewidth=0.5)

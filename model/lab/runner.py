@@ -54,7 +54,9 @@ def run(
         say(f"removed {removed} network namespaces left by a run that was killed")
     _stop.clear()
     signal.signal(signal.SIGTERM, lambda *_: _stop.append(True))
-    waiting, failed, there = [], [], 0
+    waiting: list[tuple[Plan, Path]] = []
+    failed: list[str] = []
+    there = 0
     for scenario in scenarios:
         for number in range(scenario.captures):
             if only is None or number in only:
@@ -65,7 +67,8 @@ def run(
                     waiting.append((made, target))
     if there:
         say(f"{there} captures are there already")
-    begun, total, running = time.monotonic(), len(waiting), {}
+    begun, total = time.monotonic(), len(waiting)
+    running: dict[int, Plan] = {}
     try:
         while waiting or running:
             _stop_if_told()
@@ -159,7 +162,7 @@ def _begin(made: Plan, target: Path) -> int:
         word = f"{error.filename or target}: {error.strerror}"
     except SystemExit:
         word = "stopped"
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the process ends here; what it was is told by the runner
         traceback.print_exc()
         word = f"{type(error).__name__}: {error}"
     finally:
@@ -197,14 +200,17 @@ def _capture(made: Plan, target: Path) -> str:
         (work / "capture.json").write_text(json.dumps(summary, indent=1))
         os.chmod(work, 0o755)
         os.rename(work, target)
-        malicious = sum(row["malicious"] for row in rows)
+        malicious = sum(row["malicious"] == 1 for row in rows)
         note = (
             f"; the wire was late ({late:g} ms at the 99th percentile): this machine was too busy"
             if late > LATE_MS
             else ""
         )
         if failures:
-            note += f"; without {len(failures)} of {len(made.steps)} activities, which failed: {next(iter(failures.values()))}"
+            note += (
+                f"; without {len(failures)} of {len(made.steps)} activities, which failed: "
+                f"{next(iter(failures.values()))}"
+            )
         return f"{len(rows)} flows, {malicious} malicious, {network.result.get('packets', 0)} packets{note}"
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -220,7 +226,7 @@ def _bear(made: Plan, failures: dict[int, str]) -> None:
 
 def _label(
     made: Plan, pcaps: dict[str, Path], work: Path, target: Path, failed: set[int]
-) -> tuple[list[dict], list[dict], list[Step]]:
+) -> tuple[list[dict[str, object]], list[dict[str, object]], list[Step]]:
     """Join flows to their truth and store the captures. Raises LabError on a flow without a label.
 
     What `failed` activities left in a capture gets no row: it is not what its label would say.
@@ -235,7 +241,9 @@ def _label(
             for name in (step.server, step.client, *(TUNNELS[step.through].programs if step.through else ()))
         }
     )
-    rows, captures, seen = [], [], Counter()
+    rows: list[dict[str, object]] = []
+    captures: list[dict[str, object]] = []
+    seen: Counter[int] = Counter()
     for host, pcap in pcaps.items():
         flows, packets = truth.flows_of(pcap)
         joined, unlabelled = truth.join(flows, made)
@@ -280,20 +288,22 @@ def make_secrets(folder: Path, seed: int) -> Path:
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "user"],
     ):
         try:
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         except FileNotFoundError:
             raise LabError(f"no `{command[0]}`; type: apt-get install openssh-client") from None
         if done.returncode:
             raise LabError(f"{command[0]}: {done.stderr.strip().splitlines()[-1]}")
     if shutil.which("dropbearconvert") or shutil.which("dropbearkey"):
         for name in ("host", "user"):
-            subprocess.run(["dropbearkey", "-t", "ed25519", "-f", f"{name}.dropbear"], cwd=folder, capture_output=True)
+            subprocess.run(
+                ["dropbearkey", "-t", "ed25519", "-f", f"{name}.dropbear"], cwd=folder, capture_output=True, check=False
+            )
         public = subprocess.run(
-            ["dropbearkey", "-y", "-f", "user.dropbear"], cwd=folder, capture_output=True, text=True
+            ["dropbearkey", "-y", "-f", "user.dropbear"], cwd=folder, capture_output=True, text=True, check=False
         )
-        keys = [line for line in public.stdout.splitlines() if line.startswith("ssh-")]
+        lines = [line for line in public.stdout.splitlines() if line.startswith("ssh-")]
         with open(folder / "user.pub", "a") as file:
-            file.writelines(line + "\n" for line in keys)
+            file.writelines(line + "\n" for line in lines)
     keys = list(folder.iterdir())
     make_certificates(folder, Random(seed))
     for number in range(KINDS):
@@ -372,7 +382,8 @@ def _last_line(log: Path) -> str:
 
 def collect(out: Path) -> None:
     """Put together captures.tsv and flows.tsv.zst of all captures in the directory."""
-    flows, captures = [], []
+    flows: list[str] = []
+    captures: list[dict[str, object]] = []
     for folder in sorted((out / "captures").glob("*/*/")):
         if not (folder / "capture.json").exists():
             continue

@@ -6,8 +6,10 @@ import hashlib
 import itertools
 import random
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -16,7 +18,10 @@ from .activities import ACTIVITIES
 from .links import Profile, profile_of, profiles
 from .tunnels import TUNNELS
 
-TOP = {
+#: What the value of a key may be.
+_Kinds = type | tuple[type, ...]
+
+TOP: dict[str, _Kinds] = {
     "seed": int,
     "captures": int,
     "length": str,
@@ -26,7 +31,7 @@ TOP = {
     "activities": list,
     "capture": list,
 }
-ACTIVITY = {
+ACTIVITY: dict[str, _Kinds] = {
     "do": (str, list),
     "with": (str, list),
     "from": (str, list),
@@ -114,8 +119,8 @@ class _Lines(yaml.SafeLoader):
     """Mappings know the lines of their keys, and a key given twice is an error."""
 
 
-class _Mapping(dict):
-    lines: dict
+class _Mapping(dict[str, Any]):
+    lines: dict[str, int]
     line: int
 
 
@@ -144,19 +149,22 @@ def seconds(text: str, where: str) -> float:
     return float(match[1]) * {"ms": 0.001, "s": 1, "min": 60, "h": 3600}[match[2]]
 
 
-def _check_keys(mapping: object, known: dict, needed: tuple[str, ...], line: int, what: str) -> _Mapping:
+def _check_keys(
+    mapping: object, known: Mapping[str, _Kinds], needed: tuple[str, ...], line: int, what: str
+) -> _Mapping:
     if not isinstance(mapping, _Mapping):
         raise LabError(f"line {line}: {what} must be a mapping of {', '.join(known)}")
     for key, value in mapping.items():
         if key not in known:
             raise LabError(f"line {mapping.lines[key]}: {what} has no key {key!r}; known: {', '.join(known)}")
-        kinds = known[key] if isinstance(known[key], tuple) else (known[key],)
+        kind = known[key]
+        kinds = kind if isinstance(kind, tuple) else (kind,)
         if not isinstance(value, kinds) or isinstance(value, bool):
             wanted = " or ".join(
                 {"str": "text", "int": "a whole number", "float": "a number", "list": "a list", "dict": "a mapping"}[
-                    kind.__name__
+                    each.__name__
                 ]
-                for kind in kinds
+                for each in kinds
             )
             raise LabError(f"line {mapping.lines[key]}: {key} must be {wanted}, not {value!r}")
     for key in needed:
@@ -165,7 +173,7 @@ def _check_keys(mapping: object, known: dict, needed: tuple[str, ...], line: int
     return mapping
 
 
-def _names(value: str | list, known: object, line: int, what: str) -> tuple[str, ...]:
+def _names(value: str | list[str], known: Collection[str], line: int, what: str) -> tuple[str, ...]:
     listed = [value] if isinstance(value, str) else value
     if not listed:
         raise LabError(f"line {line}: {what} is empty")
@@ -210,10 +218,10 @@ def parse(text: str, name: str) -> Scenario:
             known[link] = profile_of(link, values)
         except LabError as error:
             raise LabError(f"line {line}: {error}") from None
-    hosts = {}
-    for host, values in top["hosts"].items():
+    hosts: dict[str, tuple[Profile, ...]] = {}
+    for host, told in top["hosts"].items():
         line = top["hosts"].lines[host]
-        values = _check_keys(values, {"link": (str, list)}, ("link",), line, f"host {host}")
+        values = _check_keys(told, {"link": (str, list)}, ("link",), line, f"host {host}")
         hosts[host] = tuple(known[link] for link in _names(values["link"], known, line, "link"))
     if not 2 <= len(hosts) <= 200:
         raise LabError(f"line {at['hosts']}: a scenario needs from 2 to 200 hosts")
@@ -225,8 +233,8 @@ def parse(text: str, name: str) -> Scenario:
     return Scenario(name, top.get("seed", 1), captures, length, top.get("snaplen", 160), hosts, capture_at, entries)
 
 
-def _entry(raw: object, hosts: dict, length: float, line: int) -> Entry:
-    raw = _check_keys(raw, ACTIVITY, ("do", "from", "to"), line, "an activity")
+def _entry(told: object, hosts: Collection[str], length: float, line: int) -> Entry:
+    raw = _check_keys(told, ACTIVITY, ("do", "from", "to"), line, "an activity")
     at = raw.lines
     names = {name: ACTIVITIES[name].implementations for name in _names(raw["do"], ACTIVITIES, at["do"], "activity")}
     if "with" in raw:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from .part import Part
 
@@ -41,7 +42,7 @@ def free_port() -> int:
     """A port of the loopback device that nothing uses: for what stays inside the host."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
 def open_to_others(folder: Path) -> None:
@@ -51,9 +52,11 @@ def open_to_others(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def running(command: list[str], **options) -> Iterator[subprocess.Popen]:
+def running(command: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     """A program that runs beside what is inside the context, and is ended after it; `options` are Popen's."""
-    process = subprocess.Popen(command, **{"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **options})
+    process: subprocess.Popen[bytes] = subprocess.Popen(
+        command, **{"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **options}
+    )
     try:
         yield process
     finally:
@@ -100,4 +103,4 @@ def own_address(part: Part) -> str:
     """The client host's address towards the server."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((part.address, 9))
-        return probe.getsockname()[0]
+        return str(probe.getsockname()[0])

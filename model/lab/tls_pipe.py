@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import ssl
 import subprocess
+from collections.abc import Callable
+from typing import cast
 
 from .part import Part
 
@@ -17,7 +20,7 @@ made.setNoDelay(); made.on("error", () => process.exit(1)); process.stdin.pipe(m
 class Pipe:
     """send(), receive() exactly so many bytes, and a file to read from; EOFError when the other side ends."""
 
-    def __init__(self, send, file, close) -> None:
+    def __init__(self, send: Callable[[bytes], object], file: io.BufferedReader, close: Callable[[], object]) -> None:
         self._send, self.file, self.close = send, file, close
 
     def send(self, data: bytes) -> None:
@@ -32,7 +35,7 @@ class Pipe:
             raise EOFError("the other side ended the connection")
         return data
 
-    def makefile(self, *_: object):
+    def makefile(self, *_: object) -> io.BufferedReader:
         """For http.client, which takes this for a socket."""
         return self.file
 
@@ -48,19 +51,21 @@ def connect(part: Part, client: str, port: int) -> Pipe:
     process = subprocess.Popen(
         _command(part, client, port), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
+    # Popen's pipes for bytes are these.
+    into, out = cast("io.BufferedWriter", process.stdin), cast("io.BufferedReader", process.stdout)
 
     def send(data: bytes) -> None:
         view = memoryview(data)
         while view:
-            view = view[os.write(process.stdin.fileno(), view) :]
+            view = view[os.write(into.fileno(), view) :]
 
     def close() -> None:
-        process.stdin.close()
+        into.close()
         process.terminate()
         process.wait()
-        process.stdout.close()
+        out.close()
 
-    return Pipe(send, process.stdout, close)
+    return Pipe(send, out, close)
 
 
 def _command(part: Part, client: str, port: int) -> list[str]:

@@ -10,6 +10,7 @@ import csv
 import io
 import socket
 import struct
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +70,10 @@ CAPTURE_COLUMNS = (
 )
 
 
+#: Protocol and both ends of a connection, in order.
+_Key = tuple[int, tuple[str, int], tuple[str, int]]
+
+
 @dataclass(frozen=True)
 class Flow:
     """A connection as the capture reader cuts it; times in µs since the epoch."""
@@ -86,7 +91,9 @@ class Flow:
 
 
 def flows_of(path: Path) -> tuple[list[Flow], int]:
-    """The TCP and UDP connections of one of the lab's captures, and its packets in all. `bytes` counts IP packets whole."""
+    """The TCP and UDP connections of one of the lab's captures, and its packets in all. `bytes` counts IP packets
+    whole.
+    """
     capture = read_capture(path)
     found = capture.connections
     count = len(found.ts)
@@ -94,15 +101,15 @@ def flows_of(path: Path) -> tuple[list[Flow], int]:
     np.add.at(payload, capture.windows.connection, capture.windows.series.lengths)
     originators, responders = _texts(found.orig_h), _texts(found.resp_h)
     # A 5-tuple may be cut into several connections: a packet belongs to the last one that had begun.
-    rows: dict[tuple, list[int]] = {}
+    rows: dict[_Key, list[int]] = {}
     for i in range(count):
         ends = ((originators[i], int(found.orig_p[i])), (responders[i], int(found.resp_p[i])))
-        rows.setdefault((int(found.proto[i]), *sorted(ends)), []).append(i)
+        rows.setdefault(_key(int(found.proto[i]), *ends), []).append(i)
     last, size = found.ts.astype(np.int64), np.zeros(count, np.int64)
     packets = 0
     for time, length, key in _packets(path):
         packets += 1
-        for i in reversed(rows.get(key, ())):
+        for i in reversed(rows.get(key, ()) if key else ()):
             if found.ts[i] <= time:
                 last[i] = max(last[i], time)
                 size[i] += length
@@ -125,7 +132,12 @@ def flows_of(path: Path) -> tuple[list[Flow], int]:
     return flows, packets
 
 
-def _packets(path: Path):
+def _key(protocol: int, one: tuple[str, int], other: tuple[str, int]) -> _Key:
+    first, second = sorted((one, other))
+    return protocol, first, second
+
+
+def _packets(path: Path) -> Iterator[tuple[int, int, _Key | None]]:
     """Time (µs), IP length and key of each packet of a capture the wire wrote (raw IPv4 without fragments)."""
     data = path.read_bytes()
     at = 24
@@ -138,11 +150,11 @@ def _packets(path: Path):
             yield second * 1_000_000 + micro, length, None
             continue
         source, target = struct.unpack_from(">HH", ip, start)
-        ends = sorted(((socket.inet_ntoa(ip[12:16]), source), (socket.inet_ntoa(ip[16:20]), target)))
-        yield second * 1_000_000 + micro, length, (ip[9], *ends)
+        ends = (socket.inet_ntoa(ip[12:16]), source), (socket.inet_ntoa(ip[16:20]), target)
+        yield second * 1_000_000 + micro, length, _key(ip[9], *ends)
 
 
-def _texts(addresses) -> list[str]:
+def _texts(addresses: np.ndarray) -> list[str]:
     return [".".join(str(part) for part in row[12:]) for row in addresses]
 
 
@@ -203,7 +215,7 @@ def row(capture: str, flow: Flow, step: Step, versions: dict[str, str], link: st
     }
 
 
-def table(columns: tuple[str, ...], rows: list[dict]) -> str:
+def table(columns: tuple[str, ...], rows: Sequence[Mapping[str, object]]) -> str:
     """Tab-separated text with a header."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, delimiter="\t", lineterminator="\n")

@@ -30,4 +30,5 @@ def speech(seconds: float, rate: int, seed: int) -> np.ndarray:
             at += count
         at = max(at, end)
         if at >= len(sound):
-            return np.clip(sound, -32000, 32000).astype("<i2")
+            break
+    return np.clip(sound, -32000, 32000).astype("<i2")

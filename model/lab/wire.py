@@ -1,4 +1,5 @@
-"""The lab's wire: one process that moves IP packets between the hosts' TUN devices and writes what each capture point sees.
+"""The lab's wire: one process that moves IP packets between the hosts' TUN devices and writes what each capture point
+sees.
 
 Used because many kernels have no netem. What it can't deliver it drops and counts: nothing leaves the lab here.
 """
@@ -18,6 +19,7 @@ import struct
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from .links import Direction, profile_of
 
@@ -51,7 +53,8 @@ class Tap:
     """A capture point: a pcap file (raw IP, microseconds) of all that enters or leaves one host."""
 
     def __init__(self, path: Path, snaplen: int) -> None:
-        self.file, self.snaplen = open(path, "wb", buffering=1 << 18), snaplen
+        self.snaplen = snaplen
+        self.file = open(path, "wb", buffering=1 << 18)  # noqa: SIM115 - open until the wire is closed
         self.file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, snaplen, _LINKTYPE_RAW))
 
     def packet(self, now: float, data: bytes) -> None:
@@ -63,12 +66,16 @@ class Tap:
 
 
 class Wire:
-    """`hosts`: name -> {namespace, link fields, seed, capture path or None}; addresses are told by `routes`: IPv4 -> host."""
+    """`hosts`: name -> {namespace, link fields, seed, capture path or None}; addresses are told by `routes`: IPv4 ->
+    host.
+    """
 
-    def __init__(self, hosts: dict[str, dict], routes: dict[str, str], snaplen: int) -> None:
+    def __init__(self, hosts: dict[str, dict[str, Any]], routes: dict[str, str], snaplen: int) -> None:
         self.names = list(hosts)
         self.devices = [open_device(host["namespace"]) for host in hosts.values()]
-        self.up, self.down, self.taps = [], [], []
+        self.up: list[Direction] = []
+        self.down: list[Direction] = []
+        self.taps: list[Tap | None] = []
         for host in hosts.values():
             link = profile_of(host["link_name"], host["link"])
             self.up.append(Direction(link, True, host["seed"]))
@@ -86,7 +93,10 @@ class Wire:
     def run(self) -> None:
         # The clock of the links is monotonic; the captures' is the wall clock at start plus that, so time never steps.
         offset = time.time() - time.monotonic()
-        clock, heap, number = time.monotonic, [], 0
+        clock, number = time.monotonic, 0
+        #: When it is due, its number, whether it is on its second link, its target, itself.
+        heap: list[tuple[float, int, bool, int, bytes]] = []
+        due: float | None
         by_device = {device: host for host, device in enumerate(self.devices)}
         push, pop, read, write = heapq.heappush, heapq.heappop, os.read, os.write
         counts, routes, taps = self.counts, self.routes, self.taps
@@ -135,10 +145,11 @@ class Wire:
                 except OSError:
                     counts["refused_by_host"] += 1
                     continue
-                if taps[target] is not None:
-                    taps[target].packet(now + offset, data)
+                tap = taps[target]
+                if tap is not None:
+                    tap.packet(now + offset, data)
 
-    def close(self) -> dict:
+    def close(self) -> dict[str, float]:
         """Flush the captures; what happened, as counts and milliseconds."""
         for tap in self.taps:
             if tap is not None:

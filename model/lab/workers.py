@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from .part import Part
 
@@ -22,7 +23,7 @@ def side_by_side(part: Part, works: list[Callable[[], None]]) -> None:
     def do(work: Callable[[], None]) -> None:
         try:
             work()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - each library fails in its own way; it is told below
             # The last answer may miss the end.
             if part.left() > 1:
                 broken.append(f"{part.client}: {error!r}")
@@ -38,8 +39,8 @@ def side_by_side(part: Part, works: list[Callable[[], None]]) -> None:
     os._exit(len(broken) == len(works))
 
 
-def run_bounded(part: Part, command: list[str], **options) -> None:
-    """Run a program until it ends by itself or the activity does; how it ends says nothing."""
+def run_bounded(part: Part, command: list[str], **options: Any) -> None:
+    """Run a program until it ends by itself or the activity does; how it ends says nothing. `options` are Popen's."""
     tool = subprocess.Popen(
         command,
         cwd=part.scratch,

@@ -1,4 +1,6 @@
-"""Films and live programmes as HLS and DASH: ladders that ffmpeg encoded, players that read playlists and choose rungs."""
+"""Films and live programmes as HLS and DASH: ladders that ffmpeg encoded, players that read playlists and choose
+rungs.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from random import Random
@@ -23,15 +26,17 @@ _PLAYERS = ("ffmpeg", "mpv")
 _SHAKA = "/usr/lib/node_modules/shaka-player/dist/shaka-player.compiled-es2021.js"
 
 _HTTPS = pairs(https_site.SERVERS, (*https_clients.CLIENTS, *_PLAYERS, "shaka"))
-_TLS = {"tcp_ports": (PORT,)}
+_TLS = (PORT,)
 
 ACTIVITIES = {
-    "hls": Activity("streaming", _HTTPS, **_TLS),
-    "hls_live": Activity("streaming", _HTTPS, **_TLS),
+    "hls": Activity("streaming", _HTTPS, tcp_ports=_TLS),
+    "hls_live": Activity("streaming", _HTTPS, tcp_ports=_TLS),
     "hls_http3": Activity("streaming", pairs(https_site.HTTP3_SERVERS, ("aioquic", "shaka-h3"))),
-    "dash": Activity("streaming", _HTTPS, **_TLS),
+    "dash": Activity("streaming", _HTTPS, tcp_ports=_TLS),
     # mpv reads up to the edge, where FFmpeg's DASH reader does not wait but asks for what is not there yet, on and on.
-    "dash_live": Activity("streaming", pairs(https_site.SERVERS, (*https_clients.CLIENTS, "ffmpeg", "shaka")), **_TLS),
+    "dash_live": Activity(
+        "streaming", pairs(https_site.SERVERS, (*https_clients.CLIENTS, "ffmpeg", "shaka")), tcp_ports=_TLS
+    ),
 }
 
 
@@ -64,7 +69,8 @@ def serve(part: Part) -> None:
         for rate in stream.rungs
     )
     (root / "master.m3u8").write_text(
-        f'#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="sound",NAME="one",DEFAULT=YES,URI="sound/index.m3u8"\n{variants}'
+        '#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="sound",NAME="one",DEFAULT=YES,'
+        f'URI="sound/index.m3u8"\n{variants}'
     )
 
     def add(numbers: range) -> None:
@@ -77,7 +83,8 @@ def serve(part: Part) -> None:
             text = "".join(f"#EXTINF:{stream.seconds:.3f},\n{number}.m4s\n" for number in numbers)
             new = root / name / ".index"
             new.write_text(
-                f"#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{stream.seconds}\n#EXT-X-MEDIA-SEQUENCE:{numbers[0]}\n"
+                f"#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{stream.seconds}\n"
+                f"#EXT-X-MEDIA-SEQUENCE:{numbers[0]}\n"
                 f'#EXT-X-MAP:URI="init.mp4"\n{text}{"" if stream.live else "#EXT-X-ENDLIST"}\n'
             )
             # In one step, so that nobody reads half of it.
@@ -97,7 +104,8 @@ def serve(part: Part) -> None:
         first = range(stream.first, stream.first + _WINDOW)
         # Segments are there when they end, which players reckon differently: so the clock is told one segment late.
         kind = (
-            f'type="dynamic" availabilityStartTime="{_clock(begun + stream.seconds)}" minimumUpdatePeriod="PT{stream.seconds}S" '
+            f'type="dynamic" availabilityStartTime="{_clock(begun + stream.seconds)}" '
+            f'minimumUpdatePeriod="PT{stream.seconds}S" '
             f'timeShiftBufferDepth="PT{_WINDOW * stream.seconds}S" suggestedPresentationDelay="PT{2 * stream.seconds}S"'
         )
     else:
@@ -127,7 +135,8 @@ def _manifest(stream: _Stream, kind: str) -> str:
             'initialization="$RepresentationID$/init.mp4" media="$RepresentationID$/$Number$.m4s"/>'
         )
         return (
-            f'<AdaptationSet contentType="{media}" mimeType="{media}/mp4" codecs="{codec}" segmentAlignment="true">{template}'
+            f'<AdaptationSet contentType="{media}" mimeType="{media}/mp4" codecs="{codec}" '
+            f'segmentAlignment="true">{template}'
             + "".join(f'<Representation id="{name}" {more}/>' for name, more in entries)
             + "</AdaptationSet>"
         )
@@ -138,7 +147,8 @@ def _manifest(stream: _Stream, kind: str) -> str:
         pictures.append((f"v{rate}", f'bandwidth="{rate * 1200}" width="{width}" height="{height}" frameRate="25"'))
     sound = [("sound", f'bandwidth="{recording.SOUND * 1000}" audioSamplingRate="48000"')]
     return (
-        f'<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="urn:mpeg:dash:profile:isoff-live:2011" '
+        '<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" '
+        'profiles="urn:mpeg:dash:profile:isoff-live:2011" '
         f'minBufferTime="PT{stream.seconds}S" {kind}><Period id="1" start="PT0S">'
         + adapted("video", "avc1.42c01e", pictures)
         + adapted("audio", "mp4a.40.2", sound)
@@ -239,20 +249,32 @@ def _shaka(part: Part) -> None:
     os._exit(0)
 
 
+def _found(pattern: str, text: str) -> str:
+    """What the pattern's group is in a playlist. Raises OSError."""
+    match = re.search(pattern, text)
+    if not match:
+        raise OSError(f"a playlist without {pattern}")
+    return match[1]
+
+
 class _Playlists:
     """Where the segments are, as the server's own playlists say."""
 
-    def __init__(self, fetch, dash: bool) -> None:
-        self.fetch, self.dash, self.known = fetch, dash, {}
+    def __init__(self, fetch: Callable[[str], bytes], dash: bool) -> None:
+        self.fetch, self.dash = fetch, dash
+        #: Of HLS's playlists first and last segment, of DASH's the start of a programme or the last of a film's.
+        self.known: dict[str, tuple[int, int]] = {}
+        self.begun, self.last = 0.0, 0
         if dash:
             text = fetch("/manifest.mpd").decode()
             self.rungs = {int(rate): name for name, rate in re.findall(r'id="(v\d+)" bandwidth="(\d+)"', text)}
-            self.seconds = int(re.search(r' duration="(\d+)"', text)[1])
+            self.seconds = int(_found(r' duration="(\d+)"', text))
             started = re.search(r'availabilityStartTime="([^"]+)"', text)
-            self.begun = started and datetime.fromisoformat(started[1].replace("Z", "+00:00")).timestamp()
-            length = re.search(r'mediaPresentationDuration="PT(\d+)S"', text)
-            self.last = None if started else int(length[1]) // self.seconds - 1
-            self.live = self.last is None
+            self.live = started is not None
+            if started:
+                self.begun = datetime.fromisoformat(started[1].replace("Z", "+00:00")).timestamp()
+            else:
+                self.last = int(_found(r'mediaPresentationDuration="PT(\d+)S"', text)) // self.seconds - 1
         else:
             text = fetch("/master.m3u8").decode()
             self.rungs = {int(rate): name for rate, name in re.findall(r"BANDWIDTH=(\d+).*\n(.+)/index", text)}
@@ -271,18 +293,20 @@ class _Playlists:
         if name not in self.known or self.live:
             text = self.fetch(f"/{name}/index.m3u8").decode()
             numbers = [int(number) for number in re.findall(r"^(\d+)\.m4s", text, re.M)]
-            self.seconds, self.live = int(re.search(r"TARGETDURATION:(\d+)", text)[1]), "ENDLIST" not in text
+            self.seconds, self.live = int(_found(r"TARGETDURATION:(\d+)", text)), "ENDLIST" not in text
             self.known[name] = numbers[0], numbers[-1]
         return self.known[name]
 
 
-def _watch(part: Part, client) -> None:
+def _watch(part: Part, client: https_clients.Client) -> None:
     """An adaptive player: rung by measured rate with a margin, so many seconds ahead (after Huang et al. 2014)."""
     draw = part.draw
     draw.seed(part.seed + 1)
     lists = _Playlists(client.fetch, part.activity.startswith("dash"))
-    most, rate, rung, begun = draw.choice((12, 20, 30)), draw.choice((300e3, 1e6)), None, set()
-    number, played_until = None, time.monotonic()
+    most, rate = draw.choice((12, 20, 30)), draw.choice((300e3, 1e6))
+    begun: set[str] = set()
+    number: int | None = None
+    played_until = time.monotonic()
     while part.left() > 0:
         fitting = [kbit for kbit in lists.rungs if kbit < 0.8 * rate]
         rung = lists.rungs[max(fitting, default=min(lists.rungs))]

@@ -1,4 +1,6 @@
-"""The shapes of well-known frameworks' check-ins over HTTPS, as published (beacons.yaml), and what follows a check-in."""
+"""The shapes of well-known frameworks' check-ins over HTTPS, as published (beacons.yaml), and what follows a
+check-in.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ import os
 from functools import partial
 from importlib import resources
 from random import Random
+from typing import Any
 
 import yaml
 
@@ -21,19 +24,19 @@ from ..workers import side_by_side
 serve = fronted.serve
 
 _HTTPS = pairs(fronted.SERVERS, fronted.CLIENTS)
-_TLS = {"tcp_ports": (fronted.PORT,)}
+_TLS = (fronted.PORT,)
 
 
 @functools.cache
-def _profiles() -> dict[str, dict]:
+def _profiles() -> dict[str, dict[str, Any]]:
     text = resources.files("mmtt_model.lab").joinpath("beacons.yaml").read_text()
     return {f"beacon_{name}": entry["play"] for name, entry in yaml.safe_load(text).items()}
 
 
 ACTIVITIES = {
-    **{name: Activity("web", _HTTPS, malicious=name, **_TLS) for name in _profiles()},
-    "poll_interactive": Activity("web", _HTTPS, malicious="poll_interactive", **_TLS),
-    "stage_https": Activity("web", _HTTPS, malicious="stage_https", **_TLS),
+    **{name: Activity("web", _HTTPS, malicious=name, tcp_ports=_TLS) for name in _profiles()},
+    "poll_interactive": Activity("web", _HTTPS, malicious="poll_interactive", tcp_ports=_TLS),
+    "stage_https": Activity("web", _HTTPS, malicious="stage_https", tcp_ports=_TLS),
 }
 
 
@@ -104,7 +107,9 @@ def _check_in(part: Part, draw: Random, client: fronted.Client) -> None:
 
 
 def _interactive(part: Part, draw: Random, client: fronted.Client) -> None:
-    """An operator at work on an agent that polls: polls every second or faster, now and then a command and its answer."""
+    """An operator at work on an agent that polls: polls every second or faster, now and then a command and its
+    answer.
+    """
     interval, identity = (
         draw.choice((0.3, 0.5, 1.0) if client.keep else (1.0, 1.5)),
         _text(draw, draw.randrange(60, 300)),

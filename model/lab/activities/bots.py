@@ -1,5 +1,6 @@
-"""What programs do to web and mail servers in bulk: search directories, look for weak places, try stolen log-ins, scrape,
-click, send unwanted mail. Shapes only: the paths are random words, at most 300 requests, to the lab's own servers.
+"""What programs do to web and mail servers in bulk: search directories, look for weak places, try stolen log-ins,
+scrape, click, send unwanted mail. Shapes only: the paths are random words, at most 300 requests, to the lab's own
+servers.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
 from random import Random
 
@@ -20,7 +22,7 @@ from ..workers import side_by_side
 from . import mail
 
 _HTTPS = pairs(fronted.SERVERS, fronted.CLIENTS)
-_TLS = {"tcp_ports": (fronted.PORT,)}
+_TLS = (fronted.PORT,)
 _MOST = 300
 
 ACTIVITIES = {
@@ -28,12 +30,12 @@ ACTIVITIES = {
         "web",
         pairs(fronted.SERVERS, ("gobuster", "ffuf", "dirb", "urllib", "httpx", "aiohttp")),
         malicious="web_enumeration",
-        **_TLS,
+        tcp_ports=_TLS,
     ),
-    "web_probing": Activity("web", _HTTPS, malicious="web_probing", **_TLS),
-    "credential_stuffing": Activity("web", _HTTPS, malicious="credential_stuffing", **_TLS),
-    "scraping": Activity("web", _HTTPS, malicious="scraping", **_TLS),
-    "click_fraud": Activity("web", _HTTPS, malicious="click_fraud", **_TLS),
+    "web_probing": Activity("web", _HTTPS, malicious="web_probing", tcp_ports=_TLS),
+    "credential_stuffing": Activity("web", _HTTPS, malicious="credential_stuffing", tcp_ports=_TLS),
+    "scraping": Activity("web", _HTTPS, malicious="scraping", tcp_ports=_TLS),
+    "click_fraud": Activity("web", _HTTPS, malicious="click_fraud", tcp_ports=_TLS),
     "spam_bot": Activity(
         "email",
         pairs(("python", "stunnel"), ("smtplib", "curl", "msmtp", "openssl")),
@@ -120,7 +122,7 @@ def _enumerate(part: Part, draw: Random) -> None:
         tool.terminate()
 
 
-def _batches(part: Part, counted, least: int, most: int, draw: Random):
+def _batches(part: Part, counted: Iterator[int], least: int, most: int, draw: Random) -> Iterator[fronted.Client]:
     """A client for some requests, then the next one: connections are kept for a while, as such tools do."""
     while part.left() > 0:
         client = fronted.Client(part, part.client != "curl")
@@ -132,7 +134,7 @@ def _batches(part: Part, counted, least: int, most: int, draw: Random):
         client.close()
 
 
-def _web_enumeration(part: Part, draw: Random, counted) -> None:
+def _web_enumeration(part: Part, draw: Random, counted: Iterator[int]) -> None:
     words, pace = _words(draw), draw.choice((0.02, 0.05, 0.15))
     for number, client in enumerate(_batches(part, counted, 20, 60, draw)):
         client.request("GET", "/" + words[number])
@@ -140,7 +142,7 @@ def _web_enumeration(part: Part, draw: Random, counted) -> None:
             return
 
 
-def _web_probing(part: Part, draw: Random, counted) -> None:
+def _web_probing(part: Part, draw: Random, counted: Iterator[int]) -> None:
     """As scanners for weak places ask: methods and header sizes vary, most answers are short errors, no payloads."""
     pace = draw.choice((0.03, 0.1, 0.3))
     for client in _batches(part, counted, 3, 25, draw):
@@ -160,7 +162,7 @@ def _web_probing(part: Part, draw: Random, counted) -> None:
             return
 
 
-def _credential_stuffing(part: Part, draw: Random, counted) -> None:
+def _credential_stuffing(part: Part, draw: Random, counted: Iterator[int]) -> None:
     """The log-in page, a name and password, the refusal; each account once, after some a new connection."""
     page, refusal, pace = draw.randrange(1500, 30_000), draw.randrange(60, 2500), draw.choice((0.1, 0.4, 1.0))
     for client in _batches(part, counted, 2, 8, draw):
@@ -177,7 +179,7 @@ def _credential_stuffing(part: Part, draw: Random, counted) -> None:
             return
 
 
-def _scraping(part: Part, draw: Random, counted) -> None:
+def _scraping(part: Part, draw: Random, counted: Iterator[int]) -> None:
     """Documents of one kind one after the other, without their pictures, at a machine's pace."""
     size, pace, jitter = draw.uniform(15_000, 90_000), draw.choice((0.2, 0.5, 1.0, 2.0)), draw.choice((0.0, 0.1, 0.5))
     for number, client in enumerate(_batches(part, counted, 8, 40, draw)):
@@ -188,8 +190,10 @@ def _scraping(part: Part, draw: Random, counted) -> None:
             return
 
 
-def _click_fraud(part: Part, draw: Random, counted) -> None:
-    """An advertisement, its click, the ways through counters to a page, a few seconds there; each time a new visitor."""
+def _click_fraud(part: Part, draw: Random, counted: Iterator[int]) -> None:
+    """An advertisement, its click, the ways through counters to a page, a few seconds there; each time a new
+    visitor.
+    """
     for client in _batches(part, counted, 1, 2, draw):
         identity = {"Cookie": draw.randbytes(draw.randrange(20, 200)).hex()}
         client.request("GET", f"/200/{draw.randrange(2000, 25_000)}/ad", headers=identity)
@@ -201,7 +205,7 @@ def _click_fraud(part: Part, draw: Random, counted) -> None:
         client.request("POST", "/204/0/seen", os.urandom(draw.randrange(100, 600)), identity)
 
 
-def _spam_bot(part: Part, draw: Random, counted) -> None:
+def _spam_bot(part: Part, draw: Random, counted: Iterator[int]) -> None:
     """One text to many receivers, a connection for one to three of them, without a pause a person would make."""
     body, pace = (
         base64.encodebytes(draw.randbytes(int(draw.lognormvariate(math.log(2500), 0.6)))).decode(),

@@ -6,13 +6,21 @@ import asyncio
 import contextlib
 import os
 import ssl
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from .. import behaviour
 from ..activity import Activity, pairs
 from ..part import Part
 from ..serving import run_server
 
+if TYPE_CHECKING:
+    from aiohttp import web
+    from websockets.asyncio.server import ServerConnection
+
 PORT = 443
+#: What sends a message.
+_Send = Callable[[bytes], Awaitable[None]]
 
 # nginx has the websockets library behind it.
 _BOTH = pairs(("websockets", "aiohttp", "nginx"), ("websockets", "aiohttp"))
@@ -30,15 +38,15 @@ def serve(part: Part) -> None:
     draw = part.draw
     draw.seed(part.seed + 2)
 
-    async def others(send) -> None:
+    async def others(send: _Send) -> None:
         while True:
             await asyncio.sleep(behaviour.message_gap(draw))
             await send(os.urandom(behaviour.message(draw) + 90))
 
-    async def talk(connection) -> None:
+    async def talk(connection: ServerConnection) -> None:
         task = asyncio.create_task(others(connection.send)) if part.activity == "chat_websocket" else None
         try:
-            async for text in connection:
+            async for _ in connection:
                 if part.activity == "chat_websocket":
                     await connection.send(os.urandom(38))
                 else:
@@ -49,7 +57,7 @@ def serve(part: Part) -> None:
             if task:
                 task.cancel()
 
-    async def answer(request):
+    async def answer(request: web.Request) -> web.WebSocketResponse:
         """The same room by aiohttp."""
         import aiohttp
         from aiohttp import web
@@ -111,43 +119,44 @@ def act(part: Part) -> None:
 
     draw = part.draw
 
-    async def read(connection) -> None:
-        async for _ in connection:
+    async def read(messages: AsyncIterable[object]) -> None:
+        async for _ in messages:
             pass
 
     @contextlib.asynccontextmanager
-    async def connected():
-        """A connection whose send() and iteration are those of websockets'."""
+    async def connected() -> AsyncIterator[tuple[_Send, AsyncIterable[object]]]:
+        """A connection: what sends over it, and what comes."""
         context = ssl._create_unverified_context()
         if part.client == "aiohttp":
             import aiohttp
 
-            async with aiohttp.ClientSession() as session:
-                async with session.ws_connect(f"wss://{part.name}/", ssl=context, max_msg_size=0, heartbeat=20) as made:
-                    made.send = made.send_bytes
-                    yield made
+            async with (
+                aiohttp.ClientSession() as session,
+                session.ws_connect(f"wss://{part.name}/", ssl=context, max_msg_size=0, heartbeat=20) as made,
+            ):
+                yield made.send_bytes, made
             return
-        async with websockets.connect(f"wss://{part.name}/", ssl=context, max_size=None, open_timeout=30) as made:
-            yield made
+        async with websockets.connect(f"wss://{part.name}/", ssl=context, max_size=None, open_timeout=30) as opened:
+            yield opened.send, opened
 
     async def run() -> None:
-        async with connected() as connection:
-            reader = asyncio.create_task(read(connection))
+        async with connected() as (send, messages):
+            reader = asyncio.create_task(read(messages))
             interval = draw.choice((1.5, 3, 5))
             while part.left() > 0:
                 if part.activity == "chat_websocket":
                     size = behaviour.message(draw)
                     # "is typing", as messengers send it, then the message after the time its keys take.
-                    await connection.send(os.urandom(34))
+                    await send(os.urandom(34))
                     await asyncio.sleep(
                         min(sum(behaviour.keystroke(draw) for _ in range(min(size, 40))), 6.0, max(0.0, part.left()))
                     )
-                    await connection.send(os.urandom(size + 90))
+                    await send(os.urandom(size + 90))
                     gap = behaviour.message_gap(draw)
                 else:
-                    await connection.send(os.urandom(draw.randrange(48, 90)))
+                    await send(os.urandom(draw.randrange(48, 90)))
                     if draw.random() < 0.15:
-                        await connection.send(os.urandom(draw.randrange(500, 30_000)))
+                        await send(os.urandom(draw.randrange(500, 30_000)))
                     gap = behaviour.beacon(interval, 0.2, draw)
                 await asyncio.sleep(max(0.0, min(gap, part.left())))
             reader.cancel()

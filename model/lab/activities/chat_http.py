@@ -1,4 +1,6 @@
-"""Chat over HTTPS by long polling, as Matrix clients do: one request is held until there is news, others bring messages."""
+"""Chat over HTTPS by long polling, as Matrix clients do: one request is held until there is news, others bring
+messages.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ def act(part: Part) -> None:
 
 
 def _hear(part: Part, client: fronted.Client, headers: dict[str, str]) -> None:
-    """What comes in: others' typing notices, messages, receipts, and a picture to fetch; or nothing until the hold ends."""
+    """What comes in: others' typing notices, messages, receipts, and a picture to fetch; or nothing until the hold
+    ends.
+    """
     draw = Random(part.seed + 50)
     others = 3 if conversation.in_a_group(part) else 1
     while part.left() > 0:

@@ -25,7 +25,9 @@ def _input(draw: Random) -> Iterator[tuple[float, list[int]]]:
 
 
 def _video(draw: Random) -> Iterator[tuple[float, list[int]]]:
-    """A frame each 1/60 s in packets of 1,188 bytes: a thin picture, so that the lab's links and a small machine can take it."""
+    """A frame each 1/60 s in packets of 1,188 bytes: a thin picture, so that the lab's links and a small machine can
+    take it.
+    """
     number, rate = 0, draw.uniform(1.2e6, 3e6)
     while True:
         number += 1
@@ -50,9 +52,9 @@ class _Caller(asyncio.DatagramProtocol):
     """The server plays to whoever speaks to it first."""
 
     def __init__(self) -> None:
-        self.address = asyncio.get_running_loop().create_future()
+        self.address: asyncio.Future[tuple[str, int]] = asyncio.get_running_loop().create_future()
 
-    def datagram_received(self, data: bytes, address: tuple) -> None:
+    def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
         if not self.address.done():
             self.address.set_result(address)
 

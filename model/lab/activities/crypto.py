@@ -13,7 +13,9 @@ import socketserver
 import ssl
 import threading
 import time
+from collections.abc import Mapping
 from random import Random
+from typing import Any
 
 from .. import behaviour, tls_front, tls_pipe
 from ..activity import Activity, pairs
@@ -62,7 +64,8 @@ class _Pool(socketserver.ThreadingTCPServer):
     context: ssl.SSLContext | None = None
     part: Part
 
-    def finish_request(self, request, client_address) -> None:
+    # `request` is a TCP server's, a socket.
+    def finish_request(self, request: Any, client_address: Any) -> None:
         try:
             request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             super().finish_request(
@@ -74,6 +77,8 @@ class _Pool(socketserver.ThreadingTCPServer):
 
 class _Miner(socketserver.StreamRequestHandler):
     """One miner's connection: answers each line, and between them sends jobs and difficulties at times of its own."""
+
+    server: _Pool
 
     def handle(self) -> None:
         part = self.server.part
@@ -90,14 +95,14 @@ class _Miner(socketserver.StreamRequestHandler):
                 return
             self._answer(asked, draw, begun)
 
-    def say(self, message: dict) -> None:
+    def say(self, message: Mapping[str, object]) -> None:
         with self.lock:
             self.wfile.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
 
-    def _answer(self, asked: dict, draw: Random, begun: threading.Event) -> None:
+    def _answer(self, asked: dict[str, Any], draw: Random, begun: threading.Event) -> None:
         method, number = asked.get("method"), asked.get("id")
         if self.monero:
-            result = {"status": "KEEPALIVED" if method == "keepalived" else "OK"}
+            result: dict[str, object] = {"status": "KEEPALIVED" if method == "keepalived" else "OK"}
             if method == "login":
                 result = {
                     "id": _hex(16),
@@ -139,7 +144,7 @@ class _Miner(socketserver.StreamRequestHandler):
             {"id": None, "method": "mining.set_difficulty", "params": [draw.choice((512, 2048, 8192, 65536, 500000))]}
         )
 
-    def _job(self, draw: Random, clean: bool = True) -> dict:
+    def _job(self, draw: Random, clean: bool = True) -> dict[str, object]:
         if self.monero:
             return {
                 "blob": _hex(76),

@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import subprocess
+from random import Random
 
 from ..activity import Activity, pairs
 from ..part import Part
@@ -66,11 +67,12 @@ def act(part: Part) -> None:
         command = ["redis-cli", "-h", part.address, "-p", str(PORT), *(["--tls", "--insecure"] if tls else [])]
         if guessing:
             for _ in range(150):
-                subprocess.run([*command, "AUTH", f"{draw.getrandbits(48):x}"], stdout=subprocess.DEVNULL)
+                subprocess.run([*command, "AUTH", f"{draw.getrandbits(48):x}"], stdout=subprocess.DEVNULL, check=False)
                 if not part.pause(draw.uniform(0.05, 0.2)):
                     return
             return
         client = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        assert client.stdin, "a pipe"
         client.stdin.write(f"AUTH {_PASSWORD}\n".encode())
         while True:
             client.stdin.write(" ".join(_query(draw)).encode() + b"\n")
@@ -110,7 +112,7 @@ def act(part: Part) -> None:
             return
 
 
-def _query(draw) -> list[str]:
+def _query(draw: Random) -> list[str]:
     """Nine reads to one write; keys after Zipf, values log-normal (Atikoglu et al. 2012, Facebook's caches)."""
     key = f"user:{int(draw.paretovariate(1.1)) % 1000}"
     if draw.random() < 0.3:

@@ -1,8 +1,9 @@
 """A desktop seen and used from afar, by RDP or by VNC: plain, in TLS by VeNCrypt (GnuTLS) or wholly in TLS (stunnel).
 
-Servers: TigerVNC's Xvnc, and x11vnc over a display of its own. Viewers: asyncvnc and two of the lab's own, one that asks for
-the next update as soon as it has one, one that asks by its clock, as those for slow links do. RDP: FreeRDP's shadow server
-and xfreerdp, on a display of its own where a VNC viewer is the hand. A terminal prints, a clock ticks, eyes follow the mouse.
+Servers: TigerVNC's Xvnc, and x11vnc over a display of its own. Viewers: asyncvnc and two of the lab's own, one that
+asks for the next update as soon as it has one, one that asks by its clock, as those for slow links do. RDP: FreeRDP's
+shadow server and xfreerdp, on a display of its own where a VNC viewer is the hand. A terminal prints, a clock ticks,
+eyes follow the mouse.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from random import Random
 
@@ -167,7 +169,8 @@ def act(part: Part) -> None:
 def _by_freerdp(part: Part) -> None:
     """xfreerdp on a display that nobody sees; its window lies where the display begins."""
     draw = Random(part.seed + 1)
-    # With a graphics pipeline, with RemoteFX, or with plain bitmaps as old clients; RDP's own encryption is older still.
+    # With a graphics pipeline, with RemoteFX, or with plain bitmaps as old clients; RDP's own encryption is older
+    # still.
     wishes = [
         draw.choice(("/sec:tls", "/sec:tls", "/sec:rdp")),
         f"/network:{draw.choice(('lan', 'broadband', 'wan', 'modem'))}",
@@ -183,8 +186,12 @@ def _by_freerdp(part: Part) -> None:
                 sys.exit(f"xfreerdp ended with {viewer.returncode} before its time ({' '.join(wishes)})")
 
 
-def _hand(part: Part, draw: Random, width: int, height: int):
-    """What a person does, without end: (seconds to wait, then "move", x, y, buttons) or (seconds, "key", symbol, down)."""
+def _hand(
+    part: Part, draw: Random, width: int, height: int
+) -> Iterator[tuple[float, str, int, int] | tuple[float, str, int, int, int]]:
+    """What a person does, without end: (seconds to wait, then "move", x, y, buttons) or (seconds, "key", symbol,
+    down).
+    """
     x, y = width // 2, height // 2
     while True:
         if draw.random() < 0.5:
@@ -243,7 +250,8 @@ class _Viewer:
         self.width, self.height = struct.unpack(">HH", self._read(4))
         self._read(16)
         self._read(struct.unpack(">I", self._read(4))[0])
-        # True colour in 32 bits, and the encodings a viewer of our kind lists: Tight (with JPEG, for most) or ZRLE first.
+        # True colour in 32 bits, and the encodings a viewer of our kind lists: Tight (with JPEG, for most) or ZRLE
+        # first.
         self._send(struct.pack(">BxxxBBBBHHHBBBxxx", 0, 32, 24, 0, 1, 255, 255, 255, 16, 8, 0))
         listed = self.draw.choice(((7, 16, 6, 1, 0, -26, -247), (16, 6, 7, 1, 0), (7, 1, 0, -29, -250), (6, 1, 0)))
         self._send(struct.pack(f">BxH{len(listed)}i", 2, len(listed), *listed))

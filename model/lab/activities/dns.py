@@ -116,6 +116,7 @@ def act(part: Part) -> None:
                     "TXT" if kind == _TXT else "A",
                 ],
                 stdout=subprocess.DEVNULL,
+                check=False,
             )
         else:
             _ask(part.address, name, kind, over=held if same_port else None)

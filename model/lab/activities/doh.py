@@ -1,6 +1,8 @@
-"""The shapes of beacons and tunnels in DNS that is itself inside TLS (DoT) or HTTPS (DoH), and a person's look-ups the same way.
+"""The shapes of beacons and tunnels in DNS that is itself inside TLS (DoT) or HTTPS (DoH), and a person's look-ups the
+same way.
 
-Servers: unbound for both, and the lab's own answers behind web servers for DoH. Clients: kdig (GnuTLS), Python, curl, httpx.
+Servers: unbound for both, and the lab's own answers behind web servers for DoH. Clients: kdig (GnuTLS), Python, curl,
+httpx.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import base64
 import struct
 import subprocess
+from random import Random
 
 from .. import behaviour, fronted, tls_front, tls_pipe
 from ..activity import Activity, pairs
@@ -79,7 +82,7 @@ def act(part: Part) -> None:
     side_by_side(part, [lambda: _play(part)])
 
 
-def _name(draw, length: int) -> str:
+def _name(draw: Random, length: int) -> str:
     text = "".join(draw.choice("abcdefghijklmnopqrstuvwxyz234567") for _ in range(length))
     return ".".join(text[at : at + 60] for at in range(0, length, 60)) + "." + dns.ZONE
 
@@ -113,7 +116,9 @@ class _Client:
     """Asks one question at a time over one connection, except kdig and curl, which make one for each."""
 
     def __init__(self, part: Part) -> None:
-        self.part, self.pipe, self.http = part, None, None
+        self.part = part
+        self.pipe: tls_pipe.Pipe | None = None
+        self.http: fronted.Client | None = None
         if part.client in ("kdig", "curl-h2"):
             return
         if _over_tls(part):
@@ -121,7 +126,7 @@ class _Client:
         else:
             self.http = fronted.Client(part, True)
 
-    def ask(self, name: str, kind: int, draw) -> None:
+    def ask(self, name: str, kind: int, draw: Random) -> None:
         part = self.part
         query = dns._query(name, kind)
         if part.client == "kdig":
@@ -137,6 +142,7 @@ class _Client:
                 ],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
+                check=False,
             )
         elif self.pipe:
             self.pipe.send(struct.pack(">H", len(query)) + query)
@@ -158,8 +164,9 @@ class _Client:
                         f"https://{part.name}/dns-query?dns={text}",
                     ],
                     stdout=subprocess.DEVNULL,
+                    check=False,
                 )
-        else:
+        elif self.http:
             # As many bytes back as such an answer has.
             size = len(query) + (240 if kind == dns._TXT else 16)
             self.http.request("POST", f"/200/{size}/dns-query", query, {"Content-Type": "application/dns-message"})

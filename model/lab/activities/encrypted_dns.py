@@ -1,4 +1,6 @@
-"""Names looked up over TLS, HTTPS and TCP: two resolvers, asked by command-line tools, a stub resolver, libraries, own code."""
+"""Names looked up over TLS, HTTPS and TCP: two resolvers, asked by command-line tools, a stub resolver, libraries, own
+code.
+"""
 
 from __future__ import annotations
 
@@ -152,6 +154,7 @@ def _kdig(part: Part) -> Callable[[Wished], None]:
                 *(word for name, kind in wished for word in ("-q", name, "-t", _KINDS[kind])),
             ],
             stdout=subprocess.DEVNULL,
+            check=False,
         )
 
     return ask
@@ -166,6 +169,7 @@ def _curl(part: Part) -> Callable[[Wished], None]:
         subprocess.run(
             ["curl", "-sk", "--http2", "--max-time", "30", "-H", "accept: application/dns-message", *words],
             stdout=subprocess.DEVNULL,
+            check=False,
         )
 
     return ask
@@ -226,9 +230,10 @@ def _by_udp(port: int, wished: Wished) -> None:
 def _dnspython(part: Part) -> Callable[[Wished], None]:
     import dns.message
     import dns.query
+    import dns.rdatatype
 
-    def question(name: str, kind: int):
-        return dns.message.make_query(name, kind, use_edns=0, pad=128)
+    def question(name: str, kind: int) -> dns.message.QueryMessage:
+        return dns.message.make_query(name, dns.rdatatype.RdataType.make(kind), use_edns=0, pad=128)
 
     def ask(wished: Wished) -> None:
         # A connection per page, as for a program that looks up what it needs and ends.

@@ -1,20 +1,29 @@
-"""Data carried out over other carriers than HTTPS: SSH, WebSocket, mail, DNS. Shapes only: random bytes, the lab's servers."""
+"""Data carried out over other carriers than HTTPS: SSH, WebSocket, mail, DNS. Shapes only: random bytes, the lab's
+servers.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import math
 import os
 import ssl
 import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
 from random import Random
+from typing import TYPE_CHECKING
 
 from ..activity import Activity, pairs
 from ..fence import check
 from ..part import Part
 from ..workers import side_by_side
 from . import bots, dns, mail, ssh
+
+if TYPE_CHECKING:
+    from aiohttp import web
+    from websockets.asyncio.server import ServerConnection
 
 PORT = 443
 
@@ -49,10 +58,13 @@ ACTIVITIES = {
 
 
 def serve(part: Part) -> None:
-    if part.activity == "exfiltration_websocket":
-        asyncio.run(_takes(part))
-    else:
-        {"exfiltration_ssh": ssh, "exfiltration_mail": mail, "exfiltration_dns": dns}[part.activity].serve(part)
+    serves: dict[str, Callable[[Part], None]] = {
+        "exfiltration_ssh": ssh.serve,
+        "exfiltration_websocket": lambda part: asyncio.run(_takes(part)),
+        "exfiltration_mail": mail.serve,
+        "exfiltration_dns": dns.serve,
+    }
+    serves[part.activity](part)
 
 
 async def _takes(part: Part) -> None:
@@ -61,7 +73,7 @@ async def _takes(part: Part) -> None:
     if part.server == "websockets":
         import websockets
 
-        async def take(connection) -> None:
+        async def take(connection: ServerConnection) -> None:
             try:
                 async for _ in connection:
                     await connection.send(os.urandom(12))
@@ -72,7 +84,7 @@ async def _takes(part: Part) -> None:
     else:
         from aiohttp import web
 
-        async def take(request):
+        async def answer(request: web.Request) -> web.WebSocketResponse:
             socket = web.WebSocketResponse(max_msg_size=0)
             await socket.prepare(request)
             async for _ in socket:
@@ -80,7 +92,7 @@ async def _takes(part: Part) -> None:
             return socket
 
         app = web.Application()
-        app.router.add_get("/", take)
+        app.router.add_get("/", answer)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, part.address, PORT, ssl_context=context).start()
@@ -90,9 +102,9 @@ async def _takes(part: Part) -> None:
 
 def act(part: Part) -> None:
     check(part)
-    play = {
+    play: Callable[[Part, Random], None] = {
         "exfiltration_ssh": _ssh,
-        "exfiltration_websocket": lambda *words: asyncio.run(_websocket(*words)),
+        "exfiltration_websocket": lambda part, draw: asyncio.run(_websocket(part, draw)),
         "exfiltration_mail": _mail,
         "exfiltration_dns": _dns,
     }[part.activity]
@@ -106,7 +118,7 @@ def _bulk(draw: Random) -> int:
 
 def _ssh(part: Part, draw: Random) -> None:
     """Archives one after the other, each over a connection of its own, at a machine's pace."""
-    for number in range(12):
+    for _ in range(12):
         data = os.urandom(_bulk(draw))
         if part.client == "sftp":
             file = part.scratch / "file"
@@ -131,34 +143,42 @@ def _ssh(part: Part, draw: Random) -> None:
             return
 
 
+@contextlib.asynccontextmanager
+async def _connected(part: Part) -> AsyncIterator[Callable[[bytes], Awaitable[None]]]:
+    """A WebSocket connection, as what sends a piece and waits for its receipt."""
+    context = ssl._create_unverified_context()
+    if part.client == "websockets":
+        import websockets
+
+        async with websockets.connect(f"wss://{part.name}/", ssl=context, max_size=None, compression=None) as opened:
+
+            async def tell(data: bytes) -> None:
+                await opened.send(data)
+                await opened.recv()
+
+            yield tell
+    else:
+        import aiohttp
+
+        async with aiohttp.ClientSession() as session, session.ws_connect(f"wss://{part.name}/", ssl=context) as made:
+
+            async def say(data: bytes) -> None:
+                await made.send_bytes(data)
+                await made.receive()
+
+            yield say
+
+
 async def _websocket(part: Part, draw: Random) -> None:
     """Pieces of one size, each acknowledged, at a fixed pace or as fast as they go; after some a new connection."""
-    context = ssl._create_unverified_context()
     piece, pace = draw.choice((1024, 4096, 16_384, 65_536)), draw.choice((0.05, 0.2, 0.5))
     while part.left() > 1:
-        if part.client == "websockets":
-            import websockets
-
-            opened = websockets.connect(f"wss://{part.name}/", ssl=context, max_size=None, compression=None)
-        else:
-            import aiohttp
-
-            session = aiohttp.ClientSession()
-            opened = session.ws_connect(f"wss://{part.name}/", ssl=context)
-        async with opened as connection:
+        async with _connected(part) as send:
             for _ in range(draw.randrange(20, 90)):
-                data = os.urandom(piece)
-                if part.client == "websockets":
-                    await connection.send(data)
-                    await connection.recv()
-                else:
-                    await connection.send_bytes(data)
-                    await connection.receive()
+                await send(os.urandom(piece))
                 await asyncio.sleep(pace)
                 if part.left() < 0.5:
                     break
-        if part.client != "websockets":
-            await session.close()
         await asyncio.sleep(draw.uniform(0.1, 2))
 
 
@@ -192,6 +212,7 @@ def _dns(part: Part, draw: Random) -> None:
                     subprocess.run(
                         ["dig", "-b", f"0.0.0.0#{port}", "+time=2", "+tries=1", f"@{part.address}", name],
                         stdout=subprocess.DEVNULL,
+                        check=False,
                     )
                 else:
                     dns._ask(part.address, name, dns._A, over=held)

@@ -6,6 +6,7 @@ which changes how much the server has to tell. What games really are is in the f
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -17,6 +18,8 @@ from ..activity import Activity
 from ..part import Part
 
 PORT = 27960
+#: What is between one side's packets, and how long they are.
+_Clock = tuple[behaviour.Spread, behaviour.Spread]
 
 
 def _kinds(transport: str) -> tuple[str, ...]:
@@ -29,7 +32,7 @@ ACTIVITIES = {
 }
 
 
-def _send(part: Part, connection: socket.socket, kind: tuple, seed: int) -> None:
+def _send(part: Part, connection: socket.socket, kind: _Clock, seed: int) -> None:
     """Packets by the game's clock; a late one does not move those after it."""
     draw, number = Random(seed), 0
     gaps, sizes = kind
@@ -54,15 +57,13 @@ def _receive(connection: socket.socket) -> None:
         pass
 
 
-def _play(part: Part, connection: socket.socket, kind: tuple, seed: int) -> None:
+def _play(part: Part, connection: socket.socket, kind: _Clock, seed: int) -> None:
     threading.Thread(target=_receive, args=(connection,), daemon=True).start()
-    try:
+    with contextlib.suppress(OSError):
         _send(part, connection, kind, seed)
-    except OSError:
-        pass
 
 
-def _welcome(part: Part, connection: socket.socket, kind: tuple) -> None:
+def _welcome(part: Part, connection: socket.socket, kind: _Clock) -> None:
     """One player over TCP. A tunnel that looks whether something listens says nothing and gets nothing."""
     if connection.recv(4096):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -56,7 +56,17 @@ ACTIVITIES = {
 # --- servers that know no right word ---
 
 
+class _Server(sessions._Server):
+    request_queue_size = 64
+    #: The activity whose words are refused.
+    kind: str
+
+    def handle_error(self, *_: object) -> None:
+        pass
+
+
 class _Refuser(socketserver.StreamRequestHandler):
+    server: _Server
     timeout = 30
 
     def say(self, line: bytes) -> None:
@@ -147,13 +157,6 @@ class _Refuser(socketserver.StreamRequestHandler):
             self.wfile.write(b"\r\n\r\nLogin incorrect\r\n")
 
 
-class _Server(sessions._Server):
-    request_queue_size = 64
-
-    def handle_error(self, *_: object) -> None:
-        pass
-
-
 def serve(part: Part) -> None:
     port = _PORTS[part.activity]
     if part.activity == "guess_form":
@@ -206,7 +209,7 @@ def _pyftpdlib(part: Part, port: int) -> None:
 
     logging.basicConfig(level=logging.CRITICAL)
 
-    class Handler(FTPHandler):
+    class Handler(FTPHandler):  # type: ignore[misc]  # pyftpdlib comes without types
         authorizer, banner, auth_failed_timeout = DummyAuthorizer(), "lab ready.", 1
 
     server = FTPServer((part.address, port), Handler)

@@ -1,4 +1,5 @@
-"""Shapes of malicious HTTPS: beacons, exfiltration, guessing and slow requests, by the programs that benign traffic has.
+"""Shapes of malicious HTTPS: beacons, exfiltration, guessing and slow requests, by the programs that benign traffic
+has.
 
 Sizes and times of what such traffic looks like, random bytes, between the lab's own hosts.
 """
@@ -20,16 +21,16 @@ _TASKS = 12
 
 _HTTPS = pairs(https_site.SERVERS, https_clients.CLIENTS)
 _UP = pairs(https_site.SERVERS, https_clients.UP_CLIENTS)
-_TLS = {"tcp_ports": (PORT,)}
+_TLS = (PORT,)
 
 ACTIVITIES = {
-    "beacon_https": Activity("web", _HTTPS, malicious="beacon_https", **_TLS),
+    "beacon_https": Activity("web", _HTTPS, malicious="beacon_https", tcp_ports=_TLS),
     "beacon_quic": Activity("web", pairs(https_site.HTTP3_SERVERS, ("aioquic",)), malicious="beacon_quic"),
-    "exfiltration_burst": Activity("web", _UP, malicious="exfiltration_burst", **_TLS),
-    "exfiltration_steady": Activity("web", _UP, malicious="exfiltration_steady", **_TLS),
-    "exfiltration_drip": Activity("web", _UP, malicious="exfiltration_drip", **_TLS),
-    "guess_https": Activity("web", _HTTPS, malicious="guess_https", **_TLS),
-    "slow_http": Activity("web", pairs(https_site.SERVERS, ("python",)), malicious="slow_http", **_TLS),
+    "exfiltration_burst": Activity("web", _UP, malicious="exfiltration_burst", tcp_ports=_TLS),
+    "exfiltration_steady": Activity("web", _UP, malicious="exfiltration_steady", tcp_ports=_TLS),
+    "exfiltration_drip": Activity("web", _UP, malicious="exfiltration_drip", tcp_ports=_TLS),
+    "guess_https": Activity("web", _HTTPS, malicious="guess_https", tcp_ports=_TLS),
+    "slow_http": Activity("web", pairs(https_site.SERVERS, ("python",)), malicious="slow_http", tcp_ports=_TLS),
 }
 
 
@@ -58,7 +59,7 @@ def act(part: Part) -> None:
         https_clients.drive(part, _play)
 
 
-def _play(part: Part, client) -> None:
+def _play(part: Part, client: https_clients.Client) -> None:
     draw, files, kind = part.draw, site(part), part.activity
     draw.seed(part.seed + 1)
     if kind.startswith("beacon"):

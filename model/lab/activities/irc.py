@@ -1,4 +1,6 @@
-"""Chat over IRC with TLS: a channel or a private talk. Clients: an own one over several TLS stacks, a library, WeeChat."""
+"""Chat over IRC with TLS: a channel or a private talk. Clients: an own one over several TLS stacks, a library,
+WeeChat.
+"""
 
 from __future__ import annotations
 

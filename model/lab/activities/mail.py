@@ -13,6 +13,7 @@ import subprocess
 import threading
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from .. import behaviour, tls_front
 from ..activity import Activity, pairs
@@ -68,7 +69,8 @@ class _Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = daemon_threads = True
     context: ssl.SSLContext | None = None
 
-    def finish_request(self, request, client_address) -> None:
+    # `request` is a TCP server's, a socket.
+    def finish_request(self, request: Any, client_address: Any) -> None:
         try:
             wrapped = self.context.wrap_socket(request, server_side=True) if self.context else request
             super().finish_request(wrapped, client_address)

@@ -1,4 +1,5 @@
-"""Mail read by IMAP (waiting in IDLE or asking each few seconds) and fetched by POP, both over TLS, from a real Dovecot.
+"""Mail read by IMAP (waiting in IDLE or asking each few seconds) and fetched by POP, both over TLS, from a real
+Dovecot.
 
 Mails arrive as they do on a server: as files in the Maildir, while the client waits. Also password guessing's shape.
 """
@@ -14,6 +15,7 @@ import socket
 import ssl
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -245,7 +247,8 @@ def _mutt(part: Part) -> None:
     draw, here = part.draw, part.scratch
     (here / "muttrc").write_text(
         f"""set imap_user={_USER} imap_pass={_PASSWORD} imap_keepalive=30 imap_idle=yes imap_check_subscribed=no
-set certificate_file={part.secrets}/cert.pem ssl_ca_certificates_file={part.secrets}/ca.pem ssl_verify_host=no ssl_verify_dates=no ssl_usesystemcerts=no
+set certificate_file={part.secrets}/cert.pem ssl_ca_certificates_file={part.secrets}/ca.pem
+set ssl_verify_host=no ssl_verify_dates=no ssl_usesystemcerts=no
 set folder=imaps://{part.name}/ spoolfile=imaps://{part.name}/INBOX mail_check=5 timeout=5 header_cache=
 set record= postponed= quit=yes delete=no wait_key=no tmpdir={here} move=no
 """
@@ -319,8 +322,8 @@ def _fetchmail(part: Part) -> None:
     imap = part.activity == "mail_idle"
     config = part.scratch / "fetchmailrc"
     config.write_text(
-        f"poll {part.address} protocol {'IMAP' if imap else 'POP3'} port {_port(part)} auth password user {_USER} password "
-        f'{_PASSWORD} ssl no sslcertck {"idle" if imap else ""} keep mda "cat >/dev/null"\n'
+        f"poll {part.address} protocol {'IMAP' if imap else 'POP3'} port {_port(part)} auth password user {_USER} "
+        f'password {_PASSWORD} ssl no sslcertck {"idle" if imap else ""} keep mda "cat >/dev/null"\n'
     )
     config.chmod(0o600)
     # "Nothing new" is 1.
@@ -442,7 +445,7 @@ delivery mda "cat >/dev/null"
             return
 
 
-def _guesses(part: Part, one, most: int) -> None:
+def _guesses(part: Part, one: Callable[[Random], object], most: int) -> None:
     draw = part.draw
     for _ in range(most):
         with contextlib.suppress(OSError):

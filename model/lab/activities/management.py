@@ -1,7 +1,10 @@
-"""What machines say to their infrastructure: a directory over TLS (LDAPS), logs over TLS (RFC 5425), time (NTP), SNMPv3."""
+"""What machines say to their infrastructure: a directory over TLS (LDAPS), logs over TLS (RFC 5425), time (NTP),
+SNMPv3.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import socketserver
@@ -11,12 +14,15 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 from random import Random
+from typing import Any
 
 from .. import tls_front, tls_pipe
 from ..activity import Activity, pairs
 from ..part import Part
-from ..serving import run_server, running
+from ..serving import free_port, run_server, running
 
 LDAPS, SYSLOG, NTP, SNMP = 636, 6514, 123, 161
 _BASE, _PASSWORD = "dc=lab,dc=test", "lab-words-only"
@@ -54,8 +60,9 @@ def _directory(part: Part) -> None:
     draw, here = part.draw, part.scratch
     (here / "db").mkdir()
     people = "".join(
-        f"dn: uid=u{number},ou=people,{_BASE}\nobjectClass: inetOrgPerson\nuid: u{number}\ncn: User {number}\nsn: {number}\n"
-        f"mail: u{number}@lab.test\nuserPassword: {_PASSWORD}\ntelephoneNumber: +1 555 {draw.randrange(10**6):06}\n"
+        f"dn: uid=u{number},ou=people,{_BASE}\nobjectClass: inetOrgPerson\nuid: u{number}\ncn: User {number}\n"
+        f"sn: {number}\nmail: u{number}@lab.test\nuserPassword: {_PASSWORD}\n"
+        f"telephoneNumber: +1 555 {draw.randrange(10**6):06}\n"
         f"description: {os.urandom(draw.randrange(4, 90)).hex()}\n\n"
         for number in range(200)
     )
@@ -91,15 +98,9 @@ maxsize 33554432
             part, ["slapd", "-d", "0", "-f", str(here / "slapd.conf"), "-h", f"ldaps://{part.address}:{LDAPS}"], LDAPS
         )
         return
-    port = _free_port()
+    port = free_port()
     with running(["slapd", "-d", "0", "-f", str(here / "slapd.conf"), "-h", f"ldap://127.0.0.1:{port}"]):
         tls_front.front(part, part.server, LDAPS, port)
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def _look_up(part: Part) -> None:
@@ -163,12 +164,11 @@ class _Sink(socketserver.ThreadingTCPServer):
             while self.request.recv(65536):
                 pass
 
-    def finish_request(self, request, client_address) -> None:
-        try:
+    # `request` is a TCP server's, a socket.
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        with contextlib.suppress(OSError):
             wrapped = self.context.wrap_socket(request, server_side=True) if self.context else request
             self._Reader(wrapped, client_address, self)
-        except OSError:
-            pass
 
 
 def _collector(part: Part) -> None:
@@ -184,7 +184,7 @@ log {{ source(lab); destination(here); }};
         )
         run_server(part, _syslog_ng(part, config), SYSLOG)
         return
-    sink = _Sink((part.address, SYSLOG) if part.server == "python" else ("127.0.0.1", 0), None)
+    sink = _Sink((part.address, SYSLOG) if part.server == "python" else ("127.0.0.1", 0), _Sink._Reader)
     if part.server == "stunnel":
         threading.Thread(target=sink.serve_forever, daemon=True).start()
         tls_front.front(part, part.server, SYSLOG, sink.server_address[1])
@@ -195,7 +195,7 @@ log {{ source(lab); destination(here); }};
     sink.serve_forever()
 
 
-def _syslog_ng(part: Part, config) -> list[str]:
+def _syslog_ng(part: Part, config: Path) -> list[str]:
     here = part.scratch
     return [
         "syslog-ng",
@@ -259,7 +259,7 @@ log {{ source(in); destination(out); }};
     connection.close()
 
 
-def _happen(part: Part, draw: Random, say) -> None:
+def _happen(part: Part, draw: Random, say: Callable[[list[str]], object]) -> None:
     while True:
         say([_line(draw) for _ in range(min(1 + int(draw.expovariate(1 / 3)) if draw.random() < 0.4 else 1, 40))])
         if not part.pause(min(draw.lognormvariate(0.0, 1.1), 12.0)):
@@ -347,6 +347,7 @@ def _ask_time(part: Part) -> None:
                 ["ntpdig", "-p", str(draw.choice((1, 4, 4, 8))), "-t", "3", part.address],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
+                check=False,
             )
             if not part.pause(draw.uniform(3, 8)):
                 return
@@ -358,10 +359,8 @@ def _ask_time(part: Part) -> None:
         while True:
             asking.send(struct.pack(">BBbb", 0x23, 0, 6, -20) + bytes(36) + _stamp(time.time()))
             sent += 1
-            try:
+            with contextlib.suppress(OSError):
                 asking.recv(512)
-            except OSError:
-                pass
             if not part.pause((2 if burst > 4 else 0.5) if sent < burst else poll + draw.uniform(0, 0.2)):
                 return
 
@@ -398,7 +397,8 @@ rouser lab priv
     )
     try:
         end = time.monotonic() + 15
-        while subprocess.run([*_snmp(part, "snmpget"), "1.3.6.1.2.1.1.3.0"], capture_output=True).returncode:
+        ask = [*_snmp(part, "snmpget"), "1.3.6.1.2.1.1.3.0"]
+        while subprocess.run(ask, capture_output=True, check=False).returncode:
             if time.monotonic() > end or process.poll() is not None:
                 sys.exit("snmpd does not answer")
             time.sleep(0.2)
@@ -447,6 +447,6 @@ def _monitor(part: Part) -> None:
             command = [*_snmp(part, "snmpbulkwalk"), "1.3.6.1.2.1.2.2"]
         else:
             command = [*_snmp(part, "snmpwalk"), draw.choice(("1.3.6.1.2.1.1", "1.3.6.1.2.1.11"))]
-        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
         if not part.pause(draw.uniform(2, 6)):
             return

@@ -1,7 +1,7 @@
 """A game server that exists: Minetest's, with its standard game, and players of the lab's own that walk about in it.
 
-The player speaks the protocol as the game does: reliable packets acknowledged and sent again, log-in without a password,
-media it lacks asked for, its position ten times a second, each block of the map confirmed.
+The player speaks the protocol as the game does: reliable packets acknowledged and sent again, log-in without a
+password, media it lacks asked for, its position ten times a second, each block of the map confirmed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import struct
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from random import Random
 
 from ..activity import Activity
@@ -68,6 +69,14 @@ def _text(value: bytes) -> bytes:
     return struct.pack(">H", len(value)) + value
 
 
+@dataclass
+class _Waiting:
+    """A packet that is not acknowledged yet, and when it is sent again."""
+
+    whole: bytes
+    again: float
+
+
 class _Player:
     """One player's connection: channels 0 to 2, each with its own sequence of reliable packets."""
 
@@ -76,8 +85,12 @@ class _Player:
         self.connection = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.connection.connect((part.address, PORT))
         self.connection.settimeout(0.02)
-        self.peer, self.following, self.waiting, self.pieces = 0, [65500] * 3, {}, {}
-        self.blocks, self.confirm, self.state, self.place = 0, [], "connecting", (0.0, 100.0, 0.0)
+        self.peer, self.following = 0, [65500] * 3
+        #: Both by channel and number; of a split packet its pieces, by their place in it.
+        self.waiting: dict[tuple[int, int], _Waiting] = {}
+        self.pieces: dict[tuple[int, int], dict[int, bytes]] = {}
+        self.blocks, self.state, self.place = 0, "connecting", (0.0, 100.0, 0.0)
+        self.confirm: list[bytes] = []
 
     def _send(self, channel: int, body: bytes) -> None:
         self.connection.send(struct.pack(">IHB", 0x4F457403, self.peer, channel) + body)
@@ -86,7 +99,7 @@ class _Player:
         number = self.following[channel]
         self.following[channel] = (number + 1) & 0xFFFF
         whole = b"\3" + struct.pack(">H", number) + body
-        self.waiting[channel, number] = [whole, time.monotonic() + 0.5]
+        self.waiting[channel, number] = _Waiting(whole, time.monotonic() + 0.5)
         self._send(channel, whole)
 
     def _say(self, channel: int, command: int, body: bytes, reliable: bool = True) -> None:
@@ -99,7 +112,7 @@ class _Player:
             self._take(channel, body[3:])
         elif kind == 0:
             if body[1] == 0:
-                self.waiting.pop((channel, *struct.unpack(">H", body[2:4])), None)
+                self.waiting.pop((channel, struct.unpack(">H", body[2:4])[0]), None)
             elif body[1] == 1 and not self.peer:
                 self.peer = struct.unpack(">H", body[2:4])[0]
                 self.state = "greeting"
@@ -162,9 +175,9 @@ class _Player:
                 pass
             now = time.monotonic()
             for key, entry in list(self.waiting.items()):
-                if now > entry[1]:
-                    entry[1] = now + 0.5
-                    self._send(key[0], entry[0])
+                if now > entry.again:
+                    entry.again = now + 0.5
+                    self._send(key[0], entry.whole)
             if self.state == "greeting" and now > ask:
                 ask = now + 0.5
                 self._say(1, 0x02, b"\x1d" + struct.pack(">HHH", 0, 37, 41) + _text(self.name), reliable=False)

@@ -65,6 +65,7 @@ def act(part: Part) -> None:
     listener = subprocess.Popen(["mosquitto_sub", *common], stdout=subprocess.DEVNULL)
     # mosquitto_pub -l sends each line as a message over one connection.
     talker = subprocess.Popen(["mosquitto_pub", "-l", "-q", "1", *common], stdin=subprocess.PIPE)
+    assert talker.stdin, "a pipe"
     while True:
         size, gap = _next(part, draw)
         talker.stdin.write(os.urandom(size // 2 + 1).hex().encode() + b"\n")
@@ -119,10 +120,15 @@ def _own(part: Part, draw: Random, topic: str) -> None:
 
 def _paho(part: Part, draw: Random, topic: str) -> None:
     import paho.mqtt.client as mqtt
+    from paho.mqtt.enums import CallbackAPIVersion
 
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=draw.choice((mqtt.MQTTv311, mqtt.MQTTv5)))
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=draw.choice((mqtt.MQTTv311, mqtt.MQTTv5)))
     client.tls_set_context(ssl._create_unverified_context())
-    client.on_connect = lambda *_: client.subscribe(topic, qos=1)
+
+    def subscribe(*_: object) -> None:
+        client.subscribe(topic, qos=1)
+
+    client.on_connect = subscribe
     client.connect(part.address, PORT, keepalive=draw.choice((5, 15, 60)))
     client.loop_start()
     service = draw.choice((0, 1, 2))

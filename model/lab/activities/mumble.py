@@ -1,7 +1,8 @@
 """Talk on a Mumble server that exists; the voice clients are the lab's own.
 
 Control by TLS, voice by encrypted UDP (OCB2, as Mumble has it), or by the TLS connection where a network lets no UDP
-through. Who answers is a second client on the server's own host. Mumble sends constant-rate Opus, and only while one talks.
+through. Who answers is a second client on the server's own host. Mumble sends constant-rate Opus, and only while one
+talks.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ import sys
 import threading
 import time
 from random import Random
+from typing import TYPE_CHECKING
 
 from .. import behaviour
 from ..activity import Activity
 from ..part import Part
 from ..serving import running, wait_for_port
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers import CipherContext
 
 PORT = 64738
 
@@ -100,7 +105,9 @@ def _short(value: int) -> bytes:
 class _Speaker:
     def __init__(self, part: Part, name: str, seed: int, by_udp: bool) -> None:
         self.part, self.draw, self.by_udp = part, Random(seed), by_udp
-        self.heard, self.cipher, self.sending, self.synced = 0, None, threading.Lock(), threading.Event()
+        self.heard, self.sending, self.synced = 0, threading.Lock(), threading.Event()
+        #: There once the server has told the key, before it lets its client in.
+        self.cipher: CipherContext
         connection = socket.create_connection((part.address, PORT), 20)
         connection.settimeout(None)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -161,7 +168,7 @@ class _Speaker:
         last = plain + pad[len(plain) :]
         made += _xor(pad, last)[: len(plain)]
         tag = encrypt(_xor(_xor(delta, _double(delta)), _xor(checksum, last)))
-        return nonce[:1] + tag[:3] + made
+        return bytes(nonce[:1] + tag[:3] + made)
 
     def _speak(self, packet: bytes) -> None:
         if self.by_udp:

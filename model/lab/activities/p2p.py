@@ -1,7 +1,8 @@
 """Files shared among peers: BitTorrent swarms of several seeders and one leecher, and Syncthing's folders.
 
 The seeders listen at ports of their own at the activity's address, a small tracker beside them tells the leecher so;
-DHT, local discovery and port mapping are off. Rates are held to what a home's line gives, so that a capture stays small.
+DHT, local discovery and port mapping are off. Rates are held to what a home's line gives, so that a capture stays
+small.
 """
 
 from __future__ import annotations
@@ -18,13 +19,18 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING, TypedDict
 from xml.etree import ElementTree
 
 from .. import behaviour
 from ..activity import Activity, pairs
 from ..part import Part
 from ..serving import running, wait_for_port
+
+if TYPE_CHECKING:
+    import libtorrent
 
 _TRACKER, _FIRST = 6969, 51413
 _PIECE = 64 * 1024
@@ -36,8 +42,20 @@ ACTIVITIES = {
 }
 
 
-def _settings(part: Part) -> dict:
-    """What both sides know of the swarm."""
+class _Swarm(TypedDict):
+    """What both sides know of it."""
+
+    size: int
+    seeders: int
+    rate: int
+    encrypted: bool
+    utp: bool
+    brought: float
+    content: int
+    name: str
+
+
+def _settings(part: Part) -> _Swarm:
     draw = Random(f"swarm {part.seed}")
     return {
         "size": int(min(draw.lognormvariate(15.0, 1.0), 24_000_000)) // _PIECE * _PIECE + draw.randrange(1, _PIECE),
@@ -56,7 +74,8 @@ def _settings(part: Part) -> dict:
     }
 
 
-def _bencode(value) -> bytes:
+def _bencode(value: object) -> bytes:
+    """BitTorrent's encoding of numbers, text, bytes, lists and dicts of these."""
     if isinstance(value, int):
         return b"i%de" % value
     if isinstance(value, bytes):
@@ -65,10 +84,11 @@ def _bencode(value) -> bytes:
         return _bencode(value.encode())
     if isinstance(value, list):
         return b"l" + b"".join(map(_bencode, value)) + b"e"
+    assert isinstance(value, dict)
     return b"d" + b"".join(_bencode(key) + _bencode(value[key]) for key in sorted(value)) + b"e"
 
 
-def _torrent(part: Part, settings: dict) -> tuple[bytes, bytes]:
+def _torrent(part: Part, settings: _Swarm) -> tuple[bytes, bytes]:
     """The torrent file and the content: the same on both sides, from the seed."""
     content = Random(settings["content"]).randbytes(settings["size"])
     pieces = b"".join(hashlib.sha1(content[at : at + _PIECE]).digest() for at in range(0, len(content), _PIECE))
@@ -76,11 +96,11 @@ def _torrent(part: Part, settings: dict) -> tuple[bytes, bytes]:
     return _bencode({"announce": f"http://{part.address}:{_TRACKER}/announce", "info": info}), content
 
 
-def _ports(settings: dict) -> list[int]:
+def _ports(settings: _Swarm) -> list[int]:
     return [_FIRST + number for number in range(settings["seeders"])]
 
 
-def _track(part: Part, settings: dict) -> None:
+def _track(part: Part, settings: _Swarm) -> None:
     """A tracker that knows the seeders and tells everybody of them."""
     # Seeders are told of nobody: who they'd find would be themselves.
     peers = b"".join(socket.inet_aton(part.address) + struct.pack(">H", port) for port in _ports(settings))
@@ -101,7 +121,7 @@ def _track(part: Part, settings: dict) -> None:
     threading.Thread(target=ThreadingHTTPServer((part.address, _TRACKER), Tracker).serve_forever, daemon=True).start()
 
 
-def _aria2(folder, torrent, port: int, address: str, settings: dict, up: int) -> list[str]:
+def _aria2(folder: Path, torrent: Path, port: int, address: str, settings: _Swarm, up: int) -> list[str]:
     return [
         "aria2c",
         f"--dir={folder}",
@@ -127,7 +147,7 @@ def _aria2(folder, torrent, port: int, address: str, settings: dict, up: int) ->
     ]
 
 
-def _transmission(folder, torrent, port: int, address: str, settings: dict, up: int) -> list[str]:
+def _transmission(folder: Path, torrent: Path, port: int, address: str, settings: _Swarm, up: int) -> list[str]:
     home = folder / "transmission"
     home.mkdir(parents=True)
     (home / "settings.json").write_text(
@@ -162,7 +182,9 @@ def _transmission(folder, torrent, port: int, address: str, settings: dict, up: 
     return ["transmission-daemon", "-f", "-g", str(home)]
 
 
-def _libtorrent(part: Part, folder, torrent, port: int, address: str, settings: dict, up: int):
+def _libtorrent(
+    part: Part, folder: Path, torrent: Path, port: int, address: str, settings: _Swarm, up: int
+) -> tuple[libtorrent.session, libtorrent.torrent_handle]:
     import libtorrent
 
     encrypted = libtorrent.enc_policy.forced if settings["encrypted"] else libtorrent.enc_policy.disabled
@@ -262,21 +284,23 @@ def _own_address(part: Part) -> str:
     """The host's own address where the peers are: on the link, or inside a tunnel."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
         one.connect((part.address, 9))
-        return one.getsockname()[0]
+        return str(one.getsockname()[0])
 
 
 # --- Syncthing ---
 
 
-def _device(home) -> str:
+def _device(home: Path) -> str:
     """Make a device's key and give its identity."""
     subprocess.run(
         ["syncthing", "generate", f"--home={home}", "--no-default-folder"], check=True, stdout=subprocess.DEVNULL
     )
-    return ElementTree.parse(home / "config.xml").find("device").get("id")
+    device = ElementTree.parse(home / "config.xml").find("device")
+    assert device is not None, "syncthing's own configuration has one"
+    return device.attrib["id"]
 
 
-def _syncthing(home, folder, own: str, other: str, listen: str, target: str, rate: int) -> list[str]:
+def _syncthing(home: Path, folder: Path, own: str, other: str, listen: str, target: str, rate: int) -> list[str]:
     folder.mkdir(exist_ok=True)
     (folder / ".stfolder").mkdir(exist_ok=True)
     off = (
@@ -309,7 +333,7 @@ def _link(part: Part) -> tuple[str, Random]:
     return draw.choice(("tcp", "tcp", "quic")), draw
 
 
-def _change(part: Part, folder, draw: Random) -> None:
+def _change(part: Part, folder: Path, draw: Random) -> None:
     """A person saves, a camera puts photos, now and then a file goes."""
     while True:
         for _ in range(draw.choice((1, 1, 1, 3))):

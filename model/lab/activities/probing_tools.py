@@ -1,4 +1,5 @@
-"""Testing programs between the lab's hosts: nmap on services, slow HTTP by slowhttptest, DNS tunnels by iodine and dns2tcp.
+"""Testing programs between the lab's hosts: nmap on services, slow HTTP by slowhttptest, DNS tunnels by iodine and
+dns2tcp.
 
 Nothing but the lab's addresses is asked; ports, connections and time are bounded, what goes through tunnels is random.
 """
@@ -14,6 +15,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
+from random import Random
+from typing import IO
 
 from .. import fronted
 from ..activity import Activity, pairs
@@ -23,7 +28,7 @@ from ..serving import running, wait_for_port
 from ..workers import run_bounded
 from . import ssh
 
-_WEB = {"tcp_ports": (fronted.PORT,)}
+_WEB = (fronted.PORT,)
 
 ACTIVITIES = {
     "service_scan": Activity(
@@ -33,10 +38,14 @@ ACTIVITIES = {
         any_tunnel=False,
     ),
     "slow_headers": Activity(
-        "web", pairs(fronted.SERVERS, ("slowhttptest", "python")), malicious="slow_headers", **_WEB
+        "web", pairs(fronted.SERVERS, ("slowhttptest", "python")), malicious="slow_headers", tcp_ports=_WEB
     ),
-    "slow_body": Activity("web", pairs(fronted.SERVERS, ("slowhttptest", "python")), malicious="slow_body", **_WEB),
-    "slow_read": Activity("web", pairs(fronted.SERVERS, ("slowhttptest", "python")), malicious="slow_read", **_WEB),
+    "slow_body": Activity(
+        "web", pairs(fronted.SERVERS, ("slowhttptest", "python")), malicious="slow_body", tcp_ports=_WEB
+    ),
+    "slow_read": Activity(
+        "web", pairs(fronted.SERVERS, ("slowhttptest", "python")), malicious="slow_read", tcp_ports=_WEB
+    ),
     "dns_tunnel_program": Activity(
         "infrastructure",
         ("iodine/iodine", "dns2tcp/dns2tcp"),
@@ -86,7 +95,9 @@ _SECURE = {443, 465, 993, 995, 8443}
 
 
 def _services(part: Part) -> None:
-    """Ports that greet and answer as such services do to what they do not know; port 22 is a real SSH server or none."""
+    """Ports that greet and answer as such services do to what they do not know; port 22 is a real SSH server or
+    none.
+    """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(part.secrets / "cert.pem", part.secrets / "key.pem")
 
@@ -95,13 +106,14 @@ def _services(part: Part) -> None:
             connection.settimeout(8)
             if port in _SECURE:
                 connection = context.wrap_socket(connection, server_side=True)
-            if _GREETINGS[port]:
-                connection.sendall(_GREETINGS[port])
+            greeting = _GREETINGS[port]
+            if greeting:
+                connection.sendall(greeting)
             for _ in range(8):
                 asked = connection.recv(4096)
                 if not asked:
                     break
-                if _GREETINGS[port] is None:
+                if greeting is None:
                     body = os.urandom(part.draw.randrange(200, 4000)).hex().encode()
                     connection.sendall(
                         b"HTTP/1.1 200 OK\r\nServer: lab\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
@@ -112,7 +124,7 @@ def _services(part: Part) -> None:
                         break
                 else:
                     connection.sendall(
-                        {43: b"-ERR Unknown command.\r\n"}.get(_GREETINGS[port][0], b"500 unknown command\r\n")
+                        {43: b"-ERR Unknown command.\r\n"}.get(greeting[0], b"500 unknown command\r\n")
                         if port not in (143, 993)
                         else asked[:4].split(b" ")[0] + b" BAD unknown command\r\n"
                     )
@@ -175,9 +187,9 @@ def _scan(part: Part) -> None:
     )
 
 
-def _ask_services(part: Part, draw) -> None:
+def _ask_services(part: Part, draw: Random) -> None:
     """A scanner of the lab's own: greeting, certificate, a question or two at each open port."""
-    ports = sorted(_GREETINGS) + [22]
+    ports = [*sorted(_GREETINGS), 22]
     draw.shuffle(ports)
     for port in ports * 2:
         with contextlib.suppress(OSError):
@@ -347,7 +359,7 @@ def _dns2tcpd(part: Part) -> None:
 
 def _has_device(name: str) -> bool:
     """Whether the tunnel's end has its address: then it can be used."""
-    return name in subprocess.run(["ip", "-o", "-4", "addr"], capture_output=True, text=True).stdout
+    return name in subprocess.run(["ip", "-o", "-4", "addr"], capture_output=True, text=True, check=False).stdout
 
 
 def _tunnel(part: Part) -> None:
@@ -373,12 +385,8 @@ def _tunnel(part: Part) -> None:
             process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
-            _fetch(
-                part,
-                draw,
-                lambda data, to=process.stdin: (to.write(data), to.flush()),
-                lambda of=process.stdout: _read(part, of),
-            )
+            assert process.stdin and process.stdout, "both are pipes"
+            _fetch(part, draw, partial(_write, process.stdin), partial(_read, part, process.stdout))
             process.terminate()
             process.wait()
             if not part.pause(draw.expovariate(1 / 1.5)):
@@ -413,12 +421,12 @@ def _tunnel(part: Part) -> None:
         while part.left() > 1:
             with contextlib.suppress(OSError), socket.create_connection((inner, 8080), 10) as connection:
                 connection.settimeout(max(0.5, part.left()))
-                _fetch(part, draw, connection.sendall, lambda of=connection: of.recv(4096))
+                _fetch(part, draw, connection.sendall, partial(connection.recv, 4096))
             if not part.pause(draw.expovariate(1 / 1.5)):
                 return
 
 
-def _fetch(part: Part, draw, send, receive) -> None:
+def _fetch(part: Part, draw: Random, send: Callable[[bytes], object], receive: Callable[[], bytes]) -> None:
     for _ in range(draw.randrange(1, 6)):
         size = int(min(draw.lognormvariate(8, 1.5), 60_000))
         send(str(size).encode())
@@ -428,7 +436,12 @@ def _fetch(part: Part, draw, send, receive) -> None:
             return
 
 
-def _read(part: Part, file) -> bytes:
+def _write(file: IO[bytes], data: bytes) -> None:
+    file.write(data)
+    file.flush()
+
+
+def _read(part: Part, file: IO[bytes]) -> bytes:
     """What is there; nothing where the part's time ends before."""
     ready = select.select([file], (), (), max(0.1, part.left()))[0]
     return os.read(file.fileno(), 4096) if ready else b""

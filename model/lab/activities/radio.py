@@ -1,4 +1,6 @@
-"""Internet radio: Icecast over its own TLS or behind stunnel, a source that plays what ffmpeg encoded, listeners who change stations."""
+"""Internet radio: Icecast over its own TLS or behind stunnel, a source that plays what ffmpeg encoded, listeners who
+change stations.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
+from random import Random
 
 from .. import behaviour, recording
 from ..activity import Activity, pairs
@@ -41,7 +44,8 @@ def serve(part: Part) -> None:
     config.write_text(
         f"""<icecast><hostname>lab.test</hostname>
 <limits><clients>50</clients><sources>8</sources><burst-on-connect>1</burst-on-connect><burst-size>65535</burst-size></limits>
-<authentication><source-password>{password}</source-password><admin-user>a</admin-user><admin-password>{password}</admin-password>
+<authentication><source-password>{password}</source-password>
+<admin-user>a</admin-user><admin-password>{password}</admin-password>
 </authentication>
 <listen-socket><port>{_SOURCES}</port><bind-address>{inside}</bind-address></listen-socket>{listeners if own else ""}
 <paths><basedir>{here}</basedir><logdir>{here}</logdir><webroot>{here}</webroot><adminroot>{here}</adminroot>
@@ -51,8 +55,8 @@ def serve(part: Part) -> None:
 """
     )
     # Icecast will not be root.
-    for path in (here, here.parent, pem):
-        path.chmod(path.stat().st_mode | (0o044 if path == pem else 0o011))
+    for place in (here, here.parent, pem):
+        place.chmod(place.stat().st_mode | (0o044 if place == pem else 0o011))
     with ExitStack() as stack:
         stack.enter_context(running(["icecast2", "-c", str(config)]))
         wait_for_port(inside, _SOURCES)
@@ -60,8 +64,8 @@ def serve(part: Part) -> None:
             threading.Thread(target=_source, args=(inside, password, path, name, rate), daemon=True).start()
         if not own:
             (here / "stunnel.conf").write_text(
-                f"foreground = yes\npid =\nsyslog = no\n[radio]\naccept = {part.address}:{PORT}\nconnect = {inside}:{_SOURCES}\n"
-                f"cert = {part.secrets}/cert.pem\nkey = {part.secrets}/key.pem\n"
+                f"foreground = yes\npid =\nsyslog = no\n[radio]\naccept = {part.address}:{PORT}\n"
+                f"connect = {inside}:{_SOURCES}\ncert = {part.secrets}/cert.pem\nkey = {part.secrets}/key.pem\n"
             )
             stack.enter_context(running(["stunnel4", str(here / "stunnel.conf")]))
         wait_for_port(part.address, PORT)
@@ -78,7 +82,8 @@ def _source(address: str, password: str, path: str, name: str, rate: int) -> Non
     with socket.create_connection((address, _SOURCES), 20) as connection:
         connection.sendall(
             f"PUT {path} HTTP/1.1\r\nHost: lab.test\r\nAuthorization: Basic {login}\r\nContent-Type: "
-            f"{_TYPES[path[path.index('.') :]]}\r\nIce-Public: 0\r\nIce-Name: lab\r\nExpect: 100-continue\r\n\r\n".encode()
+            f"{_TYPES[path[path.index('.') :]]}\r\nIce-Public: 0\r\nIce-Name: lab\r\n"
+            "Expect: 100-continue\r\n\r\n".encode()
         )
         connection.recv(1024)
         pace = len(body) / recording.LENGTH
@@ -132,15 +137,18 @@ def _requests(part: Part, path: str, until: float) -> None:
                     return
 
 
-def _browser(part: Part, draw) -> None:
-    """The stations one after the other in one browser's audio element; from Icecast's own 404 page, as it must be of its site."""
+def _browser(part: Part, draw: Random) -> None:
+    """The stations one after the other in one browser's audio element; from Icecast's own 404 page, as it must be of
+    its site.
+    """
     from ..browser import Browser
 
     browser = Browser(part)
     browser.get(["/"])
     while part.left() > 1:
         browser.run(
-            f"window.radio && radio.pause(); window.radio = new Audio('{draw.choice(list(_STATIONS))}'); radio.play(); 1"
+            f"window.radio && radio.pause(); window.radio = new Audio('{draw.choice(list(_STATIONS))}'); "
+            "radio.play(); 1"
         )
         if not part.pause(behaviour.listen(draw)):
             break

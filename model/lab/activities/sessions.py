@@ -15,8 +15,10 @@ import ssl
 import struct
 import threading
 import time
+from collections.abc import Iterator
 from functools import partial
 from random import Random
+from typing import Any
 
 from .. import behaviour, tls_front
 from ..activity import Activity, pairs
@@ -53,8 +55,10 @@ def _frame(size: int, wanted: int = 0, after: float = 0.0) -> bytes:
 
 
 class _Controller(socketserver.BaseRequestHandler):
+    server: _Server
+
     def handle(self) -> None:
-        part: Part = self.server.part
+        part = self.server.part
         draw = Random(part.seed + 7 + next(self.server.numbers))
         say = self.request.sendall
         threading.Thread(target=self._answer, daemon=True).start()
@@ -75,12 +79,16 @@ class _Controller(socketserver.BaseRequestHandler):
                     self.request.sendall(_frame(wanted))
 
 
-def _nothing(draw: Random):
+#: Seconds, and what is said after them.
+_Said = Iterator[tuple[float, bytes]]
+
+
+def _nothing(draw: Random) -> _Said:
     """Speaks only when spoken to."""
     yield 3600.0, b""
 
 
-def _operator(draw: Random):
+def _operator(draw: Random) -> _Said:
     """A person types commands: `ls` answers at once, a listing of processes is long, some take seconds."""
     yield draw.uniform(0.3, 2), _frame(draw.randrange(40, 90), draw.randrange(300, 900), 0.05)
     while True:
@@ -90,7 +98,7 @@ def _operator(draw: Random):
         yield min(wait, 8.0), _frame(keys + draw.randrange(16, 90), answer, draw.expovariate(1 / 0.3))
 
 
-def _typist(draw: Random):
+def _typist(draw: Random) -> _Said:
     """Keys one by one, each echoed by the other side; after a line its output."""
     column = 0
     while True:
@@ -103,7 +111,7 @@ def _typist(draw: Random):
             yield behaviour.keystroke(draw), _frame(1, draw.choice((1, 1, 1, 1, 5)))
 
 
-def _relay(draw: Random):
+def _relay(draw: Random) -> _Said:
     """Other people's connections inside this one: some streams at once, each with its request, pieces, and answer."""
     while True:
         yield min(draw.paretovariate(0.9) * 0.4, 8.0), _frame(draw.randrange(18, 30), 14, 0.01)
@@ -125,8 +133,11 @@ _DRIVE = {
 class _Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = daemon_threads = True
     context: ssl.SSLContext | None = None
+    part: Part
+    numbers: Iterator[int]
 
-    def finish_request(self, request, client_address) -> None:
+    # `request` is a TCP server's, a socket.
+    def finish_request(self, request: Any, client_address: Any) -> None:
         with contextlib.suppress(OSError):
             request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             super().finish_request(

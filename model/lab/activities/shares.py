@@ -1,4 +1,5 @@
-"""A folder on another machine, by SMB 3 (Samba, encrypted) or WebDAV (rclone, over HTTPS): browsed, opened, copied, mirrored.
+"""A folder on another machine, by SMB 3 (Samba, encrypted) or WebDAV (rclone, over HTTPS): browsed, opened, copied,
+mirrored.
 
 Clients: smbclient, the smbprotocol library and rclone for SMB; rclone, curl and httpx for WebDAV.
 """
@@ -132,9 +133,10 @@ def _smbclient(part: Part, draw: Random) -> None:
         "/dev/null",
     ]
     with running(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as client:
+        assert client.stdin, "a pipe"
         for number, (errand, what) in enumerate(errands(part, draw)):
             if errand == "put":
-                line = f"put {own_file(part, 'own.bin', what)} incoming/{number}.bin"
+                line = f"put {own_file(part, 'own.bin', int(what))} incoming/{number}.bin"
             else:
                 line = f"ls {what}\\*" if errand == "list" else f"get {what} {part.scratch}/got"
             client.stdin.write(line.encode() + b"\n")
@@ -153,15 +155,15 @@ def _smbprotocol(part: Part, draw: Random) -> None:
     base = f"\\\\{part.address}\\share\\"
     for number, (errand, what) in enumerate(errands(part, draw)):
         if errand == "list":
-            for _ in smbclient.scandir(base + what, **session):
+            for _ in smbclient.scandir(f"{base}{what}", **session):
                 pass
         elif errand == "get":
-            with smbclient.open_file(base + what.replace("/", "\\"), mode="rb", **session) as file:
+            with smbclient.open_file(base + str(what).replace("/", "\\"), mode="rb", **session) as file:
                 while file.read(1 << 18):
                     pass
         else:
             with smbclient.open_file(base + f"incoming\\{number}.bin", mode="wb", **session) as file:
-                file.write(os.urandom(what))
+                file.write(os.urandom(int(what)))
         if not rest(part, draw):
             return
 
@@ -191,7 +193,7 @@ def _rclone(part: Part, draw: Random) -> None:
         elif errand == "get":
             words = ["copy", remote + str(what), str(part.scratch / f"got{number}")]
         else:
-            words = ["copyto", str(own_file(part, "own.bin", what)), f"{remote}incoming/{number}.bin"]
+            words = ["copyto", str(own_file(part, "own.bin", int(what))), f"{remote}incoming/{number}.bin"]
         process = subprocess.Popen(["rclone", *words, *common], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         ended = threading.Timer(max(0.1, part.left()), process.terminate)
         ended.start()
@@ -210,7 +212,7 @@ def _curl(part: Part, draw: Random) -> None:
     words: list[str] = []
     for number, (errand, what) in enumerate(errands(part, draw)):
         if errand == "list" and words:
-            done = subprocess.run(["curl", *words[1:]], stdin=subprocess.DEVNULL)
+            done = subprocess.run(["curl", *words[1:]], stdin=subprocess.DEVNULL, check=False)
             if done.returncode and part.left() > 1:
                 raise ChildProcessError(f"curl ended with {done.returncode}")
             words = []
@@ -218,7 +220,7 @@ def _curl(part: Part, draw: Random) -> None:
                 return
         words += ["--next", *common]
         if errand == "put":
-            words += ["-T", str(own_file(part, f"{number}.bin", what)), f"{base}incoming/{number}.bin"]
+            words += ["-T", str(own_file(part, f"{number}.bin", int(what))), f"{base}incoming/{number}.bin"]
         elif errand == "list":
             words += ["-X", "PROPFIND", "-H", "Depth: 1", base + str(what)]
         else:
@@ -237,7 +239,7 @@ def _httpx(part: Part, draw: Random) -> None:
             elif errand == "get":
                 answer = client.get(f"/{what}")
             else:
-                answer = client.put(f"/incoming/{number}.bin", content=os.urandom(what))
+                answer = client.put(f"/incoming/{number}.bin", content=os.urandom(int(what)))
             answer.raise_for_status()
             if not rest(part, draw):
                 return

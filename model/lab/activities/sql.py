@@ -1,4 +1,5 @@
-"""Sessions on PostgreSQL and MariaDB over TLS: an application's pages of short queries, an analyst's large answers; guessing.
+"""Sessions on PostgreSQL and MariaDB over TLS: an application's pages of short queries, an analyst's large answers;
+guessing.
 
 A pool's connections stay open between pages, as an application server's do; a command-line client is a person's.
 """
@@ -10,9 +11,11 @@ import itertools
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from .. import behaviour
 from ..activity import Activity, pairs
@@ -206,7 +209,7 @@ def _report(draw: Random) -> str:
     )
 
 
-def _statements(draw: Random, reports: bool):
+def _statements(draw: Random, reports: bool) -> Iterator[tuple[list[str], float]]:
     """(statements, seconds until the next): pages as visitors come, or now and then a report."""
     while True:
         if reports:
@@ -215,7 +218,8 @@ def _statements(draw: Random, reports: bool):
             yield _page(draw), draw.expovariate(1 / 0.8)
 
 
-def _connect(part: Part, word: str = _PASSWORD):
+def _connect(part: Part, word: str = _PASSWORD) -> Any:
+    """A connection as PEP 249 has it, by one of three libraries."""
     if part.client == "pymysql":
         import pymysql
 
@@ -292,6 +296,7 @@ def _command(part: Part) -> list[str]:
 def _person(part: Part, draw: Random) -> None:
     """Types statements one by one, most of them small."""
     with running(_command(part), stdin=subprocess.PIPE, env=os.environ | {"PGPASSWORD": _PASSWORD}) as client:
+        assert client.stdin, "a pipe"
         for number in itertools.count():
             statement = _report(draw) if number % 4 == 3 else draw.choice(_page(draw))
             client.stdin.write(statement.encode() + b";\n")
@@ -318,6 +323,7 @@ def _guess(part: Part) -> None:
                     stderr=subprocess.DEVNULL,
                     env=os.environ | {"PGPASSWORD": word},
                     timeout=40,
+                    check=False,
                 )
             else:
                 # Refused, as it should be: each library has an error of its own for it.

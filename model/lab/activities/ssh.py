@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 
 from .. import behaviour
 from ..activity import Activity, pairs
@@ -20,14 +21,13 @@ from ..serving import run_server
 PORT = 22
 
 _BOTH = pairs(("openssh", "dropbear"), ("openssh", "dbclient"))
-_SSH = {"application": "SSH", "tcp_ports": (PORT,)}
 
 ACTIVITIES = {
-    "shell": Activity("remote_access", _BOTH, **_SSH),
-    "rsync": Activity("file_transfer", pairs(("openssh", "dropbear"), ("rsync",)), **_SSH),
-    "copy": Activity("file_transfer", _BOTH, **_SSH),
-    "sftp": Activity("file_transfer", ("openssh/sftp",), **_SSH),
-    "guess_ssh": Activity("remote_access", _BOTH, malicious="guess_ssh", **_SSH),
+    "shell": Activity("remote_access", _BOTH, "SSH", tcp_ports=(PORT,)),
+    "rsync": Activity("file_transfer", pairs(("openssh", "dropbear"), ("rsync",)), "SSH", tcp_ports=(PORT,)),
+    "copy": Activity("file_transfer", _BOTH, "SSH", tcp_ports=(PORT,)),
+    "sftp": Activity("file_transfer", ("openssh/sftp",), "SSH", tcp_ports=(PORT,)),
+    "guess_ssh": Activity("remote_access", _BOTH, "SSH", malicious="guess_ssh", tcp_ports=(PORT,)),
 }
 
 
@@ -51,7 +51,7 @@ MaxAuthTries 6
 Subsystem sftp internal-sftp
 """
         )
-        return [shutil.which("sshd"), "-D", "-f", str(config)]
+        return [shutil.which("sshd") or "/usr/sbin/sshd", "-D", "-f", str(config)]
     home = here / "home"
     (home / ".ssh").mkdir(mode=0o700, parents=True)
     home.chmod(0o700)
@@ -84,7 +84,9 @@ def serve(part: Part) -> None:
 
 
 def client_command(client: str, part: Part, *words: str, target: bool = True) -> list[str]:
-    """Runs `client` (openssh, dbclient) with options and a command, at the part's address; also for what goes through SSH."""
+    """Runs `client` (openssh, dbclient) with options and a command, at the part's address; also for what goes through
+    SSH.
+    """
     if client == "dbclient":
         command = ["dbclient", "-y", "-y", "-i", str(part.secrets / "user.dropbear"), "-p", str(PORT)]
     else:
@@ -143,14 +145,15 @@ def _shell(part: Part) -> None:
     _end(shell)
 
 
-def _end(process: subprocess.Popen) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(3)
     except subprocess.TimeoutExpired:
         process.terminate()
 
 
-def _transfers(part: Part, one) -> None:
+def _transfers(part: Part, one: Callable[[bytes], subprocess.Popen[bytes]]) -> None:
+    """Four of them; `one` begins the transfer of some bytes. A program that reads them is fed."""
     draw = part.draw
     for _ in range(4):
         data = os.urandom(behaviour.file(draw))
@@ -168,7 +171,8 @@ def _transfers(part: Part, one) -> None:
             return
 
 
-def _feed(process: subprocess.Popen, data: bytes) -> None:
+def _feed(process: subprocess.Popen[bytes], data: bytes) -> None:
+    assert process.stdin, "a pipe"
     try:
         process.stdin.write(data)
         process.stdin.close()
@@ -186,13 +190,13 @@ def _copy(part: Part) -> None:
 
 
 def _sftp(part: Part) -> None:
-    def one(data: bytes) -> subprocess.Popen:
+    def one(data: bytes) -> subprocess.Popen[bytes]:
         file, batch = part.scratch / "file", part.scratch / "batch"
         file.write_bytes(data)
         # The server's copy is a scratch file too: hosts share the machine's file system.
         copy = part.scratch / "copy"
         batch.write_text(f"ls {part.scratch}\nput {file} {copy}\nget {copy} {file}\nrm {copy}\n")
-        words = [word for word in _client(part, target=False)[1:]]
+        words = _client(part, target=False)[1:]
         words[words.index("-p")] = "-P"
         return subprocess.Popen(
             ["sftp", *words, "-q", "-b", str(batch), f"root@{part.address}"], stdin=None, stdout=subprocess.DEVNULL
@@ -202,7 +206,7 @@ def _sftp(part: Part) -> None:
 
 
 def _rsync(part: Part) -> None:
-    def one(data: bytes) -> subprocess.Popen:
+    def one(data: bytes) -> subprocess.Popen[bytes]:
         folder = part.scratch / "folder"
         folder.mkdir(exist_ok=True)
         for number in range(6):
@@ -227,11 +231,16 @@ def _guess(part: Part) -> None:
             command = ["dropbearkey", "-t", "ed25519", "-f", str(wrong)]
         else:
             command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(wrong)]
-        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
         words = _client(part, "true")
         words[words.index("-i") + 1] = str(wrong)
         subprocess.run(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=60,
+            check=False,
         )
         if not part.pause(draw.uniform(0.05, 0.6)):
             return

@@ -18,13 +18,13 @@ SEGMENT_SECONDS = 4.0
 _SEGMENTS = 12
 _CLIPS = 3
 _PLAYERS = ("ffmpeg", "mpv")
-_TLS = {"tcp_ports": (PORT,)}
+_TLS = (PORT,)
 
 ACTIVITIES = {
-    "streaming": Activity("streaming", pairs(https_site.SERVERS, https_clients.CLIENTS), **_TLS),
+    "streaming": Activity("streaming", pairs(https_site.SERVERS, https_clients.CLIENTS), tcp_ports=_TLS),
     "streaming_http3": Activity("streaming", pairs(https_site.HTTP3_SERVERS, ("aioquic",))),
     "video_progressive": Activity(
-        "streaming", pairs(https_site.SERVERS, (*https_clients.CLIENTS, *_PLAYERS, "chromium")), **_TLS
+        "streaming", pairs(https_site.SERVERS, (*https_clients.CLIENTS, *_PLAYERS, "chromium")), tcp_ports=_TLS
     ),
 }
 
@@ -79,7 +79,7 @@ def act(part: Part) -> None:
         https_clients.drive(part, _fetch_clips)
 
 
-def _watch(part: Part, client) -> None:
+def _watch(part: Part, client: https_clients.Client) -> None:
     """An adaptive player: rung by measured rate with a margin, at most 20 s ahead (after Huang et al. 2014)."""
     files = site(part)
     client.get(["/playlist"])
@@ -98,8 +98,10 @@ def _watch(part: Part, client) -> None:
         buffered = min(buffered, 20.0)
 
 
-def _fetch_clips(part: Part, client) -> None:
-    """One clip after the other: a first piece with the index, then pieces by range, so many seconds ahead of the picture."""
+def _fetch_clips(part: Part, client: https_clients.Client) -> None:
+    """One clip after the other: a first piece with the index, then pieces by range, so many seconds ahead of the
+    picture.
+    """
     draw, clips = part.draw, _clips(part)
     draw.seed(part.seed + 1)
     piece, most = draw.choice((256 << 10, 512 << 10, 1 << 20)), draw.choice((8, 15, 25))

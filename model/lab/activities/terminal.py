@@ -18,14 +18,19 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from random import Random
+from typing import TYPE_CHECKING, Any
 
 from .. import behaviour
 from ..activity import Activity, pairs
 from ..part import Part
 from ..serving import run_server
 from .ssh import client_command, server_command
+
+if TYPE_CHECKING:
+    import asyncssh
+    import paramiko
 
 TELNET, TELNETS, SSH = 23, 992, 22
 
@@ -108,7 +113,7 @@ class _Lines:
         return said
 
 
-def _keys(draw: Random, login: bool):
+def _keys(draw: Random, login: bool) -> Iterator[tuple[bytes, float]]:
     """(key, seconds after it), without end."""
     if login:
         for word in (b"ann\r", b"lab-words-only\r"):
@@ -168,31 +173,34 @@ def _accept(listener: socket.socket, script: str) -> None:
     """What inetd does: a telnetd for each connection."""
     while True:
         connection = listener.accept()[0]
-        subprocess.Popen(["telnetd", "-h", "-E", script], stdin=connection, stdout=connection, stderr=connection)
+        end = connection.fileno()
+        subprocess.Popen(["telnetd", "-h", "-E", script], stdin=end, stdout=end, stderr=end)
         connection.close()
 
 
 async def _serve_telnetlib3(part: Part) -> None:
     import telnetlib3
 
-    async def shell(reader, writer) -> None:
+    # Both are those for bytes, as no encoding is asked for.
+    async def shell(reader: Any, writer: Any) -> None:
         lines = _Lines(part.seed + 3, login=True)
         writer.write(lines.prompt())
         while data := await reader.read(1024):
             writer.write(lines.take(data))
             await writer.drain()
 
-    context = None
+    options: dict[str, Any] = {}
     if part.activity == "telnet_tls":
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(part.secrets / "cert.pem", part.secrets / "key.pem")
+        options["ssl"] = context
     await telnetlib3.create_server(
         part.address,
-        TELNETS if context else TELNET,
+        TELNETS if options else TELNET,
         shell=shell,
         encoding=False,
         connect_maxwait=1.0,
-        **({"ssl": context} if context else {}),
+        **options,
     )
     part.ready()
     await asyncio.Event().wait()
@@ -201,7 +209,7 @@ async def _serve_telnetlib3(part: Part) -> None:
 async def _serve_asyncssh(part: Part) -> None:
     import asyncssh
 
-    async def shell(process) -> None:
+    async def shell(process: asyncssh.SSHServerProcess[str]) -> None:
         # Its own line editor echoes.
         draw = Random(part.seed + 3)
         process.stdout.write("lab$ ")
@@ -222,24 +230,24 @@ async def _serve_asyncssh(part: Part) -> None:
 def _serve_paramiko(part: Part) -> None:
     import paramiko
 
-    class Everybody(paramiko.ServerInterface):
-        def check_auth_publickey(self, username, key):
-            return paramiko.AUTH_SUCCESSFUL
+    class Everybody(paramiko.ServerInterface):  # type: ignore[misc]  # paramiko comes without types
+        def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+            return int(paramiko.AUTH_SUCCESSFUL)
 
-        def get_allowed_auths(self, username):
+        def get_allowed_auths(self, username: str) -> str:
             return "publickey"
 
-        def check_channel_request(self, kind, chanid):
-            return paramiko.OPEN_SUCCEEDED
+        def check_channel_request(self, kind: str, chanid: int) -> int:
+            return int(paramiko.OPEN_SUCCEEDED)
 
-        def check_channel_pty_request(self, *_):
+        def check_channel_pty_request(self, *_: object) -> bool:
             return True
 
-        def check_channel_shell_request(self, channel):
+        def check_channel_shell_request(self, channel: paramiko.Channel) -> bool:
             threading.Thread(target=_shell_on, args=(channel, part.seed + 3), daemon=True).start()
             return True
 
-        def check_channel_exec_request(self, channel, command):
+        def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
             return self.check_channel_shell_request(channel)
 
     key = paramiko.Ed25519Key.from_private_key_file(str(part.secrets / "host"))
@@ -254,7 +262,7 @@ def _serve_paramiko(part: Part) -> None:
         alive.append(transport)
 
 
-def _shell_on(channel, seed: int) -> None:
+def _shell_on(channel: paramiko.Channel, seed: int) -> None:
     lines = _Lines(seed, login=False)
     with contextlib.suppress(OSError):
         channel.sendall(lines.prompt())
@@ -389,13 +397,12 @@ async def _by_telnetlib3(part: Part) -> None:
     import telnetlib3
 
     secure = part.activity == "telnet_tls"
-    context = ssl._create_unverified_context() if secure else None
+    options: dict[str, Any] = {"ssl": ssl._create_unverified_context()} if secure else {}
+    reader: Any
+    # Both are those for bytes, as no encoding is asked for.
+    writer: Any
     reader, writer = await telnetlib3.open_connection(
-        part.address,
-        TELNETS if secure else TELNET,
-        encoding=False,
-        connect_maxwait=1.0,
-        **({"ssl": context} if secure else {}),
+        part.address, TELNETS if secure else TELNET, encoding=False, connect_maxwait=1.0, **options
     )
 
     async def read() -> None:

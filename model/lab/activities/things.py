@@ -1,13 +1,17 @@
-"""Household devices: CoAP with and without DTLS, sensors that report by HTTPS, and a camera that sends its pictures up."""
+"""Household devices: CoAP with and without DTLS, sensors that report by HTTPS, and a camera that sends its pictures
+up.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import os
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from random import Random
 
 from .. import behaviour, fronted, tls_pipe
@@ -86,7 +90,9 @@ def _period(draw: Random) -> float:
 
 
 def _libcoap(part: Part) -> None:
-    """A device that sleeps between readings: a program, and with DTLS a handshake, for each; some are asked and observed."""
+    """A device that sleeps between readings: a program, and with DTLS a handshake, for each; some are asked and
+    observed.
+    """
     draw, kind = part.draw, part.client.removeprefix("libcoap-")
     scheme, port = ("coaps", COAPS) if part.activity == "coap_dtls" else ("coap", COAP)
     secret = ["-k", _KEY, "-u", _USER] if scheme == "coaps" else []
@@ -110,7 +116,10 @@ def _libcoap(part: Part) -> None:
         else:
             words = [where + ".well-known/core"]
         subprocess.run(
-            [f"coap-client-{kind}", *secret, "-B", "8", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [f"coap-client-{kind}", *secret, "-B", "8", *words],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
         )
         if not part.pause(behaviour.beacon(period, 0.1, draw)):
             return
@@ -129,6 +138,7 @@ def _own_coap(part: Part) -> None:
     """A device that stays awake: one port, with DTLS one session, for all it says."""
     draw = part.draw
     period, kind = _period(draw) / 2, draw.choice((0, 0, 1))
+    send: Callable[[bytes], object]
     if part.client == "python":
         link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         link.connect((part.address, COAP))
@@ -168,10 +178,12 @@ def _own_coap(part: Part) -> None:
         }[part.client]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-        def send(message: bytes) -> None:
+        def write(message: bytes) -> None:
+            assert process.stdin, "a pipe"
             # What is written at once becomes one record.
             os.write(process.stdin.fileno(), message)
 
+        send = write
         part.pause(2.0)
     while True:
         if draw.random() < 0.75:
@@ -199,10 +211,8 @@ async def _aiocoap(part: Part) -> None:
             uri=where + ("reading" if put else "time"),
             payload=os.urandom(_reading(draw)) if put else b"",
         )
-        try:
+        with contextlib.suppress(aiocoap.error.Error, asyncio.TimeoutError):
             await asyncio.wait_for(context.request(message).response, 8)
-        except (aiocoap.error.Error, asyncio.TimeoutError):
-            pass
         await asyncio.sleep(max(0.0, min(behaviour.beacon(period, 0.1, draw), part.left())))
     await context.shutdown()
 
@@ -211,7 +221,9 @@ async def _aiocoap(part: Part) -> None:
 
 
 def _report(part: Part) -> None:
-    """Readings at a nearly fixed interval; now and then the answer brings settings. Some devices keep the connection."""
+    """Readings at a nearly fixed interval; now and then the answer brings settings. Some devices keep the
+    connection.
+    """
     draw = part.draw
     client = fronted.Client(part, draw.random() < 0.6)
     period, batch = draw.choice((1.0, 2.0, 3.0, 5.0)), draw.choice((1, 1, 4))

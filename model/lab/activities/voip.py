@@ -1,8 +1,8 @@
 """A call's media both ways, as SRTP looks on the wire: RTP's header, the codec's sizes and clock, a 10-byte tag.
 
-Codecs: Opus (20 ms, variable rate, 24 kbit/s, DTX as in RFC 7587: one frame in 400 ms of silence), G.711 (20 ms, 160 bytes,
-no silence suppression), G.729 (20 ms, 20 bytes, annex B silence), video (H.264-like: 25 frames a second, large frames
-each 2 s, split at 1,100 bytes, beside Opus on the same port).
+Codecs: Opus (20 ms, variable rate, 24 kbit/s, DTX as in RFC 7587: one frame in 400 ms of silence), G.711 (20 ms, 160
+bytes, no silence suppression), G.729 (20 ms, 20 bytes, annex B silence), video (H.264-like: 25 frames a second, large
+frames each 2 s, split at 1,100 bytes, beside Opus on the same port).
 """
 
 from __future__ import annotations

@@ -13,13 +13,13 @@ _PAGES = 8
 
 _HTTPS = pairs(https_site.SERVERS, https_clients.CLIENTS)
 _HTTP3 = pairs(https_site.HTTP3_SERVERS, ("aioquic",))
-_TLS = {"tcp_ports": (PORT,)}
+_TLS = (PORT,)
 
 ACTIVITIES = {
-    "web": Activity("web", (*_HTTPS, *pairs(https_site.SERVERS, ("chromium",))), **_TLS),
+    "web": Activity("web", (*_HTTPS, *pairs(https_site.SERVERS, ("chromium",))), tcp_ports=_TLS),
     "web_http3": Activity("web", (*_HTTP3, *pairs(https_site.HTTP3_SERVERS, ("chromium-h3",)))),
-    "download": Activity("file_transfer", _HTTPS, **_TLS),
-    "upload": Activity("file_transfer", pairs(https_site.SERVERS, https_clients.UP_CLIENTS), **_TLS),
+    "download": Activity("file_transfer", _HTTPS, tcp_ports=_TLS),
+    "upload": Activity("file_transfer", pairs(https_site.SERVERS, https_clients.UP_CLIENTS), tcp_ports=_TLS),
 }
 
 
@@ -58,7 +58,7 @@ def act(part: Part) -> None:
     https_clients.drive(part, _play)
 
 
-def _play(part: Part, client) -> None:
+def _play(part: Part, client: https_clients.Client) -> None:
     draw, files, kind = part.draw, site(part), part.activity.removesuffix("_http3")
     draw.seed(part.seed + 1)
     if kind == "web":

@@ -1,7 +1,8 @@
-"""Calls as browsers make them (WebRTC): ICE, DTLS-SRTP, Opus, VP8 or H.264, by aiortc; directly or by a TURN relay (coturn).
+"""Calls as browsers make them (WebRTC): ICE, DTLS-SRTP, Opus, VP8 or H.264, by aiortc; directly or by a TURN relay
+(coturn).
 
-Each side offers its one address in the lab, so that no path is tried that does not exist. A call has voice alone or voice
-and a camera's picture. Signalling is JSON over TLS.
+Each side offers its one address in the lab, so that no path is tried that does not exist. A call has voice alone or
+voice and a camera's picture. Signalling is JSON over TLS.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import ssl
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +22,10 @@ from ..activity import Activity
 from ..part import Part
 from ..serving import own_address, running, wait_for_port
 from ..voice import speech
+
+if TYPE_CHECKING:
+    import aiortc
+    from aiortc.contrib.media import MediaBlackhole
 
 SIGNALLING, TURN = 8443, 3478
 
@@ -29,7 +35,7 @@ ACTIVITIES = {
 }
 
 
-def _peer(part: Part, address: str, relayed: bool, seed: int):
+def _peer(part: Part, address: str, relayed: bool, seed: int) -> tuple[aiortc.RTCPeerConnection, MediaBlackhole]:
     """A connection that speaks, and shows a picture where the call has one."""
     import aioice.ice
     import aiortc
@@ -47,13 +53,13 @@ def _peer(part: Part, address: str, relayed: bool, seed: int):
     video, codec = part.activity == "browser_video_call", draw.choice(("video/VP8", "video/VP8", "video/H264"))
     usual = opus.OpusEncoder.__init__
 
-    def browserly(self) -> None:
+    def browserly(self: opus.OpusEncoder) -> None:
         # Browsers send speech at 20 to 50 kbit/s where the library would send music.
         usual(self)
         self.codec.bit_rate = rate
         self.codec.options = {"application": "voip", "dtx": silence}
 
-    opus.OpusEncoder.__init__ = browserly
+    opus.OpusEncoder.__init__ = browserly  # type: ignore[method-assign]  # aiortc has no setting for it
 
     class Track(aiortc.MediaStreamTrack):
         begun, number = 0.0, -1
@@ -65,7 +71,7 @@ def _peer(part: Part, address: str, relayed: bool, seed: int):
     class Voice(Track):
         kind, sound = "audio", speech(part.seconds + 10, 16_000, seed)
 
-        async def recv(self):
+        async def recv(self) -> av.AudioFrame:
             await self.paced(0.02)
             at = self.number * 320 % (len(self.sound) - 320)
             frame = av.AudioFrame.from_ndarray(self.sound[None, at : at + 320], format="s16", layout="mono")
@@ -79,7 +85,7 @@ def _peer(part: Part, address: str, relayed: bool, seed: int):
         wall = np.kron(noise.integers(40, 200, (12, 16)), np.ones((height // 12, width // 16))).astype(np.uint8)
         rows, columns = np.mgrid[0 : wall.shape[0], 0 : wall.shape[1]]
 
-        async def recv(self):
+        async def recv(self) -> av.VideoFrame:
             await self.paced(1 / frames)
             moment = self.number / frames
             x, y = width * (0.5 + 0.1 * np.sin(moment)), height * (0.55 + 0.03 * np.sin(2.3 * moment))
@@ -94,8 +100,10 @@ def _peer(part: Part, address: str, relayed: bool, seed: int):
 
     wall_rows = Camera.wall.shape[0]
     server = aiortc.RTCIceServer(f"turn:{part.address}:{TURN}?transport={carried}", "lab", "lab-words-only")
-    policy = {"iceTransportPolicy": aiortc.RTCIceTransportPolicy.RELAY} if relayed else {}
-    peer = aiortc.RTCPeerConnection(aiortc.RTCConfiguration(iceServers=[server] if relayed else [], **policy))
+    policy = aiortc.RTCIceTransportPolicy.RELAY if relayed else aiortc.RTCIceTransportPolicy.ALL
+    peer = aiortc.RTCPeerConnection(
+        aiortc.RTCConfiguration(iceServers=[server] if relayed else [], iceTransportPolicy=policy)
+    )
     peer.addTrack(Voice())
     if video:
         sender = peer.addTrack(Camera())
@@ -108,20 +116,20 @@ def _peer(part: Part, address: str, relayed: bool, seed: int):
     return peer, hole
 
 
-async def _tell(writer: asyncio.StreamWriter, peer) -> None:
+async def _tell(writer: asyncio.StreamWriter, peer: aiortc.RTCPeerConnection) -> None:
     said = peer.localDescription
     writer.write(json.dumps({"sdp": said.sdp, "type": said.type}).encode() + b"\n")
     await writer.drain()
 
 
-async def _hear(reader: asyncio.StreamReader, peer) -> None:
+async def _hear(reader: asyncio.StreamReader, peer: aiortc.RTCPeerConnection) -> None:
     import aiortc
 
     await peer.setRemoteDescription(aiortc.RTCSessionDescription(**json.loads(await reader.readline())))
 
 
 def serve(part: Part) -> None:
-    import aiortc.contrib.media  # noqa: F401 so that every call's imports find it there
+    import aiortc.contrib.media  # noqa: F401 - so that every call's imports find it there
 
     config = part.scratch / "turn.conf"
     config.write_text(
@@ -167,7 +175,7 @@ relay-threads=1
 
 
 def act(part: Part) -> None:
-    import aiortc.contrib.media  # noqa: F401
+    import aiortc.contrib.media  # noqa: F401 - so that the call's imports find it there
 
     asyncio.run(_call(part))
 

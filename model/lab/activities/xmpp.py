@@ -12,6 +12,7 @@ import subprocess
 import threading
 from dataclasses import replace
 from random import Random
+from typing import Literal
 
 from .. import behaviour, conversation, tls_pipe
 from ..activity import Activity, pairs
@@ -212,10 +213,12 @@ def _go_sendxmpp(part: Part, draw: Random, direct: bool) -> None:
         stdout=subprocess.DEVNULL,
         text=True,
     )
+    pipe = client.stdin
+    assert pipe
 
     def say(size: int) -> None:
-        client.stdin.write(conversation.words(110 if behaviour.is_picture(size) else size) + "\n")
-        client.stdin.flush()
+        pipe.write(conversation.words(110 if behaviour.is_picture(size) else size) + "\n")
+        pipe.flush()
 
     conversation.write(part, draw, say)
     client.terminate()
@@ -241,7 +244,7 @@ def _slixmpp(part: Part, draw: Random, direct: bool) -> None:
         client.get_roster()
         if group:
             client["xep_0045"].join_muc(to, "ann")
-        kind = "groupchat" if group else "chat"
+        kind: Literal["groupchat", "chat"] = "groupchat" if group else "chat"
 
         def types() -> None:
             notice = client.make_message(mto=to, mtype=kind)

@@ -5,4 +5,4 @@ serve(part) and connect(part) bring the tunnel up on their side and give the add
 
 from ..activity import Tunnel, collect
 
-TUNNELS: dict[str, Tunnel] = collect(__name__, __path__, "TUNNELS")
+TUNNELS: dict[str, Tunnel] = collect(__name__, __path__, "TUNNELS", Tunnel)

@@ -1,4 +1,6 @@
-"""IPsec by strongSwan: IKEv2, then ESP in UDP, its packets handled in user space (kernel-libipsec) so that any kernel does."""
+"""IPsec by strongSwan: IKEv2, then ESP in UDP, its packets handled in user space (kernel-libipsec) so that any kernel
+does.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +36,16 @@ def _charon(part: Part, serving: bool) -> Iterator[str]:
     server, client = addresses(part)
     own, other = (server, client) if serving else (client, server)
     subprocess.run(["ip", "addr", "add", f"{own}/32", "dev", "lo"], check=True)
+    plugins = (
+        "random nonce openssl aes sha1 sha2 hmac kdf gmp gcm chapoly curve25519 xcbc kernel-libipsec kernel-netlink "
+        "socket-default vici"
+    )
     (here / "strongswan.conf").write_text(
         f"""charon {{
 port = 0
 port_nat_t = {port}
 routing_table = 254
-load = random nonce openssl aes sha1 sha2 hmac kdf gmp gcm chapoly curve25519 xcbc kernel-libipsec kernel-netlink socket-default vici
+load = {plugins}
 plugins {{ vici {{ socket = unix://{here}/vici }} }}
 filelog {{ log {{ path = {here}/charon.log
 flush_line = yes }} }}
@@ -88,7 +94,11 @@ secrets {{ ike-lab {{ secret = {secret} }} }}
 
     def ask(*words: str) -> str:
         done = subprocess.run(
-            ["swanctl", *words, "--uri", f"unix://{here}/vici"], capture_output=True, text=True, env=environment
+            ["swanctl", *words, "--uri", f"unix://{here}/vici"],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=False,
         )
         return "" if done.returncode == 0 else (done.stdout + done.stderr).strip() or "refused"
 

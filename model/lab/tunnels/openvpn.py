@@ -19,7 +19,9 @@ TUNNELS = {
 
 
 def _command(part: Part, serving: bool) -> list[str]:
-    """Settings as people have them: cipher, port, how the handshake is hidden, pushed settings or not, compression no."""
+    """Settings as people have them: cipher, port, how the handshake is hidden, pushed settings or not, compression
+    no.
+    """
     draw = choices(part)
     cipher = draw.choice(("AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305", "AES-256-CBC"))
     tcp = part.through == "openvpn_tcp"

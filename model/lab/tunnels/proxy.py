@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from ..activities.ssh import PORT as SSH_PORT
 from ..activities.ssh import client_command, server_command
 from ..activity import Tunnel
-from ..forward import Ends, forwarding
+from ..forward import Streams, forwarding
 from ..inner import choices
 from ..part import Part
-from ..serving import running, wait_for_port
+from ..serving import free_port, running, wait_for_port
 
 _SOCKS, _HTTP = ("microsocks", "dante"), ("tinyproxy", "squid")
 
@@ -44,12 +44,6 @@ def _settings(part: Part) -> tuple[str, int, str, bool]:
         draw.choice(("stunnel", "hitch")) if tls else "",
         draw.random() < 0.4 and program in ("microsocks", "tinyproxy"),
     )
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 def _proxy_command(part: Part, program: str, address: str, port: int, named: bool) -> list[str]:
@@ -132,7 +126,7 @@ def serve(part: Part) -> Iterator[str]:
         yield part.loopback
 
 
-async def socks(ends: Ends, target: str, port: int, named: bool = False) -> None:
+async def socks(ends: Streams, target: str, port: int, named: bool = False) -> None:
     reader, writer = ends
     writer.write(b"\x05\x01\x02" if named else b"\x05\x01\x00")
     await reader.readexactly(2)
@@ -144,7 +138,7 @@ async def socks(ends: Ends, target: str, port: int, named: bool = False) -> None
         raise OSError("refused by the proxy")
 
 
-async def _connect(ends: Ends, target: str, port: int, named: bool, agent: str) -> None:
+async def _connect(ends: Streams, target: str, port: int, named: bool, agent: str) -> None:
     reader, writer = ends
     lines = [
         f"CONNECT {target}:{port} HTTP/1.1",
@@ -161,7 +155,7 @@ async def _connect(ends: Ends, target: str, port: int, named: bool, agent: str) 
 
 @contextlib.contextmanager
 def connect(part: Part) -> Iterator[str]:
-    program, port, front, named = _settings(part)
+    _, port, front, named = _settings(part)
     agent = choices(part).choice(
         (
             "curl/8.5.0",
@@ -177,7 +171,7 @@ def connect(part: Part) -> Iterator[str]:
             stack.enter_context(running(client_command("openssh", part, "-N", f"-D127.0.0.1:{port}")))
             wait_for_port(at, port, 25)
 
-        async def dial(target: int) -> Ends:
+        async def dial(target: int) -> Streams:
             ends = await asyncio.open_connection(at, port, ssl=context)
             if "socks" in part.through:
                 await socks(ends, part.loopback, target, named)

@@ -1,4 +1,6 @@
-"""Shadowsocks with its port forwarder (ss-tunnel), and the same with its traffic dressed as HTTP or TLS (simple-obfs)."""
+"""Shadowsocks with its port forwarder (ss-tunnel), and the same with its traffic dressed as HTTP or TLS
+(simple-obfs).
+"""
 
 from __future__ import annotations
 

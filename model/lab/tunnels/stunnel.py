@@ -1,4 +1,6 @@
-"""Known ports wrapped in TLS, one TLS connection for each inside: stunnel (OpenSSL), socat (OpenSSL), the lab's own (Python)."""
+"""Known ports wrapped in TLS, one TLS connection for each inside: stunnel (OpenSSL), socat (OpenSSL), the lab's own
+(Python).
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,10 @@ import contextlib
 import ssl
 import time
 from collections.abc import Iterator
+from functools import partial
 
 from ..activity import Tunnel
-from ..forward import Ends, background, forwarding, join, ports
+from ..forward import Streams, background, forwarding, join, ports
 from ..inner import choices
 from ..part import Part
 from ..serving import running, wait_for_port
@@ -34,7 +37,8 @@ def serve(part: Part) -> Iterator[str]:
             config.write_text(
                 "foreground = yes\npid =\nsyslog = no\ndebug = 3\n"
                 + "".join(
-                    f"[p{port}]\naccept = {part.address}:{outside}\nconnect = {part.loopback}:{port}\ncert = {cert}\nkey = {key}\n"
+                    f"[p{port}]\naccept = {part.address}:{outside}\nconnect = {part.loopback}:{port}\n"
+                    f"cert = {cert}\nkey = {key}\n"
                     for port, outside in outer.items()
                 )
             )
@@ -45,8 +49,10 @@ def serve(part: Part) -> Iterator[str]:
                     running(
                         [
                             "socat",
-                            f"OPENSSL-LISTEN:{outside},bind={part.address},reuseaddr,fork,cert={cert},"
-                            f"key={key},verify=0",
+                            (
+                                f"OPENSSL-LISTEN:{outside},bind={part.address},reuseaddr,fork,cert={cert},"
+                                f"key={key},verify=0"
+                            ),
                             f"TCP:{part.loopback}:{port}",
                         ]
                     )
@@ -55,15 +61,13 @@ def serve(part: Part) -> Iterator[str]:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(cert, key)
 
-            async def take(port: int, *ends) -> None:
+            async def take(port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
                 with contextlib.suppress(OSError):
-                    await join(ends, await asyncio.open_connection(part.loopback, port))
+                    await join((reader, writer), await asyncio.open_connection(part.loopback, port))
 
             async def run(ready: asyncio.Event) -> None:
                 for port, outside in outer.items():
-                    await asyncio.start_server(
-                        lambda r, w, port=port: take(port, r, w), part.address, outside, ssl=context
-                    )
+                    await asyncio.start_server(partial(take, port), part.address, outside, ssl=context)
                 ready.set()
                 await asyncio.Event().wait()
 
@@ -79,7 +83,7 @@ def connect(part: Part) -> Iterator[str]:
     if client == "python":
         context = ssl._create_unverified_context()
 
-        async def dial(port: int) -> Ends:
+        async def dial(port: int) -> Streams:
             return await asyncio.open_connection(part.address, outer[port], ssl=context)
 
         with forwarding(part, dial) as address:

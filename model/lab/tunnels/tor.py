@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ..activity import Tunnel
-from ..forward import Ends, forwarding
+from ..forward import Streams, forwarding
 from ..inner import choices, wait_for_text
 from ..part import Part
-from ..serving import running
-from .proxy import free_port, socks
+from ..serving import free_port, running
+from .proxy import socks
 
 TUNNELS = {"tor": Tunnel("Tor", ("tor",), ports_only=True)}
 _RELAYS = 3
@@ -50,7 +50,8 @@ def _relay(part: Part, number: int, port: int) -> tuple[Path, str]:
         check=True,
         stderr=subprocess.DEVNULL,
     )
-    identity = re.search(r"^fingerprint (\w+)", (keys / "authority_certificate").read_text(), re.M)[1]
+    identity = re.search(r"^fingerprint (\w+)", (keys / "authority_certificate").read_text(), re.M)
+    assert identity, "tor-gencert writes one into each certificate"
     told = subprocess.run(
         [
             "tor",
@@ -73,7 +74,10 @@ def _relay(part: Part, number: int, port: int) -> tuple[Path, str]:
         check=True,
     )
     digest = told.stdout.strip().splitlines()[-1].split(None, 1)[1].replace(" ", "")
-    return home, f"DirAuthority lab{number} orport={port} no-v2 v3ident={identity} {part.address}:{port + 1} {digest}"
+    return (
+        home,
+        f"DirAuthority lab{number} orport={port} no-v2 v3ident={identity[1]} {part.address}:{port + 1} {digest}",
+    )
 
 
 def _agreed(consensus: Path) -> bool:
@@ -89,7 +93,8 @@ def serve(part: Part) -> Iterator[str]:
         made = list(pool.map(lambda number: _relay(part, number, or_ports[number]), range(_RELAYS)))
     everyone = "\n".join(line for _, line in made)
     (part.scratch / "authorities").write_text(everyone)
-    # They vote 4 s before each multiple of 10 s, and whoever is to be voted for must have told the others of itself by then.
+    # They vote 4 s before each multiple of 10 s, and whoever is to be voted for must have told the others of itself by
+    # then.
     before = (6 - time.time()) % 10
     time.sleep(before + 0.1 if before < 6 else 0)
     with contextlib.ExitStack() as stack:
@@ -147,7 +152,7 @@ Log notice file {home}/log
     with running(["tor", "-f", str(home / "torrc"), "--quiet"]):
         wait_for_text(home / "log", "Bootstrapped 100%")
 
-        async def dial(target: int) -> Ends:
+        async def dial(target: int) -> Streams:
             ends = await asyncio.open_connection("127.0.0.1", port)
             await socks(ends, part.loopback, target)
             return ends

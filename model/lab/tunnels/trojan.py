@@ -17,7 +17,7 @@ TUNNELS = {"trojan": Tunnel("Trojan", ("trojan",), ports_only=True)}
 PORT = 443
 
 
-def _command(part: Part, kind: str, inside: int, settings: dict) -> list[str]:
+def _command(part: Part, kind: str, inside: int, settings: dict[str, object]) -> list[str]:
     config = part.scratch / f"trojan{inside}.json"
     tcp = {
         "prefer_ipv4": True,
@@ -58,7 +58,7 @@ def serve(part: Part) -> Iterator[str]:
         "curves": "",
         "dhparam": "",
     }
-    settings = {
+    settings: dict[str, object] = {
         "local_addr": part.address,
         "local_port": PORT,
         "remote_addr": "127.0.0.1",
@@ -86,7 +86,7 @@ def connect(part: Part) -> Iterator[str]:
     }
     with contextlib.ExitStack() as stack:
         for inside in ports(part):
-            settings = {
+            settings: dict[str, object] = {
                 "local_addr": part.loopback,
                 "local_port": inside,
                 "remote_addr": part.address,

@@ -7,6 +7,7 @@ import json
 import time
 import uuid
 from collections.abc import Iterator
+from random import Random
 
 from ..activity import Tunnel
 from ..forward import ports
@@ -20,8 +21,8 @@ TUNNELS = {
 }
 
 
-def _stream(part: Part, serving: bool, draw) -> dict:
-    tls = {
+def _stream(part: Part, serving: bool, draw: Random) -> dict[str, object]:
+    tls: dict[str, object] = {
         "security": "tls",
         "tlsSettings": {
             "certificates": [{"certificateFile": f"{part.secrets}/cert.pem", "keyFile": f"{part.secrets}/key.pem"}]
@@ -30,7 +31,7 @@ def _stream(part: Part, serving: bool, draw) -> dict:
         else {"allowInsecure": True, "serverName": "lab.test"},
     }
     dress = draw.choice(("none", "srtp", "utp", "wechat-video", "dtls", "wireguard"))
-    return {
+    kinds: dict[str, dict[str, object]] = {
         "vmess_tcp": {"network": "tcp"},
         "vmess_tls": {"network": "tcp", **tls},
         "vmess_websocket": {"network": "ws", "wsSettings": {"path": "/ws"}, **tls},
@@ -43,7 +44,8 @@ def _stream(part: Part, serving: bool, draw) -> dict:
             "quicSettings": {"security": "none", "key": "", "header": {"type": "none"}},
             **tls,
         },
-    }[part.through]
+    }
+    return kinds[part.through]
 
 
 def _command(part: Part, serving: bool) -> tuple[list[str], int]:

@@ -1,4 +1,6 @@
-"""Connections carried over WebSocket and TLS, as where only the web is let through. Servers: the lab's own and websockify."""
+"""Connections carried over WebSocket and TLS, as where only the web is let through. Servers: the lab's own and
+websockify.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +8,17 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ..activity import Tunnel
 from ..forward import Ends, background, forwarding, join, ports
 from ..inner import choices
 from ..part import Part
 from ..serving import running, wait_for_port
+
+if TYPE_CHECKING:
+    from websockets.asyncio.connection import Connection
+    from websockets.asyncio.server import ServerConnection
 
 PORT = 443
 
@@ -21,18 +28,20 @@ TUNNELS = {"websocket": Tunnel("", ("websockify",), ports_only=True)}
 class _Stream:
     """A WebSocket connection as both of asyncio's streams."""
 
-    def __init__(self, connection) -> None:
-        self.connection, self.waiting, self.ending = connection, [], None
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.waiting: list[bytes] = []
+        self.ending: asyncio.Future[None] | None = None
 
-    async def read(self, _: int) -> bytes:
+    async def read(self, _: int, /) -> bytes:
         import websockets
 
         try:
-            return await self.connection.recv()
+            return await self.connection.recv(decode=False)
         except websockets.ConnectionClosed:
             return b""
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, /) -> None:
         self.waiting.append(data)
 
     async def drain(self) -> None:
@@ -44,6 +53,9 @@ class _Stream:
 
     def can_write_eof(self) -> bool:
         return False
+
+    def write_eof(self) -> None:
+        raise NotImplementedError
 
     def close(self) -> None:
         self.ending = asyncio.ensure_future(self.connection.close())
@@ -73,7 +85,8 @@ def serve(part: Part) -> Iterator[str]:
             yield part.loopback
         return
 
-    async def take(connection) -> None:
+    async def take(connection: ServerConnection) -> None:
+        assert connection.request, "there is one once the handshake is done"
         try:
             ends = await asyncio.open_connection(part.loopback, int(connection.request.path.rsplit("/", 1)[1]))
         except OSError:
@@ -108,7 +121,7 @@ def connect(part: Part) -> Iterator[str]:
             max_size=None,
             compression=None,
             open_timeout=30,
-            subprotocols=["binary"] if _kind(part) == "websockify" else None,
+            subprotocols=[websockets.Subprotocol("binary")] if _kind(part) == "websockify" else None,
         )
         stream = _Stream(connection)
         return stream, stream
