@@ -2,10 +2,10 @@
 
     python tests/bench/bench_network.py [--data OUT/dataset.npz] [--bundle DIR] [--rounds 15]
 
-Each round runs every form once, in turn, and is compared with the network as shipped of the same round; shown are medians.
-The windows are those of the captures in tests/data; with --data, the data set that `mmtt train` left beside the bundle, they are
-its validation windows, and the scores are shown, too. What int8 is to see of values comes from its training windows. Then the
-network as shipped with what comes before and after it. Counted is CPU time.
+Each round runs every form once, in turn, and is compared with the network as shipped of the same round; shown are
+medians. The windows are those of the captures in tests/data; with --data, the data set that `mmtt train` left beside
+the bundle, they are its validation windows, and the scores are shown, too. What int8 is to see of values comes from its
+training windows. Then the network as shipped with what comes before and after it. Counted is CPU time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,12 @@ DATA = Path(__file__).parents[1] / "data"
 CHUNKS = 16
 SHOWN = 640
 _BAR, _AIM = 5_000, 10_000
-_SCORES = (("service", "macro_f1"), ("application", "macro_f1"), ("malicious", "auroc"), ("malicious", "recall_at_1_percent"))  # fmt: skip
+_SCORES = (
+    ("service", "macro_f1"),
+    ("application", "macro_f1"),
+    ("malicious", "auroc"),
+    ("malicious", "recall_at_1_percent"),
+)
 
 
 def recorded() -> SeriesBatch:
@@ -57,7 +62,7 @@ def rates(forms: dict[str, Callable[[], object]], rounds: int) -> dict[str, tupl
     return {
         name: (
             CHUNK * CHUNKS / statistics.median(each),
-            statistics.median(a / b for a, b in zip(first, each)),
+            statistics.median(a / b for a, b in zip(first, each, strict=True)),
         )
         for name, each in spent.items()
     }
@@ -102,7 +107,8 @@ def main() -> None:
     per_second = speed["as shipped"][0]
     verdict = "aim reached" if per_second >= _AIM else "bar reached" if per_second >= _BAR else "BELOW THE BAR"
     print(
-        f"{shipped.model}, one core of {platform.machine()}, load average {os.getloadavg()[0]:.1f}, {arguments.rounds} rounds\n"
+        f"{shipped.model}, one core of {platform.machine()}, load average {os.getloadavg()[0]:.1f}, "
+        f"{arguments.rounds} rounds\n"
         f"the network alone: {per_second:,.0f} windows/s; bar {_BAR:,}, aim {_AIM:,}: {verdict}\n"
     )
     print(

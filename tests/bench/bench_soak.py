@@ -1,9 +1,9 @@
-"""Hours of live traffic: does the memory stay flat, and is every connection accounted for in the logs? Needs root and Zeek.
+"""Hours of live traffic: does the memory stay flat, and is every connection accounted for in the logs?
 
     python tests/bench/bench_soak.py [--flows 2000000] [--hours 1] [--keep DIR]
 
-Connections are made up and sent into a virtual link that a real Zeek with the package watches, an agent beside it. Zeek rotates
-its logs every ten minutes.
+Needs root and Zeek. Connections are made up and sent into a virtual link that a real Zeek with the package watches, an
+agent beside it. Zeek rotates its logs every ten minutes.
 """
 
 from __future__ import annotations
@@ -96,16 +96,20 @@ def main() -> None:
                 (line.split(": ", 1)[1] for line in bed.said("zeek").splitlines() if " dropped" in line), "?"
             )
         part = max(1, len(samples) // 10)
-        rows = [("connections sent", f"{sent['flows']:,}, {sent['packets']:,} packets, in {sent['seconds'] / 60:.1f} min"),
-                ("of these packets", dropped), *accounts(directory / "zeek"),
-                ("the same by telemetry", ", ".join(f"{status} {n:,.0f}" for status, n in by_status(counts).items()))]  # fmt: skip
+        minutes = sent["seconds"] / 60
+        rows = [
+            ("connections sent", f"{sent['flows']:,}, {sent['packets']:,} packets, in {minutes:.1f} min"),
+            ("of these packets", dropped),
+            *accounts(directory / "zeek"),
+            ("the same by telemetry", ", ".join(f"{status} {n:,.0f}" for status, n in by_status(counts).items())),
+        ]
         for place, name in enumerate(("agent", "Zeek")):
             sizes = [sample[place] for sample in samples]
             # The start is no measure: caches fill, and connections wait for their time-outs.
             early, late = mean(sizes[part : 2 * part]), mean(sizes[-part:])
             remark = ("; bar 400 MB: " + ("met" if max(sizes) <= _BAR else "MISSED")) if name == "agent" else ""
-            rows.append((f"memory of {name}", f"{early:.0f} MB in the second tenth, {late:.0f} in the last ({late / early:.3f}), "
-                                              f"at most {max(sizes):.0f}{remark}"))  # fmt: skip
+            spent = f"{early:.0f} MB in the second tenth, {late:.0f} in the last ({late / early:.3f}), "
+            rows.append((f"memory of {name}", f"{spent}at most {max(sizes):.0f}{remark}"))
         for name, value in rows:
             print(f"{name:34}{value}")
 

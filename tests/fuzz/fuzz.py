@@ -1,4 +1,4 @@
-"""Fuzz a target, guided by coverage: inputs that reach something new are added to its corpus, tests/fuzz/corpus/TARGET.zip.
+"""Fuzz a target, guided by coverage: inputs that reach something new are added to tests/fuzz/corpus/TARGET.zip.
 
     pip install atheris
     python tests/fuzz/fuzz.py zeek_message|capture|bundle_yaml [--seconds 600]
@@ -16,7 +16,8 @@ import zipfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-#: The instrumented interpreter itself grows by some MB a second (the same runs without it don't), so it starts anew so often.
+#: The instrumented interpreter itself grows by some MB a second (the same runs without it don't), so it starts anew so
+#: often.
 ROUND = 60
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import io
@@ -22,18 +23,22 @@ from mmtt_agent.series import MAX_SIZE, MAX_WAIT_US
 _ACK = '{"type":"ack","endpoint":"zeek","version":"8.2.2"}'
 
 
+def _one_line(error: Exception, begin: str = "", most: int = 10_000) -> None:
+    """What is refused is so in one line, which begins with its place."""
+    words = str(error)
+    assert words.startswith(begin) and "\n" not in words and len(words) < most
+
+
 def zeek_message(data: bytes) -> None:
     """A message from Zeek, as text and as bytes, before and after the acknowledgement, and the answer to it."""
-    with_text = [data]
-    try:
+    with_text: list[bytes | str] = [data]
+    with contextlib.suppress(UnicodeDecodeError):
         with_text.append(data.decode())
-    except UnicodeDecodeError:
-        pass
     for message in with_text:
         try:
             decoded = wire.decode(message)
         except wire.WireError as error:
-            assert len(str(error)) < 1000 and "\n" not in str(error)
+            _one_line(error, most=1000)
         else:
             assert not isinstance(decoded, wire.Classify) or len(decoded) <= wire.MAX_FLOWS
         session = Session(agent="a", model="m@00000000", credit=64, max_queued=64)
@@ -58,7 +63,7 @@ def capture(data: bytes) -> None:
         try:
             found = read_capture(io.BytesIO(data), name="fuzzed", checksums=checksums)
         except CaptureError as error:
-            assert str(error).startswith("fuzzed: ") and "\n" not in str(error)
+            _one_line(error, "fuzzed: ")
             continue
         series = found.windows.series
         assert ((series.lengths >= 1) & (series.lengths <= 32)).all()
@@ -83,7 +88,7 @@ def bundle_yaml(data: bytes) -> None:
     try:
         found = bundle.load(directory)
     except bundle.BundleError as error:
-        assert str(error).startswith(str(directory)) and "\n" not in str(error)
+        _one_line(error, str(directory))
         return
     assert found.services and set(found.thresholds) == {"service", "application", "malicious"}
     assert all(0 <= threshold <= 1 for threshold in found.thresholds.values())

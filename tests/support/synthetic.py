@@ -29,10 +29,12 @@ def synthetic(n_captures=30, windows=8):
     split = np.array([0, 0, 0, 0, 1, 1, 2, 2])[capture % 8]
     missing = np.where(np.arange(len(labels)) % 3, labels, dataset.MISSING)
     return dataset.Dataset(
-        SeriesBatch.from_lists(sizes, times), (np.arange(len(labels)) % 4).astype(np.uint8), labels, missing, labels.copy(),
+        SeriesBatch.from_lists(sizes, times),
+        (np.arange(len(labels)) % 4).astype(np.uint8), labels, missing, labels.copy(),
         capture, capture.copy(), split, ["chat", "streaming"], {"Talk": ["chat"], "Watch": ["streaming"]},
         [f"c{i}" for i in range(n_captures)], [f"repository{c % 6}" for c in range(n_captures)],
-        {"counts": {"windows": len(labels)}, "unreadable": [], "captures": n_captures, "copies": 0, "copied_captures": 0,
+        {"counts": {"windows": len(labels)}, "unreadable": [], "captures": n_captures,
+         "copies": 0, "copied_captures": 0,
          "licences": {f"repository{each}": ["MIT"] for each in range(6)},
          "dropped_services": {"gaming": 1}, "dropped_applications": {"Rare": 2}},
     )  # fmt: skip

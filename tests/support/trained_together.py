@@ -1,4 +1,6 @@
-"""Trains the tiny network on made windows, as `torchrun` or alone starts it; writes the first process's weights to argv[1]."""
+"""Trains the tiny network on made windows, as `torchrun` or alone starts it; writes the first process's weights to
+argv[1].
+"""
 
 import sys
 from pathlib import Path

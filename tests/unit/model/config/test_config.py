@@ -13,7 +13,7 @@ from mmtt_model.training import train
 
 
 @pytest.mark.parametrize(
-    "text, message",
+    ("text", "message"),
     [
         ("colour: blue", "unknown key 'colour'; known: name, seed"),
         ("training: {epoch: 3}", "training: unknown key 'epoch'"),

@@ -19,14 +19,14 @@ class _Connections:
 
 
 class _Windows:
-    connection = [0]
-    window = [0]
-    ts = [10_000_000]
+    connection = (0,)
+    window = (0,)
+    ts = (10_000_000,)
     series = SeriesBatch.from_lists([[1, 2, 3, 4]], [[0, 1, 2, 500_000]])
 
 
 @pytest.mark.parametrize(
-    "flows, expected",
+    ("flows", "expected"),
     [
         ([(9_000_000, 9_500_000, "before"), (9_900_000, 20_000_000, "around")], "around"),
         ([(10_300_000, 20_000_000, "overlaps the end")], "overlaps the end"),
@@ -102,9 +102,9 @@ def test_a_flow_that_is_in_several_captures_is_kept_once_and_its_captures_stay_t
     flows = [[shared], [shared, other], [other]] + [[([c, -c, c, -c], [0, 1, 2, 3])] for c in range(10, 40)]
     marks = [[True], [False, True], [None]] + [[c % 2 == 0] for c in range(30)]
     parts = []
-    for index, (windows, malicious) in enumerate(zip(flows, marks)):
+    for index, (windows, malicious) in enumerate(zip(flows, marks, strict=True)):
         labels = [Labels("web" if index % 2 else "chat", None, mark) for mark in malicious]
-        series = SeriesBatch.from_lists(*(list(each) for each in zip(*windows)))
+        series = SeriesBatch.from_lists(*(list(each) for each in zip(*windows, strict=True)))
         parts.append((index, series, np.zeros(len(windows), np.uint8), labels))
     captures = [Entry(f"c{i}", Path(f"c{i}"), "repo") for i in range(len(flows))]
     made = ds._assemble(captures, parts, ds.Selection(min_captures=3), Taxonomy())

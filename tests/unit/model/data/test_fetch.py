@@ -112,7 +112,7 @@ def test_the_shipped_table_names_every_public_capture_by_its_content():
     assert all(len(row["source_commit"]) == 40 and len(row["source_sha256"]) == 64 for row in rows)
 
 
-@pytest.mark.parametrize("text, word", [
+@pytest.mark.parametrize(("text", "word"), [
     ("capture\tsource_repo\n", "no column"), ("capture", "no column"),
     ("\t".join(_COLUMNS) + "\n" + "\t".join(_row("../../etc/x", "a", b"x").values()), "not inside the directory"),
 ])  # fmt: skip

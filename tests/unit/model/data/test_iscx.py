@@ -27,21 +27,24 @@ FILES = {
     ("email", "IMAP", ""): "Email_IMAP_filetransfer Workstation_Thunderbird_Imap",
     ("email", "POP3", ""): "POP_filetransfer Workstation_Thunderbird_POP",
     ("file_transfer", "FTP", ""): "ftps_down_1a,1b ftps_up_2a,2b FTP_filetransfer",
-    ("file_transfer", "SSH", ""): "scp1 scpDown1,2,3,4,5,6 scpUp1,2,3,5,6 sftp1 sftpDown1,2 sftpUp1 sftp_down_3a,3b sftp_up_2a,2b "
-                                  "SFTP_filetransfer",
+    ("file_transfer", "SSH", ""): "scp1 scpDown1,2,3,4,5,6 scpUp1,2,3,5,6 sftp1 sftpDown1,2 sftpUp1 sftp_down_3a,3b "
+                                  "sftp_up_2a,2b SFTP_filetransfer",
     ("file_transfer", "Skype", ""): "skype_file1,2,3,4,5,6,7,8 skype_transfer",
     ("p2p", "BitTorrent", ""): "p2p_vuze p2p_multipleSpeed p2p_vuze2-1 p2p_multipleSpeed2-1 Torrent01",
     ("streaming", "Netflix", ""): "netflix1,2,3,4",
     ("streaming", "Spotify", ""): "spotify1,2,3,4 spotify spotifyAndrew",
     ("streaming", "Vimeo", ""): "vimeo1,2,3,4 Vimeo_Workstation",
-    ("streaming", "YouTube", ""): "youtube1,2,3,4,5,6 youtubeHTML5_1 Youtube_Flash_Workstation Youtube_HTML5_Workstation",
+    ("streaming", "YouTube", ""): "youtube1,2,3,4,5,6 youtubeHTML5_1 Youtube_Flash_Workstation "
+                                  "Youtube_HTML5_Workstation",
     ("voip", "Facebook", ""): "facebook_audio1a,1b,2a,2b facebook_audio3,4 facebook_video1a,1b,2a,2b facebook_Audio "
                               "Facebook_Voice_Workstation",
     ("voip", "Hangout", ""): "hangouts_audio1a,1b,2a,2b hangouts_audio3,4 hangouts_video1b,2a,2b Hangout_Audio "
                              "Hangouts_voice_Workstation",
-    ("voip", "Skype", ""): "skype_audio1a,1b,2a,2b skype_audio3,4 skype_video1a,1b,2a,2b Skype_Audio Skype_Voice_Workstation",
+    ("voip", "Skype", ""): "skype_audio1a,1b,2a,2b skype_audio3,4 skype_video1a,1b,2a,2b Skype_Audio "
+                           "Skype_Voice_Workstation",
     ("voip", "VoipBuster", ""): "voipbuster1b,2b,3b voipbuster_4a,4b",
-    ("web", None, ""): "browsing browsing2 browsing_ara browsing_ara2 browsing_ger browsing_mam browsing2-1 ssl SSL_Browsing",
+    ("web", None, ""): "browsing browsing2 browsing_ara browsing_ara2 browsing_ger browsing_mam browsing2-1 ssl "
+                       "SSL_Browsing",
     ("chat", "AIM", "vpn"): "vpn_aim_chat1a,1b",
     ("chat", "Facebook", "vpn"): "vpn_facebook_chat1a,1b",
     ("chat", "Hangout", "vpn"): "vpn_hangouts_chat1a,1b",
@@ -70,10 +73,12 @@ FILES = {
     ("file_transfer", "FTP", "tor"): "FILE-TRANSFER_gate_FTP_transfer",
     ("file_transfer", "SSH", "tor"): "FILE-TRANSFER_gate_SFTP_filetransfer",
     ("file_transfer", "Skype", "tor"): "FILE-TRANSFER_tor_skype_transfer",
-    ("p2p", "BitTorrent", "tor"): "P2P_tor_p2p_multipleSpeed P2P_tor_p2p_vuze tor_p2p_multipleSpeed2-1 tor_p2p_vuze-2-1",
+    ("p2p", "BitTorrent", "tor"): "P2P_tor_p2p_multipleSpeed P2P_tor_p2p_vuze tor_p2p_multipleSpeed2-1 "
+                                  "tor_p2p_vuze-2-1",
     ("social", "Facebook", "tor"): "torFacebook",
     ("social", "Twitter", "tor"): "torTwitter",
-    ("streaming", "Spotify", "tor"): "AUDIO_spotifygateway AUDIO_tor_spotify AUDIO_tor_spotify2 tor_spotify2-1 tor_spotify2-2",
+    ("streaming", "Spotify", "tor"): "AUDIO_spotifygateway AUDIO_tor_spotify AUDIO_tor_spotify2 tor_spotify2-1 "
+                                     "tor_spotify2-2",
     ("streaming", "Vimeo", "tor"): "torVimeo1,2,3 VIDEO_Vimeo_Gateway",
     ("streaming", "YouTube", "tor"): "torYoutube1,2,3 VIDEO_Youtube_Flash_Gateway VIDEO_Youtube_HTML5_Gateway",
     ("voip", "Facebook", "tor"): "VOIP_Facebook_Voice_Gateway VOIP_gate_facebook_Audio",

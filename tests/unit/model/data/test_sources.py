@@ -123,9 +123,10 @@ def test_iscx_captures_are_labelled_by_their_names_and_the_hosts_background_is_n
     assert found["unknown.pcap"] == (False, {Labels()})
 
 
-@pytest.mark.parametrize("text, word", [
+@pytest.mark.parametrize(("text", "word"), [
     ("kind: other", "kind must be one of"), ("kind: iscx\nfolder: x", "unknown key 'folder'"), ("[", "not YAML"),
-    ("kind: iscx\ndirectory: nowhere", "is not there"), ("kind: server_names\ndirectory: .\nmalicious: maybe", "malicious must be"),
+    ("kind: iscx\ndirectory: nowhere", "is not there"),
+    ("kind: server_names\ndirectory: .\nmalicious: maybe", "malicious must be"),
     ("kind: iscx\ndirectory: .", "holds no capture"),
 ])  # fmt: skip
 def test_a_wrong_manifest_gives_one_line(text, word, tmp_path):

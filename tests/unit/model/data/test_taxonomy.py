@@ -14,7 +14,7 @@ def ndpi(name, category="Web", guessed=False, server_name="example.org"):
 
 
 @pytest.mark.parametrize(
-    "name, category, service, application",
+    ("name", "category", "service", "application"),
     [
         ("TLS.YouTube", "Media", "streaming", "YouTube"),
         ("QUIC.YouTubeUpload", "Media", "streaming", "YouTube"),
@@ -63,7 +63,7 @@ def test_mining_is_a_service_and_not_known_to_be_malicious():
 
 
 @pytest.mark.parametrize(
-    "path, flow, expected",
+    ("path", "flow", "expected"),
     [
         ("ndpi/ssh.pcap.zst", ndpi("SSH", "RemoteAccess"), False),
         ("ndpi/443-chrome.pcap.zst", ndpi("TLS"), False),
@@ -86,7 +86,7 @@ MALWARE = capture("malicious", "malware", "emotet", "1", "malicious/emotet.pcap.
 
 
 @pytest.mark.parametrize(
-    "name, category",
+    ("name", "category"),
     [
         ("SSDP", "System"),
         ("LLMNR", "Network"),

@@ -1,4 +1,6 @@
-"""What plays malicious shapes: it refuses other networks' addresses, and its beacons are whole and say where they are from."""
+"""What plays malicious shapes: it refuses other networks' addresses, and its beacons are whole and say where they are
+from.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The hosts of the lab are not all alike: their packets' longest sizes are those of several kinds of networks and systems."""
+"""The hosts of the lab are not all alike: their packets' longest sizes are those of several kinds of networks and
+systems.
+"""
 
 from random import Random
 

@@ -32,7 +32,7 @@ def test_padding_is_not_read(model):
         model.text.gap.tables[0][features.PAD].normal_()
         model.text.position[-28:].normal_()
     after = model(*Model.inputs(_windows()))
-    for a, b in zip(before, after):
+    for a, b in zip(before, after, strict=True):
         torch.testing.assert_close(a[0], b[0])
     assert not torch.allclose(before[0][1], after[0][1]), "a full window does read all its places"
 
@@ -41,7 +41,7 @@ def test_a_window_is_answered_the_same_in_any_company(model):
     together = model(*Model.inputs(_windows()))
     for row in range(2):
         alone = model(*Model.inputs(_windows()[row : row + 1]))
-        for a, b in zip(together, alone):
+        for a, b in zip(together, alone, strict=True):
             torch.testing.assert_close(a[row], b[0], rtol=1e-4, atol=1e-5)
 
 
@@ -60,9 +60,9 @@ def test_words_share_what_is_learnt_with_their_neighbours_on_the_scale():
     embedding(word).sum().backward()
     with torch.no_grad():
         for table in embedding.tables:
-            table -= table.grad
+            table.sub_(table.grad)
     after = [embedding(each) for each in (neighbour, far, next_scale)]
-    assert [bool((a != b).any()) for a, b in zip(before, after)] == [True, False, False]
+    assert [bool((a != b).any()) for a, b in zip(before, after, strict=True)] == [True, False, False]
 
 
 @pytest.fixture

@@ -35,8 +35,8 @@ def test_the_table_has_each_network_and_ours_by_halves_with_a_score_per_seed(tmp
     datasets = {"the public captures and the lab's": more, "the public captures": public}
     found, about = compare(config, Architecture(**config.architecture), datasets, Trainings(tmp_path, lambda _: None))
     ours = "mmtt-1 without pretraining"
-    wanted = {*systems.NETWORKS, ours, f"{ours}, trained on the public captures", f"{ours}, text only", f"{ours}, image only",
-              f"{ours}, a model for each task"}  # fmt: skip
+    wanted = {*systems.NETWORKS, ours, f"{ours}, trained on the public captures", f"{ours}, text only",
+              f"{ours}, image only", f"{ours}, a model for each task"}  # fmt: skip
     assert wanted < set(found)
     assert all(len(found[name]) == 2 for name in wanted) and len(found["5 nearest neighbours"]) == 1
     assert about["time"] > 0

@@ -32,9 +32,10 @@ def test_every_epoch_is_shown_once_also_after_an_interruption(tmp_path, tiny, mo
 
     told, board = config.read(tiny), tmp_path / "board"
     build = train.Architecture(**told.architecture)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(train, "save", save)
-        train.fit(told, build, synthetic(), tmp_path / "c.safetensors", lambda _: None, board)
+        with pytest.raises(KeyboardInterrupt):
+            train.fit(told, build, synthetic(), tmp_path / "c.safetensors", lambda _: None, board)
     train.fit(told, build, synthetic(), tmp_path / "c.safetensors", lambda _: None, board)
     shown = steps(board)
     for figure in (

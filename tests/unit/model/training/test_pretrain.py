@@ -1,4 +1,6 @@
-"""Pretraining learns what packets follow from others, from windows that teach nothing about the captures scores are taken on."""
+"""Pretraining learns what packets follow from others, from windows that teach nothing about the captures scores are
+taken on.
+"""
 
 from pathlib import Path
 
@@ -45,8 +47,8 @@ def test_training_starts_from_what_was_pretrained(tmp_path):
 
 
 def test_windows_without_labels_are_kept_unless_they_are_of_captures_held_out():
-    """Thirty captures of a labelled window and one without a label each, and a capture without labels that holds a copy of each
-    labelled window."""
+    """Thirty captures of a labelled window and one without a label each, and a capture without labels that holds a copy
+    of each labelled window."""
 
     def window(number, shift):
         return [100 + number, -50, 60 + shift, -70], [0, 1, 2, 3 + number]

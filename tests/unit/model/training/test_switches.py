@@ -20,7 +20,9 @@ from mmtt_model.training.train import fit
 
 
 def uneven():
-    """180 windows of service 0 (one capture of 80, ten of 10), 20 of service 1 (four of 5), 40 without a service (one capture)."""
+    """180 windows of service 0 (one capture of 80, ten of 10), 20 of service 1 (four of 5), 40 without a service (one
+    capture).
+    """
     made = synthetic(30, 8)
     made.service = np.repeat([0, 1, MISSING], [180, 20, 40])
     made.capture = np.repeat(np.arange(16), [80, *[10] * 10, *[5] * 4, 40])
@@ -45,7 +47,7 @@ def test_a_capture_counts_by_the_root_of_its_windows():
     assert chance[:80].sum() / chance[80:90].sum() == pytest.approx(8**0.5)
 
 
-@pytest.mark.parametrize("way, length", [("balanced", 240), ("over", 240 * 180 / 100), ("down", 240 * 20 / 100)])
+@pytest.mark.parametrize(("way", "length"), [("balanced", 240), ("over", 240 * 180 / 100), ("down", 240 * 20 / 100)])
 def test_balanced_draws_every_service_as_often(way, length):
     made, rows = uneven()
     chance, drawn = sampling(made, rows, way, 0.5)
@@ -58,7 +60,7 @@ def test_balanced_draws_every_service_as_often(way, length):
 
 
 @pytest.mark.parametrize(
-    "way, real", [("captures", 200), ("plain", 200), ("balanced", 200), ("over", 360), ("down", 40)]
+    ("way", "real"), [("captures", 200), ("plain", 200), ("balanced", 200), ("over", 360), ("down", 40)]
 )
 def test_the_lab_comes_on_top_in_its_share(way, real):
     made, rows = uneven()
@@ -87,7 +89,7 @@ def learned(epochs):
 
 def noise(path):
     with safe_open(path, "pt") as file:
-        return {name.split("/")[1]: file.get_tensor(name).item() for name in file.keys() if name.startswith("noise/")}  # noqa: SIM118
+        return {name.split("/")[1]: file.get_tensor(name).item() for name in file.keys() if name.startswith("noise/")}  # noqa: SIM118 - no dict
 
 
 def test_learned_weights_leave_a_task_that_can_not_be_learned_the_least(tmp_path):

@@ -27,7 +27,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path, data, tiny):
     said.clear()
     again, _ = train.fit(settings, architecture, made, tmp_path / "cut.safetensors", said.append)
     assert "going on after epoch 1" in said[0] and said[1].startswith("epoch 2/3")
-    for a, b in zip(whole.parameters(), again.parameters()):
+    for a, b in zip(whole.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
@@ -44,7 +44,7 @@ def test_a_window_without_a_label_takes_no_part_in_that_tasks_loss():
     made = synthetic()
     rows = np.arange(8)
     made.application[rows] = dataset.MISSING
-    outputs = [torch.zeros(8, 2, requires_grad=True), torch.zeros(8, 2, requires_grad=True), torch.zeros(8, requires_grad=True)]  # fmt: skip
+    outputs = [torch.zeros(shape, requires_grad=True) for shape in ((8, 2), (8, 2), (8,))]
     losses.Objective(torch.nn.Identity(), made, rows, config.Training()).labelled(tuple(outputs), rows).backward()
     assert outputs[0].grad.abs().sum() > 0 and outputs[2].grad.abs().sum() > 0
     assert outputs[1].grad is None
@@ -59,7 +59,7 @@ def test_test_captures_are_never_looked_at_in_training(tmp_path, tiny):
     other.service[test] = 1 - other.service[test]
     one, _ = train.fit(settings, architecture, made, tmp_path / "1.safetensors", lambda _: None)
     two, _ = train.fit(settings, architecture, other, tmp_path / "2.safetensors", lambda _: None)
-    for a, b in zip(one.parameters(), two.parameters()):
+    for a, b in zip(one.parameters(), two.parameters(), strict=True):
         assert torch.equal(a, b)
     rows = made.rows("validation")
     decided = [calibrate(settings.decision, d, rows, infer(m, d.series[rows])) for d, m in ((made, one), (other, two))]

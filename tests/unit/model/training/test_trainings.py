@@ -41,7 +41,7 @@ def test_side_by_side_makes_what_one_after_the_other_makes(tmp_path):
     assert not all(torch.equal(a, b) for a, b in zip(*(each.values() for each in found[1]), strict=True)), "two seeds"
 
 
-@pytest.mark.parametrize("processes", (1, 2))
+@pytest.mark.parametrize("processes", [1, 2])
 def test_what_fails_says_so_where_its_result_is_asked_for(tmp_path, processes):
     with Trainings(tmp_path, lambda _: None, processes) as trainings:
         wrong, right = trainings.start(int, "five"), trainings.start(int, "5")
