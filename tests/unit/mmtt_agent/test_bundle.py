@@ -110,6 +110,7 @@ def test_a_bundle_for_another_mmtt_names_which(tmp_path, onnx, key, mmtt, remedy
         ("a: \x01", "not YAML"),
         ("[" * 5000, "not YAML"),
     ],
+    ids=["empty", "list", "open", "call", "control", "deep"],
 )
 def test_not_a_mapping(tmp_path, onnx, text, names):
     make_bundle(tmp_path, onnx)
