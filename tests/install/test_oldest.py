@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 from environments import call, environment
@@ -39,12 +40,10 @@ def test_what_the_code_says_it_needs_is_what_is_declared():
 def oldest_python() -> str | None:
     """The oldest Python here that pyproject.toml allows and that those versions have wheels for."""
     for number in (10, 11):
-        found = shutil.which(f"python3.{number}")
-        if (
-            found
-            and call(found, "-c", f"import sys, venv; sys.exit(sys.version_info[:2] != (3, {number}))").returncode == 0
-        ):
-            return found
+        managed = sorted(map(str, Path.home().glob(f".pyenv/versions/3.{number}.*/bin/python3.{number}")))
+        for found in (shutil.which(f"python3.{number}"), *managed):
+            if found and call(found, "-c", "import venv").returncode == 0:
+                return found
     return sys.executable if sys.version_info < (3, 12) else None
 
 
