@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from types import ModuleType
+from typing import Any
 
 import onnxruntime
 
@@ -27,7 +27,7 @@ _OPSET = re.compile(r"Opset (\d+) .* till (opset \d+)", re.DOTALL)
 onnxruntime.disable_telemetry_events()
 
 
-def part(name: str) -> ModuleType:
+def part(name: str) -> Any:
     """A part that onnxruntime does not load by itself, such as ``quantization``."""
     return importlib.import_module(f"onnxruntime.{name}")
 
