@@ -49,7 +49,7 @@ def int8_static(plain: Path, made: Path, windows: SeriesBatch) -> None:
     one range for all loses the score. Seven bits of the weights are used: with eight, processors without VNNI overflow, and a
     window's verdict would depend on the processor."""
 
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]  # onnxruntime comes without types
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]  # it has no types
         def __init__(self) -> None:
             inputs = features.model_input(windows)
             self._chunks = iter(
