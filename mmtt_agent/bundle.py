@@ -8,10 +8,11 @@ import reprlib
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
+from . import __version__
 from .features import FEATURE_VERSION
 
 #: The layout of ``bundle.yaml`` that this version reads.
@@ -46,9 +47,11 @@ class Bundle:
         onnx: the bytes of ``model.onnx`` whose SHA-256 was checked.
         temperatures: per task, what its logits are divided by.
         thresholds: per task, the least probability for a label (malicious: for "yes").
-        energies: service and application, where that is what a label hangs on instead of its probability: the most of it.
+        energies: service and application, where that is what a label hangs on instead of its probability: the
+            most of it.
         false_positives: what the threshold for malicious may be instead, by the share of harmless windows that it flags
             ("1%"); empty where the bundle does not say.
+        mmtt: the version of mmtt that wrote it; None for one from before 0.2.0.
         trained: free-form provenance.
     """
 
@@ -63,6 +66,7 @@ class Bundle:
     onnx: bytes = field(repr=False)
     energies: dict[str, float] = field(default_factory=dict)
     false_positives: dict[str, float] = field(default_factory=dict)
+    mmtt: str | None = None
     trained: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -75,10 +79,12 @@ def load(path: str | Path | None = None, false_positives: str | None = None) -> 
     """Load the bundle in directory ``path``; without one, the bundle that is shipped with mmtt.
 
     Args:
-        false_positives: take the threshold for malicious that flags this share of harmless windows ("1%"), not the bundle's own.
+        false_positives: take the threshold for malicious that flags this share of harmless windows ("1%"), not the
+            bundle's own.
 
     Raises:
-        BundleError: a file is missing or damaged, or the bundle is for another version of mmtt, or has no such threshold.
+        BundleError: a file is missing or damaged, or the bundle is for another version of mmtt, or has no such
+            threshold.
     """
     directory = Path(path) if path is not None else _shipped()
     yaml_path = directory / "bundle.yaml"
@@ -91,14 +97,13 @@ def load(path: str | Path | None = None, false_positives: str | None = None) -> 
         raise BundleError(f"{yaml_path}: not YAML ({_one_line(error)}); install the bundle again") from None
     fields = _Fields(yaml_path, content)
 
-    if fields.integer("format") != FORMAT:
-        fields.fail("format", f"is {content['format']}, this mmtt reads {FORMAT}; install a matching mmtt or bundle")
-    feature_version = fields.integer("feature_version")
-    if feature_version != FEATURE_VERSION:
-        fields.fail(
-            "feature_version",
-            f"is {feature_version}, this mmtt computes {FEATURE_VERSION}; install a matching mmtt or bundle",
-        )
+    written_by = fields.text("mmtt") if "mmtt" in content else None
+    matching = f"install mmtt {written_by}, which wrote it, or" if written_by else "install a matching mmtt, or"
+    for key, ours, does in (("format", FORMAT, "reads"), ("feature_version", FEATURE_VERSION, "computes")):
+        if (theirs := fields.integer(key)) != ours:
+            fields.fail(
+                key, f"is {theirs}, this mmtt {__version__} {does} {ours}; {matching} a bundle for {__version__}"
+            )
     sha256 = fields.text("model_sha256").lower()
     actual = hashlib.sha256(onnx).hexdigest()
     if sha256 != actual:
@@ -116,7 +121,7 @@ def load(path: str | Path | None = None, false_positives: str | None = None) -> 
     return Bundle(
         path=directory,
         name=fields.text("name"),
-        feature_version=feature_version,
+        feature_version=FEATURE_VERSION,
         model_sha256=sha256,
         services=services,
         applications=fields.applications(services),
@@ -125,6 +130,7 @@ def load(path: str | Path | None = None, false_positives: str | None = None) -> 
         energies=fields.energies(),
         false_positives=shares,
         onnx=onnx,
+        mmtt=written_by,
         trained=content["trained"] if isinstance(content.get("trained"), dict) else {},
     )
 
@@ -171,7 +177,7 @@ class _Fields:
             raise BundleError(f"{path}: must be a mapping of keys; install the bundle again")
         self._content = content
 
-    def fail(self, key: str, problem: str) -> None:
+    def fail(self, key: str, problem: str) -> NoReturn:
         raise BundleError(f"{self._path}: {key} {problem}")
 
     def _get(self, key: str) -> Any:
@@ -184,7 +190,7 @@ class _Fields:
 
     def integer(self, key: str) -> int:
         value = self._get(key)
-        if type(value) is not int:
+        if not isinstance(value, int) or isinstance(value, bool):
             self.fail(key, f"must be an integer, not {_short(value)}")
         return value
 
@@ -192,7 +198,7 @@ class _Fields:
         value = self._get(key)
         if not _is_label(value) or any(c.isspace() for c in value):
             self.fail(key, f"must be a word, not {_short(value)}")
-        return value
+        return str(value)
 
     def number(self, key: str) -> float:
         return self._number(key, self._get(key))
@@ -264,9 +270,9 @@ class _Fields:
     def _label(self, key: str, value: Any) -> str:
         if not _is_label(value):
             self.fail(key, f"holds {_short(value)}, which can't be a label")
-        return value
+        return str(value)
 
-    def _unique(self, key: str, values: list) -> list:
+    def _unique(self, key: str, values: list[str]) -> list[str]:
         for place, value in enumerate(values):
             if value in values[:place]:
                 self.fail(key, f"names {_short(value)} twice")

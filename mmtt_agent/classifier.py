@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import onnxruntime
 
-from . import features
+from . import features, runtime
 from .bundle import UNKNOWN, Bundle, BundleError
+from .runtime import onnxruntime
 from .series import MIN_PACKETS, SeriesBatch
 
 #: Windows the network sees at a time: on more it is no faster, as less of it stays in the cache.
@@ -72,7 +72,7 @@ class Classifier:
                 disabled_optimizers=["SkipLayerNormFusion"],
             )
         except Exception as error:  # noqa: BLE001 - onnxruntime has no common base class for what it raises
-            raise self._problem(f"can't be loaded ({error})") from None
+            raise BundleError(f"{self._path}: the network {runtime.problem(error)}") from None
         inputs = {each.name for each in self._session.get_inputs()}
         if inputs != set(features.INPUT_NAMES):
             raise self._problem(
@@ -100,11 +100,12 @@ class Classifier:
         return self._decide(*self.logits(batch))
 
     def logits(self, batch: SeriesBatch) -> tuple[np.ndarray, ...]:
-        """What the network says of at least one window, in the order of TASKS: (n, services), (n, applications), (n,)."""
+        """What the network says of at least one window, in the order of TASKS: (n, services), (n, applications),
+        (n,)."""
         logits = []
         for start in range(0, len(batch), _FEATURES_AT_A_TIME):
             logits += self._run(batch[start : start + _FEATURES_AT_A_TIME])
-        return tuple(np.concatenate(part)[: len(batch)] for part in zip(*logits))
+        return tuple(np.concatenate(part)[: len(batch)] for part in zip(*logits, strict=True))
 
     def _run(self, batch: SeriesBatch) -> list[list[np.ndarray]]:
         """The network's outputs, chunk by chunk; the last chunk is filled up with copies of the first window."""
@@ -115,7 +116,9 @@ class Classifier:
             for start in range(0, len(rows), CHUNK)
         ]
 
-    def _decide(self, service_logits, application_logits, malicious_logits) -> Verdicts:
+    def _decide(
+        self, service_logits: np.ndarray, application_logits: np.ndarray, malicious_logits: np.ndarray
+    ) -> Verdicts:
         temperatures, thresholds = self.bundle.temperatures, self.bundle.thresholds
         rows = np.arange(len(service_logits))
 
@@ -131,7 +134,8 @@ class Classifier:
         application_score = applications[rows, best].round(4)
         sure = self._sure("application", application_logits, application_score)
         if "application" in self.bundle.energies:
-            # Energy says that the window is of something known: of what the network thinks, not of what the service leaves of that.
+            # Energy says that the window is of something known: of what the network thinks, not of what the service
+            # leaves of that.
             sure &= best == application_logits.argmax(axis=1)
         possible = self._consistent[service, best] & sure
         application = np.where(possible, best, len(self._applications) - 1)
@@ -150,8 +154,8 @@ class Classifier:
         """Which windows get a label, by what the bundle says it hangs on."""
         most = self.bundle.energies.get(task)
         if most is None:
-            return score >= self.bundle.thresholds[task]
-        return energy(logits, self.bundle.temperatures[task]).round(4) <= most
+            return np.asarray(score >= self.bundle.thresholds[task])
+        return np.asarray(energy(logits, self.bundle.temperatures[task]).round(4) <= most)
 
     def _try_out(self) -> None:
         """Run the network once on plain windows, and look at what comes out."""
@@ -161,12 +165,13 @@ class Classifier:
         except Exception as error:  # noqa: BLE001
             raise self._problem(f"does not run on this mmtt's features ({error})") from None
         widths = (len(self.bundle.services), len(self.bundle.applications), 1)
-        for name, output, width in zip(_OUTPUTS, outputs, widths):
+        for name, output, width in zip(_OUTPUTS, outputs, widths, strict=True):
             if output.shape not in ((_FILL, width), (_FILL,) if width == 1 else None):
                 raise self._problem(f"gives {name} of shape {output.shape}, the taxonomy wants ({_FILL}, {width})")
 
     def _problem(self, text: str) -> BundleError:
-        return BundleError(f"{self._path}: the network {' '.join(text.split())}; install the bundle again")
+        # The file is as it was written, its SHA-256 was checked: to install it again would not help.
+        return BundleError(f"{self._path}: the network {' '.join(text.split())}; take another bundle")
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
@@ -174,18 +179,21 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     logits = logits.astype(np.float64)
     with np.errstate(invalid="ignore"):
         exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.nan_to_num(exponent / exponent.sum(axis=1, keepdims=True), nan=0.0)
+        probabilities: np.ndarray = np.nan_to_num(exponent / exponent.sum(axis=1, keepdims=True), nan=0.0)
+    return probabilities
 
 
 def energy(logits: np.ndarray, temperature: float) -> np.ndarray:
-    """(n, classes) -> (n,): the free energy, higher for what is unlike all that the network knows (Liu et al., NeurIPS 2020).
-    Infinite for rows that hold no number."""
+    """(n, classes) -> (n,): the free energy, higher for what is unlike all that the network knows (Liu et al.,
+    NeurIPS 2020). Infinite for rows that hold no number."""
     scaled = logits.astype(np.float64) / temperature
     most = scaled.max(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         found = -temperature * (most + np.log(np.exp(scaled - most[:, None]).sum(axis=1)))
-    return np.nan_to_num(found, nan=np.inf)
+    unlike: np.ndarray = np.nan_to_num(found, nan=np.inf)
+    return unlike
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    return np.nan_to_num(1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -500, 500))), nan=0.0)
+    probabilities: np.ndarray = np.nan_to_num(1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -500, 500))), nan=0.0)
+    return probabilities

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
-
 import click
 
-from . import __version__
+from . import __version__, commands
 
 
 class _EntryPointGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(entry.name for entry in entry_points(group="mmtt.commands"))
+        return commands.names()
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        for entry in entry_points(group="mmtt.commands", name=name):
-            try:
-                return entry.load()
-            except ModuleNotFoundError as error:
-                if name == "lab":
-                    raise click.ClickException(
-                        "the traffic lab is not part of an installation; run `./mmtt lab` in a checkout, after "
-                        "`./bootstrap lab`"
-                    ) from error
-                raise click.ClickException(
-                    f"`mmtt {name}` needs {error.name}, which is not installed; type: pip install 'mmtt[train]'"
-                ) from error
-        return None
+        return commands.load(name)
 
 
 @click.command(cls=_EntryPointGroup)

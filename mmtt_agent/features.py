@@ -122,7 +122,9 @@ def model_input(batch: SeriesBatch) -> dict[str, np.ndarray]:
     }
 
 
-def _statistic_words(filled, sizes, from_responder, times, gaps) -> np.ndarray:
+def _statistic_words(
+    filled: np.ndarray, sizes: np.ndarray, from_responder: np.ndarray, times: np.ndarray, gaps: np.ndarray
+) -> np.ndarray:
     """The words of the statistics; arguments are (n, 32), zero where not filled."""
     n = len(filled)
     rows = np.arange(n)
@@ -184,6 +186,6 @@ def _statistic_words(filled, sizes, from_responder, times, gaps) -> np.ndarray:
         different.sum(axis=1),
     ]
     words = np.empty((n, STATISTICS), np.int32)
-    for place, (value, edges) in enumerate(zip(values, _STATISTICS.values())):
+    for place, (value, edges) in enumerate(zip(values, _STATISTICS.values(), strict=True)):
         words[:, place] = _FIRST_WORD[place] + np.searchsorted(edges, value, side="right")
     return words

@@ -58,18 +58,34 @@ def run(
             architecture = Architecture(**sizes)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{key}: {error}") from None
-    out.mkdir(parents=True, exist_ok=True)
-    dataset = load_or_build(data, out / "dataset.npz", config.data, say)
+    new = [path for path in (out / "dataset.npz", out) if not path.exists()]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        datasets = _datasets(config, data, lab, out / "dataset.npz", say)
+    except Exception:
+        # Data that is refused leaves nothing behind; a run that is interrupted keeps what it has.
+        for path in new:
+            if path.is_dir():
+                path.rmdir()
+            else:
+                path.unlink(missing_ok=True)
+        raise
+    with Trainings(out, say, processes, config.training.threads) as trainings:
+        return _run(config, architecture, datasets, trainings, command, tensorboard)
+
+
+def _datasets(
+    config: Config, data: Path, lab: Path | None, cache: Path, say: Callable[[str], None]
+) -> dict[str, Dataset]:
+    """By what they are of; what is to be trained on comes first."""
+    dataset = load_or_build(data, cache, config.data, say)
     for task, names in (("services", dataset.services), ("applications", dataset.applications)):
         if not names:
             raise ConfigError(f"data: min_captures {config.data.min_captures} leaves no {task}; lower it")
-
     datasets = {"the public captures": dataset}
     if lab:
-        dataset = with_lab(dataset, lab, config.data, say)
-        datasets = {"the public captures and the lab's": dataset, **datasets}
-    with Trainings(out, say, processes, config.training.threads) as trainings:
-        return _run(config, architecture, datasets, trainings, command, tensorboard)
+        datasets = {"the public captures and the lab's": with_lab(dataset, lab, config.data, say), **datasets}
+    return datasets
 
 
 def _run(

@@ -63,6 +63,13 @@ def tls_context(config: Config) -> ssl.SSLContext | None:
     return context
 
 
+class _Straight(connect):
+    """Nobody but the configured Zeek is contacted: a redirect is not followed."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
 async def open_websocket(config: Config, tls: ssl.SSLContext | None, *, patient: bool) -> ClientConnection:
     """Connect to Zeek. A ``patient`` one does not give up a Zeek that answers no ping.
 
@@ -71,7 +78,7 @@ async def open_websocket(config: Config, tls: ssl.SSLContext | None, *, patient:
     """
     url = config.url
     try:
-        return await connect(
+        return await _Straight(
             url,
             ssl=tls,
             proxy=None,

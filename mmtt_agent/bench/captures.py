@@ -1,8 +1,8 @@
-"""The two captures that benchmarks run on: ``short.pcap``, 60,000 short connections, and ``long.pcap``, 60 long ones. Always the
-same bytes.
+"""The two captures that benchmarks run on: ``short.pcap``, 60,000 short connections, and ``long.pcap``, 60 long ones.
+Always the same bytes.
 
-Connections begin with what openings.pcap has recorded of TLS, HTTP and DNS (three conversations of tests/data/office.pcap), so that
-Zeek's analyzers have their usual work with them; what follows is random.
+Connections begin with what openings.pcap has recorded of TLS, HTTP and DNS (three conversations of
+tests/data/office.pcap), so that Zeek's analyzers have their usual work with them; what follows is random.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pathlib import Path
 SHORT_CONNECTIONS = 60_000
 LONG_CONNECTIONS = 60
 LONG_PACKETS = 12_000
+#: Bytes of each, a little more than it has.
+SIZES = {"short": 300_000_000, "long": 800_000_000}
 #: Packets of `short.pcap` are spread over so many seconds.
 SECONDS = 600
 
@@ -143,7 +145,7 @@ def long(rng: random.Random) -> Iterator[tuple[int, int, int, list[Step]]]:
 def _checksum(*parts: bytes) -> int:
     data = b"".join(parts)
     data += bytes(len(data) % 2)
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
@@ -206,15 +208,24 @@ def write(path: Path, connections: Iterator[tuple[int, int, int, list[Step]]]) -
     return len(order)
 
 
+_CAPTURES = {"short": short, "long": long}
+
+
+def missing(directory: Path) -> list[str]:
+    """The names of those that are still to be made there."""
+    return [name for name in _CAPTURES if not (directory / f"{name}.pcap").exists()]
+
+
 def make(directory: Path) -> dict[str, Path]:
     """Make both captures unless they are there."""
     directory.mkdir(parents=True, exist_ok=True)
-    made = {}
-    for name, connections in (("short", short), ("long", long)):
-        path = made[name] = directory / f"{name}.pcap"
-        if not path.exists():
-            part = path.with_suffix(".part")
-            packets = write(part, connections(random.Random(1)))
+    for name in missing(directory):
+        path = directory / f"{name}.pcap"
+        part = path.with_suffix(".part")
+        try:
+            packets = write(part, _CAPTURES[name](random.Random(1)))
             part.rename(path)
-            print(f"{path}: {packets:,} packets, {path.stat().st_size:,} bytes", file=sys.stderr)
-    return made
+        finally:
+            part.unlink(missing_ok=True)
+        print(f"{path}: {packets:,} packets, {path.stat().st_size:,} bytes", file=sys.stderr)
+    return {name: directory / f"{name}.pcap" for name in _CAPTURES}

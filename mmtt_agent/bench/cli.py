@@ -43,8 +43,8 @@ def agent(seconds: float, bundle: Path | None, threads: tuple[int, ...]) -> None
     "--keep", type=click.Path(path_type=Path, file_okay=False), help="Make the captures there, and use them again."
 )
 def zeek(captures: tuple[Path, ...], runs: int, zeek: str | None, cases: tuple[str, ...], keep: Path | None) -> None:
-    """What the package costs Zeek, over a Zeek without it, on CAPTURES or on two that are made: 60,000 short connections, and 60
-    long ones."""
+    """What the package costs Zeek, over a Zeek without it, on CAPTURES or on two that are made (1 GB): 60,000 short
+    connections, and 60 long ones."""
     from ..zeek import find
     from . import zeek as of
 
@@ -56,3 +56,5 @@ def zeek(captures: tuple[Path, ...], runs: int, zeek: str | None, cases: tuple[s
         of.bench(program, captures, runs, chosen, keep, click.echo)
     except of.BenchError as error:
         raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or keep or 'the captures'}: {error.strerror}") from None

@@ -4,31 +4,38 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
+from typing import Any
 
 
-def value(data_type: str, data) -> dict:
+def value(data_type: str, data: Any) -> dict[str, Any]:
     return {"@data-type": data_type, "data": data}
 
 
-def string(text: str) -> dict:
+def string(text: str) -> dict[str, Any]:
     return value("string", text)
 
 
-def count(number: int) -> dict:
+def count(number: int) -> dict[str, Any]:
     return value("count", number)
 
 
-def vector(*elements) -> dict:
+def vector(*elements: Any) -> dict[str, Any]:
     return value("vector", list(elements))
 
 
-def event(topic: str, name: str, *arguments) -> str:
+def event(topic: str, name: str, *arguments: Any) -> str:
     """The text of an event's message."""
     body = vector(count(1), count(1), vector(string(name), vector(*arguments)))
     return json.dumps({"type": "data-message", "topic": topic, **body})
 
 
-def flow(uid: str = "CAbcdefghijklmnop1", window: int = 0, sizes=(100, -200, 300, -400), times=(0, 10, 20, 30)) -> str:
+def flow(
+    uid: str = "CAbcdefghijklmnop1",
+    window: int = 0,
+    sizes: Sequence[int] = (100, -200, 300, -400),
+    times: Sequence[int] = (0, 10, 20, 30),
+) -> str:
     """A flow as Zeek's to_json writes it."""
     content = {"uid": uid, "window": window, "sizes": list(sizes), "times": list(times)}
     return json.dumps(content, separators=(",", ":"))

@@ -10,12 +10,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mmtt_agent import __version__
 from mmtt_agent.series import SeriesBatch
 
 from .build import built_digest, is_built, read_built
@@ -166,7 +166,7 @@ def load_or_build(
         source = TableSource(directory, taxonomy)
         parts, made_of = partial(_read, source, say), source.digest()
     key = hashlib.sha256(
-        repr((CACHE_VERSION, version("mmtt"), dataclasses.astuple(selection), taxonomy.digest, made_of)).encode()
+        repr((CACHE_VERSION, __version__, dataclasses.astuple(selection), taxonomy.digest, made_of)).encode()
     ).hexdigest()
     dataset = Dataset.load(cache, key)
     if dataset is None:

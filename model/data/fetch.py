@@ -9,6 +9,7 @@ import hashlib
 import http.client
 import io
 import os
+import threading
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -62,16 +63,23 @@ def fetch(rows: list[dict[str, str]], out: Path, jobs: int, say: Callable[[str],
     """Fetch what is not there yet and write captures.tsv with the rows that are there then.
 
     Returns a line for each that is not.
+
+    Raises:
+        DatasetError: the host can't be reached. What came before that is there, and in captures.tsv.
+        OSError: what came can't be written.
     """
+    captures = out / "captures"
+    wanted = [number for number, row in enumerate(rows) if not (captures / row["capture"]).exists()]
+    there = len(rows) - len(wanted)
     failed: dict[int, str] = {}
-    (out / "captures").mkdir(parents=True, exist_ok=True)
+    host = _Host(jobs)
 
     def one(number: int) -> None:
-        row, target = rows[number], out / "captures" / rows[number]["capture"]
-        if target.exists():
+        row, target = rows[number], captures / rows[number]["capture"]
+        if host.lost:
             return
         try:
-            content = _original(row, base)
+            content = _original(row, base, host)
         except (OSError, http.client.HTTPException, zipfile.BadZipFile, KeyError, ValueError, RuntimeError) as error:
             failed[number] = f"{row['source_repo']} {row['source_path']}: {error}"
             return
@@ -81,29 +89,73 @@ def fetch(rows: list[dict[str, str]], out: Path, jobs: int, say: Callable[[str],
         os.replace(new, target)
 
     with ThreadPoolExecutor(jobs) as pool:
-        for done, _ in enumerate(pool.map(one, range(len(rows))), 1):
-            if done % 50 == 0 or done == len(rows):
-                say(f"fetching captures: {done:,} of {len(rows):,}, {len(failed):,} failed")
-    new = out / ".captures.tsv.new"
-    with new.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), delimiter="\t", quoting=csv.QUOTE_NONE, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(row for number, row in enumerate(rows) if number not in failed)
-    os.replace(new, out / "captures.tsv")
+        for done, _ in enumerate(pool.map(one, wanted), 1):
+            if (done % 50 == 0 or done == len(wanted)) and not host.lost:
+                bad = sum(number in failed for number in wanted[:done])
+                say(f"fetching captures: {there + done - bad:,} of {len(rows):,} are there, {bad:,} failed")
+    got = [row for row in rows if (captures / row["capture"]).exists()]
+    if got:
+        new = out / ".captures.tsv.new"
+        with new.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]), delimiter="\t", quoting=csv.QUOTE_NONE, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(got)
+        os.replace(new, out / "captures.tsv")
+    if host.lost:
+        raise DatasetError(
+            f"{urllib.parse.urlsplit(base).netloc} can't be reached ({host.lost}); {len(got):,} of {len(rows):,} "
+            "captures are there, the same command goes on with the others"
+        )
     return [failed[number] for number in sorted(failed)]
 
 
-def _original(row: dict[str, str], base: str) -> bytes:
-    """The capture as its repository has it. Raises ValueError if it is not the one that the table means."""
+class _Host:
+    """Whether the host that has the files can be reached: where it can't, there is no use in asking for each of them.
+
+    Attributes:
+        lost: why it is not asked any more; empty while it is.
+    """
+
+    #: So many contacts in a row that fail, before any that did not.
+    _ENOUGH = 3
+
+    def __init__(self, jobs: int) -> None:
+        self.lost = ""
+        self._jobs, self._failures, self._enough, self._lock = jobs, 0, self._ENOUGH, threading.Lock()
+
+    def answers(self) -> None:
+        with self._lock:
+            # One that is there may still drop all that is asked at the same time, once.
+            self._failures, self._enough = 0, 2 * self._jobs + 1
+
+    def fails(self, why: object) -> None:
+        with self._lock:
+            self._failures += 1
+            if self._failures >= self._enough:
+                self.lost = str(why)
+
+
+def _original(row: dict[str, str], base: str, host: _Host) -> bytes:
+    """The capture as its repository has it.
+
+    Raises:
+        ValueError: it is not the one that the table means, or is not there.
+        OSError: the host does not answer.
+    """
     # In an archive: PATH!MEMBER.
     path, _, member = row["source_path"].partition("!")
     url = f"{base}/{row['source_repo']}/{row['source_commit']}/{urllib.parse.quote(path)}"
     most = _MOST if member else int(row["source_bytes"]) + 1
     try:
         with urllib.request.urlopen(url, timeout=60) as answer:
+            host.answers()
             content: bytes = answer.read(most)
     except urllib.error.HTTPError as error:
+        host.answers()
         raise ValueError(f"{url}: {error.code} {error.reason}") from None
+    except urllib.error.URLError as error:
+        host.fails(error.reason)
+        raise
     sums = {hashlib.sha256(content).hexdigest()}
     if member:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:

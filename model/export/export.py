@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 import yaml
 
-from mmtt_agent import features
+from mmtt_agent import __version__, features
 from mmtt_agent.bundle import FORMAT
+from mmtt_agent.runtime import onnxruntime
 from mmtt_agent.series import MAX_PAYLOAD_PACKETS, SeriesBatch
 
 from ..evaluation.calibrate import Calibration
@@ -110,6 +110,7 @@ def write_bundle(
     export_onnx(model, new_onnx)
     content = {
         "format": FORMAT,
+        "mmtt": __version__,
         "name": name,
         "feature_version": features.FEATURE_VERSION,
         "model_sha256": hashlib.sha256(new_onnx.read_bytes()).hexdigest(),

@@ -10,23 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    QuantFormat,
-    QuantType,
-    quantize_dynamic,
-    quantize_static,
-)
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from mmtt_agent import features
+from mmtt_agent import features, runtime
 from mmtt_agent.bundle import TASKS, Bundle
 from mmtt_agent.classifier import CHUNK, Classifier, Verdicts
+from mmtt_agent.runtime import onnxruntime
 from mmtt_agent.series import SeriesBatch
 
 from ..data.dataset import Dataset
 from ..evaluation import evaluate
+
+quantization = runtime.part("quantization")
 
 
 def runtime_graph(plain: Path, made: Path, windows: SeriesBatch) -> None:
@@ -41,14 +35,13 @@ def runtime_graph(plain: Path, made: Path, windows: SeriesBatch) -> None:
 
 def transformer_graph(plain: Path, made: Path, windows: SeriesBatch) -> None:
     """The runtime's separate optimiser for transformers, with every fusion that it finds a place for."""
-    from onnxruntime.transformers import optimizer
-
+    optimizer = runtime.part("transformers.optimizer")
     optimizer.optimize_model(str(plain), model_type="bert", opt_level=0).save_model_to_file(str(made))
 
 
 def int8_dynamic(plain: Path, made: Path, windows: SeriesBatch) -> None:
     """Weights in 8 bits, activations too, by the range they have in the batch."""
-    quantize_dynamic(_prepared(plain), made, op_types_to_quantize=["MatMul"], per_channel=True)
+    quantization.quantize_dynamic(_prepared(plain), made, op_types_to_quantize=["MatMul"], per_channel=True)
 
 
 def int8_static(plain: Path, made: Path, windows: SeriesBatch) -> None:
@@ -56,7 +49,7 @@ def int8_static(plain: Path, made: Path, windows: SeriesBatch) -> None:
     attention, where one range for all loses the score. Seven bits of the weights are used: with eight, processors
     without VNNI overflow, and a window's verdict would depend on the processor."""
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime comes without types
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]  # it has no types
         def __init__(self) -> None:
             inputs = features.model_input(windows)
             self._chunks = iter(
@@ -68,17 +61,17 @@ def int8_static(plain: Path, made: Path, windows: SeriesBatch) -> None:
             return next(self._chunks, None)
 
     prepared = _prepared(plain)
-    quantize_static(
+    quantization.quantize_static(
         prepared,
         made,
         Reader(),
-        quant_format=QuantFormat.QDQ,
+        quant_format=quantization.QuantFormat.QDQ,
         op_types_to_quantize=["Gemm"],
         nodes_to_exclude=_heads(prepared),
         per_channel=True,
         reduce_range=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
+        activation_type=quantization.QuantType.QUInt8,
+        weight_type=quantization.QuantType.QInt8,
     )
 
 
@@ -170,5 +163,7 @@ def _prepared(plain: Path) -> Path:
     """The graph with every shape worked out, which the quantiser wants."""
     prepared = plain.with_name("prepared.onnx")
     if not prepared.exists():
-        quant_pre_process(str(plain), str(prepared), skip_symbolic_shape=True)
+        runtime.part("quantization.shape_inference").quant_pre_process(
+            str(plain), str(prepared), skip_symbolic_shape=True
+        )
     return prepared

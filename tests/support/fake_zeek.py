@@ -51,7 +51,7 @@ class FakeZeek:
         return self
 
     async def __aexit__(self, *_) -> None:
-        self._server.close(code=1001, reason="Terminating")
+        self._server.close()  # 1001, as Zeek does
         await self._server.wait_closed()
 
     async def _serve(self, websocket) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from tiny_bundle import SERVICES, content, make_bundle, network
 
-from mmtt_agent import bundle
+from mmtt_agent import __version__, bundle
 from mmtt_agent.bundle import BundleError
 from mmtt_agent.features import FEATURE_VERSION
 
@@ -77,6 +77,29 @@ def test_other_features(tmp_path, onnx):
     assert f"feature_version is {FEATURE_VERSION + 1}" in text and f"computes {FEATURE_VERSION}" in text
 
 
+def test_a_bundle_of_before_0_2_0_does_not_say_who_wrote_it_and_loads(tmp_path, onnx):
+    assert bundle.load(make_bundle(tmp_path, onnx)).mmtt is None
+    assert bundle.load(make_bundle(tmp_path, onnx, mmtt="0.2.0")).mmtt == "0.2.0"
+    assert "mmtt must be a word" in problem(make_bundle(tmp_path, onnx, mmtt=0.2))
+
+
+def test_the_shipped_bundle_is_this_versions():
+    assert bundle.load().mmtt == __version__
+
+
+@pytest.mark.parametrize("key", ["format", "feature_version"])
+@pytest.mark.parametrize(
+    ("mmtt", "remedy"),
+    [
+        ("9.8.7", "install mmtt 9.8.7, which wrote it, or a bundle for"),
+        (None, "install a matching mmtt, or a bundle for"),
+    ],
+)
+def test_a_bundle_for_another_mmtt_names_which(tmp_path, onnx, key, mmtt, remedy):
+    text = problem(make_bundle(tmp_path, onnx, mmtt=mmtt, **{key: 99}))
+    assert f"{key} is 99, this mmtt {__version__} " in text and text.endswith(f"{remedy} {__version__}")
+
+
 @pytest.mark.parametrize(
     ("text", "names"),
     [
@@ -87,6 +110,7 @@ def test_other_features(tmp_path, onnx):
         ("a: \x01", "not YAML"),
         ("[" * 5000, "not YAML"),
     ],
+    ids=["empty", "list", "open", "call", "control", "deep"],
 )
 def test_not_a_mapping(tmp_path, onnx, text, names):
     make_bundle(tmp_path, onnx)

@@ -38,7 +38,7 @@ def shipped():
 
 
 def as_rows(verdicts):
-    return list(zip(*(list(getattr(verdicts, name)) for name in verdicts.__slots__)))
+    return list(zip(*(list(getattr(verdicts, name)) for name in verdicts.__slots__), strict=True))
 
 
 def test_every_window_gets_a_verdict_of_the_taxonomy(classifier):
@@ -60,7 +60,7 @@ def test_unknown_below_the_threshold_and_only_there(classifier):
 
 def test_an_application_belongs_to_the_service(classifier):
     verdicts = classifier.classify(windows(500))
-    pairs = {(s, a) for s, a in zip(verdicts.service, verdicts.application) if "unknown" not in (s, a)}
+    pairs = {(s, a) for s, a in zip(verdicts.service, verdicts.application, strict=True) if "unknown" not in (s, a)}
     assert pairs
     for service, application in pairs:
         assert service in APPLICATIONS[application]
@@ -69,13 +69,17 @@ def test_an_application_belongs_to_the_service(classifier):
 def test_with_an_unknown_service_any_application_may_be(loaded):
     strict = dataclasses.replace(loaded, thresholds={"service": 1.0, "application": 0.0, "malicious": 0.5})
     verdicts = Classifier(strict).classify(windows(300))
-    assert {a for s, a in zip(verdicts.service, verdicts.application) if s == "unknown"} == set(APPLICATIONS)
+    assert {a for s, a in zip(verdicts.service, verdicts.application, strict=True) if s == "unknown"} == set(
+        APPLICATIONS
+    )
 
 
 def test_a_service_without_applications_has_none(tmp_path):
     made = make_bundle(tmp_path, applications=[{"name": n, "services": ["web"]} for n in "ABC"])
     verdicts = Classifier(bundle.load(made)).classify(windows(300))
-    for service, application, score in zip(verdicts.service, verdicts.application, verdicts.application_score):
+    for service, application, score in zip(
+        verdicts.service, verdicts.application, verdicts.application_score, strict=True
+    ):
         if service in ("chat", "voip"):
             assert (application, score) == ("unknown", 0)
 
@@ -120,7 +124,7 @@ def test_by_energy_too_an_application_is_the_one_that_the_network_thinks_likelie
     likeliest = classifier.logits(batch)[1].argmax(axis=1)
     names = [application.name for application in loaded.applications]
     given = classifier.classify(batch).application
-    assert {label for label, each in zip(given, likeliest.tolist()) if label != names[each]} == {"unknown"}
+    assert {label for label, each in zip(given, likeliest.tolist(), strict=True) if label != names[each]} == {"unknown"}
 
 
 def test_what_is_surer_has_less_energy_and_what_is_no_number_the_most():

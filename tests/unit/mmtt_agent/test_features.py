@@ -90,7 +90,7 @@ def test_the_picture_counts_each_packet_once():
 
 
 @pytest.mark.parametrize(
-    "name, window, value",
+    ("name", "window", "value"),
     [
         ("packets from originator", [(5, 0), (-5, 0), (5, 0)], 2),
         ("packets from responder", [(5, 0), (-5, 0), (5, 0)], 1),

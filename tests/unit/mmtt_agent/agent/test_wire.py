@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from fake_zeek import classify, count, event, flow, flows, plain, string, value, vector
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmtt_agent.agent import wire
@@ -268,7 +268,8 @@ def check(batch: Classify) -> None:
 FLOW_VALUES = st.lists(st.integers(-3, 70_000) | st.integers() | st.booleans() | st.floats() | st.none(), max_size=34)
 
 
-@settings(max_examples=300)
+# Large examples take a while to make, the more so with an older hypothesis or on a busy machine.
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.fixed_dictionaries({"uid": st.text(max_size=5) | JSON, "window": st.integers(-1, 5), "sizes": FLOW_VALUES, "times": FLOW_VALUES.map(lambda v: sorted(v, key=lambda x: (type(x) is not int, repr(x)))) | FLOW_VALUES}).map(json.dumps) | st.integers(0, 99).map(lambda n: flows(1, n)[0]), max_size=8))  # fmt: skip
 def test_flows_read_together_are_the_flows_read_one_by_one(made):
     uids, windows, series, problems = wire.decode_flows(made)

@@ -3,8 +3,11 @@
 import hashlib
 import http.server
 import io
+import re
 import sys
 import threading
+import urllib.error
+import urllib.request
 import zipfile
 
 import pytest
@@ -102,6 +105,48 @@ def test_captures_are_fetched_checked_and_not_fetched_twice(repository, tmp_path
     assert sorted(path.name for path in (captures / "b").iterdir()) == ["one.pcap.zst", "three.pcap.zst", "two.pcap"]
     assert len((out / "captures.tsv").read_text().splitlines()) == 4
     assert fetch.fetch(rows[:3], out, 2, lambda _: None, "http://127.0.0.1:9") == [], "nothing is asked for again"
+
+
+def test_without_a_network_it_says_so_once_and_leaves_nothing(tmp_path):
+    rows = [_row(f"b/{number}.pcap", f"a/{number}.pcap", b"x") for number in range(500)]
+    said = []
+    with pytest.raises(DatasetError) as caught:
+        fetch.fetch(rows, tmp_path / "out", 8, said.append, "http://127.0.0.1:9")
+    assert "127.0.0.1:9 can't be reached (" in str(caught.value) and "0 of 500 captures are there" in str(caught.value)
+    assert said == [] and not (tmp_path / "out").exists()
+
+
+def test_a_network_that_ends_in_the_middle_costs_nothing_that_was_there(repository, tmp_path, monkeypatch):
+    rows = [_row("b/one.pcap", "a/one.pcap", b"first capture")]
+    rows += [_row(f"b/{number}.pcap", f"a/{number}.pcap", b"x") for number in range(300)]
+    asked = []
+
+    def once(url, timeout):
+        asked.append(url)
+        if len(asked) > 1:
+            raise urllib.error.URLError("Network is unreachable")
+        return opens(url, timeout=timeout)
+
+    opens = urllib.request.urlopen
+    monkeypatch.setattr(urllib.request, "urlopen", once)
+    with pytest.raises(DatasetError, match=r"can't be reached \(Network is unreachable\); 1 of 301 captures are there"):
+        fetch.fetch(rows, tmp_path, 1, lambda _: None, repository)
+    assert len(asked) < 10
+    assert [line.split("\t")[0] for line in (tmp_path / "captures.tsv").read_text().splitlines()[1:]] == ["b/one.pcap"]
+
+
+def test_what_is_said_meanwhile_adds_up(repository, tmp_path):
+    rows = [_row(f"b/{number}.pcap", "a/one.pcap", b"first capture") for number in range(70)]
+    rows += [_row(f"b/gone{number}.pcap", "a/gone.pcap", b"x") for number in range(60)]
+    (tmp_path / "captures" / "b").mkdir(parents=True)
+    for number in range(10):
+        (tmp_path / "captures" / "b" / f"{number}.pcap").write_bytes(b"first capture")
+    said = []
+    assert len(fetch.fetch(rows, tmp_path, 4, said.append, repository)) == 60
+    assert said[-1] == "fetching captures: 70 of 130 are there, 60 failed"
+    for line in said:
+        there, of, bad = (int(number) for number in re.findall(r"\d+", line))
+        assert of == 130 and there + bad <= of
 
 
 def test_the_shipped_table_names_every_public_capture_by_its_content():

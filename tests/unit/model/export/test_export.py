@@ -47,6 +47,7 @@ def test_a_network_that_is_not_the_model_is_refused(exported, tmp_path, monkeypa
 def test_the_bundle_loads_and_says_what_it_is(exported):
     _, directory = exported
     loaded = bundle.load(directory)
+    assert loaded.mmtt == bundle.load().mmtt  # this version
     assert loaded.applications[1].services == ("chat", "web")
     assert loaded.temperatures["malicious"] == 1.5
     assert loaded.energies == {"application": -2.5}
