@@ -6,10 +6,10 @@ from importlib.metadata import entry_points
 
 import click
 
-from . import __version__
+from . import __version__, output
 
 
-class _EntryPointGroup(click.Group):
+class _EntryPointGroup(output.Program):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(entry.name for entry in entry_points(group="mmtt.commands"))
 
