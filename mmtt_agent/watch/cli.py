@@ -204,13 +204,13 @@ def doctor(config: str | None, agent: str | None, zeek: str | None, scripts: str
     from . import doctor
 
     broken = 0
-    for check in doctor.checks(config, agent, zeek, scripts):
-        broken += check.state == "problem"
-        click.echo(
-            f"{click.style(f'{check.state:8}', doctor.COLOURS[check.state])} {check.what:12} {shown(check.text)}"
-        )
-        if check.remedy:
-            click.echo(f"{'':8} {'':12} type: {shown(check.remedy)}")
+    with endings.cleaned_up():
+        for check in doctor.checks(config, agent, zeek, scripts):
+            broken += check.state == "problem"
+            state = click.style(f"{check.state:8}", doctor.COLOURS[check.state])
+            click.echo(f"{state} {check.what:12} {shown(check.text)}")
+            if check.remedy:
+                click.echo(f"{'':8} {'':12} type: {shown(check.remedy)}")
     if broken:
         click.echo(f"{broken} {'problem' if broken == 1 else 'problems'}", err=True)
         sys.exit(1)

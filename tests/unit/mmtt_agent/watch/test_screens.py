@@ -13,6 +13,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from places import DATA
 from program import MMTT, mmtt
 
 from mmtt_agent.watch import doctor
@@ -158,3 +159,27 @@ def test_doctor_goes_on_where_a_check_has_nothing_to_stand_on(tmp_path, monkeypa
     (found,) = doctor._package(str(zeek), "local")
     assert (found.state, found.what) == ("problem", "package") and "/gone/tmp" in found.text
     assert doctor._site("/zeek") == "/share/zeek/site/local.zeek"
+
+
+def test_doctor_and_bench_leave_nothing_behind_when_they_are_ended(tmp_path):
+    zeek, begun, temporary = tmp_path / "bin" / "zeek", tmp_path / "begun", tmp_path / "tmp"
+    zeek.parent.mkdir()
+    temporary.mkdir()
+    zeek.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && echo zeek version 8.2.2 && exit\necho $$ >{begun}\nexec sleep 60\n'
+    )
+    zeek.with_name("zeek-config").write_text("#!/bin/sh\necho /scripts\n")
+    for each in zeek.parent.iterdir():
+        each.chmod(0o755)
+    for command in (["doctor"], ["bench", "zeek", DATA / "midstream.pcap", "--runs", "1"]):
+        program = subprocess.Popen(
+            [*MMTT, *command, "--zeek", zeek], stdout=subprocess.DEVNULL, env=os.environ | {"TMPDIR": str(temporary)}
+        )
+        while not begun.exists() or not begun.read_text().endswith("\n"):
+            time.sleep(0.01)
+        assert list(temporary.glob("tmp*"))
+        program.terminate()
+        assert program.wait(60) == -signal.SIGTERM
+        assert list(temporary.glob("tmp*")) == []
+        assert not os.path.exists(f"/proc/{begun.read_text().strip()}"), "the Zeek that it has started goes, too"
+        begun.unlink()
