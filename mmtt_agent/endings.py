@@ -24,7 +24,9 @@ _ENDING = (
 )
 
 
-class _Ended(SystemExit):
+class Ended(SystemExit):
+    """The end by a signal, on its way out."""
+
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
         self.number = number
@@ -46,7 +48,7 @@ def cleaned_up() -> Iterator[None]:
             end_by(number)
         for each in taken:
             signal.signal(each, lambda *_: None)
-        raise _Ended(number)
+        raise Ended(number)
 
     if threading.current_thread() is threading.main_thread():
         for each in _ENDING:
@@ -55,7 +57,7 @@ def cleaned_up() -> Iterator[None]:
                 taken.append(each)
     try:
         yield
-    except _Ended as ended:
+    except Ended as ended:
         end_by(ended.number)
     finally:
         for each in taken:

@@ -19,7 +19,7 @@ from typing import IO, Any, TextIO
 
 import click
 
-from .endings import end_by
+from .endings import Ended, end_by
 
 #: What tables are drawn with, for a locale that lacks it.
 _PLAIN = {"█": "#", "→": "->", "…": "..."}
@@ -139,6 +139,8 @@ class Program(click.Group):
                 sys.stdout.flush()
             except OutputError as error:
                 error.show()
+            if isinstance(end, Ended):
+                end_by(end.number)
             if output.problem is None:
                 raise
             if output.problem.reader_gone:
@@ -149,6 +151,9 @@ class Program(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
+        except KeyboardInterrupt:
+            # A status of its own would let the loop of a shell go on that Ctrl-C was to end.
+            raise Ended(signal.SIGINT) from None
         except OSError as error:
             name = f"{shown(error.filename)}: " if error.filename is not None else ""
             raise click.ClickException(f"{name}{error.strerror or error}") from None
