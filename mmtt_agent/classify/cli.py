@@ -94,8 +94,8 @@ def classify(
         run.destination(form, output, flows, found.several) as write,
         progress(len(found.captures)) as told,
     ):
-        problems = run.classify(found.captures, classifier, write, told, _say, not no_checksums)
-        if problems == len(found.captures):
+        read, problems = run.classify(found.captures, classifier, write, told, _say, not no_checksums)
+        if not read:
             sys.exit(1)  # inside the block, so that no empty log comes of it
     if problems or found.problems:
         sys.exit(1)

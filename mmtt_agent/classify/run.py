@@ -43,7 +43,7 @@ def classify(
     progress: Progress,
     say: Callable[[str], None],
     checksums: bool = True,
-) -> int:
+) -> tuple[int, int]:
     """Write the rows of all captures, one capture after the other; a capture that fails gives no row.
 
     Args:
@@ -52,31 +52,36 @@ def classify(
         checksums: leave out packets with a wrong checksum, as Zeek does.
 
     Returns:
-        How many captures could not be read.
+        How many captures were read, and how many could not be.
     """
-    problems = 0
+    read = problems = 0
     for number, path in enumerate(captures, 1):
         name = called(path)
         reading = partial(progress.reading, number, name, _size(path))
         reading(0, 0)
         try:
             capture = _read(path, reading, checksums)
-        except CaptureError as error:
-            say(str(error))
-        except OSError as error:
-            say(f"{name}: can't be read: {error.strerror or error}")
-        except MemoryError:
-            say(f"{name}: too large for this machine's memory; cut it in parts with: editcap -c 10000000")
-        else:
-            for warning in capture.warnings:
-                say(warning)
-            if text := left_out(capture.counts):
-                say(f"{name}: {text}")
-            for row in rows(capture, name, classifier, partial(progress.classifying, number, name)):
-                write(row)
+        except (CaptureError, OSError, MemoryError) as error:
+            say(_wrong(name, error))
+            problems += 1
             continue
-        problems += 1
-    return problems
+        for warning in capture.warnings:
+            say(warning)
+        if text := left_out(capture.counts):
+            say(f"{name}: {text}")
+        for row in rows(capture, name, classifier, partial(progress.classifying, number, name)):
+            write(row)
+        read += 1
+    return read, problems
+
+
+def _wrong(name: str, error: Exception) -> str:
+    """Why a capture can't be read."""
+    if isinstance(error, MemoryError):
+        return f"{name}: too large for this machine's memory; cut it in parts with: editcap -c 10000000"
+    if isinstance(error, OSError):
+        return f"{name}: can't be read: {error.strerror or error}"
+    return str(error)
 
 
 def _read(path: Path | None, progress: Callable[[int, int], None], checksums: bool) -> Capture:

@@ -103,8 +103,8 @@ def test_whatever_goes_wrong_with_one_capture_the_others_are_read(here, monkeypa
     monkeypatch.setattr(run, "read_capture", read)
     Path("empty.pcap").write_bytes(MIDSTREAM.read_bytes()[:24])
     said, written = [], []
-    problems = run.classify([Path("bad"), Path("empty.pcap")], Classifier(), written.append, Progress(), said.append)
-    assert (problems, said) == (1, [says])
+    counted = run.classify([Path("bad"), Path("empty.pcap")], Classifier(), written.append, Progress(), said.append)
+    assert (counted, said) == ((1, 1), [says])
 
 
 def test_standard_input_that_is_closed_or_no_capture(here):
