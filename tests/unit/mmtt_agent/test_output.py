@@ -13,7 +13,8 @@ from program import mmtt
 
 from mmtt_agent.output import Program, shown, utc
 
-OFFICE = DATA / "office.pcap"
+#: All of it is TCP or UDP, so that nothing is to be said of it.
+LAB = DATA / "lab.pcap"
 #: A command of each kind: what click says, what a command echoes, rows, and what rich draws.
 COMMANDS = [
     ("--version",),
@@ -22,16 +23,16 @@ COMMANDS = [
     ("bench", "--help"),
     ("doctor", "--zeek", "/absent"),
     ("agent", "--print", "config"),
-    ("classify", OFFICE),
-    ("classify", OFFICE, "--format", "json"),
-    ("classify", OFFICE, "--format", "table"),
+    ("classify", LAB),
+    ("classify", LAB, "--format", "json"),
+    ("classify", LAB, "--format", "table"),
 ]
 FULL = "Error: standard output: No space left on device\n"
 CLOSED = "Error: standard output: Bad file descriptor\n"
 
 
 def ids(command):
-    return " ".join(str(each) for each in command if each != OFFICE)
+    return " ".join(str(each) for each in command if each != LAB)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=ids)
@@ -55,7 +56,7 @@ def test_rows_that_fill_the_disk_half_way_are_no_success(tmp_path):
     limited = ("sh", "-c", 'ulimit -f 8; exec "$@"', "sh")
     out = tmp_path / "rows"
     with out.open("wb") as file:
-        done = mmtt("classify", DATA / "lab.pcap", OFFICE, "--format", "json", user=limited, stdout=file)
+        done = mmtt("classify", LAB, "--format", "json", user=limited, stdout=file)
     assert (done.returncode, done.stderr) == (1, "Error: standard output: File too large\n")
     assert out.stat().st_size > 0
 
@@ -64,8 +65,8 @@ def test_rows_that_fill_the_disk_half_way_are_no_success(tmp_path):
 def test_what_cant_be_said_on_standard_error_costs_nothing_else(shell, tmp_path):
     bad = tmp_path / "bad.pcap"
     bad.write_bytes(b"no capture")
-    whole = mmtt("classify", bad, OFFICE)
-    quiet = mmtt("classify", bad, OFFICE, shell=shell)
+    whole = mmtt("classify", bad, LAB)
+    quiet = mmtt("classify", bad, LAB, shell=shell)
     assert (whole.returncode, quiet.returncode) == (1, 1)
     assert "bad.pcap: not a capture" in whole.stderr
     assert rows(quiet.stdout) == rows(whole.stdout) != []
@@ -88,20 +89,20 @@ def rows(text: str) -> list[str]:
     ids=lambda each: " ".join(each.values()),
 )
 def test_a_locale_that_lacks_what_a_table_is_drawn_with(environment):
-    done = mmtt("classify", OFFICE, "--format", "table", env={"COLUMNS": "140", **environment})
+    done = mmtt("classify", LAB, "--format", "table", env={"COLUMNS": "140", **environment})
     assert (done.returncode, done.stderr) == (0, "")
     assert "10.77.0.1" in done.stdout and "with a verdict" in done.stdout
     # The log is Zeek's, byte for byte, whatever the locale.
-    assert rows(mmtt("classify", OFFICE, env=environment).stdout) == rows(mmtt("classify", OFFICE).stdout)
+    assert rows(mmtt("classify", LAB, env=environment).stdout) == rows(mmtt("classify", LAB).stdout)
 
 
 def test_names_in_errors_are_shown_escaped(tmp_path):
     for bundle in ("gone\n\x1b[31mred", b"gone\xff"):
-        done = mmtt("classify", OFFICE, "--bundle", bundle)
+        done = mmtt("classify", LAB, "--bundle", bundle)
         assert done.returncode == 2
         place = f"{shown(os.fsdecode(bundle))}/bundle.yaml"
         assert done.stderr == f"Error: {place}: No such file or directory; name a directory with a bundle\n"
-    done = mmtt("classify", OFFICE, "\x1b[31m--what\n")
+    done = mmtt("classify", LAB, "\x1b[31m--what\n")
     assert "\x1b" not in done.stderr and len(done.stderr.splitlines()) == 1
 
 

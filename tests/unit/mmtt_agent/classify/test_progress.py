@@ -63,7 +63,7 @@ def test_names_are_no_markup_and_verdicts_are_counted(tmp_path, monkeypatch):
 def test_a_long_name_does_not_fill_the_screen(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     name = "n" * 200 + ".pcap"
-    shutil.copy(DATA / "office.pcap", name)
+    shutil.copy(DATA / "lab.pcap", name)
     status, sent = at_a_terminal("classify", name, width=90)
     lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", sent).replace("\r", "\n").splitlines()
     assert status == 0 and "nnn" in sent

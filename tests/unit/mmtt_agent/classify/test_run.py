@@ -18,7 +18,8 @@ from program import MMTT, mmtt
 from mmtt_agent.capture import CaptureError, read_capture
 from mmtt_agent.classify import run
 
-MIDSTREAM, OFFICE = DATA / "midstream.pcap", DATA / "office.pcap"
+#: All of it is TCP or UDP, so that nothing is to be said of it.
+LAB = DATA / "lab.pcap"
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def fed(fifo: str, before: Callable[[], object]) -> threading.Thread:
     def feed():
         with open(fifo, "wb") as out:
             before()
-            out.write(MIDSTREAM.read_bytes())
+            out.write(LAB.read_bytes())
 
     thread = threading.Thread(target=feed)
     thread.start()
@@ -66,12 +67,12 @@ def become_a_directory(path: str) -> None:
 )
 def test_a_capture_that_changes_before_it_is_read_costs_its_own_rows(here, become, says):
     os.mkfifo("first")
-    shutil.copy(OFFICE, "second.pcap")
+    shutil.copy(LAB, "second.pcap")
     thread = fed("first", lambda: become("second.pcap"))
-    done = mmtt("classify", "-o", "logs", "first", "second.pcap", MIDSTREAM)
+    done = mmtt("classify", "-o", "logs", "first", "second.pcap", LAB)
     thread.join()
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"mmtt: second.pcap: {says}\n")
-    assert captures(Path("logs/mmtt.log").read_text()) == ["first", str(MIDSTREAM)]
+    assert captures(Path("logs/mmtt.log").read_text()) == ["first", str(LAB)]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_whatever_goes_wrong_with_one_capture_the_others_are_read(here, monkeypa
         classifying = reading
 
     monkeypatch.setattr(run, "read_capture", read)
-    Path("empty.pcap").write_bytes(MIDSTREAM.read_bytes()[:24])
+    Path("empty.pcap").write_bytes(LAB.read_bytes()[:24])
     said, written = [], []
     counted = run.classify([Path("bad"), Path("empty.pcap")], Classifier(), written.append, Progress(), said.append)
     assert (counted, said) == ((1, 1), [says])
@@ -115,9 +116,9 @@ def test_standard_input_that_is_closed_or_no_capture(here):
     ):
         done = mmtt("classify", "-", shell=shell)
         assert (done.returncode, rows(done.stdout), done.stderr) == (1, [], f"mmtt: standard input: {says}\n")
-        done = mmtt("classify", "-", MIDSTREAM, shell=shell)
-        assert (done.returncode, captures(done.stdout)) == (1, [str(MIDSTREAM)])
-    done = mmtt("classify", "-", "-", shell=f"<{MIDSTREAM}")
+        done = mmtt("classify", "-", LAB, shell=shell)
+        assert (done.returncode, captures(done.stdout)) == (1, [str(LAB)])
+    done = mmtt("classify", "-", "-", shell=f"<{LAB}")
     assert (done.returncode, captures(done.stdout)) == (0, ["standard input"])
     assert done.stderr == "mmtt: standard input: named more than once, read once\n"
 
@@ -125,8 +126,8 @@ def test_standard_input_that_is_closed_or_no_capture(here):
 def test_names_are_shown_escaped_and_rows_have_them(here):
     name = os.fsdecode(b"a\n\x1b[31m\xff[/x].pcap")
     os.mkdir(os.path.dirname(name))
-    shutil.copy(MIDSTREAM, name)
-    Path("b\n\x1b[31m.pcap").write_bytes(MIDSTREAM.read_bytes()[:1000])
+    shutil.copy(LAB, name)
+    Path("b\n\x1b[31m.pcap").write_bytes(LAB.read_bytes()[:1000])
     Path("c\n\x1b[31m.pcap").write_bytes(b"no capture")
     for form in ("tsv", "json", "table"):
         done = mmtt("classify", ".", "gone\n\x1b[31m", "--format", form, env={"COLUMNS": "200"})
@@ -148,7 +149,7 @@ def test_a_run_that_is_ended_leaves_nothing_half_written(here, number):
     os.mkfifo("pipe")
     os.mkdir("logs")
     Path("logs/mmtt.log").write_text("of an earlier run")
-    program = subprocess.Popen([*MMTT, "classify", "-o", "logs", MIDSTREAM, "pipe"], stderr=subprocess.PIPE)
+    program = subprocess.Popen([*MMTT, "classify", "-o", "logs", LAB, "pipe"], stderr=subprocess.PIPE)
     with open("pipe", "wb"):
         while len(os.listdir("logs")) < 2:
             time.sleep(0.01)
@@ -171,12 +172,12 @@ def test_what_a_killed_run_has_left_does_not_stay(here):
         program.kill()
         program.wait()
     os.utime(Path("logs", parts[0]), (0, 0))
-    assert mmtt("classify", "-o", "logs", MIDSTREAM).returncode == 0
+    assert mmtt("classify", "-o", "logs", LAB).returncode == 0
     assert os.listdir("logs") == ["mmtt.log"]
 
 
 def test_where_a_log_cant_be_written_nothing_is_read(here):
-    shutil.copy(MIDSTREAM, "a.pcap")
+    shutil.copy(LAB, "a.pcap")
     os.mkfifo("pipe")
     os.makedirs("taken/mmtt.log")
     for place, says in (
@@ -194,20 +195,20 @@ def test_where_a_log_cant_be_written_nothing_is_read(here):
 
 def test_a_disk_that_is_full_leaves_no_half_log(here):
     limited = ("sh", "-c", 'ulimit -f 8; exec "$@"', "sh")
-    done = mmtt("classify", "-o", "logs", DATA / "lab.pcap", OFFICE, user=limited)
+    done = mmtt("classify", "-o", "logs", LAB, user=limited)
     assert (done.returncode, done.stderr) == (1, "Error: logs/mmtt.log: File too large\n")
     assert os.listdir("logs") == []
 
 
 def test_a_capture_is_not_written_over(here):
     os.mkdir("logs")
-    shutil.copy(MIDSTREAM, "logs/mmtt.log")
+    shutil.copy(LAB, "logs/mmtt.log")
     done = mmtt("classify", "logs/mmtt.log", "-o", "logs")
     assert done.returncode == 2
     assert "logs/mmtt.log would be written over by -o logs; name another directory" in done.stderr
-    assert Path("logs/mmtt.log").read_bytes() == MIDSTREAM.read_bytes()
+    assert Path("logs/mmtt.log").read_bytes() == LAB.read_bytes()
     # Beside captures it may stand.
-    shutil.copy(MIDSTREAM, "logs/a.pcap")
+    shutil.copy(LAB, "logs/a.pcap")
     os.unlink("logs/mmtt.log")
     assert mmtt("classify", "logs", "-o", "logs").returncode == 0
     assert captures(Path("logs/mmtt.log").read_text()) == ["logs/a.pcap"]
@@ -215,6 +216,6 @@ def test_a_capture_is_not_written_over(here):
 
 def test_flows_of_any_number(here):
     for flows, status in (("0", 0), ("1", 0), (str(10**30), 0), ("-1", 2), ("1.5", 2), ("many", 2), ("", 2)):
-        done = mmtt("classify", OFFICE, "--format", "table", "--flows", flows)
+        done = mmtt("classify", LAB, "--format", "table", "--flows", flows)
         assert done.returncode == status
         assert bool(done.stdout) == (status == 0)

@@ -13,7 +13,8 @@ from program import UNPRIVILEGED, mmtt
 
 from mmtt_agent.classify.sources import expand
 
-CAPTURE = DATA / "midstream.pcap"
+#: All of it is TCP or UDP, so that nothing is to be said of it.
+CAPTURE = DATA / "lab.pcap"
 
 
 @pytest.fixture
