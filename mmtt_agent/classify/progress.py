@@ -40,21 +40,31 @@ def progress(captures: int) -> Iterator[Progress]:
         return
     from rich.console import Console
     from rich.filesize import decimal
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
     from rich.table import Column
 
     class Shown:
+        def __init__(self) -> None:
+            self._task: TaskID | None = None
+            self._stage = (0, "")
+
         def reading(self, number: int, name: str, size: int | None, read: int, packets: int) -> None:
             of = f"/{decimal(size)}" if size else ""
-            self._show(number, name, size, read, f"{decimal(read)}{of}, {packets:,} packets")
+            self._show(number, name, "bytes", read, size, f"{decimal(read)}{of}, {packets:,} packets")
 
         def classifying(self, number: int, name: str, done: int, windows: int) -> None:
-            self._show(number, name, windows, done, f"{done:,} of {windows:,} verdicts")
+            self._show(number, name, "verdicts", done, windows, f"{done:,} of {windows:,} verdicts")
 
-        def _show(self, number: int, name: str, total: int | None, completed: int, text: str) -> None:
-            which = f" ({number}/{captures})" if captures > 1 else ""
-            bar.update(task, total=total, completed=completed, name=shown(name), which=which, text=text)
+        def _show(self, number: int, name: str, what: str, done: int, total: int | None, text: str) -> None:
+            if self._task is None or self._stage != (number, what):
+                # A new one, as the seconds that are left are told from how fast the same thing went on.
+                if self._task is not None:
+                    bar.remove_task(self._task)
+                which = f" ({number}/{captures})" if captures > 1 else ""
+                self._task = bar.add_task("", total=total or None, name=shown(name), which=which, text=text)
+                self._stage = number, what
+            bar.update(self._task, completed=done, text=text)
 
     # Names are as their makers liked: none of rich's markup in them, and not the whole screen for one.
     columns = (
@@ -67,5 +77,4 @@ def progress(captures: int) -> Iterator[Progress]:
         TimeRemainingColumn(),
     )
     with Bar(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False, expand=True) as bar:
-        task = bar.add_task("", total=None, name="", which="", text="")
         yield Shown()
