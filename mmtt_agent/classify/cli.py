@@ -52,16 +52,16 @@ def classify(
 ) -> None:
     """Say of each connection in FILE... which service and application it is, and whether it looks malicious.
 
-    FILE is a capture (pcap or pcapng, plain, .gz or .zst), a directory to search for them, or - for standard input.
-    What can't be read is reported, and the others still are. TSV and JSON are those of Zeek's mmtt.log; with several
-    FILEs or a directory a last column `capture` says which file a row comes of.
+    FILE is a capture (pcap or pcapng, plain, .gz or .zst), a directory to search for them (links to others in it are
+    not followed), or - for standard input. What can't be read is reported, and the others still are. TSV and JSON are
+    those of Zeek's mmtt.log; with several FILEs or a directory a last column `capture` says which file a row comes of.
 
     Each file stands for itself: a flow that goes on in the next file of a rotation counts there as a new one. To have
     it whole join the files first: mergecap -w all.pcap FILE...
 
     \b
     Exit status: 0 all captures read
-                 1 some not, or their rows could not be written
+                 1 some not, or damaged, or their rows could not be written
                  2 wrong usage or bundle, or no capture in FILE...: nothing was read
 
     If whoever reads the rows stops, as head does, so does mmtt: without a word, by SIGPIPE (141).
