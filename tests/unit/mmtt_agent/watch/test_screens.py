@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -14,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from places import DATA
-from program import MMTT, mmtt
+from program import MMTT, at_a_terminal, mmtt
 
 from mmtt_agent.watch import doctor
 
@@ -71,32 +70,10 @@ def test_what_cant_be_written_is_one_line_and_a_status(agent, command):
     assert (done.returncode, done.stderr) == (-signal.SIGPIPE, "")
 
 
-def at_a_terminal(*arguments: str, end_by: int | None = None) -> tuple[int, str]:
-    """Its status and what it has sent to its terminal; ended by a signal once it has sent something."""
-    ours, theirs = pty.openpty()
-    program = subprocess.Popen(
-        [*MMTT, *arguments], stdout=theirs, stderr=theirs, stdin=theirs,
-        env=os.environ | {"TERM": "xterm", "COLUMNS": "150", "LINES": "40"},
-    )  # fmt: skip
-    os.close(theirs)
-    sent = b""
-    while True:
-        try:
-            part = os.read(ours, 65536)
-        except OSError:  # EIO: the other end is closed
-            break
-        sent += part
-        if end_by is not None and b"verdicts/s" in sent:
-            program.send_signal(end_by)
-            end_by = None
-    os.close(ours)
-    return program.wait(60), sent.decode()
-
-
 def test_what_an_agent_says_of_itself_is_shown_escaped(agent):
     for command, times in (("status", 0), ("top", 1)):
         options = ("-n", "1", "--interval", "0.1") if times else ()
-        status, sent = at_a_terminal(command, "--agent", agent, *options)
+        status, sent = at_a_terminal(command, "--agent", agent, *options, width=150)
         assert status == (0 if times else 1)
         plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", sent)
         assert not re.search("[\x07\x1b\x9b\u202e]", plain), plain
@@ -107,7 +84,7 @@ def test_what_an_agent_says_of_itself_is_shown_escaped(agent):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_top_gives_the_terminal_back_when_it_is_ended(agent, number):
-    status, sent = at_a_terminal("top", "--agent", agent, "--interval", "0.1", end_by=number)
+    status, sent = at_a_terminal("top", "--agent", agent, "--interval", "0.1", once=b"verdicts/s", end_by=number)
     assert status == -number
     assert sent.rindex("\x1b[?25h") > sent.rindex("\x1b[?25l"), "the cursor is there again"
 
