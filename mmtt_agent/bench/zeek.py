@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
-from .. import endings
 from .captures import make
 
 #: The package of a checkout; with an installation, Zeek finds what zkg has installed.
@@ -75,7 +74,7 @@ def bench(
     Raises:
         BenchError: Zeek fails.
     """
-    with endings.cleaned_up(), tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary:
         packages = Path(temporary) / "packages"
         packages.mkdir()
         if _PACKAGE.is_dir():
