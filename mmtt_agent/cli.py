@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from . import __version__, commands
+from . import __version__, commands, output
 
 
-class _EntryPointGroup(click.Group):
+class _EntryPointGroup(output.Program):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return commands.names()
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from .. import endings
+
 
 @click.group(short_help="How fast is it here?")
 def bench() -> None:
@@ -53,7 +55,8 @@ def zeek(captures: tuple[Path, ...], runs: int, zeek: str | None, cases: tuple[s
         raise click.ClickException(f"no Zeek {zeek or 'on PATH or at /opt/zeek/bin'}; name it with --zeek FILE")
     chosen = [title for title in of.CASES if not cases or title.startswith(cases)]
     try:
-        of.bench(program, captures, runs, chosen, keep, click.echo)
+        with endings.cleaned_up():
+            of.bench(program, captures, runs, chosen, keep, click.echo)
     except of.BenchError as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:

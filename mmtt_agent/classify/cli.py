@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
+
+from .. import endings
+from ..output import shown
 
 
 @click.command(short_help="Verdicts on capture files, without Zeek.")
@@ -35,7 +38,8 @@ import click
 @click.option(
     "--false-positives",
     metavar="SHARE",
-    help="Call as many flows malicious as makes this share of harmless ones false alarms: 1%, 0.1%.  [default: the model's choice]",
+    help="Call as many flows malicious as makes this share of harmless ones false alarms: 1%, 0.1%.  "
+    "[default: the model's choice]",
 )
 def classify(
     files: tuple[str, ...],
@@ -48,41 +52,52 @@ def classify(
 ) -> None:
     """Say of each connection in FILE... which service and application it is, and whether it looks malicious.
 
-    FILE is a capture (pcap or pcapng, plain, .gz or .zst), a directory of them, or - for standard input. TSV and
-    JSON are those of Zeek's mmtt.log. A capture that can't be read is reported, and the others still are.
+    FILE is a capture (pcap or pcapng, plain, .gz or .zst), a directory to search for them (links to others in it are
+    not followed), or - for standard input. What can't be read is reported, and the others still are. TSV and JSON are
+    those of Zeek's mmtt.log; with several FILEs or a directory a last column `capture` says which file a row comes of.
+
+    Each file stands for itself: a flow that goes on in the next file of a rotation counts there as a new one. To have
+    it whole join the files first: mergecap -w all.pcap FILE...
 
     \b
     Exit status: 0 all captures read
-                 1 some not
-                 2 wrong usage or bundle: nothing was read
+                 1 some not, or damaged, or their rows could not be written
+                 2 wrong usage or bundle, or no capture in FILE...: nothing was read
+
+    If whoever reads the rows stops, as head does, so does mmtt: without a word, by SIGPIPE (141).
     """
     from .. import bundle as bundles
-    from ..classifier import Classifier
     from . import run, sources
+    from .progress import progress
 
     terminal = sys.stdout.isatty()
     form = form or ("tsv" if output or not terminal else "table")
     if output and form == "table":
         raise click.UsageError("-o writes a log: use --format tsv or json with it")
-    try:
-        paths = sources.expand(files)
-        classifier = Classifier(bundles.load(bundle, false_positives))
-    except (sources.SourceError, bundles.BundleError) as error:
-        raise _Unusable(str(error)) from None
-    if None in paths and sys.stdin.isatty():
+    found = sources.expand(files)
+    if None in found.captures and sys.stdin is not None and sys.stdin.isatty():
         raise click.UsageError("- reads a capture from standard input, which is a terminal; pipe one in")
+    if output and (lost := [path for path in found.captures if path and _same(path, output / run.LOG)]):
+        raise click.UsageError(f"{lost[0]} would be written over by -o {output}; name another directory")
+    for line in (*found.problems, *found.notes):
+        _say(line)
+    if not found.captures:
+        sys.exit(_Unusable.exit_code)
+    from ..classifier import Classifier  # the network's runtime takes longer than to say what is wrong
+
     try:
-        with run.destination(form, output, flows) as write, _progress(len(paths)) as progress:
-            problems = run.classify(
-                paths, classifier, write, progress, lambda text: click.echo(text, err=True), not no_checksums
-            )
-            if problems == len(paths):
-                sys.exit(1)  # inside the block, so that no empty log comes of it
-    except OSError as error:
-        if output is None:
-            raise  # click ends quietly when whoever reads the pipe has gone
-        raise click.ClickException(f"{error.filename or output}: {error.strerror}") from None
-    if problems:
+        classifier = Classifier(bundles.load(bundle, false_positives))
+    except bundles.BundleError as error:
+        raise _Unusable(str(error)) from None
+    with (
+        endings.cleaned_up(),
+        run.destination(form, output, flows, found.several) as write,
+        progress(len(found.captures)) as told,
+    ):
+        read, problems = run.classify(found.captures, classifier, write, told, _say, not no_checksums)
+        if not read:
+            sys.exit(1)  # inside the block, so that no empty log comes of it
+    if problems or found.problems:
         sys.exit(1)
 
 
@@ -90,28 +105,9 @@ class _Unusable(click.ClickException):
     exit_code = 2
 
 
-@contextmanager
-def _progress(captures: int):
-    """A bar on a terminal's standard error, nothing elsewhere; gives what ``run.classify`` calls."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+def _say(line: str) -> None:
+    click.echo(f"mmtt: {shown(line)}", err=True)
 
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TextColumn("{task.fields[packets]:,} packets"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    ) as bar:
-        task = bar.add_task("", total=None, packets=0)
 
-        def update(number: int, name: str, total: int | None, read: int, packets: int) -> None:
-            which = f"{name} ({number}/{captures})" if captures > 1 else name
-            bar.update(task, description=which, total=total, completed=read, packets=packets)
-
-        yield update
+def _same(path: Path, other: Path) -> bool:
+    return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)

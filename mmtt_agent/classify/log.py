@@ -29,18 +29,26 @@ COLUMNS = (
     ("latency", "interval"),
     ("model", "string"),
 )
+#: After them where rows may come of several captures, which Zeek's log knows nothing of.
+CAPTURE = ("capture", "string")
 
 
 class TsvWriter:
-    """Zeek's default format, for ``zeek-cut``, zat and the like. Nothing is written before the first row or the close."""
+    """Zeek's default format, for ``zeek-cut``, zat and the like. Nothing is written before the first row or the close.
 
-    def __init__(self, out: TextIO) -> None:
+    Args:
+        several: say in a last column which capture a row comes of.
+    """
+
+    def __init__(self, out: TextIO, several: bool) -> None:
         self._out = out
+        self._columns = (*COLUMNS, CAPTURE) if several else COLUMNS
         self._begun = False
 
     def write(self, row: Row) -> None:
         self._begin()
-        self._out.write(f"{row.ts // 1_000_000}.{row.ts % 1_000_000:06d}\t" + "\t".join(map(_field, row[1:])) + "\n")
+        fields = map(_field, row[1 : len(self._columns)])
+        self._out.write(f"{row.ts // 1_000_000}.{row.ts % 1_000_000:06d}\t" + "\t".join(fields) + "\n")
 
     def close(self) -> None:
         self._begin()
@@ -53,22 +61,26 @@ class TsvWriter:
         self._out.write(
             "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tmmtt\n"
             f"#open\t{_now()}\n"
-            + "\t".join(("#fields", *(name for name, _ in COLUMNS)))
+            + "\t".join(("#fields", *(name for name, _ in self._columns)))
             + "\n"
-            + "\t".join(("#types", *(kind for _, kind in COLUMNS)))
+            + "\t".join(("#types", *(kind for _, kind in self._columns)))
             + "\n"
         )
 
 
 class JsonWriter:
-    """Zeek's JSON format: an object a line, unset fields left out."""
+    """Zeek's JSON format: an object a line, unset fields left out. ``several`` as in :class:`TsvWriter`."""
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO, several: bool) -> None:
         self._out = out
+        self._names = [name for name, _ in (*COLUMNS, CAPTURE)[: len(COLUMNS) + several]]
 
     def write(self, row: Row) -> None:
-        fields = {name: value for (name, _), value in zip(COLUMNS, row) if value is not None}
+        fields = {name: value for name, value in zip(self._names, row, strict=False) if value is not None}
         fields["ts"] = row.ts / 1e6
+        if "capture" in fields:
+            # Bytes of a name that are not UTF-8 have no place in JSON.
+            fields["capture"] = row.capture.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         self._out.write(json.dumps(fields, separators=(",", ":")) + "\n")
 
     def close(self) -> None:
@@ -92,4 +104,11 @@ def _field(value: str | float | bool | None) -> str:
     # A name that would read as an unset or an empty field, or as two of them.
     if value in ("-", "(empty)"):
         return f"\\x{ord(value[0]):02x}{value[1:]}"
-    return "".join(c if c >= " " and c != "\\" else f"\\x{ord(c):02x}" for c in value) or "(empty)"
+    if value.isprintable() and "\\" not in value:
+        return value or "(empty)"
+    return "".join(
+        c
+        if c.isprintable() and c != "\\"
+        else "".join(f"\\x{byte:02x}" for byte in c.encode("utf-8", "surrogateescape"))
+        for c in value
+    )

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
+from typing import TextIO
 
-from ..capture import CaptureError, read_capture
+from .. import whole
+from ..capture import Capture, CaptureError, read_capture
 from ..classifier import Classifier
 from .log import JsonWriter, TsvWriter
+from .progress import Progress
 from .rows import Row, rows
+from .sources import STDIN, called
 
-_WRITERS = {"tsv": TsvWriter, "json": JsonWriter}
-_LOG = "mmtt.log"
+LOG = "mmtt.log"
 # What a user would miss; other protocols than TCP and UDP are none of it.
 _LEFT_OUT = {
     "truncated_link_header": "cut short",
@@ -32,43 +37,67 @@ _WRONG = ("bad_ip_checksum", "bad_tcp_checksum", "bad_udp_checksum")
 
 
 def classify(
-    paths: list[Path | None],
+    captures: Sequence[Path | None],
     classifier: Classifier,
     write: Callable[[Row], None],
-    progress: Callable[[int, str, int | None, int, int], None] | None,
+    progress: Progress,
     say: Callable[[str], None],
     checksums: bool = True,
-) -> int:
+) -> tuple[int, int]:
     """Write the rows of all captures, one capture after the other; a capture that fails gives no row.
 
     Args:
-        paths: captures; None is standard input.
-        progress: called with the capture's number from 1, its name, its size in bytes if known, bytes and packets read.
+        captures: None is standard input.
         say: takes the lines for standard error: what can't be read, and what of a capture was left out.
         checksums: leave out packets with a wrong checksum, as Zeek does.
 
     Returns:
-        How many captures could not be read.
+        How many captures were read, and how many could not be.
     """
-    problems = 0
-    for number, path in enumerate(paths, 1):
-        name = "standard input" if path is None else str(path)
-        total = path.stat().st_size if path else None
-        count = partial(progress, number, name, total) if progress else None
+    read = problems = 0
+    for number, path in enumerate(captures, 1):
+        name = called(path)
+        reading = partial(progress.reading, number, name, _size(path))
+        reading(0, 0)
         try:
-            source = sys.stdin.buffer if path is None else path
-            capture = read_capture(source, name=name, progress=count, checksums=checksums)
-        except CaptureError as error:
-            say(f"mmtt: {error}")
+            capture = _read(path, reading, checksums)
+        except (CaptureError, OSError, MemoryError) as error:
+            say(_wrong(name, error))
             problems += 1
             continue
         for warning in capture.warnings:
-            say(f"mmtt: {warning}")
+            say(warning)
         if text := left_out(capture.counts):
-            say(f"mmtt: {name}: {text}")
-        for row in rows(capture, classifier):
+            say(f"{name}: {text}")
+        for row in rows(capture, name, classifier, partial(progress.classifying, number, name)):
             write(row)
-    return problems
+        read += 1
+    return read, problems
+
+
+def _wrong(name: str, error: Exception) -> str:
+    """Why a capture can't be read."""
+    if isinstance(error, MemoryError):
+        return f"{name}: too large for this machine's memory; cut it in parts with: editcap -c 10000000"
+    if isinstance(error, OSError):
+        return f"{name}: can't be read: {error.strerror or error}"
+    return str(error)
+
+
+def _read(path: Path | None, progress: Callable[[int, int], None], checksums: bool) -> Capture:
+    if path is not None:
+        return read_capture(path, name=called(path), progress=progress, checksums=checksums)
+    if sys.stdin is None:
+        raise CaptureError(f"{STDIN}: closed; pipe a capture in")
+    return read_capture(sys.stdin.buffer, name=STDIN, progress=progress, checksums=checksums)
+
+
+def _size(path: Path | None) -> int | None:
+    """Bytes, where that can be told: of a file that is still there."""
+    with suppress(OSError):
+        if path is not None and stat.S_ISREG((about := path.stat()).st_mode):
+            return about.st_size
+    return None
 
 
 def left_out(counts: dict[str, int]) -> str:
@@ -81,12 +110,13 @@ def left_out(counts: dict[str, int]) -> str:
 
 
 @contextmanager
-def destination(form: str, directory: Path | None, flows: int) -> Iterator[Callable[[Row], None]]:
+def destination(form: str, directory: Path | None, flows: int, several: bool) -> Iterator[Callable[[Row], None]]:
     """What takes the rows: a table, lines on standard output, or ``mmtt.log`` in ``directory``.
 
     Args:
         form: "table", "tsv" or "json".
         flows: connections in the table.
+        several: rows say which capture they come of.
 
     Raises:
         OSError: the log can't be written. It is complete or not there at all, also when the block under it fails.
@@ -98,25 +128,25 @@ def destination(form: str, directory: Path | None, flows: int) -> Iterator[Calla
 
         kept: list[Row] = []
         yield kept.append
-        table.show(Console(), kept, flows)
+        table.show(Console(), kept, flows, several)
     elif directory is None:
-        writer = _WRITERS[form](sys.stdout)
-        yield writer.write
-        writer.close()
+        # The log's encoding is Zeek's, whatever the locale's is.
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")
+        with _writer(form, sys.stdout, several) as write:
+            yield write
+        sys.stdout.flush()
     else:
-        directory.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{_LOG}.", dir=directory)
         try:
-            with open(handle, "w", encoding="utf-8") as out:
-                writer = _WRITERS[form](out)
-                yield writer.write
-                writer.close()
-            # mkstemp makes files that only their owner may read; a log is as readable as the others.
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(name, 0o666 & ~umask)
-            os.replace(name, directory / _LOG)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(name)
-            raise
+            directory.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory)) from None
+        with whole.written(directory / LOG) as out, _writer(form, out, several) as write:
+            yield write
+
+
+@contextmanager
+def _writer(form: str, out: TextIO, several: bool) -> Iterator[Callable[[Row], None]]:
+    writer = (TsvWriter if form == "tsv" else JsonWriter)(out, several)
+    yield writer.write
+    writer.close()

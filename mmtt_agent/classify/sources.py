@@ -2,37 +2,121 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 #: What files in a directory must end in to be read as captures.
 SUFFIXES = tuple(f"{kind}{packed}" for kind in (".pcap", ".pcapng", ".cap", ".dmp") for packed in ("", ".gz", ".zst"))
 
+#: How standard input is called.
+STDIN = "standard input"
 
-class SourceError(Exception):
-    """An argument that names no capture; one line."""
 
+@dataclass
+class Sources:
+    """What was found.
 
-def expand(arguments: Iterable[str]) -> list[Path | None]:
-    """The files that ``arguments`` name: files as they are, directories' captures sorted, "-" as None.
-
-    Raises:
-        SourceError: an argument does not exist, or is a directory without captures.
+    Attributes:
+        captures: each once, in the order of the command line, directories' sorted; None is standard input.
+        problems: a line for each thing that was named, or is there, and can't be read.
+        notes: lines on what was passed over on purpose.
+        several: rows may come of more than one capture, by what was named, whatever is there.
     """
-    found: list[Path | None] = []
-    for argument in arguments:
-        path = Path(argument)
+
+    captures: list[Path | None] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    several: bool = False
+
+
+def called(path: Path | None) -> str:
+    """A capture's name, for messages and rows."""
+    return STDIN if path is None else str(path)
+
+
+def expand(arguments: Iterable[str]) -> Sources:
+    """What ``arguments`` name: files as they are, directories with all below them, "-"."""
+    found = Sources()
+    named: list[Path | None] = []
+    for number, argument in enumerate(arguments):
+        found.several |= number > 0
         if argument == "-":
-            found.append(None)
-        elif path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.name.lower().endswith(SUFFIXES) and p.is_file())
-            if not inside:
-                raise SourceError(
-                    f"{path}: no captures in this directory (looked for names in {', '.join(SUFFIXES[::3])})"
-                )
-            found += inside
-        elif path.exists():
-            found.append(path)
+            named.append(None)
+        elif not argument:
+            found.problems.append("'': the name of a capture is empty; is a variable not set?")
         else:
-            raise SourceError(f"{path}: no such file or directory")
+            path = Path(argument)
+            try:
+                is_directory = stat.S_ISDIR(path.stat().st_mode)
+            except OSError as error:
+                found.problems.append(f"{path}: {error.strerror}")
+                continue
+            if is_directory:
+                found.several = True
+                named += _below(path, found)
+            else:
+                named.append(path)
+    found.captures = _once(named, found)
     return found
+
+
+def _below(directory: Path, found: Sources) -> list[Path]:
+    """The captures in a directory and those below it, sorted."""
+    before = len(found.problems)
+    captures = sorted(_walk(directory, found))
+    if not captures and len(found.problems) == before:
+        found.problems.append(
+            f"{directory}: no captures in this directory (looked for names in {', '.join(SUFFIXES[::3])})"
+        )
+    return captures
+
+
+def _walk(directory: Path, found: Sources) -> Iterator[Path]:
+    waiting = [directory]
+    while waiting:
+        here = waiting.pop()
+        try:
+            with os.scandir(here) as inside:
+                entries = sorted(inside, key=lambda entry: entry.name)
+        except OSError as error:
+            found.problems.append(f"{here}: can't be searched for captures: {error.strerror}")
+            continue
+        for entry in entries:
+            path, ours = here / entry.name, entry.name.lower().endswith(SUFFIXES)
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(path)
+                elif entry.is_symlink() and entry.is_dir():
+                    # It may lead anywhere, also back to where it is.
+                    found.notes.append(f"{path}: a link to a directory, not followed; name it to have it read")
+                elif ours and entry.is_file():
+                    yield path
+                elif ours and entry.is_symlink() and not path.exists():
+                    found.problems.append(f"{path}: a link that leads nowhere")
+                elif ours:
+                    found.problems.append(f"{path}: not a file; name it to have it read")
+            except OSError as error:
+                # What may be a directory could hold captures; a link, by whatever name, would not be followed to them.
+                if ours or not entry.is_symlink():
+                    found.problems.append(f"{path}: {error.strerror}")
+
+
+def _once(named: list[Path | None], found: Sources) -> list[Path | None]:
+    """Each file once, whatever ways lead to it: its flows would be counted twice."""
+    kept: dict[str | None, Path | None] = {}
+    again: list[str] = []
+    for place, path in enumerate(named):
+        # A pipe may well bring another capture when it is opened again.
+        key = None if path is None else os.path.realpath(path) if os.path.isfile(path) else f"{place}:{path}"
+        if key in kept:
+            again.append(called(path))
+        else:
+            kept[key] = path
+    if len(again) == 1:
+        found.notes.append(f"{again[0]}: named more than once, read once")
+    elif again:
+        found.notes.append(f"{len(again):,} captures are named more than once and read once, the first {again[0]}")
+    return list(kept.values())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime, timezone
 
 from rich import box
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from ..output import shown, utc
 from .rows import Row
 
 _BAR = 24
@@ -17,35 +17,40 @@ _BAR = 24
 _WIDE = 105
 
 
-def show(console: Console, rows: list[Row], flows: int) -> None:
-    """Print the summary of ``rows``, and its ``flows`` most suspicious connections (0: all)."""
+def show(console: Console, rows: list[Row], flows: int, several: bool) -> None:
+    """Print the summary of ``rows``, and its ``flows`` most suspicious connections (0: all).
+
+    Args:
+        several: say of each connection which capture it is of.
+    """
     latest = _latest(rows)
     answered = [row for row in latest if row.status == "ok"]
     console.print(_summary(rows, latest, answered))
     if not answered:
         return
     console.print(Group(_shares("service", answered), _shares("application", answered)))
-    answered.sort(key=lambda row: (-row.malicious_score, row.ts))
-    shown = answered[:flows] if flows else answered
-    console.print(_flows(shown, console.width))
-    if len(shown) < len(answered):
+    answered.sort(key=lambda row: (-(row.malicious_score or 0), row.ts))
+    most = answered[:flows] if flows else answered
+    console.print(_flows(most, console.width, several))
+    if len(most) < len(answered):
         console.print(
-            f"[dim]and {len(answered) - len(shown):,} flows less suspicious: "
+            f"[dim]and {len(answered) - len(most):,} flows less suspicious: "
             "--flows 0 shows all, --format tsv all of their windows[/]"
         )
 
 
 def _latest(rows: list[Row]) -> list[Row]:
     """One row a connection, the one that ``conn.log`` would carry: of the latest window with a verdict."""
-    latest: dict[str, Row] = {}
+    latest: dict[tuple[str, str], Row] = {}
     for row in rows:
-        if row.uid not in latest or row.status == "ok":
-            latest[row.uid] = row
+        key = row.capture, row.uid
+        if key not in latest or row.status == "ok":
+            latest[key] = row
     return list(latest.values())
 
 
 def _summary(rows: list[Row], latest: list[Row], answered: list[Row]) -> Text:
-    malicious = sum(row.malicious for row in answered)
+    malicious = sum(bool(row.malicious) for row in answered)
     text = Text(f"{len(latest):,} flows with payload: ")
     text.append(f"{len(answered):,} with a verdict", "bold")
     text.append(f" ({sum(row.status == 'ok' for row in rows):,} windows), ")
@@ -67,7 +72,7 @@ def _shares(what: str, answered: list[Row]) -> Table:
     return table
 
 
-def _flows(rows: list[Row], width: int) -> Table:
+def _flows(rows: list[Row], width: int, several: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.title, table.title_justify = "flows by their malicious score", "left"
     table.add_column("score", justify="right", no_wrap=True)
@@ -77,20 +82,22 @@ def _flows(rows: list[Row], width: int) -> Table:
     table.add_column("flow", overflow="fold")
     table.add_column("service", overflow="fold")
     table.add_column("application", overflow="fold")
+    if several:
+        table.add_column("capture", overflow="fold")
     for row in rows:
-        time = datetime.fromtimestamp(row.ts / 1e6, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
         table.add_row(
             Text(f"{row.malicious_score:.3f}", "bold red" if row.malicious else "dim"),
-            *([time] if with_time else []),
+            *([utc(row.ts / 1e6, "%Y-%m-%d %H:%M:%S")] if with_time else []),
             Text(f"{_endpoint(row.orig_h, row.orig_p)} → {_endpoint(row.resp_h, row.resp_p)}/{row.proto}"),
             _scored(row.service, row.service_score),
             _scored(row.application, row.application_score),
+            *([Text(shown(row.capture))] if several else []),
         )
     return table
 
 
-def _scored(label: str, score: float) -> Text:
-    return Text.assemble((label, "dim" if label == "unknown" else ""), (f" {score:.2f}", "dim"))
+def _scored(label: str | None, score: float | None) -> Text:
+    return Text.assemble((label or "", "dim" if label == "unknown" else ""), (f" {score or 0:.2f}", "dim"))
 
 
 def _endpoint(host: str, port: int) -> str:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any, TypeVar
 
 import click
 
+from .. import endings
 from ..agent.config import ConfigError
+from ..output import shown
 from . import client, rates
+
+_Command = TypeVar("_Command", bound=Callable[..., None])
+_Display = Callable[[dict[str, Any], rates.Rates], None]
 
 
 class _Problem(click.ClickException):
@@ -19,7 +27,17 @@ class _Problem(click.ClickException):
     exit_code = 2
 
 
-def _where(command):
+class _Seconds(click.FloatRange):
+    """Those that can be waited for: none of the comparisons of FloatRange leaves "nan" out."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds: float = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value} is not a number of seconds.", param, ctx)
+        return seconds
+
+
+def _where(command: _Command) -> _Command:
     """The options that say which agent."""
     command = click.option("--agent", metavar="HOST:PORT", help="Its metrics.listen, whatever the settings say.")(
         command
@@ -39,7 +57,7 @@ def _address(config: str | None, agent: str | None) -> tuple[str, int]:
         raise _Problem(str(error)) from None
 
 
-def _ask(where: tuple[str, int]) -> dict:
+def _ask(where: tuple[str, int]) -> dict[str, Any]:
     try:
         return client.status(where)
     except client.NoAgent as error:
@@ -74,11 +92,11 @@ def status(config: str | None, agent: str | None, form: str | None) -> None:
 
 @click.command(short_help="What the agent does, live.")
 @_where
-@click.option("--interval", default=1.0, show_default=True, type=click.FloatRange(0.1, 3600), help="Seconds.")
+@click.option("--interval", default=1.0, show_default=True, type=_Seconds(0.1, 3600), help="Seconds.")
 @click.option("-n", "--count", type=click.IntRange(1), help="End after so many.")
 @click.option("--once", is_flag=True, help="The same as -n 1.")
 @click.option("--flows", default=10, show_default=True, type=click.IntRange(0, 20), help="Suspicious flows shown.")
-def top(config, agent, interval, count, once, flows) -> None:
+def top(config: str | None, agent: str | None, interval: float, count: int | None, once: bool, flows: int) -> None:
     """Show services, applications, rates, lag and the most suspicious flows, until Ctrl-C.
 
     The agent knows no addresses: look a uid up in conn.log. In a pipe it writes tab-separated lines, with a header.
@@ -88,31 +106,25 @@ def top(config, agent, interval, count, once, flows) -> None:
                  2 no agent answers (any more), or wrong settings
     """
     where = _address(config, agent)
-    show = _lines(flows) if not sys.stdout.isatty() else _screen(flows)
+    display: AbstractContextManager[_Display] = _screen(flows) if sys.stdout.isatty() else _lines()
     count = 1 if once else count
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt), endings.cleaned_up():
         before = _ask(where)
-        with show as display:
+        with display as show:
             while count is None or (count := count - 1) >= 0:
                 time.sleep(interval)
                 after = _ask(where)
-                display(after, rates.between(before, after))
+                show(after, rates.between(before, after))
                 before = after
 
 
-class _lines:
+@contextmanager
+def _lines() -> Iterator[_Display]:
     """``mmtt top`` in a pipe."""
+    begun = False
 
-    def __init__(self, _) -> None:
-        self._begun = False
-
-    def __enter__(self):
-        return self._show
-
-    def __exit__(self, *_) -> None:
-        pass
-
-    def _show(self, found: dict, now: rates.Rates) -> None:
+    def show(found: dict[str, Any], now: rates.Rates) -> None:
+        nonlocal begun
         windows, latency = found["windows"], found["latency"]
         row = {
             "ts": f"{found['now']:.3f}",
@@ -123,37 +135,29 @@ class _lines:
             "lag_p50": "-" if latency["p50"] is None else latency["p50"],
             "lag_p99": "-" if latency["p99"] is None else latency["p99"],
         }
-        if not self._begun:
+        if not begun:
             click.echo("\t".join(row))
-            self._begun = True
+            begun = True
         click.echo("\t".join(map(str, row.values())))
 
+    yield show
 
-class _screen:
+
+@contextmanager
+def _screen(flows: int) -> Iterator[_Display]:
     """``mmtt top`` on a terminal: leaves its last picture there."""
+    from rich.live import Live
 
-    def __init__(self, flows: int) -> None:
-        from rich.live import Live
+    from . import screen
 
-        self._flows, self._live = flows, Live(auto_refresh=False)
-
-    def __enter__(self):
-        self._live.__enter__()
-        return self._show
-
-    def __exit__(self, *problem) -> None:
-        self._live.__exit__(*problem)
-
-    def _show(self, found: dict, now: rates.Rates) -> None:
-        from . import screen
-
-        self._live.update(screen.live(found, now, self._flows), refresh=True)
+    with Live(auto_refresh=False) as live:
+        yield lambda found, now: live.update(screen.live(found, now, flows), refresh=True)
 
 
 @click.command("reload", short_help="Have the agent load its bundle again.")
 @_where
 @click.option("--pid", type=click.IntRange(1), help="The agent's process.  [default: it is asked]")
-@click.option("--timeout", default=60.0, show_default=True, type=click.FloatRange(0), help="Seconds to wait.")
+@click.option("--timeout", default=60.0, show_default=True, type=_Seconds(0), help="Seconds to wait.")
 def reload_(config: str | None, agent: str | None, pid: int | None, timeout: float) -> None:
     """Have an agent load its bundle again, or the one that its settings now name, without losing a flow.
 
@@ -173,7 +177,7 @@ def reload_(config: str | None, agent: str | None, pid: int | None, timeout: flo
     except ConfigError as error:
         raise _Problem(str(error)) from None
     try:
-        click.echo(reload.reload(where, pid, timeout))
+        click.echo(shown(reload.reload(where, pid, timeout)))
     except client.NoAgent as error:
         raise _Problem(str(error)) from None
     except reload.ReloadError as error:
@@ -200,11 +204,13 @@ def doctor(config: str | None, agent: str | None, zeek: str | None, scripts: str
     from . import doctor
 
     broken = 0
-    for check in doctor.checks(config, agent, zeek, scripts):
-        broken += check.state == "problem"
-        click.echo(f"{click.style(f'{check.state:8}', doctor.COLOURS[check.state])} {check.what:12} {check.text}")
-        if check.remedy:
-            click.echo(f"{'':8} {'':12} type: {check.remedy}")
+    with endings.cleaned_up():
+        for check in doctor.checks(config, agent, zeek, scripts):
+            broken += check.state == "problem"
+            state = click.style(f"{check.state:8}", doctor.COLOURS[check.state])
+            click.echo(f"{state} {check.what:12} {shown(check.text)}")
+            if check.remedy:
+                click.echo(f"{'':8} {'':12} type: {shown(check.remedy)}")
     if broken:
         click.echo(f"{broken} {'problem' if broken == 1 else 'problems'}", err=True)
         sys.exit(1)

@@ -210,25 +210,33 @@ def _package(program: str, scripts: str) -> Iterator[Check]:
 
 def _parse(program: str, scripts: str) -> tuple[int, str]:
     # In an empty directory: Zeek takes names for files where it stands.
-    with tempfile.TemporaryDirectory() as empty:
-        probe = Path(empty) / "probe.zeek"
-        probe.write_text(_PROBE)
-        return _run(program, "--parse-only", scripts, str(probe), cwd=empty)
+    try:
+        with tempfile.TemporaryDirectory() as empty:
+            probe = Path(empty) / "probe.zeek"
+            probe.write_text(_PROBE)
+            return _run(program, "--parse-only", scripts, str(probe), cwd=empty)
+    except OSError as error:
+        return 1, f"{error}"
 
 
 def _site(program: str) -> str:
     """The sensor's local.zeek."""
-    return str(Path(program).resolve().parents[1] / "share/zeek/site/local.zeek")
+    return str(_prefix(program) / "share/zeek/site/local.zeek")
+
+
+def _prefix(program: str) -> Path:
+    """Where Zeek is installed."""
+    return Path(program).resolve().parent.parent
 
 
 def _zeekctl(program: str) -> Iterator[Check]:
     """In a zeekctl cluster the manager listens for agents only if told to."""
-    etc = Path(program).resolve().parents[1] / "etc"
+    etc = _prefix(program) / "etc"
     try:
-        nodes, ctl = (etc / "node.cfg").read_text(), (etc / "zeekctl.cfg").read_text()
+        text = "\n".join((etc / name).read_text(errors="replace") for name in ("node.cfg", "zeekctl.cfg"))
     except OSError:
         return
-    lines = [line.strip().lower().replace(" ", "") for line in (nodes + "\n" + ctl).splitlines()]
+    lines = [line.strip().lower().replace(" ", "") for line in text.splitlines()]
     if "type=manager" not in lines:
         return
     if any(line in ("usewebsocket=1", "usewebsocket=on", "usewebsocket=true") for line in lines):

@@ -24,7 +24,7 @@ def between(before: dict[str, Any], after: dict[str, Any]) -> Rates:
     if before["started"] != after["started"] or before["now"] >= after["now"]:
         before = {**after, "now": after["started"], "windows": {"received": 0, "answered": {}}}
         before |= {"services": {}, "applications": {}, "malicious": 0}
-    seconds = max(after["now"] - before["now"], 1e-3)
+    seconds: float = max(after["now"] - before["now"], 1e-3)
 
     def per_second(new: int, old: int) -> float:
         return (new - old) / seconds
@@ -34,10 +34,13 @@ def between(before: dict[str, Any], after: dict[str, Any]) -> Rates:
         return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
     windows, earlier = after["windows"], before["windows"]
+    answered = {s: per_second(n, earlier["answered"].get(s, 0)) for s, n in windows["answered"].items()}
     return Rates(
-        per_second(windows["received"], earlier["received"]),
-        *(per_second(windows["answered"][s], earlier["answered"].get(s, 0)) for s in ("ok", "shed", "error")),
-        per_second(after["malicious"], before["malicious"]),
-        each("services"),
-        each("applications"),
+        received=per_second(windows["received"], earlier["received"]),
+        ok=answered["ok"],
+        shed=answered["shed"],
+        error=answered["error"],
+        malicious=per_second(after["malicious"], before["malicious"]),
+        services=each("services"),
+        applications=each("applications"),
     )

@@ -43,7 +43,7 @@ def reload(where: tuple[str, int] | None, pid: int | None, seconds: float) -> st
 def _tell(pid: int) -> None:
     try:
         os.kill(pid, signal.SIGHUP)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         raise ReloadError(f"there is no process {pid} here; is the agent in a container?") from None
     except PermissionError:
         raise ReloadError(f"process {pid} is another user's; type: sudo systemctl reload mmtt-agent") from None

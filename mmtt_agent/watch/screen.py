@@ -1,8 +1,7 @@
-"""An agent's state for a person at a terminal."""
+"""An agent's state for a person at a terminal. Names in it may come from elsewhere, so they are shown escaped."""
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import Any
 
 from rich import box
@@ -11,6 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from ..output import shown, utc
 from .rates import Rates
 
 
@@ -23,7 +23,7 @@ def state(status: dict[str, Any]) -> Table:
             "agent",
             f"{status['agent']}, version {status['version']}, process {status['pid']}, up {_ago(status)}",
         ),
-        ("health", Text("ok", "green") if status["healthy"] else Text(status["problem"], "bold red")),
+        ("health", Text("ok", "green") if status["healthy"] else Text(shown(status["problem"]), "bold red")),
         ("model", f"{status['model']} of {status['bundle'] or 'the installation'}"),
         (
             "zeek",
@@ -46,7 +46,7 @@ def state(status: dict[str, Any]) -> Table:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows:
-        table.add_row(name, value if isinstance(value, Text) else Text(value))
+        table.add_row(name, value if isinstance(value, Text) else Text(shown(value)))
     return table
 
 
@@ -54,14 +54,14 @@ def live(status: dict[str, Any], rates: Rates, flows: int) -> Group:
     """The screen of ``mmtt top``."""
     windows, zeek = status["windows"], status["zeek"]
     head = Text.assemble(
-        (f"mmtt {status['agent']}", "bold"),
-        f"  {status['model']}  ",
+        (shown(f"mmtt {status['agent']}"), "bold"),
+        shown(f"  {status['model']}  "),
         (
-            f"Zeek {zeek['version']}" if zeek["connected"] else "no Zeek",
+            shown(f"Zeek {zeek['version']}") if zeek["connected"] else "no Zeek",
             "" if zeek["connected"] else "bold red",
         ),
         f"  {zeek['nodes']} nodes  up {_ago(status)}  ",
-        ("ok", "green") if status["healthy"] else (status["problem"], "bold red"),
+        ("ok", "green") if status["healthy"] else (shown(status["problem"]), "bold red"),
     )
     lost = rates.shed + rates.error
     line = Text.assemble(
@@ -87,7 +87,9 @@ def _shares(what: str, totals: dict[str, int], rates: dict[str, float]) -> Table
     table.add_column("/s", justify="right", min_width=8)
     table.add_column("in all", justify="right", min_width=9)
     for name, rate in sorted(rates.items(), key=lambda item: (-item[1], -totals[item[0]]))[:10]:
-        table.add_row(Text(name), f"{rate:,.1f}", f"{totals[name]:,}", style="dim" if name == "unknown" else None)
+        table.add_row(
+            Text(shown(name)), f"{rate:,.1f}", f"{totals[name]:,}", style="dim" if name == "unknown" else None
+        )
     return table
 
 
@@ -102,8 +104,8 @@ def _flows(flows: list[dict[str, Any]]) -> Table:
     for flow in flows:
         table.add_row(
             Text(f"{flow['malicious_score']:.3f}", "bold red" if flow["malicious"] else "dim"),
-            datetime.fromtimestamp(flow["ts"], timezone.utc).strftime("%H:%M:%S"),
-            *(Text(flow[key]) for key in ("uid", "service", "application")),
+            utc(flow["ts"], "%H:%M:%S"),
+            *(Text(shown(flow[key])) for key in ("uid", "service", "application")),
         )
     return table
 
@@ -116,9 +118,8 @@ def _most(counts: dict[str, int]) -> str:
 
 def _lag(latency: dict[str, float | None]) -> str:
     """From a batch's arrival to its answer."""
-    if latency["p50"] is None:
-        return "-"
-    return f"{latency['p50'] * 1e3:.1f} ms, p99 {latency['p99'] * 1e3:.1f} ms"
+    median, most = latency["p50"], latency["p99"]
+    return "-" if median is None or most is None else f"{median * 1e3:.1f} ms, p99 {most * 1e3:.1f} ms"
 
 
 def _ago(status: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from mmtt_agent.classify.rows import Row
 OFFICE = DATA / "office.pcap"
 
 ROW = Row(1_700_000_000_000_120, "CAbc", "10.0.0.1", 4000, "fd00::1", 443, "tcp", 0, 32,
-          "web", 0.97, "-", 1.0, False, 0.0123, "ok", None, "m@12345678")  # fmt: skip
+          "web", 0.97, "-", 1.0, False, 0.0123, "ok", None, "m@12345678", "a.pcap")  # fmt: skip
 
 
 def run(*arguments, input: bytes | None = None):
@@ -127,7 +128,7 @@ def test_a_bad_capture_does_not_cost_the_others_their_rows(tmp_path):
     result = run(bad, OFFICE)
     assert result.exit_code == 1
     assert str(bad) in result.stderr
-    assert body(result.stdout) == body(run(OFFICE).stdout)
+    assert [row[:-1] for row in body(result.stdout)] == body(run(OFFICE).stdout)
 
 
 def test_a_cut_off_capture_gives_what_it_holds_and_says_so(tmp_path):
@@ -137,6 +138,27 @@ def test_a_cut_off_capture_gives_what_it_holds_and_says_so(tmp_path):
     assert result.exit_code == 0
     assert str(cut) in result.stderr
     assert 0 < len(body(result.stdout)) < len(body(run(OFFICE).stdout))
+
+
+def test_rows_say_which_capture_they_are_of_where_there_may_be_several(tmp_path):
+    shutil.copy(OFFICE, tmp_path / "a.pcap")
+    odd = os.fsdecode(b"b\xff\t\\.pcap")
+    shutil.copy(DATA / "midstream.pcap", tmp_path / odd)
+    alone = [body(run(path).stdout) for path in (OFFICE, DATA / "midstream.pcap")]
+    names = (f"{tmp_path}/a.pcap", f"{tmp_path}/b\\xff\\x09\\x5c.pcap")
+    expected = [[*row, name] for rows, name in zip(alone, names, strict=True) for row in rows]
+    for arguments in ([tmp_path], [tmp_path / "a.pcap", tmp_path / odd]):
+        text = run(*arguments).stdout
+        assert body(text) == expected
+        fields, types = (line.split("\t") for line in text.splitlines()[6:8])
+        assert (fields[-2:], types[-2:]) == (["model", "capture"], ["string", "string"])
+        lines = [json.loads(line) for line in run("--format", "json", *arguments).stdout.splitlines()]
+        assert [*dict.fromkeys(line["capture"] for line in lines)] == [names[0], f"{tmp_path}/b\\xff\t\\.pcap"]
+    # Also where the others turn out not to be there, so that a script finds the same columns every time.
+    assert {row[-1] for row in body(run(OFFICE, tmp_path / "gone.pcap").stdout)} == {str(OFFICE)}
+    assert "capture" not in json.loads(run("--format", "json", OFFICE).stdout.splitlines()[0])
+    table = run("--format", "table", "--flows", 0, tmp_path).stdout.replace("\n", "")
+    assert "a.pcap" in table and "\\xff" in table
 
 
 @pytest.mark.parametrize("argument", ["missing.pcap", "."])
@@ -154,7 +176,7 @@ def test_a_table_in_a_directory_is_refused(tmp_path):
 def test_table_shows_the_most_suspicious_flow_first():
     rows = [ROW._replace(uid=f"C{i}", orig_p=1000 + i, malicious_score=i / 10, malicious=i > 7) for i in range(9)]
     console = Console(width=140, record=True, file=io.StringIO())
-    table.show(console, rows, 3)
+    table.show(console, rows, 3, several=False)
     text = console.export_text()
     assert "9 with a verdict" in text and "1 flagged malicious" in text
     shown = [line for line in text.splitlines() if "10.0.0.1:" in line]
@@ -170,10 +192,23 @@ def test_a_connection_counts_once_with_its_latest_verdict():
         ROW._replace(window=2, status="too_short", service=None),
     ]
     console = Console(width=140, record=True, file=io.StringIO())
-    table.show(console, rows, 0)
+    table.show(console, rows, 0, several=False)
     text = console.export_text()
     assert "1 flows with payload" in text
     assert "voip" in text and "web" not in text
+
+
+def test_the_same_connection_in_two_captures_is_two_flows():
+    console = Console(width=140, record=True, file=io.StringIO())
+    table.show(console, [ROW, ROW._replace(capture="b[/].pcap")], 0, several=True)
+    text = console.export_text()
+    assert "2 flows with payload" in text and "a.pcap" in text and "b[/].pcap" in text
+
+
+def test_a_time_that_no_calendar_has_is_in_the_table_all_the_same():
+    console = Console(width=140, record=True, file=io.StringIO())
+    table.show(console, [ROW._replace(ts=9 * 10**18)], 0, several=False)
+    assert "9000000000000 s" in console.export_text()
 
 
 def test_more_is_called_malicious_where_more_false_alarms_may_be(tmp_path):
@@ -193,7 +228,7 @@ def test_more_is_called_malicious_where_more_false_alarms_may_be(tmp_path):
 def test_names_that_would_read_as_unset_are_escaped(tmp_path):
     path = tmp_path / "log"
     with path.open("w") as out:
-        TsvWriter(out).write(ROW)
+        TsvWriter(out, several=False).write(ROW)
     (row,) = body(path.read_text())
     assert row[0] == "1700000000.000120"
     assert row[11] == "\\x2d"

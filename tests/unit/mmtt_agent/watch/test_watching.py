@@ -258,7 +258,7 @@ def test_status_top_and_reload_show_and_steer_an_agent(tmp_path):
                 code, out, _ = await watching
                 header, *lines = (line.split("\t") for line in out.splitlines())
                 assert (code, len(lines)) == (0, 2)
-                assert all(float(dict(zip(header, line))["ok"]) > 0 for line in lines)
+                assert all(float(dict(zip(header, line, strict=True))["ok"]) > 0 for line in lines)
 
                 # What a terminal shows is made of the same status.
                 later = found | {"now": found["now"] + 1, "malicious": found["malicious"] + 5}

@@ -1,0 +1,76 @@
+"""A file that is there complete or not at all."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TextIO
+
+#: Seconds after which a part that nobody writes is one that a killed run has left.
+_LEFT = 60
+
+
+@contextmanager
+def written(path: Path) -> Iterator[TextIO]:
+    """A text file (UTF-8) that appears at ``path`` when the block under it has ended, in the place of one there.
+
+    If the block fails nothing has changed; use it within :func:`.endings.cleaned_up`, and a signal makes no difference.
+    A part that was left by a run that could not clean up (SIGKILL) goes when the same file is written again.
+
+    Raises:
+        OSError: it can't be written; ``filename`` is ``path``.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        _sweep(path)
+        handle, part = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    try:
+        with open(handle, "w", encoding="utf-8") as out:
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield out
+            out.flush()
+            # A disk that is full may not say so before; and what is complete is so after a power cut, too.
+            os.fsync(handle)
+            # mkstemp makes files that only their owner may read; this one is as readable as any other.
+            umask = os.umask(0)
+            os.umask(umask)
+            os.fchmod(handle, 0o666 & ~umask)
+            os.replace(part, path)
+    except BaseException as error:
+        with suppress(OSError):
+            os.unlink(part)
+        if isinstance(error, OSError) and error.filename in (None, part):
+            error.filename, error.filename2 = str(path), None
+        raise
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name}."
+
+
+def _sweep(path: Path) -> None:
+    """Remove the parts of ``path`` that nobody writes any more."""
+    prefix = _prefix(path)
+    for name in os.listdir(path.parent):
+        part = path.parent / name
+        if not name.startswith(prefix) or len(name) != len(prefix) + 8:  # mkstemp's letters
+            continue
+        with suppress(OSError):
+            about = part.lstat()
+            # One that is just being made may not be locked yet.
+            if stat.S_ISREG(about.st_mode) and time.time() - about.st_mtime > _LEFT:
+                with part.open("rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    part.unlink()
