@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import sessions
-from .packets import ACK, ALIVE, ANSWER, COUNTED, FIN, RST, STATELESS, SYN, TCP, TO_MANY, Addresses, Segments
+from .addresses import Addresses
+from .segments import ACK, ALIVE, ANSWER, COUNTED, FIN, RST, STATELESS, SYN, TCP, TO_MANY, Segments
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 

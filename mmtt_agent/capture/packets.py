@@ -13,100 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmtt_agent.capture import checksum, ipv6, tunnels
+from mmtt_agent.capture.addresses import Addresses
 from mmtt_agent.capture.files import Records, rows
 from mmtt_agent.capture.fragments import Fragments
-
-TCP, UDP = 6, 17
-
-FIN, SYN, RST, ACK = 1, 2, 4, 16
+from mmtt_agent.capture.frames import Frames, u16
+from mmtt_agent.capture.segments import ALIVE, ANSWER, COUNTED, STATELESS, TCP, TO_MANY, UDP, ZERO_WINDOW, Segments
 
 #: Layers inside layers that are followed at most (Zeek: ``PacketAnalyzer::max_depth`` and ``Tunnel::max_depth``).
 MAX_LAYERS = 24
 MAX_TUNNELS = 4
-
-# Bits of Segments.state.
-COUNTED = 1  # Zeek's conn_size analyzer counts it
-ALIVE = 2  # it moves the connection's last activity (what has a bad checksum does not)
-STATELESS = 4  # it makes a connection but never reaches the TCP state machine (bad checksum or header)
-ANSWER = 8  # DNS or NTP takes it for an answer, so that its sender is the responder
-TO_MANY = 16  # its destination is the broadcast address
-ZERO_WINDOW = 32  # TCP
-
-
-@dataclass(slots=True)
-class Frames:
-    """Packets at one layer: int64 arrays of equal length, all offsets in the same buffer.
-
-    Attributes:
-        row: the record it came in.
-        at: offset of the layer's header.
-        end: offset of the end of what the layers above left to look at.
-        captured: offset of the end of what was captured of the packet.
-        wire: where the packet would end had it been captured in full.
-    """
-
-    row: np.ndarray
-    at: np.ndarray
-    end: np.ndarray
-    captured: np.ndarray
-    wire: np.ndarray
-    tunnels: int = 0
-
-    def __len__(self) -> int:
-        return len(self.row)
-
-    def __getitem__(self, pick) -> Frames:
-        return Frames(self.row[pick], self.at[pick], self.end[pick], self.captured[pick], self.wire[pick], self.tunnels)
-
-    def skip(self, size) -> Frames:
-        """The layer that begins `size` bytes further on."""
-        return Frames(self.row, self.at + size, self.end, self.captured, self.wire, self.tunnels)
-
-    def until(self, end: np.ndarray) -> Frames:
-        return Frames(self.row, self.at, end, self.captured, self.wire, self.tunnels)
-
-
-@dataclass(slots=True)
-class Segments:
-    """TCP segments and UDP datagrams in order of delivery: arrays of equal length.
-
-    Attributes:
-        row: int64, the record's number in the capture.
-        address: uint64, the two addresses' numbers, the lower endpoint's in the upper half.
-        port: uint64, ``family << 40 | protocol << 32 | lower endpoint's port << 16 | the other's``.
-        forward: bool, sent by the lower endpoint.
-        flags: uint8, TCP flags.
-        seq, ack: uint32.
-        payload: int32, bytes as the headers say, captured or not.
-        state: uint8, bits COUNTED, ALIVE, STATELESS, ANSWER, TO_MANY, ZERO_WINDOW.
-    """
-
-    row: np.ndarray
-    address: np.ndarray
-    port: np.ndarray
-    forward: np.ndarray
-    flags: np.ndarray
-    seq: np.ndarray
-    ack: np.ndarray
-    payload: np.ndarray
-    state: np.ndarray
-
-    FIELDS = ("row", "address", "port", "forward", "flags", "seq", "ack", "payload", "state")
-
-    def __len__(self) -> int:
-        return len(self.row)
-
-    def __getitem__(self, pick) -> Segments:
-        return Segments(*(getattr(self, name)[pick] for name in self.FIELDS))
-
-    @classmethod
-    def concatenate(cls, parts: list[Segments]) -> Segments:
-        if len(parts) == 1:
-            return parts[0]
-        if not parts:
-            types = (np.int64, np.uint64, np.uint64, bool, np.uint8, np.uint32, np.uint32, np.int32, np.uint8)
-            return cls(*(np.zeros(0, t) for t in types))
-        return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in cls.FIELDS))
 
 
 @dataclass(slots=True)
@@ -130,44 +45,6 @@ class Datagrams:
             self.source[pick], self.destination[pick], self.family, self.size[pick], self.pseudo[pick],
             None if self.sum is None else self.sum[pick],
         )  # fmt: skip
-
-
-class Addresses:
-    """Numbers for addresses: an IPv4 address is its own, IPv6 ones are numbered as they come."""
-
-    def __init__(self):
-        self._numbers: dict[bytes, int] = {}
-        self._known: list[bytes] = []
-
-    def numbers(self, addresses: np.ndarray) -> np.ndarray:
-        """Numbers, uint32 ``(n,)``, of IPv6 addresses, uint8 ``(n, 16)``."""
-        keys = np.ascontiguousarray(addresses).view("V16").ravel()
-        unique, inverse = np.unique(keys, return_inverse=True)
-        numbers = np.fromiter((self.number(key.tobytes()) for key in unique), np.uint32, len(unique))
-        return numbers[inverse.ravel()]
-
-    def number(self, address: bytes) -> int:
-        number = self._numbers.get(address)
-        if number is None:
-            number = self._numbers[address] = len(self._known)
-            self._known.append(address)
-        return number
-
-    def are_groups(self, family: int, numbers: np.ndarray) -> np.ndarray:
-        """Which of a family's addresses are multicast ones: bool ``(n,)``."""
-        if family == 0:
-            return numbers >> np.uint32(28) == 14
-        return np.fromiter((self._known[number][0] == 255 for number in numbers.tolist()), bool, len(numbers))
-
-    def bytes_of(self, family: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        """The addresses, uint8 ``(n, 16)``, IPv4 as IPv4-mapped."""
-        result = np.zeros((len(numbers), 16), np.uint8)
-        result[:, 10:12] = 255
-        result[:, 12:] = numbers.astype(">u4").view(np.uint8).reshape(-1, 4)
-        if family.any():
-            table = np.frombuffer(b"".join(self._known), np.uint8).reshape(-1, 16)
-            result[family] = table[numbers[family]]
-        return result
 
 
 class Decoder:
@@ -266,11 +143,11 @@ class Decoder:
 
     def _ethernet(self, data: np.ndarray, frames: Frames, depth: int) -> None:
         frames = self._require(frames, 17)
-        protocol = _u16(data, frames.at + 12)
+        protocol = u16(data, frames.at + 12)
         if (fabric := protocol == 0x8903).any():  # Cisco FabricPath
             frames = frames.skip(np.where(fabric, 16, 0))
             frames = self._require(frames, 15)
-            protocol = _u16(data, frames.at + 12)
+            protocol = u16(data, frames.at + 12)
         self._ethertype(data, frames.skip(14), protocol, depth)
 
     def _ethertype(self, data: np.ndarray, frames: Frames, protocol: np.ndarray, depth: int) -> None:
@@ -290,20 +167,20 @@ class Decoder:
         frames = frames[is_snap]
         frames = frames.skip(np.where(data[frames.at + 2] & 3 == 3, 3, 4))
         frames = self._require(frames, 5)
-        vendor = _u16(data, frames.at).astype(np.int64) << 8 | data[frames.at + 2]
-        protocol = np.where(vendor == 0, _u16(data, frames.at + 3), 0)
+        vendor = u16(data, frames.at).astype(np.int64) << 8 | data[frames.at + 2]
+        protocol = np.where(vendor == 0, u16(data, frames.at + 3), 0)
         table = {0x0800: "_ip", 0x86DD: "_ip"}
         self._dispatch(data, frames.skip(5), protocol, table, depth)
 
     def _vlan(self, data: np.ndarray, frames: Frames, depth: int) -> None:
         frames = self._require(frames, 5)
-        protocol = _u16(data, frames.at + 2)
+        protocol = u16(data, frames.at + 2)
         self._ethertype(data, frames.skip(4), protocol, depth)
 
     def _vntag(self, data: np.ndarray, frames: Frames, depth: int) -> None:
         frames = self._require(frames, 7)
         table = {0x8100: "_vlan", 0x88A8: "_vlan", 0x9100: "_vlan"}
-        self._dispatch(data, frames.skip(6), _u16(data, frames.at + 4), table, depth)
+        self._dispatch(data, frames.skip(6), u16(data, frames.at + 4), table, depth)
 
     def _pbb(self, data: np.ndarray, frames: Frames, depth: int) -> None:
         self._push(self._ethernet, data, self._require(frames, 19).skip(4), depth + 1)
@@ -318,8 +195,8 @@ class Decoder:
 
     def _pppoe(self, data: np.ndarray, frames: Frames, depth: int) -> None:
         frames = self._require(frames, 9)
-        length = np.maximum(_u16(data, frames.at + 4).astype(np.int64) - 2, 0)
-        protocol = _u16(data, frames.at + 6)
+        length = np.maximum(u16(data, frames.at + 4).astype(np.int64) - 2, 0)
+        protocol = u16(data, frames.at + 6)
         frames = frames.skip(8)
         self._dispatch(data, frames.until(np.minimum(frames.end, frames.at + length)), protocol, _PPP, depth)
 
@@ -327,19 +204,19 @@ class Decoder:
         frames = self._require(frames, 3)
         framed = (data[frames.at] == 0xFF) & (data[frames.at + 1] == 0x03)
         frames = self._require(frames.skip(np.where(framed, 2, 0)), 3)
-        self._dispatch(data, frames.skip(2), _u16(data, frames.at), _PPP, depth)
+        self._dispatch(data, frames.skip(2), u16(data, frames.at), _PPP, depth)
 
     def _ppp_serial(self, data: np.ndarray, frames: Frames, depth: int) -> None:
         frames = self._require(frames, 5)
-        self._dispatch(data, frames.skip(4), _u16(data, frames.at + 2), _PPP, depth)
+        self._dispatch(data, frames.skip(4), u16(data, frames.at + 2), _PPP, depth)
 
     def _linux_cooked(self, data: np.ndarray, frames: Frames, depth: int) -> None:
         frames = self._require(frames, 17)
-        self._dispatch(data, frames.skip(16), _u16(data, frames.at + 14), _COOKED, depth)
+        self._dispatch(data, frames.skip(16), u16(data, frames.at + 14), _COOKED, depth)
 
     def _linux_cooked2(self, data: np.ndarray, frames: Frames, depth: int) -> None:
         frames = self._require(frames, 21)
-        self._dispatch(data, frames.skip(20), _u16(data, frames.at), _COOKED, depth)
+        self._dispatch(data, frames.skip(20), u16(data, frames.at), _COOKED, depth)
 
     def _null(self, data: np.ndarray, frames: Frames, depth: int) -> None:
         # The address family is in the byte order of the machine that captured: one of the two ends is zero.
@@ -393,7 +270,7 @@ class Decoder:
         frames = frames[aggregated]
         while len(frames):
             frames = self._require(frames, 14)
-            size = _u16(data, frames.at + 12).astype(np.int64)
+            size = u16(data, frames.at + 12).astype(np.int64)
             inside = frames.at + 14 + size <= frames.end
             self._count("truncated_link_header", np.count_nonzero(~inside))
             frames, size = frames[inside].skip(14), size[inside]
@@ -410,7 +287,7 @@ class Decoder:
         snap = (header[:, :6] == (0xAA, 0xAA, 3, 0, 0, 0)).all(axis=1)
         self._count("not_ip", np.count_nonzero(~snap))
         frames = frames[snap]
-        self._dispatch(data, frames.skip(8), _u16(data, frames.at + 6), _COOKED, depth)
+        self._dispatch(data, frames.skip(8), u16(data, frames.at + 6), _COOKED, depth)
 
     # IP
 
@@ -715,7 +592,7 @@ class Decoder:
         frames, protocol, size = frames[good], protocol[good], size[good]
         self._count("bad_tunnel", np.count_nonzero(~good))
         version = data[frames.at] >> 4
-        total = np.where(protocol == 4, _u16(data, frames.at + 2), _u16(data, frames.at + 4).astype(np.int64) + 40)
+        total = np.where(protocol == 4, u16(data, frames.at + 2), u16(data, frames.at + 4).astype(np.int64) + 40)
         good = (version == np.where(protocol == 4, 4, 6)) & (total == size)
         self._count("bad_tunnel", np.count_nonzero(~good))
         frames = self._enter(frames[good])
@@ -743,7 +620,7 @@ class Decoder:
                 of, optional = of[keep], optional[keep]
                 of, layer = of.skip(header + np.where(optional, 8, 0)), "ethernet"
             elif layer == "pptp":
-                protocol = _u16(data, of.at + header - 2)
+                protocol = u16(data, of.at + header - 2)
                 known = (protocol == 0x21) | (protocol == 0x57)
                 self._count("bad_tunnel", np.count_nonzero(~known))
                 of, protocol = of[known].skip(header), protocol[known]
@@ -783,11 +660,6 @@ def _ntp_extensions_fit(rest: bytes) -> bool:
             return False
         rest = rest[max(end, length) :]
     return True
-
-
-def _u16(data: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """The big-endian 16-bit numbers at each offset."""
-    return data[at].astype(np.uint16) << 8 | data[at + 1]
 
 
 _LINK_TYPES = {

@@ -11,7 +11,8 @@ from ..series import SeriesBatch
 from . import windows as window_cutting
 from .connections import Connections, assign
 from .files import CaptureFile
-from .packets import COUNTED, Decoder, Segments
+from .packets import Decoder
+from .segments import COUNTED, Segments
 
 
 @dataclass(frozen=True, slots=True)

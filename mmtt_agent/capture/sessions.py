@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 from dataclasses import dataclass, field
 
-from .packets import ACK, ALIVE, ANSWER, FIN, RST, STATELESS, SYN, TO_MANY, ZERO_WINDOW
+from .segments import ACK, ALIVE, ANSWER, FIN, RST, STATELESS, SYN, TO_MANY, ZERO_WINDOW
 
 # Zeek's defaults, in microseconds; named as there.
 UDP_INACTIVITY_TIMEOUT = 60_000_000
