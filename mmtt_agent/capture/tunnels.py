@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from mmtt_agent.capture.files import rows
+from mmtt_agent.capture.frames import Frames, u16
+from mmtt_agent.capture.work import Work
+
+#: Tunnels in tunnels that are followed at most (Zeek: ``Tunnel::max_depth``).
+MAX_TUNNELS = 4
 #: UDP ports that Zeek's tunnel analyzers are registered for.
 VXLAN, GENEVE, TEREDO, GTP, AYIYA = 4789, 6081, 3544, 2152, 5072
 _IS_PORT = np.zeros(1 << 16, bool)
@@ -13,7 +19,7 @@ _IS_PORT[[VXLAN, GENEVE, TEREDO, GTP, AYIYA]] = True
 Found = tuple[str, np.ndarray, np.ndarray]
 
 
-def gre(kind: int) -> tuple[int, int, str] | None:
+def gre_layout(kind: int) -> tuple[int, int, str] | None:
     """The layout of a GRE packet whose first four bytes are ``kind``.
 
     Returns:
@@ -138,12 +144,6 @@ def _is_ipv6(payload: bytes, at: int) -> bool:
     return length == left or (length < left and payload[at + 6] == 59 and length == 0)
 
 
-def _ayiya(payload: bytes) -> int | None:
-    begin = 8 + (1 << (payload[0] >> 4)) + (payload[1] >> 4) * 4
-    forwards = payload[2] & 15 == 1 and payload[3] in (4, 41)
-    return begin if forwards and begin < len(payload) else None
-
-
 def _gtp(payload: bytes) -> int | None:
     """GTPv1 user data: its inner IP packet."""
     if len(payload) < 8 or payload[0] >> 4 != 3 or payload[1] != 0xFF:
@@ -178,4 +178,74 @@ def _ayiya(payload: bytes) -> int | None:
     return begin if forwards and begin < len(payload) else None
 
 
-_READERS = {GTP: _gtp, AYIYA: _ayiya, TEREDO: _teredo}
+def _enter(work: Work, frames: Frames) -> Frames:
+    """The packets inside a tunnel, without those that are nested too deep."""
+    if frames.tunnels >= MAX_TUNNELS:
+        work.count("nested_too_deep", len(frames))
+        return frames[:0]
+    return Frames(frames.row, frames.at, frames.end, frames.captured, frames.wire, frames.tunnels + 1)
+
+
+def ip_in_ip(work: Work, data: np.ndarray, frames: Frames, protocol: np.ndarray, depth: int) -> None:
+    """A packet straight inside a packet: it must fill it exactly."""
+    size = frames.end - frames.at
+    good = size >= np.where(protocol == 4, 20, 40)
+    frames, protocol, size = frames[good], protocol[good], size[good]
+    work.count("bad_tunnel", np.count_nonzero(~good))
+    version = data[frames.at] >> 4
+    total = np.where(protocol == 4, u16(data, frames.at + 2), u16(data, frames.at + 4).astype(np.int64) + 40)
+    good = (version == np.where(protocol == 4, 4, 6)) & (total == size)
+    work.count("bad_tunnel", np.count_nonzero(~good))
+    frames = _enter(work, frames[good])
+    # The inner packet is a new one for Zeek, captured as it is.
+    work.push("ip", data, _as_captured(frames), depth + 1)
+
+
+def gre(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:
+    frames = work.require(frames, 4, "bad_tunnel")
+    if not len(frames):
+        return
+    kinds = rows(data, frames.at, 4).view(">u4")[:, 0]
+    for kind in np.unique(kinds):
+        of = frames[kinds == kind]
+        layout = gre_layout(int(kind))
+        if layout is None:
+            work.count("bad_tunnel", len(of))
+            continue
+        header, minimum, layer = layout
+        of = work.require(of, minimum, "bad_tunnel")
+        if layer == "erspan3":
+            optional = data[of.at + header - 1] & 1 == 1
+            room = of.end - of.at > header + 8 + 14
+            work.count("bad_tunnel", np.count_nonzero(optional & ~room))
+            keep = ~optional | room
+            of, optional = of[keep], optional[keep]
+            of, layer = of.skip(header + np.where(optional, 8, 0)), "ethernet"
+        elif layer == "pptp":
+            protocol = u16(data, of.at + header - 2)
+            known = (protocol == 0x21) | (protocol == 0x57)
+            work.count("bad_tunnel", np.count_nonzero(~known))
+            of, protocol = of[known].skip(header), protocol[known]
+            ip_in_ip(work, data, of, np.where(protocol == 0x21, 4, 41), depth)
+            continue
+        else:
+            of = of.skip(header)
+        work.push(layer, data, _as_captured(_enter(work, of)), depth + 1)
+
+
+def udp_tunnels(work: Work, data: np.ndarray, frames: Frames, ports: np.ndarray, depth: int) -> None:
+    frames = _enter(work, frames)
+    if not len(frames):
+        return
+    found, rejected = inside(data, frames.at, frames.end, ports)
+    work.count("bad_tunnel", rejected)
+    for layer, pick, at in found:
+        of = frames[pick].skip(at - frames.at[pick])
+        # The part on the wire shrinks by what the tunnel's headers took.
+        of.wire = of.end + (of.wire - of.captured)
+        of.captured = of.end
+        work.push(layer, data, of, depth + 1)
+
+
+def _as_captured(frames: Frames) -> Frames:
+    return Frames(frames.row, frames.at, frames.end, frames.end, frames.end, frames.tunnels)

@@ -1,0 +1,183 @@
+"""TCP and UDP: from datagrams to segments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmtt_agent.capture import checksum, tunnels
+from mmtt_agent.capture.files import rows
+from mmtt_agent.capture.frames import Frames
+from mmtt_agent.capture.segments import ALIVE, ANSWER, COUNTED, STATELESS, TCP, TO_MANY, UDP, ZERO_WINDOW, Segments
+from mmtt_agent.capture.work import Work
+
+_IS_DNS_PORT = np.zeros(1 << 16, bool)
+_IS_DNS_PORT[[53, 137, 5353, 5355]] = True
+
+
+@dataclass(slots=True)
+class Datagrams:
+    """What the IP layer hands on, beside the frames (whose ``at`` is the transport header, ``end`` its end).
+
+    ``source``, ``destination``: uint32 address numbers; ``family``: 0 IPv4, 1 IPv6; ``size``: int64, bytes of payload
+    by the IP header; ``pseudo``: uint64, checksum of the pseudo header's addresses; ``sum``: uint64, that of what was
+    captured of the segment or datagram, None until it is needed.
+    """
+
+    source: np.ndarray
+    destination: np.ndarray
+    family: int
+    size: np.ndarray
+    pseudo: np.ndarray
+    sum: np.ndarray | None = None
+
+    def __getitem__(self, pick) -> Datagrams:
+        return Datagrams(
+            self.source[pick], self.destination[pick], self.family, self.size[pick], self.pseudo[pick],
+            None if self.sum is None else self.sum[pick],
+        )  # fmt: skip
+
+
+def transport(work: Work, data, frames: Frames, datagrams: Datagrams, protocol: np.ndarray, depth: int) -> None:
+    if work.checked:
+        # For all protocols at once, as each time goes through all the bytes.
+        size = np.where(datagrams.size == 0, frames.end - frames.at, datagrams.size)
+        datagrams.sum = checksum.sum16(data, frames.at, np.minimum(frames.at + size, frames.end))
+    tcp, udp = protocol == TCP, protocol == UDP
+    if tcp.all():
+        _tcp(work, data, frames, datagrams)
+        return
+    if tcp.any():
+        _tcp(work, data, frames[tcp], datagrams[tcp])
+    if udp.any():
+        _udp(work, data, frames[udp], datagrams[udp], depth)
+    rest = ~(tcp | udp)
+    if not rest.any():
+        return
+    tunnel = (protocol == 4) | (protocol == 41)
+    gre = protocol == 47
+    work.count("other_transport", np.count_nonzero(rest & ~tunnel & ~gre))
+    if tunnel.any():
+        tunnels.ip_in_ip(work, data, frames[tunnel], protocol[tunnel], depth)
+    if gre.any():
+        tunnels.gre(work, data, frames[gre], depth)
+
+
+def _headers(work: Work, data, frames: Frames, datagrams: Datagrams, size: int):
+    """Drop what has no whole transport header."""
+    short = (datagrams.size > 0) & (datagrams.size < size) | (frames.end - frames.at < size)
+    if short.any():
+        work.count("truncated_header", np.count_nonzero(short))
+        frames, datagrams = frames[~short], datagrams[~short]
+    return frames, datagrams, rows(data, frames.at, 20)
+
+
+def _tcp(work: Work, data: np.ndarray, frames: Frames, datagrams: Datagrams) -> None:
+    frames, datagrams, header = _headers(work, data, frames, datagrams, 20)
+    if not len(frames):
+        return
+    length = (header[:, 12] >> 4).astype(np.int64) * 4
+    remaining = frames.end - frames.at
+    readable = (length >= 20) & (length <= datagrams.size) & (length <= remaining)
+    whole = remaining >= datagrams.size
+    valid = _valid(work, frames, datagrams, TCP, readable & whole)
+    work.count("bad_tcp_header", np.count_nonzero(~readable))
+    work.count("bad_tcp_checksum", np.count_nonzero(~valid))
+    words = header.view(">u4")
+    counted = readable & valid
+    state = np.where(counted, COUNTED | ALIVE, STATELESS).astype(np.uint8)
+    state |= np.where(header[:, 14:16].any(axis=1), 0, ZERO_WINDOW).astype(np.uint8)
+    flags = header[:, 13].copy()
+    # Reuse is looked for even where the header is not to be trusted, unless its length can't be.
+    flags[length < 20] = 0
+    _emit(work, 
+        frames, datagrams, header, TCP, flags, words[:, 1].astype(np.uint32), words[:, 2].astype(np.uint32),
+        np.where(readable, datagrams.size - length, 0), state,
+    )  # fmt: skip
+
+
+def _udp(work: Work, data: np.ndarray, frames: Frames, datagrams: Datagrams, depth: int) -> None:
+    frames, datagrams, header = _headers(work, data, frames, datagrams, 8)
+    if not len(frames):
+        return
+    remaining = frames.end - frames.at
+    size = np.where(datagrams.size == 0, remaining, datagrams.size)
+    words = header.view(">u2")
+    check = (remaining >= size) & (frames.wire <= frames.captured)
+    if datagrams.family == 0:
+        check &= words[:, 3] != 0
+    else:
+        # VXLAN's outer checksum may be zero on IPv6, too.
+        vxlan = (words[:, 1] == 4789) & (header[:, 8] & 8 != 0) & (size > 30)
+        check &= ~(vxlan & (words[:, 3] == 0))
+    valid = _valid(work, frames, datagrams, UDP, check)
+    work.count("bad_udp_checksum", np.count_nonzero(~valid))
+    state = np.where(valid, COUNTED | ALIVE, 0).astype(np.uint8)
+    state |= _answers(work, data, frames, datagrams, header, words[:, :2])
+    zero = np.zeros(len(frames), np.uint32)
+    _emit(work, 
+        frames, datagrams, header, UDP, zero.astype(np.uint8), zero, zero,
+        np.maximum(words[:, 2].astype(np.int64) - 8, 0), state,
+    )  # fmt: skip
+    inside = frames.skip(8).until(np.minimum(frames.end, frames.at + size))
+    candidates = valid & tunnels.candidates(data, inside.at, inside.end, words[:, :2])
+    if candidates.any():
+        tunnels.udp_tunnels(work, data, inside[candidates], words[candidates, :2], depth)
+
+
+def _answers(work: Work, data, frames: Frames, datagrams: Datagrams, header: np.ndarray, ports: np.ndarray):
+    """ANSWER where DNS or NTP sees one. DNS leaves answers to groups (multicast DNS) alone."""
+    room = frames.end - frames.at
+    dns = np.flatnonzero(_IS_DNS_PORT[ports].any(axis=1) & (room >= 20))
+    answers = np.zeros(len(frames), np.uint8)
+    if len(dns):
+        code = header[dns, 10] >> 3 & 15
+        known = np.isin(code, (0, 4, 5)) | (ports[dns] == 137).any(axis=1)
+        response = dns[(header[dns, 10] & 0x80 != 0) & known]
+        groups = work.addresses.are_groups(datagrams.family, datagrams.destination[response])
+        answers[response[~groups]] = ANSWER
+    ntp = (ports == 123).any(axis=1) & (room >= 56) & (header[:, 8] & 7 == 4)
+    # Up to 24 bytes after the message are a digest, more begin with extension fields.
+    for index in np.flatnonzero(ntp & (room > 56 + 24)).tolist():
+        at = int(frames.at[index])
+        ntp[index] = _ntp_extensions_fit(data[at + 56 : int(frames.end[index])].tobytes())
+    answers[ntp] = ANSWER
+    return answers
+
+
+def _valid(work: Work, frames: Frames, datagrams: Datagrams, protocol: int, check: np.ndarray) -> np.ndarray:
+    """Which checksums are right, or not to be checked."""
+    if not work.checked:
+        return np.ones(len(frames), bool)
+    size = np.where(datagrams.size == 0, frames.end - frames.at, datagrams.size)
+    total = datagrams.sum + datagrams.pseudo + checksum.swapped(size)
+    return checksum.valid(total + np.uint64(protocol << 8)) | ~check
+
+
+def _emit(work: Work, frames, datagrams: Datagrams, header, protocol, flags, seq, ack, payload, state) -> None:
+    ports = header[:, :4].copy().view(">u2").astype(np.uint64)
+    source, destination = datagrams.source.astype(np.uint64), datagrams.destination.astype(np.uint64)
+    one, other = source << np.uint64(16) | ports[:, 0], destination << np.uint64(16) | ports[:, 1]
+    forward = one <= other
+    if datagrams.family == 0:
+        state |= np.where(destination == 0xFFFFFFFF, TO_MANY, 0).astype(np.uint8)
+    low, high = np.where(forward, one, other), np.where(forward, other, one)
+    sixteen, mask = np.uint64(16), np.uint64(0xFFFF)
+    address = (low >> sixteen) << np.uint64(32) | high >> sixteen
+    port = (low & mask) << sixteen | high & mask | np.uint64(datagrams.family << 40 | protocol << 32)
+    segments = Segments(frames.row, address, port, forward, flags, seq, ack, payload.astype(np.int32), state)
+    work.parts.append((frames.tunnels, segments))
+
+
+def _ntp_extensions_fit(rest: bytes) -> bool:
+    """Whether Zeek's NTP analyzer can read what follows a message as extension fields; else it sees no answer."""
+    while len(rest) > 24:
+        length, value = int.from_bytes(rest[2:4], "big"), int.from_bytes(rest[14:18], "big")
+        if length < 22 or value > length - 22 or len(rest) < 22 + value:
+            return False
+        end = 22 + value + int.from_bytes(rest[18 + value : 22 + value], "big")
+        if max(end, length) > len(rest):
+            return False
+        rest = rest[max(end, length) :]
+    return True
