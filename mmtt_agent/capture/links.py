@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmtt_agent.capture.files import rows
 from mmtt_agent.capture.frames import Frames, u16
+from mmtt_agent.capture.records import rows
 from mmtt_agent.capture.work import Work
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from mmtt_agent.capture import checksum, ipv6
-from mmtt_agent.capture.files import rows
 from mmtt_agent.capture.frames import Frames
+from mmtt_agent.capture.records import rows
 from mmtt_agent.capture.transport import Datagrams, transport
 from mmtt_agent.capture.work import Work
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from mmtt_agent.capture import links, network
-from mmtt_agent.capture.files import Records
 from mmtt_agent.capture.frames import Frames
+from mmtt_agent.capture.records import Records
 from mmtt_agent.capture.segments import Segments
 from mmtt_agent.capture.work import Layer, Work
 

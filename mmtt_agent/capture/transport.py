@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmtt_agent.capture import checksum, tunnels
-from mmtt_agent.capture.files import rows
 from mmtt_agent.capture.frames import Frames
+from mmtt_agent.capture.records import rows
 from mmtt_agent.capture.segments import ALIVE, ANSWER, COUNTED, STATELESS, TCP, TO_MANY, UDP, ZERO_WINDOW, Segments
 from mmtt_agent.capture.work import Work
 

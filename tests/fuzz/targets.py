@@ -14,8 +14,8 @@ import numpy as np
 from mmtt_agent import bundle
 from mmtt_agent.agent import wire
 from mmtt_agent.agent.session import Session, State
-from mmtt_agent.capture.files import CaptureError
 from mmtt_agent.capture.reader import read_capture
+from mmtt_agent.capture.records import CaptureError
 from mmtt_agent.classifier import Verdicts
 from mmtt_agent.series import MAX_SIZE, MAX_WAIT_US
 
