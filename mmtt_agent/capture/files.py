@@ -8,9 +8,12 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import shlex
 import zlib
 from collections.abc import Iterator
+from typing import BinaryIO
 
+import numpy as np
 import zstandard
 
 from .pcap import LAYOUTS, Pcap
@@ -23,6 +26,8 @@ GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
 
+_LOST = "without them connections may be cut or turned round; copy the file again, or write it anew"
+
 
 class CaptureFile:
     """An open capture, iterated over as :class:`Records`.
@@ -31,6 +36,7 @@ class CaptureFile:
         bytes_read: bytes taken from the file so far (compressed ones, if it is).
         warnings: what the user should know about the file, one line each.
         counts: packets left out, by cause.
+        lost: packets that are left out because the file is damaged.
     """
 
     def __init__(self, source, name: str | None = None):
@@ -41,7 +47,10 @@ class CaptureFile:
         """
         self.warnings: list[str] = []
         self.counts: dict[str, int] = {}
-        self._owned = None
+        self.lost = 0
+        self._strangers: set[int] = set()
+        self._first_stranger = self._first_too_long = 0
+        self._owned: BinaryIO | None = None
         if hasattr(source, "read"):
             self.name = name or str(getattr(source, "name", "standard input"))
             raw = source
@@ -52,6 +61,8 @@ class CaptureFile:
             except OSError as error:
                 raise CaptureError(f"{self.name}: can't be opened: {error.strerror}; check the path") from None
         self._raw = _Counted(raw)
+        #: What unpacks the file on a command line.
+        self._unpack = ""
         try:
             self._stream, self.wrapping = self._unwrap(self._raw)
             self.magic = self.take(4)
@@ -97,8 +108,10 @@ class CaptureFile:
         """The stream of the capture itself, and how to speak of its being compressed."""
         magic = raw.peek(4)
         if magic[:2] == GZIP_MAGIC:
+            self._unpack = "gzip -dc"
             return gzip.GzipFile(fileobj=raw, mode="rb"), " of decompressed data"
         if magic == ZSTD_MAGIC:
+            self._unpack = "zstd -dc --long=31"
             reader = zstandard.ZstdDecompressor(max_window_size=1 << 31).stream_reader(raw, read_across_frames=True)
             return reader, " of decompressed data"
         return raw, ""
@@ -132,8 +145,10 @@ class CaptureFile:
         return b"".join(parts) if len(parts) != 1 else parts[0]
 
     def damaged(self, at: int, what: str) -> CaptureError:
+        file = shlex.quote(self.name)
+        keep = f"{self._unpack} {file} | head -c {at}" if self._unpack else f"head -c {at} {file}"
         return CaptureError(
-            f"{self.name}: damaged at byte {at}{self.wrapping}: {what}; keep what is before it with: head -c {at}"
+            f"{self.name}: damaged at byte {at}{self.wrapping}: {what}; keep what is before it with: {keep}"
         )
 
     def truncated(self, at: int) -> None:
@@ -144,9 +159,40 @@ class CaptureFile:
                 "the packets before it were read"
             )
 
-    def skipped(self, cause: str, packets: int) -> None:
-        if packets:
-            self.counts[cause] = self.counts.get(cause, 0) + int(packets)
+    def no_interface(self, at: int, numbers: np.ndarray) -> None:
+        """Packets, the first at this byte, are of interfaces that the file has not described."""
+        if "no_interface" not in self.counts:
+            self._first_stranger = at
+        self._strangers.update(np.unique(numbers).tolist())
+        self._lose("no_interface", len(numbers))
+
+    def too_long(self, at: int, packets: int) -> None:
+        """Packets, the first at this byte, claim more bytes than their blocks have."""
+        if "damaged_block" not in self.counts:
+            self._first_too_long = at
+        self._lose("damaged_block", packets)
+
+    def _lose(self, cause: str, packets: int) -> None:
+        self.counts[cause] = self.counts.get(cause, 0) + packets
+        self.lost += packets
+
+    @property
+    def problems(self) -> list[str]:
+        """What is damaged in the file though it can be read, one line each."""
+        found = []
+        if strangers := self.counts.get("no_interface"):
+            numbers = sorted(self._strangers)
+            shown = ", ".join(map(str, numbers[:5])) + (" and others" if len(numbers) > 5 else "")
+            found.append(
+                f"{self.name}: damaged at byte {self._first_stranger}{self.wrapping}: {strangers:,} packets are of an "
+                f"interface that the file does not describe ({shown}); {_LOST}"
+            )
+        if too_long := self.counts.get("damaged_block"):
+            found.append(
+                f"{self.name}: damaged at byte {self._first_too_long}{self.wrapping}: {too_long:,} packets are longer "
+                f"than the blocks they are in; {_LOST}"
+            )
+        return found
 
 
 class _Counted(io.RawIOBase):

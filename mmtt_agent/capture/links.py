@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import numpy as np
 
+from mmtt_agent.capture import names
 from mmtt_agent.capture.frames import Frames, u16
 from mmtt_agent.capture.records import rows
-from mmtt_agent.capture.work import Work
+from mmtt_agent.capture.work import Layer, Work
 
 
-def of(linktype: int) -> str:
-    """The layer that a link type begins with."""
-    # Zeek takes what it doesn't know for raw IP; so does this.
-    return _LINK_TYPES.get(linktype, "ip")
+def begin(work: Work, data: np.ndarray, frames: Frames, linktype: int) -> None:
+    """Hand packets to the layer that their link type begins with."""
+    layer = _LINK_TYPES.get(linktype)
+    if layer is None:
+        # Zeek takes what it doesn't know for IP without anything below; so does this, where it is IP indeed.
+        layer, known = "ip", _look_like_ip(data, frames)
+        work.count("link_type", np.count_nonzero(~known), names.linktype(linktype))
+        frames = frames[known]
+    work.push(layer, data, frames, 0)
+
+
+def _look_like_ip(data: np.ndarray, frames: Frames) -> np.ndarray:
+    size = frames.end - frames.at
+    header = rows(data, frames.at, 20)
+    words = header.view(">u2")
+    room = frames.wire - frames.at
+    total = words[:, 1].astype(np.int64)
+    four = (header[:, 0] >> 4 == 4) & (header[:, 0] & 15 >= 5) & (size >= 20) & (total >= 20) & (total <= room)
+    six = (header[:, 0] >> 4 == 6) & (size >= 40) & (words[:, 2].astype(np.int64) + 40 <= room)
+    return four | six
 
 
 def ethernet(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:
@@ -22,10 +39,12 @@ def ethernet(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:
         frames = frames.skip(np.where(fabric, 16, 0))
         frames = work.require(frames, 15)
         protocol = u16(data, frames.at + 12)
-    _ethertype(work, data, frames.skip(14), protocol, depth)
+    _ethertype(work, data, frames.skip(14), protocol, _ETHERTYPES, depth)
 
 
-def _ethertype(work: Work, data: np.ndarray, frames: Frames, protocol: np.ndarray, depth: int) -> None:
+def _ethertype(
+    work: Work, data: np.ndarray, frames: Frames, protocol: np.ndarray, table: dict[int, str], depth: int
+) -> None:
     """What follows an Ethernet or VLAN header: a protocol, or a length and an 802.2 header."""
     length = protocol <= 1500
     if length.any():
@@ -33,26 +52,30 @@ def _ethertype(work: Work, data: np.ndarray, frames: Frames, protocol: np.ndarra
         of = of.until(np.minimum(of.end, of.at + protocol[length]))
         _snap(work, data, of, depth)
         frames, protocol = frames[~length], protocol[~length]
-    work.dispatch(data, frames, protocol, _ETHERTYPES, depth)
+    work.dispatch(data, frames, protocol, table, depth)
 
 
 def _snap(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:
-    frames = work.require(frames, 9)
-    is_snap = (data[frames.at] == 0xAA) & (data[frames.at + 1] == 0xAA)
-    work.count("not_ip", np.count_nonzero(~is_snap))
-    frames = frames[is_snap]
+    service = u16(data, frames.at)
+    is_snap = service == 0xAAAA
+    for kind, those in (("STP", service == 0x4242), ("IPX", service == 0xFFFF)):
+        work.count("not_ip", np.count_nonzero(those), kind)
+        is_snap |= those
+    work.count("not_ip", np.count_nonzero(~is_snap), "802.2")
+    frames = work.require(frames[service == 0xAAAA], 9)
     frames = frames.skip(np.where(data[frames.at + 2] & 3 == 3, 3, 4))
     frames = work.require(frames, 5)
     vendor = u16(data, frames.at).astype(np.int64) << 8 | data[frames.at + 2]
-    protocol = np.where(vendor == 0, u16(data, frames.at + 3), 0)
-    table = {0x0800: "ip", 0x86DD: "ip"}
-    work.dispatch(data, frames.skip(5), protocol, table, depth)
+    foreign = vendor != 0
+    work.count("not_ip", np.count_nonzero(foreign), "802.2 of a vendor")
+    frames = frames[~foreign]
+    work.dispatch(data, frames.skip(5), u16(data, frames.at + 3), _COOKED, depth)
 
 
 def vlan(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:
     frames = work.require(frames, 5)
     protocol = u16(data, frames.at + 2)
-    _ethertype(work, data, frames.skip(4), protocol, depth)
+    _ethertype(work, data, frames.skip(4), protocol, _IN_VLAN, depth)
 
 
 def vntag(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:
@@ -70,7 +93,11 @@ def mpls(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:
         frames = work.require(frames, 5)
         bottom = data[frames.at + 2] & 1 == 1
         frames = frames.skip(4)
-        work.push("ip", data, frames[bottom], depth + 1)
+        # What lies below the labels isn't written anywhere; Zeek takes it for IP.
+        inner, version = frames[bottom], data[frames.at[bottom]] >> 4
+        is_ip = (version == 4) | (version == 6)
+        work.count("not_decoded", np.count_nonzero(~is_ip), "MPLS pseudowire")
+        work.push("ip", data, inner[is_ip], depth + 1)
         frames = frames[~bottom]
 
 
@@ -79,19 +106,19 @@ def pppoe(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:
     length = np.maximum(u16(data, frames.at + 4).astype(np.int64) - 2, 0)
     protocol = u16(data, frames.at + 6)
     frames = frames.skip(8)
-    work.dispatch(data, frames.until(np.minimum(frames.end, frames.at + length)), protocol, _PPP, depth)
+    work.dispatch(data, frames.until(np.minimum(frames.end, frames.at + length)), protocol, _PPP, depth, names.ppp)
 
 
 def ppp(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:
     frames = work.require(frames, 3)
     framed = (data[frames.at] == 0xFF) & (data[frames.at + 1] == 0x03)
     frames = work.require(frames.skip(np.where(framed, 2, 0)), 3)
-    work.dispatch(data, frames.skip(2), u16(data, frames.at), _PPP, depth)
+    work.dispatch(data, frames.skip(2), u16(data, frames.at), _PPP, depth, names.ppp)
 
 
 def ppp_serial(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:
     frames = work.require(frames, 5)
-    work.dispatch(data, frames.skip(4), u16(data, frames.at + 2), _PPP, depth)
+    work.dispatch(data, frames.skip(4), u16(data, frames.at + 2), _PPP, depth, names.ppp)
 
 
 def linux_cooked(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:
@@ -109,14 +136,14 @@ def null(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:
     frames = work.require(frames, 5)
     family = rows(data, frames.at, 4).view("<u4")[:, 0]
     family = np.where(family >= 1 << 24, family.byteswap(), family)
-    work.dispatch(data, frames.skip(4), family, {2: "ip", 24: "ip", 28: "ip", 30: "ip"}, depth)
+    work.dispatch(data, frames.skip(4), family, {2: "ip", 24: "ip", 28: "ip", 30: "ip"}, depth, names.family)
 
 
 def nflog(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:
     frames = work.require(frames, 5)
     family = data[frames.at]
     known = data[frames.at + 1] == 0
-    work.count("not_ip", np.count_nonzero(~known))
+    work.count("not_ip", np.count_nonzero(~known), "NFLOG of another version")
     frames, family = frames[known].skip(4), family[known]
     while len(frames):
         enough = frames.end - frames.at > 4
@@ -124,7 +151,7 @@ def nflog(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:
         frames, family = frames[enough], family[enough]
         length = rows(data, frames.at, 4).view("<u2").astype(np.int64)
         payload = length[:, 1] == 9
-        work.dispatch(data, frames[payload].skip(4), family[payload], {2: "ip", 10: "ip"}, depth)
+        work.dispatch(data, frames[payload].skip(4), family[payload], {2: "ip", 10: "ip"}, depth, names.family)
         rest = ~payload & (length[:, 0] >= 4) & (frames.at + (length[:, 0] + 3 & ~3) <= frames.end)
         work.count("truncated_link_header", np.count_nonzero(~rest & ~payload))
         frames, family = frames[rest].skip(length[rest, 0] + 3 & ~3), family[rest]
@@ -144,7 +171,7 @@ def wifi(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:
     frames = work.require(frames, 25)
     control, flags = data[frames.at], data[frames.at + 1]
     with_data = (control >> 2 & 2 != 0) & (control >> 4 & 4 == 0)
-    work.count("not_ip", np.count_nonzero(~with_data))
+    work.count("not_ip", np.count_nonzero(~with_data), "802.11 without data")
     frames, control, flags = frames[with_data], control[with_data], flags[with_data]
     qos = control >> 4 & 8 != 0
     length = np.where(flags & 3 == 3, 30, 24)
@@ -153,7 +180,7 @@ def wifi(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:
     frames = frames.skip(length + np.where(qos, 2, 0))
     enough = frames.end > frames.at
     work.count("truncated_link_header", np.count_nonzero(~enough))
-    work.count("not_ip", np.count_nonzero(enough & protected))
+    work.count("not_decoded", np.count_nonzero(enough & protected), "encrypted 802.11")
     keep = enough & ~protected
     frames, aggregated = frames[keep], aggregated[keep]
     _wifi_llc(work, data, frames[~aggregated], depth)
@@ -176,7 +203,7 @@ def _wifi_llc(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:
     frames = work.require(frames, 8)
     header = rows(data, frames.at, 8)
     snap = (header[:, :6] == (0xAA, 0xAA, 3, 0, 0, 0)).all(axis=1)
-    work.count("not_ip", np.count_nonzero(~snap))
+    work.count("not_ip", np.count_nonzero(~snap), "802.2")
     frames = frames[snap]
     work.dispatch(data, frames.skip(8), u16(data, frames.at + 6), _COOKED, depth)
 
@@ -184,6 +211,7 @@ def _wifi_llc(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:
 _LINK_TYPES = {
     0: "null", 108: "null",
     1: "ethernet",
+    12: "ip", 14: "ip", 101: "ip", 228: "ip", 229: "ip",
     9: "ppp", 50: "ppp_serial", 51: "pppoe",
     10: "fddi",
     105: "wifi", 127: "radiotap",
@@ -197,10 +225,12 @@ _ETHERTYPES = {
     0x8847: "mpls", 0x88E7: "pbb", 0x8864: "pppoe", 0x8926: "vntag",
 }  # fmt: skip
 
+#: Zeek knows fewer inside of a VLAN.
+_IN_VLAN = {number: layer for number, layer in _ETHERTYPES.items() if number not in (0x88A8, 0x9100)}
 _PPP = {0x0021: "ip", 0x0057: "ip", 0x0281: "mpls"}
 _COOKED = {0x0800: "ip", 0x86DD: "ip"}
 
-LAYERS = {
+LAYERS: dict[str, Layer] = {
     "ethernet": ethernet, "vlan": vlan, "vntag": vntag, "pbb": pbb, "mpls": mpls, "pppoe": pppoe,
     "ppp": ppp, "ppp_serial": ppp_serial, "linux_cooked": linux_cooked, "linux_cooked2": linux_cooked2,
     "null": null, "nflog": nflog, "fddi": fddi, "radiotap": radiotap, "wifi": wifi,

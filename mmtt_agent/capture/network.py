@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmtt_agent.capture import checksum, ipv6
+from mmtt_agent.capture import checksum, ipv6, names
 from mmtt_agent.capture.frames import Frames
 from mmtt_agent.capture.records import rows
 from mmtt_agent.capture.transport import Datagrams, transport
@@ -31,9 +31,15 @@ def _ipv4(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:
     words = header.view(">u2")
     length = (header[:, 0] & 15).astype(np.int64) * 4
     total = words[:, 1].astype(np.int64)
-    good = total > 0
+    good = np.ones(len(frames), bool)
+    if (zero := total == 0).any():
+        # Captured on its way to a network card that splits it and fills this in; its checksums are wrong, too.
+        if work.checked:
+            work.count("ip_length_zero", np.count_nonzero(zero))
+            good &= ~zero
+        else:
+            total[zero] = (frames.end - frames.at)[zero]
     for cause, bad in (
-        ("ip_length_zero", total == 0),
         ("truncated_ip", frames.wire < frames.at + total),
         ("bad_ip_header", (length > total) | (length < 20)),
         ("truncated_ip", frames.at + length > frames.end),
@@ -98,8 +104,10 @@ def _ipv6(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:
     for index in extended:
         at = int(frames.at[index])
         chain = ipv6.chain(data[at : int(frames.end[index])].tobytes())
-        cause = None
-        if chain.length > total[index]:
+        cause = kind = None
+        if total[index] == 40:
+            cause = "ip6_length_zero"
+        elif chain.length > total[index]:
             cause = "bad_ip_header"
         elif chain.length > frames.end[index] - at:
             cause = "truncated_ip"
@@ -115,10 +123,10 @@ def _ipv6(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:
             elif offset:
                 cause = "cut_fragment"
         elif chain.last in (ipv6.ESP, ipv6.MOBILITY):
-            cause = "other_transport"
+            cause, kind = names.protocol(chain.last)
         if cause:
             good[index] = False
-            work.count(cause, 1)
+            work.count(cause, 1, kind)
         protocol[index], length[index] = chain.protocol, chain.length
         address[index] = np.frombuffer(chain.source + chain.destination, np.uint8)
     if not good.all():

@@ -29,7 +29,7 @@ class Decoder:
 
     def __init__(self, checksums: bool = True):
         self._work = Work(checksums)
-        self.counts = self._work.counts
+        self.kinds = self._work.kinds
         self.addresses = self._work.addresses
 
     def decode(self, records: Records, first_row: int, clock: np.ndarray) -> Segments:
@@ -53,7 +53,7 @@ class Decoder:
         types = np.unique(records.linktype)
         for linktype in types:
             frames = everything if len(types) == 1 else everything[records.linktype == linktype]
-            work.push(links.of(int(linktype)), records.data, frames, 0)
+            links.begin(work, records.data, frames, int(linktype))
         while work.queue:
             layer, data, frames, depth = work.queue.popleft()
             if depth > MAX_LAYERS:
@@ -67,3 +67,11 @@ class Decoder:
             segments = segments[np.lexsort((inner, segments.row))]
         segments.row = segments.row + first_row
         return segments
+
+    def counts(self) -> dict[str, int]:
+        """Packets that were left out so far, by cause."""
+        counts = dict(self._work.counts)
+        fragments = self._work.fragments
+        if lost := fragments.given_up + fragments.waiting():
+            counts["lost_fragment"] = lost
+        return counts

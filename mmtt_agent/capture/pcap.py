@@ -75,7 +75,7 @@ class Pcap:
         at = np.array(starts, np.int64)
         fields = rows(data, at, 16).view(self.order + "u4").astype(np.int64)
         per_microsecond = self.resolution // 1_000_000
-        # Seconds and their fractions are signed for libpcap.
+        # Seconds and their fractions are signed for libpcap, and so for Zeek.
         seconds, fraction = fields[:, 0].astype(np.int32).astype(np.int64), fields[:, 1].astype(np.int32)
         return Records(
             data=data,
@@ -84,4 +84,5 @@ class Pcap:
             wire=fields[:, 3],
             time=seconds * 1_000_000 + np.trunc(fraction / per_microsecond).astype(np.int64),
             linktype=np.full(len(at), linktype, np.int32),
+            wraps=True,
         )

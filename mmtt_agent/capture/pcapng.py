@@ -22,6 +22,11 @@ def _pad(buffer: bytes) -> np.ndarray:
     return np.frombuffer(buffer + bytes(PADDING), np.uint8)
 
 
+#: Of a packet: where its block is, the block's kind, its byte order, the section's first interface, and how many
+#: interfaces had been described before it.
+Place = tuple[int, int, str, int, int]
+
+
 @dataclass(slots=True)
 class _Interface:
     linktype: int
@@ -56,7 +61,7 @@ class Pcapng:
                 )
             first &= used == 0
             if found:
-                yield from self._records(buffer, found)
+                yield from self._records(buffer, found, offset)
             if problem:
                 raise problem
             offset += used
@@ -66,9 +71,9 @@ class Pcapng:
         if carry:
             file.truncated(offset)
 
-    def _walk(self, buffer: bytes, offset: int) -> tuple[int, list, CaptureError | None]:
-        """Find the packets: bytes used, ``(at, kind, byte order, first interface)`` of each, and what stopped it."""
-        found: list[tuple[int, int, str, int]] = []
+    def _walk(self, buffer: bytes, offset: int) -> tuple[int, list[Place], CaptureError | None]:
+        """Find the packets: bytes used, each one's place, and what stopped it."""
+        found: list[Place] = []
         at, end = 0, len(buffer)
         head = struct.Struct(self.order + "II").unpack_from
         while at + 12 <= end:
@@ -89,7 +94,7 @@ class Pcapng:
             if following > end:
                 break
             if kind in (6, 3, 2):
-                found.append((at, kind, self.order, self.first_interface))
+                found.append((at, kind, self.order, self.first_interface, len(self.interfaces)))
             elif kind == 1:
                 self._interface(buffer, at, size)
             at = following
@@ -115,7 +120,7 @@ class Pcapng:
             option += 4 + (length + 3 & ~3)
         self.interfaces.append(interface)
 
-    def _records(self, buffer: bytes, found: list) -> Iterator[Records]:
+    def _records(self, buffer: bytes, found: list[Place], offset: int) -> Iterator[Records]:
         data = _pad(buffer)
         at = np.array([f[0] for f in found], np.int64)
         kind = np.array([f[1] for f in found], np.int64)
@@ -135,10 +140,9 @@ class Pcapng:
         wire = np.where(simple, values[:, 2], values[:, 6])
         room = at + values[:, 1] - 4 - start
         count = len(self.interfaces)
-        # Interfaces are only ever appended, so a number is out of range only if its section lacks it.
-        bad = number >= count
+        bad = number >= np.array([f[4] for f in found], np.int64)
         if bad.any():
-            self.file.skipped("no_interface", bad.sum())
+            self.file.no_interface(offset + int(at[bad][0]), (number - first)[bad])
         known = np.minimum(number, max(count - 1, 0))
         if count:
             linktype = np.array([i.linktype for i in self.interfaces], np.int32)[known]
@@ -150,8 +154,9 @@ class Pcapng:
             time = np.zeros(len(at), np.int64)
         captured = np.where(simple, np.minimum(captured, room), captured)
         broken = captured > room
+        broken &= ~bad
         if broken.any():
-            self.file.skipped("damaged_block", (broken & ~bad).sum())
+            self.file.too_long(offset + int(at[broken][0]), np.count_nonzero(broken))
         keep = ~bad & ~broken
         if simple.any():
             # A simple packet block has no time: that of the packet before it stands in.

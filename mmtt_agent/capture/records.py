@@ -29,6 +29,7 @@ class Records:
         wire: int64 ``(n,)``, bytes it had on the wire.
         time: int64 ``(n,)``, microseconds since the epoch.
         linktype: int32 ``(n,)``.
+        wraps: the file has times of 32 bits, which are negative from 2038-01-19 on.
     """
 
     data: np.ndarray
@@ -37,9 +38,21 @@ class Records:
     wire: np.ndarray
     time: np.ndarray
     linktype: np.ndarray
+    wraps: bool = False
 
     def __len__(self) -> int:
         return len(self.start)
+
+    def __getitem__(self, pick: np.ndarray) -> Records:
+        return Records(
+            self.data,
+            self.start[pick],
+            self.captured[pick],
+            self.wire[pick],
+            self.time[pick],
+            self.linktype[pick],
+            self.wraps,
+        )
 
 
 def rows(data: np.ndarray, at: np.ndarray, width: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmtt_agent.capture import checksum, tunnels
+from mmtt_agent.capture import checksum, names, tunnels
 from mmtt_agent.capture.frames import Frames
 from mmtt_agent.capture.records import rows
 from mmtt_agent.capture.segments import ALIVE, ANSWER, COUNTED, STATELESS, TCP, TO_MANY, UDP, ZERO_WINDOW, Segments
@@ -57,7 +57,9 @@ def transport(work: Work, data, frames: Frames, datagrams: Datagrams, protocol: 
         return
     tunnel = (protocol == 4) | (protocol == 41)
     gre = protocol == 47
-    work.count("other_transport", np.count_nonzero(rest & ~tunnel & ~gre))
+    for number in np.unique(protocol[rest & ~tunnel & ~gre]):
+        cause, kind = names.protocol(int(number))
+        work.count(cause, np.count_nonzero(protocol == number), kind)
     if tunnel.any():
         tunnels.ip_in_ip(work, data, frames[tunnel], protocol[tunnel], depth)
     if gre.any():
@@ -82,7 +84,12 @@ def _tcp(work: Work, data: np.ndarray, frames: Frames, datagrams: Datagrams) -> 
     readable = (length >= 20) & (length <= datagrams.size) & (length <= remaining)
     whole = remaining >= datagrams.size
     valid = _valid(work, frames, datagrams, TCP, readable & whole)
-    work.count("bad_tcp_header", np.count_nonzero(~readable))
+    if not readable.all():
+        zero = ~readable & (datagrams.size == 0)
+        cut = ~readable & (length >= 20) & (length <= datagrams.size)
+        work.count("ip6_length_zero", np.count_nonzero(zero))
+        work.count("cut_tcp_options", np.count_nonzero(cut))
+        work.count("bad_tcp_header", np.count_nonzero(~readable & ~zero & ~cut))
     work.count("bad_tcp_checksum", np.count_nonzero(~valid))
     words = header.view(">u4")
     counted = readable & valid

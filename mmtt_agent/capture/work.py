@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 
 import numpy as np
 
+from mmtt_agent.capture import names
 from mmtt_agent.capture.addresses import Addresses
 from mmtt_agent.capture.fragments import Fragments
 from mmtt_agent.capture.frames import Frames
@@ -22,6 +23,7 @@ class Work:
     Attributes:
         checked: leave out packets with a wrong checksum.
         counts: packets left out, by cause.
+        kinds: of some causes, packets by kind.
         addresses: what addresses' numbers stand for.
         fragments: what has come of packets in pieces.
         clock: int64, network time of each of the block's records, microseconds.
@@ -32,15 +34,19 @@ class Work:
     def __init__(self, checked: bool):
         self.checked = checked
         self.counts: dict[str, int] = {}
+        self.kinds: dict[str, Counter[str]] = {}
         self.addresses = Addresses()
         self.fragments = Fragments()
         self.clock = np.zeros(0, np.int64)
         self.queue: deque[tuple[str, np.ndarray, Frames, int]] = deque()
         self.parts: list[tuple[int, Segments]] = []
 
-    def count(self, cause: str, packets: int) -> None:
+    def count(self, cause: str, packets: int, kind: str | None = None) -> None:
+        """Note that packets are left out."""
         if packets:
             self.counts[cause] = self.counts.get(cause, 0) + int(packets)
+            if kind is not None:
+                self.kinds.setdefault(cause, Counter())[kind] += int(packets)
 
     def push(self, layer: str, data: np.ndarray, frames: Frames, depth: int) -> None:
         if len(frames):
@@ -54,22 +60,37 @@ class Work:
         self.count(cause, len(frames) - np.count_nonzero(enough))
         return frames[enough]
 
-    def dispatch(self, data: np.ndarray, frames: Frames, protocol: np.ndarray, table: dict, depth: int) -> None:
-        """Hand each frame to the layer its protocol number names."""
+    def dispatch(
+        self,
+        data: np.ndarray,
+        frames: Frames,
+        protocol: np.ndarray,
+        table: dict[int, str],
+        depth: int,
+        name: Callable[[int], tuple[str, str]] = names.ethertype,
+    ) -> None:
+        """Hand each frame to the layer its protocol number names; `name` says what the others are."""
         if not len(frames):
             return
         first = int(protocol[0])
         if (protocol == first).all():
-            layer = table.get(first)
-            if layer is None:
-                self.count("not_ip", len(frames))
-            else:
-                self.push(layer, data, frames, depth + 1)
+            self._hand_on(data, frames, first, table, depth, name)
             return
-        rest = np.ones(len(frames), bool)
         for number in np.unique(protocol):
-            if (layer := table.get(int(number))) is not None:
-                of = protocol == number
-                rest &= ~of
-                self.push(layer, data, frames[of], depth + 1)
-        self.count("not_ip", np.count_nonzero(rest))
+            self._hand_on(data, frames[protocol == number], int(number), table, depth, name)
+
+    def _hand_on(
+        self,
+        data: np.ndarray,
+        frames: Frames,
+        number: int,
+        table: dict[int, str],
+        depth: int,
+        name: Callable[[int], tuple[str, str]],
+    ) -> None:
+        layer = table.get(number)
+        if layer is None:
+            cause, kind = name(number)
+            self.count(cause, len(frames), kind)
+        else:
+            self.push(layer, data, frames, depth + 1)

@@ -17,18 +17,6 @@ from .rows import Row, rows
 
 _WRITERS = {"tsv": TsvWriter, "json": JsonWriter}
 _LOG = "mmtt.log"
-# What a user would miss; other protocols than TCP and UDP are none of it.
-_LEFT_OUT = {
-    "truncated_link_header": "cut short",
-    "truncated_ip": "cut short inside the IP header",
-    "truncated_header": "cut short inside the TCP or UDP header",
-    "cut_fragment": "fragments cut short",
-    "bad_ip_header": "with a damaged IP header",
-    "bad_tcp_header": "with a damaged TCP header",
-    "bad_tunnel": "with a damaged tunnel header",
-    "nested_too_deep": "in too many tunnels",
-}
-_WRONG = ("bad_ip_checksum", "bad_tcp_checksum", "bad_udp_checksum")
 
 
 def classify(
@@ -48,7 +36,7 @@ def classify(
         checksums: leave out packets with a wrong checksum, as Zeek does.
 
     Returns:
-        How many captures could not be read.
+        How many captures could not be read, or not without loss.
     """
     problems = 0
     for number, path in enumerate(paths, 1):
@@ -62,22 +50,14 @@ def classify(
             say(f"mmtt: {error}")
             problems += 1
             continue
-        for warning in capture.warnings:
-            say(f"mmtt: {warning}")
-        if text := left_out(capture.counts):
+        for line in capture.problems + capture.warnings:
+            say(f"mmtt: {line}")
+        if text := capture.left_out:
             say(f"mmtt: {name}: {text}")
+        problems += bool(capture.problems)
         for row in rows(capture, classifier):
             write(row)
     return problems
-
-
-def left_out(counts: dict[str, int]) -> str:
-    """What was left out of a capture, as text; empty if nothing that carries TCP or UDP was."""
-    parts = [f"{counts[cause]:,} {text}" for cause, text in _LEFT_OUT.items() if counts.get(cause)]
-    wrong = sum(counts.get(cause, 0) for cause in _WRONG)
-    if wrong:
-        parts.append(f"{wrong:,} with a wrong checksum (-C takes them)")
-    return f"left out of {counts['packets']:,} packets: {', '.join(parts)}" if parts else ""
 
 
 @contextmanager
