@@ -10,7 +10,23 @@ import numpy as np
 
 from . import sessions
 from .addresses import Addresses
-from .segments import ACK, ALIVE, ANSWER, COUNTED, FIN, RST, STATELESS, SYN, TCP, TO_MANY, Segments
+from .segments import (
+    ACK,
+    ALIVE,
+    ANSWER,
+    COUNTED,
+    FIN,
+    MESSAGE,
+    REQUEST,
+    RST,
+    STATELESS,
+    SYN,
+    TCP,
+    TO_MANY,
+    Segments,
+)
+from .tcp_sessions import cut_tcp
+from .udp_sessions import cut_udp
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -109,13 +125,22 @@ def assign(
     source, destination = np.where(low, low_port, high_port), np.where(low, high_port, low_port)
     udp_flip = _among(source, sessions.LIKELY_UDP_PORTS) & ~_among(destination, sessions.LIKELY_UDP_PORTS)
     udp_flip &= state & TO_MANY == 0
-    turned = ~is_tcp & ~udp_flip & (state & ANSWER != 0) & _among(destination, sessions.ANSWERING_PORTS)
-    udp_flip |= turned
+    turned = ~is_tcp & (
+        (~udp_flip & (state & ANSWER != 0) & _among(destination, sessions.ANSWERING_PORTS))
+        | (udp_flip & (state & REQUEST != 0) & (source == 123))
+    )
+    udp_flip ^= turned
     tcp_flip = ((flags & SYN == 0) | (flags & ACK != 0)) & _among(source, sessions.LIKELY_TCP_PORTS)
     tcp_flip &= ~_among(destination, sessions.LIKELY_TCP_PORTS) | ((flags & SYN == 0) & (source < destination))
     low_is_orig[:] = low ^ np.where(is_tcp, tcp_flip, udp_flip)
 
-    slow = _odd_pairs(pair_starts, pair, is_tcp, gap, time, now, flags, state, low, low_port, high_port)
+    # Zeek counts the datagram that made it turn a connection round for the side that it had taken its sender for.
+    against = begins & turned
+
+    slow = _odd_pairs(
+        pair_starts, pair, begins, low_is_orig, is_tcp, gap, time, now, flags, state, segments.payload[order], low,
+        low_port, high_port,
+    )  # fmt: skip
     if slow.any():
         sizes = np.diff(np.append(pair_starts, n))
         when = sessions.Clock(clock.tolist())
@@ -131,11 +156,13 @@ def assign(
                 )
             ]  # fmt: skip
             ports = int(low_port[at]), int(high_port[at])
-            cuts = (sessions.cut_tcp if is_tcp[at] else sessions.cut_udp)(packets, ports, when)
-            begins[span] = False
+            cuts = (cut_tcp if is_tcp[at] else cut_udp)(packets, ports, when)
+            begins[span] = against[span] = False
             for cut in cuts:
                 begins[at + cut.first] = True
                 low_is_orig[at + cut.first] = cut.low_is_orig
+                for index in cut.against:
+                    against[at + index] = True
 
     starts = np.flatnonzero(begins)
     number = np.cumsum(begins) - 1
@@ -145,9 +172,7 @@ def assign(
     rank[ranked] = np.arange(len(starts))
     connection = rank[number]
     orig_low = low_is_orig[starts]
-    from_orig = low == orig_low[number]
-    # Zeek counts the answer that made it turn a connection round for the new originator.
-    from_orig[starts] |= turned[starts]
+    from_orig = (low == orig_low[number]) ^ against
 
     counted = state & COUNTED != 0
     orig_pkts = np.bincount(connection[counted & from_orig], minlength=len(starts))
@@ -190,7 +215,22 @@ def _among(ports: np.ndarray, wanted: frozenset[int]) -> np.ndarray:
     return table[ports]
 
 
-def _odd_pairs(pair_starts, pair, is_tcp, gap, time, now, flags, state, low, low_port, high_port) -> np.ndarray:
+def _odd_pairs(
+    pair_starts: np.ndarray,
+    pair: np.ndarray,
+    begins: np.ndarray,
+    low_is_orig: np.ndarray,
+    is_tcp: np.ndarray,
+    gap: np.ndarray,
+    time: np.ndarray,
+    now: np.ndarray,
+    flags: np.ndarray,
+    state: np.ndarray,
+    payload: np.ndarray,
+    low: np.ndarray,
+    low_port: np.ndarray,
+    high_port: np.ndarray,
+) -> np.ndarray:
     """Which pairs of endpoints need to be followed packet by packet: bool ``(pairs,)``."""
     pairs = len(pair_starts)
     last = np.append(pair_starts, len(pair))[1:] - 1
@@ -199,24 +239,37 @@ def _odd_pairs(pair_starts, pair, is_tcp, gap, time, now, flags, state, low, low
     def any_of(mask: np.ndarray) -> np.ndarray:
         return np.bincount(pair[mask], minlength=pairs) > 0
 
+    def first_of(mask: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+        """When the first such packet came."""
+        found = otherwise.copy()
+        np.minimum.at(found, pair[mask], time[mask])
+        return found
+
     tcp = is_tcp[pair_starts]
     dns = _among(low_port[pair_starts], sessions.DNS_PORTS) | _among(high_port[pair_starts], sessions.DNS_PORTS)
     odd = ~tcp & (any_of(state & ALIVE == 0) | (dns & (end - begin >= sessions.DNS_SESSION_TIMEOUT)))
+    # Only the first message turns a DNS connection round.
+    message = state & MESSAGE != 0
+    odd |= ~tcp & dns & any_of(begins & ~message) & any_of(message)
+    ntp = np.flatnonzero(
+        ~is_tcp & ~begins & ((low_port == 123) | (high_port == 123)) & (state & (ANSWER | REQUEST) != 0)
+    )
+    if len(ntp):
+        starts = np.flatnonzero(begins)
+        from_orig = low[ntp] == low_is_orig[starts[np.searchsorted(starts, ntp) - 1]]
+        odd[pair[ntp[state[ntp] & np.where(from_orig, ANSWER, REQUEST) != 0]]] = True
 
     first = flags[pair_starts]
     plain_syn = first & (SYN | ACK | FIN | RST) == SYN
     midstream = first & (SYN | FIN | RST) == 0
     opening = (flags & SYN != 0) & (flags & ACK == 0)
     opening[pair_starts] = False
-    synack = (flags & (SYN | ACK)) == SYN | ACK
-    closing = flags & (FIN | RST) != 0
-    # The first FIN or RST of each pair, or the end.
-    first_closing = end.copy()
-    np.minimum.at(first_closing, pair[closing], time[closing])
-    # The first packet of whoever did not send the first.
-    answered = np.full(pairs, np.iinfo(np.int64).max)
-    answers = low != low[pair_starts][pair]
-    np.minimum.at(answered, pair[answers], time[answers])
+    first_closing = first_of(flags & (FIN | RST) != 0, end)
+    # The first packet of whoever did not send the first. An acknowledgement of a SYN is no answer to it.
+    never = np.full(pairs, np.iinfo(np.int64).max)
+    by_other = low != low[pair_starts][pair]
+    answered = first_of(by_other & ((payload > 0) | (flags & (SYN | FIN | RST) != 0)), never)
+    synack = first_of(by_other & ((flags & (SYN | ACK)) == SYN | ACK), never)
     calm = (
         (plain_syn | (midstream & ~any_of(flags & SYN != 0)))
         & ~any_of(opening)
@@ -224,6 +277,6 @@ def _odd_pairs(pair_starts, pair, is_tcp, gap, time, now, flags, state, low, low
         & (end - first_closing < sessions.TCP_CLOSE_DELAY)
         & ((answered < begin + sessions.TCP_ATTEMPT_DELAY) | (end - begin < sessions.TCP_ATTEMPT_DELAY) | midstream)
         & ~any_of(gap >= sessions.TCP_INACTIVITY_TIMEOUT)
-        & (any_of(synack) | midstream | ~any_of(gap >= sessions.UDP_INACTIVITY_TIMEOUT))
+        & ((synack < begin + sessions.TCP_ATTEMPT_DELAY) | midstream | ~any_of(gap >= sessions.UDP_INACTIVITY_TIMEOUT))
     )
     return odd | (tcp & ~calm) | any_of(time != now)

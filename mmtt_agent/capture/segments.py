@@ -14,9 +14,16 @@ FIN, SYN, RST, ACK = 1, 2, 4, 16
 COUNTED = 1  # Zeek's conn_size analyzer counts it
 ALIVE = 2  # it moves the connection's last activity (what has a bad checksum does not)
 STATELESS = 4  # it makes a connection but never reaches the TCP state machine (bad checksum or header)
+# Of UDP:
 ANSWER = 8  # DNS or NTP takes it for an answer, so that its sender is the responder
 TO_MANY = 16  # its destination is the broadcast address
-ZERO_WINDOW = 32  # TCP
+MESSAGE = 32  # DNS or NTP can read it
+REQUEST = 64  # NTP takes it for a client's
+VIOLATION = 128  # DNS or NTP takes it for something else than theirs
+# Of TCP:
+ZERO_WINDOW = 8
+WHOLE = 16  # all of it was captured
+BAD_CHECKSUM = 32
 
 
 @dataclass(slots=True)
@@ -31,7 +38,7 @@ class Segments:
         flags: uint8, TCP flags.
         seq, ack: uint32.
         payload: int32, bytes as the headers say, captured or not.
-        state: uint8, bits COUNTED, ALIVE, STATELESS, ANSWER, TO_MANY, ZERO_WINDOW.
+        state: uint8, the bits above.
     """
 
     row: np.ndarray

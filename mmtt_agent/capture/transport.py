@@ -9,11 +9,28 @@ import numpy as np
 from mmtt_agent.capture import checksum, names, tunnels
 from mmtt_agent.capture.frames import Frames
 from mmtt_agent.capture.records import rows
-from mmtt_agent.capture.segments import ALIVE, ANSWER, COUNTED, STATELESS, TCP, TO_MANY, UDP, ZERO_WINDOW, Segments
+from mmtt_agent.capture.segments import (
+    ALIVE,
+    ANSWER,
+    BAD_CHECKSUM,
+    COUNTED,
+    MESSAGE,
+    REQUEST,
+    STATELESS,
+    TCP,
+    TO_MANY,
+    UDP,
+    VIOLATION,
+    WHOLE,
+    ZERO_WINDOW,
+    Segments,
+)
 from mmtt_agent.capture.work import Work
 
 _IS_DNS_PORT = np.zeros(1 << 16, bool)
 _IS_DNS_PORT[[53, 137, 5353, 5355]] = True
+#: What claims more is none of DNS's (``dns_max_queries``).
+_MOST_QUESTIONS = 25
 
 
 @dataclass(slots=True)
@@ -95,6 +112,9 @@ def _tcp(work: Work, data: np.ndarray, frames: Frames, datagrams: Datagrams) -> 
     counted = readable & valid
     state = np.where(counted, COUNTED | ALIVE, STATELESS).astype(np.uint8)
     state |= np.where(header[:, 14:16].any(axis=1), 0, ZERO_WINDOW).astype(np.uint8)
+    state |= np.where(whole, WHOLE, 0).astype(np.uint8)
+    if not valid.all():
+        state |= np.where(valid, 0, BAD_CHECKSUM).astype(np.uint8)
     flags = header[:, 13].copy()
     # Reuse is looked for even where the header is not to be trusted, unless its length can't be.
     flags[length < 20] = 0
@@ -121,7 +141,7 @@ def _udp(work: Work, data: np.ndarray, frames: Frames, datagrams: Datagrams, dep
     valid = _valid(work, frames, datagrams, UDP, check)
     work.count("bad_udp_checksum", np.count_nonzero(~valid))
     state = np.where(valid, COUNTED | ALIVE, 0).astype(np.uint8)
-    state |= _answers(work, data, frames, datagrams, header, words[:, :2])
+    state |= np.where(valid, _messages(work, data, frames, datagrams, header, words[:, :2]), 0).astype(np.uint8)
     zero = np.zeros(len(frames), np.uint32)
     _emit(work, 
         frames, datagrams, header, UDP, zero.astype(np.uint8), zero, zero,
@@ -133,24 +153,31 @@ def _udp(work: Work, data: np.ndarray, frames: Frames, datagrams: Datagrams, dep
         tunnels.udp_tunnels(work, data, inside[candidates], words[candidates, :2], depth)
 
 
-def _answers(work: Work, data, frames: Frames, datagrams: Datagrams, header: np.ndarray, ports: np.ndarray):
-    """ANSWER where DNS or NTP sees one. DNS leaves answers to groups (multicast DNS) alone."""
+def _messages(work: Work, data, frames: Frames, datagrams: Datagrams, header: np.ndarray, ports: np.ndarray):
+    """What DNS and NTP make of datagrams to or from their ports: MESSAGE, ANSWER, REQUEST, VIOLATION."""
     room = frames.end - frames.at
+    found = np.zeros(len(frames), np.uint8)
     dns = np.flatnonzero(_IS_DNS_PORT[ports].any(axis=1) & (room >= 20))
-    answers = np.zeros(len(frames), np.uint8)
     if len(dns):
         code = header[dns, 10] >> 3 & 15
-        known = np.isin(code, (0, 4, 5)) | (ports[dns] == 137).any(axis=1)
-        response = dns[(header[dns, 10] & 0x80 != 0) & known]
-        groups = work.addresses.are_groups(datagrams.family, datagrams.destination[response])
-        answers[response[~groups]] = ANSWER
-    ntp = (ports == 123).any(axis=1) & (room >= 56) & (header[:, 8] & 7 == 4)
-    # Up to 24 bytes after the message are a digest, more begin with extension fields.
-    for index in np.flatnonzero(ntp & (room > 56 + 24)).tolist():
-        at = int(frames.at[index])
-        ntp[index] = _ntp_extensions_fit(data[at + 56 : int(frames.end[index])].tobytes())
-    answers[ntp] = ANSWER
-    return answers
+        dns = dns[np.isin(code, (0, 4, 5)) | (ports[dns] == 137).any(axis=1)]
+        found[dns] = MESSAGE
+        # Answers to groups (multicast DNS) don't make DNS turn a connection round.
+        answers = dns[header[dns, 10] & 0x80 != 0]
+        groups = work.addresses.are_groups(datagrams.family, datagrams.destination[answers])
+        found[answers[~groups]] |= ANSWER
+        found[dns[header[dns, 12].astype(np.int64) << 8 | header[dns, 13] > _MOST_QUESTIONS]] |= VIOLATION
+    for index in np.flatnonzero((ports == 123).any(axis=1)).tolist():
+        mode = header[index, 8] & 7 if room[index] > 8 else 1
+        if not 1 <= mode <= 5:
+            continue
+        # Up to 24 bytes after the message are a digest, more begin with extension fields.
+        at, end = int(frames.at[index]) + 56, int(frames.end[index])
+        if end < at or (end > at + 24 and not _ntp_extensions_fit(data[at:end].tobytes())):
+            found[index] = VIOLATION
+        else:
+            found[index] = MESSAGE | {3: REQUEST, 4: ANSWER}.get(int(mode), 0)
+    return found
 
 
 def _valid(work: Work, frames: Frames, datagrams: Datagrams, protocol: int, check: np.ndarray) -> np.ndarray:
