@@ -43,7 +43,7 @@ class SeriesBatch:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def __getitem__(self, rows) -> SeriesBatch:
+    def __getitem__(self, rows: slice | np.ndarray | list[int]) -> SeriesBatch:
         """The batch of the given rows (a slice, an index array or a mask)."""
         return SeriesBatch(self.sizes[rows], self.times[rows], self.lengths[rows])
 
@@ -71,7 +71,7 @@ class SeriesBatch:
             ValueError: a row's sizes and times differ in length, or it has more than 32 packets.
         """
         lengths = np.fromiter(map(len, sizes), np.int32, len(sizes))
-        if len(times) != len(sizes) or any(len(t) != n for t, n in zip(times, lengths)):
+        if len(times) != len(sizes) or any(len(t) != n for t, n in zip(times, lengths, strict=True)):
             raise ValueError("sizes and times must have the same lengths")
         if len(lengths) and lengths.max() > MAX_PAYLOAD_PACKETS:
             raise ValueError(f"a window holds at most {MAX_PAYLOAD_PACKETS} payload packets")

@@ -8,7 +8,7 @@ import numpy as np
 class Addresses:
     """Numbers for addresses: an IPv4 address is its own, IPv6 ones are numbered as they come."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._numbers: dict[bytes, int] = {}
         self._known: list[bytes] = []
 
@@ -29,7 +29,8 @@ class Addresses:
     def are_groups(self, family: int, numbers: np.ndarray) -> np.ndarray:
         """Which of a family's addresses are multicast ones: bool ``(n,)``."""
         if family == 0:
-            return numbers >> np.uint32(28) == 14
+            found: np.ndarray = numbers >> np.uint32(28) == 14
+            return found
         return np.fromiter((self._known[number][0] == 255 for number in numbers.tolist()), bool, len(numbers))
 
     def bytes_of(self, family: np.ndarray, numbers: np.ndarray) -> np.ndarray:

@@ -73,8 +73,8 @@ class Connections:
     def addresses(self, rows: np.ndarray) -> tuple[list[str], list[str]]:
         """Originators' and responders' addresses as text."""
         return (
-            [_text(h, six) for h, six in zip(self.orig_h[rows], self.is_ipv6[rows])],
-            [_text(h, six) for h, six in zip(self.resp_h[rows], self.is_ipv6[rows])],
+            [_text(h, six) for h, six in zip(self.orig_h[rows], self.is_ipv6[rows], strict=True)],
+            [_text(h, six) for h, six in zip(self.resp_h[rows], self.is_ipv6[rows], strict=True)],
         )
 
 
@@ -148,13 +148,11 @@ def assign(
             at = int(pair_starts[which])
             span = slice(at, at + int(sizes[which]))
             of = order[span]
-            packets = [
-                sessions.Packet(*fields)
-                for fields in zip(
-                    time[span].tolist(), now[span].tolist(), low[span].tolist(), flags[span].tolist(), segments.seq[of].tolist(),
-                    segments.ack[of].tolist(), segments.payload[of].tolist(), state[span].tolist(),
-                )
-            ]  # fmt: skip
+            columns = (
+                time[span], now[span], low[span], flags[span], segments.seq[of], segments.ack[of],
+                segments.payload[of], state[span],
+            )  # fmt: skip
+            packets = [sessions.Packet(*fields) for fields in zip(*(c.tolist() for c in columns), strict=True)]
             ports = int(low_port[at]), int(high_port[at])
             cuts = (cut_tcp if is_tcp[at] else cut_udp)(packets, ports, when)
             begins[span] = against[span] = False
@@ -212,7 +210,8 @@ def _by_pair(segments: Segments) -> np.ndarray:
 def _among(ports: np.ndarray, wanted: frozenset[int]) -> np.ndarray:
     table = np.zeros(1 << 16, bool)
     table[list(wanted)] = True
-    return table[ports]
+    found: np.ndarray = table[ports]
+    return found
 
 
 def _odd_pairs(
@@ -241,7 +240,7 @@ def _odd_pairs(
 
     def first_of(mask: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
         """When the first such packet came."""
-        found = otherwise.copy()
+        found: np.ndarray = otherwise.copy()
         np.minimum.at(found, pair[mask], time[mask])
         return found
 
@@ -279,4 +278,5 @@ def _odd_pairs(
         & ~any_of(gap >= sessions.TCP_INACTIVITY_TIMEOUT)
         & ((synack < begin + sessions.TCP_ATTEMPT_DELAY) | midstream | ~any_of(gap >= sessions.UDP_INACTIVITY_TIMEOUT))
     )
-    return odd | (tcp & ~calm) | any_of(time != now)
+    found: np.ndarray = odd | (tcp & ~calm) | any_of(time != now)
+    return found

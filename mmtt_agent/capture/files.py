@@ -11,7 +11,7 @@ import os
 import shlex
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import zstandard
@@ -39,7 +39,7 @@ class CaptureFile:
         lost: packets that are left out because the file is damaged.
     """
 
-    def __init__(self, source, name: str | None = None):
+    def __init__(self, source: str | os.PathLike[str] | BinaryIO, name: str | None = None):
         """Open a path or a binary stream.
 
         Raises:
@@ -51,13 +51,13 @@ class CaptureFile:
         self._strangers: set[int] = set()
         self._first_stranger = self._first_too_long = 0
         self._owned: BinaryIO | None = None
-        if hasattr(source, "read"):
+        if not isinstance(source, str | os.PathLike):
             self.name = name or str(getattr(source, "name", "standard input"))
             raw = source
         else:
             self.name = name or os.fspath(source)
             try:
-                raw = self._owned = open(source, "rb")
+                raw = self._owned = open(source, "rb")  # noqa: SIM115 (closed with this)
             except OSError as error:
                 raise CaptureError(f"{self.name}: can't be opened: {error.strerror}; check the path") from None
         self._raw = _Counted(raw)
@@ -74,7 +74,7 @@ class CaptureFile:
     def __enter__(self) -> CaptureFile:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -104,7 +104,7 @@ class CaptureFile:
             "give a pcap or pcapng file, plain, .gz or .zst"
         )
 
-    def _unwrap(self, raw) -> tuple:
+    def _unwrap(self, raw: _Counted) -> tuple[Any, str]:
         """The stream of the capture itself, and how to speak of its being compressed."""
         magic = raw.peek(4)
         if magic[:2] == GZIP_MAGIC:
@@ -112,7 +112,9 @@ class CaptureFile:
             return gzip.GzipFile(fileobj=raw, mode="rb"), " of decompressed data"
         if magic == ZSTD_MAGIC:
             self._unpack = "zstd -dc --long=31"
-            reader = zstandard.ZstdDecompressor(max_window_size=1 << 31).stream_reader(raw, read_across_frames=True)
+            reader = zstandard.ZstdDecompressor(max_window_size=1 << 31).stream_reader(
+                cast(BinaryIO, raw), read_across_frames=True
+            )
             return reader, " of decompressed data"
         return raw, ""
 
@@ -184,21 +186,25 @@ class CaptureFile:
             numbers = sorted(self._strangers)
             shown = ", ".join(map(str, numbers[:5])) + (" and others" if len(numbers) > 5 else "")
             found.append(
-                f"{self.name}: damaged at byte {self._first_stranger}{self.wrapping}: {strangers:,} packets are of an "
+                f"{self.name}: damaged at byte {self._first_stranger}{self.wrapping}: {_packets(strangers)} of an "
                 f"interface that the file does not describe ({shown}); {_LOST}"
             )
         if too_long := self.counts.get("damaged_block"):
             found.append(
-                f"{self.name}: damaged at byte {self._first_too_long}{self.wrapping}: {too_long:,} packets are longer "
-                f"than the blocks they are in; {_LOST}"
+                f"{self.name}: damaged at byte {self._first_too_long}{self.wrapping}: {_packets(too_long)} longer "
+                f"than the block that should hold it; {_LOST}"
             )
         return found
+
+
+def _packets(number: int) -> str:
+    return f"{number:,} packet{' is' if number == 1 else 's are'}"
 
 
 class _Counted(io.RawIOBase):
     """A stream that counts what is read from it and lets one look at its start."""
 
-    def __init__(self, raw):
+    def __init__(self, raw: BinaryIO):
         self._raw = raw
         self._head = b""
         self.total = 0
@@ -219,7 +225,7 @@ class _Counted(io.RawIOBase):
         self.total += len(data)
         return data
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         data = self.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)

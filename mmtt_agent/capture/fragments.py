@@ -10,6 +10,10 @@ from mmtt_agent.capture import ipv6
 TIMEOUT = 300_000_000
 
 
+#: Of a packet in pieces: IPv4 (0) or IPv6 (1), addresses, identification.
+Key = tuple[int, bytes, int]
+
+
 @dataclass(slots=True)
 class _Partial:
     header: bytes
@@ -31,7 +35,7 @@ class Fragments:
 
     def __init__(self) -> None:
         self.given_up = 0
-        self._partial: dict[tuple, _Partial] = {}
+        self._partial: dict[Key, _Partial] = {}
         self._oldest = 0
 
     def waiting(self) -> int:
@@ -39,7 +43,7 @@ class Fragments:
         return sum(partial.fragments for partial in self._partial.values())
 
     def add(
-        self, key: tuple, now: int, packet: bytes, header: int, offset: int, more: bool, protocol: int
+        self, key: Key, now: int, packet: bytes, header: int, offset: int, more: bool, protocol: int
     ) -> bytes | None:
         """Take a fragment in.
 

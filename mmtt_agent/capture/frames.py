@@ -29,10 +29,10 @@ class Frames:
     def __len__(self) -> int:
         return len(self.row)
 
-    def __getitem__(self, pick) -> Frames:
+    def __getitem__(self, pick: slice | np.ndarray) -> Frames:
         return Frames(self.row[pick], self.at[pick], self.end[pick], self.captured[pick], self.wire[pick], self.tunnels)
 
-    def skip(self, size) -> Frames:
+    def skip(self, size: int | np.ndarray) -> Frames:
         """The layer that begins `size` bytes further on."""
         return Frames(self.row, self.at + size, self.end, self.captured, self.wire, self.tunnels)
 
@@ -42,4 +42,5 @@ class Frames:
 
 def u16(data: np.ndarray, at: np.ndarray) -> np.ndarray:
     """The big-endian 16-bit numbers at each offset."""
-    return data[at].astype(np.uint16) << 8 | data[at + 1]
+    found: np.ndarray = data[at].astype(np.uint16) << 8 | data[at + 1]
+    return found

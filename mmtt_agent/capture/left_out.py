@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-#: Causes, in the order in which they are told. They have names of their own in :attr:`Capture.counts`.
+#: Causes, in the order in which they are told. Others (:attr:`Capture.counts`) are told as what is wrong with the file.
 CAUSES = {
     "not_ip": "not IP",
     "other_transport": "neither TCP nor UDP",
     "not_decoded": "in a protocol that isn't looked into",
     "link_type": "of a link type that can't be read",
     "empty": "without a byte",
-    "after_2038": "from after 2038-01-19",
     "before_1970": "from before 1970",
-    "no_interface": "of an interface that isn't described",
-    "damaged_block": "longer than their block",
     "truncated_link_header": "cut short before the IP header",
     "truncated_ip": "cut short inside the IP packet",
     "truncated_header": "cut short inside the TCP or UDP header",
@@ -32,7 +29,7 @@ CAUSES = {
     "wrong_checksum": "with a wrong checksum (-C takes them)",
 }
 #: Counted by protocol, told together.
-_TOGETHER = {name: "wrong_checksum" for name in ("bad_ip_checksum", "bad_tcp_checksum", "bad_udp_checksum")}
+_TOGETHER = dict.fromkeys(("bad_ip_checksum", "bad_tcp_checksum", "bad_udp_checksum"), "wrong_checksum")
 #: Kinds of a cause that are told by name at most.
 _MOST_KINDS = 6
 
@@ -52,7 +49,7 @@ def left_out(counts: Mapping[str, int], kinds: Mapping[str, Mapping[str, int]]) 
     for cause, text in CAUSES.items():
         if by_cause[cause]:
             of = Counter(kinds.get(cause, {})).most_common()
-            named = [f"{name} {number:,}" for name, number in of[:_MOST_KINDS]]
+            named = [f"{name} {number:,}" if len(of) > 1 else name for name, number in of[:_MOST_KINDS]]
             if len(of) > _MOST_KINDS:
                 named.append(f"others {sum(number for _, number in of[_MOST_KINDS:]):,}")
             parts.append(f"{by_cause[cause]:,} {text}" + (f" ({', '.join(named)})" if named else ""))

@@ -29,7 +29,8 @@ def _look_like_ip(data: np.ndarray, frames: Frames) -> np.ndarray:
     total = words[:, 1].astype(np.int64)
     four = (header[:, 0] >> 4 == 4) & (header[:, 0] & 15 >= 5) & (size >= 20) & (total >= 20) & (total <= room)
     six = (header[:, 0] >> 4 == 6) & (size >= 40) & (words[:, 2].astype(np.int64) + 40 <= room)
-    return four | six
+    found: np.ndarray = four | six
+    return found
 
 
 def ethernet(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:

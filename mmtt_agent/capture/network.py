@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mmtt_agent.capture import checksum, ipv6, names
+from mmtt_agent.capture.fragments import Key
 from mmtt_agent.capture.frames import Frames
 from mmtt_agent.capture.records import rows
 from mmtt_agent.capture.transport import Datagrams, transport
@@ -72,7 +73,7 @@ def _ipv4(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:
         work.count("cut_fragment", np.count_nonzero(fragmented & ~whole & (offset > 0)))
         for index in np.flatnonzero(fragmented & whole):
             at, size = int(frames.at[index]), int(total[index])
-            _fragment(work, 
+            _fragment(work,
                 data[at : at + size].tobytes(), int(length[index]), int(offset[index]),
                 bool(words[index, 3] & 0x2000), (0, header[index, 12:20].tobytes(), int(words[index, 2])),
                 int(protocol[index]), frames[index : index + 1], depth,
@@ -115,7 +116,7 @@ def _ipv6(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:
             offset, more, identity = chain.fragment
             if frames.end[index] - at >= total[index]:
                 good[index] = False
-                _fragment(work, 
+                _fragment(work,
                     data[at : at + int(total[index])].tobytes(), chain.length, offset, more,
                     (1, chain.source + chain.destination, identity), chain.protocol,
                     frames[index : index + 1], depth,
@@ -144,7 +145,17 @@ def _ipv6(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:
     transport(work, data, frames, datagrams, protocol, depth)
 
 
-def _fragment(work: Work, packet, header, offset, more, key, protocol, frame, depth) -> None:
+def _fragment(
+    work: Work,
+    packet: bytes,
+    header: int,
+    offset: int,
+    more: bool,
+    key: Key,
+    protocol: int,
+    frame: Frames,
+    depth: int,
+) -> None:
     """Take a fragment in; if it completes a datagram, decode that."""
     now = int(work.clock[frame.row[0]])
     whole = work.fragments.add(key, now, packet, header, offset, more, protocol)

@@ -156,7 +156,7 @@ class Pcapng:
         broken = captured > room
         broken &= ~bad
         if broken.any():
-            self.file.too_long(offset + int(at[broken][0]), np.count_nonzero(broken))
+            self.file.too_long(offset + int(at[broken][0]), int(np.count_nonzero(broken)))
         keep = ~bad & ~broken
         if simple.any():
             # A simple packet block has no time: that of the packet before it stands in.

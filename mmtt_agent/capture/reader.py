@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 
@@ -64,7 +67,7 @@ class Capture:
 
 
 def read_capture(
-    source,
+    source: str | os.PathLike[str] | BinaryIO,
     *,
     name: str | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -89,10 +92,10 @@ def read_capture(
     time_line = TimeLine()
     total = rows = 0
     with CaptureFile(source, name) as file:
-        for records in file:
-            total += len(records)
-            if not (usable := time_line.usable(records)).all():
-                records = records[usable]
+        for found in file:
+            total += len(found)
+            usable = time_line.usable(found)
+            records = found if usable.all() else found[usable]
             if len(records):
                 clock = time_line.clock(records.time)
                 parts.append(decoder.decode(records, rows, clock))
@@ -102,7 +105,7 @@ def read_capture(
             if progress:
                 progress(file.bytes_read, total)
         counts = {"packets": total + file.lost, **file.counts, **time_line.counts, **decoder.counts()}
-        name, wrong = file.name, decoder.kinds.get("link_type", {})
+        name, wrong = file.name, decoder.kinds.get("link_type", Counter[str]())
         if total and sum(wrong.values()) == total:
             raise CaptureError(
                 f"{name}: link type {', '.join(wrong)} can't be read; convert it to Ethernet or raw IP "

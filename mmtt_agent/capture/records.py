@@ -59,4 +59,5 @@ def rows(data: np.ndarray, at: np.ndarray, width: int) -> np.ndarray:
     """The ``width`` bytes from each offset: uint8 ``(n, width)``."""
     # One item per offset: they overlap, and are copied as wholes.
     items = np.ndarray(len(data) - width + 1, f"V{width}", data, strides=1)
-    return items[at].view(np.uint8).reshape(len(at), width)
+    found: np.ndarray = items[at].view(np.uint8).reshape(len(at), width)
+    return found

@@ -56,7 +56,7 @@ class Segments:
     def __len__(self) -> int:
         return len(self.row)
 
-    def __getitem__(self, pick) -> Segments:
+    def __getitem__(self, pick: slice | np.ndarray) -> Segments:
         return Segments(*(getattr(self, name)[pick] for name in self.FIELDS))
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from typing import SupportsInt
 
 import numpy as np
 
@@ -32,9 +33,8 @@ class TimeLine:
             self._count("after_2038" if records.wraps else "before_1970", np.count_nonzero(early))
         return ~(empty | early)
 
-    def _count(self, cause: str, packets: int) -> None:
-        if packets:
-            self.counts[cause] = self.counts.get(cause, 0) + int(packets)
+    def _count(self, cause: str, packets: SupportsInt) -> None:
+        self.counts[cause] = self.counts.get(cause, 0) + int(packets)
 
     def clock(self, time: np.ndarray) -> np.ndarray:
         """Zeek's network time, which never goes back, at packets of these times (µs): int64 ``(n,)``."""

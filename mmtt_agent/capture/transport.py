@@ -49,14 +49,16 @@ class Datagrams:
     pseudo: np.ndarray
     sum: np.ndarray | None = None
 
-    def __getitem__(self, pick) -> Datagrams:
+    def __getitem__(self, pick: slice | np.ndarray) -> Datagrams:
         return Datagrams(
             self.source[pick], self.destination[pick], self.family, self.size[pick], self.pseudo[pick],
             None if self.sum is None else self.sum[pick],
         )  # fmt: skip
 
 
-def transport(work: Work, data, frames: Frames, datagrams: Datagrams, protocol: np.ndarray, depth: int) -> None:
+def transport(
+    work: Work, data: np.ndarray, frames: Frames, datagrams: Datagrams, protocol: np.ndarray, depth: int
+) -> None:
     if work.checked:
         # For all protocols at once, as each time goes through all the bytes.
         size = np.where(datagrams.size == 0, frames.end - frames.at, datagrams.size)
@@ -83,7 +85,9 @@ def transport(work: Work, data, frames: Frames, datagrams: Datagrams, protocol: 
         tunnels.gre(work, data, frames[gre], depth)
 
 
-def _headers(work: Work, data, frames: Frames, datagrams: Datagrams, size: int):
+def _headers(
+    work: Work, data: np.ndarray, frames: Frames, datagrams: Datagrams, size: int
+) -> tuple[Frames, Datagrams, np.ndarray]:
     """Drop what has no whole transport header."""
     short = (datagrams.size > 0) & (datagrams.size < size) | (frames.end - frames.at < size)
     if short.any():
@@ -118,7 +122,7 @@ def _tcp(work: Work, data: np.ndarray, frames: Frames, datagrams: Datagrams) -> 
     flags = header[:, 13].copy()
     # Reuse is looked for even where the header is not to be trusted, unless its length can't be.
     flags[length < 20] = 0
-    _emit(work, 
+    _emit(work,
         frames, datagrams, header, TCP, flags, words[:, 1].astype(np.uint32), words[:, 2].astype(np.uint32),
         np.where(readable, datagrams.size - length, 0), state,
     )  # fmt: skip
@@ -143,7 +147,7 @@ def _udp(work: Work, data: np.ndarray, frames: Frames, datagrams: Datagrams, dep
     state = np.where(valid, COUNTED | ALIVE, 0).astype(np.uint8)
     state |= np.where(valid, _messages(work, data, frames, datagrams, header, words[:, :2]), 0).astype(np.uint8)
     zero = np.zeros(len(frames), np.uint32)
-    _emit(work, 
+    _emit(work,
         frames, datagrams, header, UDP, zero.astype(np.uint8), zero, zero,
         np.maximum(words[:, 2].astype(np.int64) - 8, 0), state,
     )  # fmt: skip
@@ -153,7 +157,9 @@ def _udp(work: Work, data: np.ndarray, frames: Frames, datagrams: Datagrams, dep
         tunnels.udp_tunnels(work, data, inside[candidates], words[candidates, :2], depth)
 
 
-def _messages(work: Work, data, frames: Frames, datagrams: Datagrams, header: np.ndarray, ports: np.ndarray):
+def _messages(
+    work: Work, data: np.ndarray, frames: Frames, datagrams: Datagrams, header: np.ndarray, ports: np.ndarray
+) -> np.ndarray:
     """What DNS and NTP make of datagrams to or from their ports: MESSAGE, ANSWER, REQUEST, VIOLATION."""
     room = frames.end - frames.at
     found = np.zeros(len(frames), np.uint8)
@@ -186,10 +192,22 @@ def _valid(work: Work, frames: Frames, datagrams: Datagrams, protocol: int, chec
         return np.ones(len(frames), bool)
     size = np.where(datagrams.size == 0, frames.end - frames.at, datagrams.size)
     total = datagrams.sum + datagrams.pseudo + checksum.swapped(size)
-    return checksum.valid(total + np.uint64(protocol << 8)) | ~check
+    found: np.ndarray = checksum.valid(total + np.uint64(protocol << 8)) | ~check
+    return found
 
 
-def _emit(work: Work, frames, datagrams: Datagrams, header, protocol, flags, seq, ack, payload, state) -> None:
+def _emit(
+    work: Work,
+    frames: Frames,
+    datagrams: Datagrams,
+    header: np.ndarray,
+    protocol: int,
+    flags: np.ndarray,
+    seq: np.ndarray,
+    ack: np.ndarray,
+    payload: np.ndarray,
+    state: np.ndarray,
+) -> None:
     ports = header[:, :4].copy().view(">u2").astype(np.uint64)
     source, destination = datagrams.source.astype(np.uint64), datagrams.destination.astype(np.uint64)
     one, other = source << np.uint64(16) | ports[:, 0], destination << np.uint64(16) | ports[:, 1]

@@ -72,7 +72,7 @@ def candidates(data: np.ndarray, at: np.ndarray, end: np.ndarray, ports: np.ndar
         at, end: int64 ``(n,)``, the payload's offsets.
         ports: ``(n, 2)``, source and destination.
     """
-    found = _IS_PORT[ports].any(axis=1) & (end - at >= 8)
+    found: np.ndarray = _IS_PORT[ports].any(axis=1) & (end - at >= 8)
     # AYIYA and Teredo are looked for at any port.
     found |= (data[at + 1] == 0x52) & (data[at + 2] == 0x11) & (end - at >= 8)
     six = (data[at] >> 4 == 6) & (end - at >= 40)
@@ -108,7 +108,8 @@ def inside(data: np.ndarray, at: np.ndarray, end: np.ndarray, ports: np.ndarray)
                 fits &= ~of
         for number in np.unique(protocol[fits]):
             if number != 0x0806:
-                other[f"{names.ethertype(int(number))[1]} in Geneve"] = np.count_nonzero(fits & (protocol == number))
+                name = f"{names.ethertype(int(number))[1]} in Geneve"
+                other[name] = int(np.count_nonzero(fits & (protocol == number)))
     rest = np.flatnonzero((port != VXLAN) & (port != GENEVE))
     # Few captures have any of these, so one by one.
     of, begins = [], []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
+from typing import SupportsInt
 
 import numpy as np
 
@@ -41,12 +42,12 @@ class Work:
         self.queue: deque[tuple[str, np.ndarray, Frames, int]] = deque()
         self.parts: list[tuple[int, Segments]] = []
 
-    def count(self, cause: str, packets: int, kind: str | None = None) -> None:
+    def count(self, cause: str, packets: SupportsInt, kind: str | None = None) -> None:
         """Note that packets are left out."""
-        if packets:
-            self.counts[cause] = self.counts.get(cause, 0) + int(packets)
+        if number := int(packets):
+            self.counts[cause] = self.counts.get(cause, 0) + number
             if kind is not None:
-                self.kinds.setdefault(cause, Counter())[kind] += int(packets)
+                self.kinds.setdefault(cause, Counter())[kind] += number
 
     def push(self, layer: str, data: np.ndarray, frames: Frames, depth: int) -> None:
         if len(frames):
