@@ -147,11 +147,15 @@ class CaptureFile:
         return b"".join(parts) if len(parts) != 1 else parts[0]
 
     def damaged(self, at: int, what: str) -> CaptureError:
-        file = shlex.quote(self.name)
-        keep = f"{self._unpack} {file} | head -c {at}" if self._unpack else f"head -c {at} {file}"
+        keep = f"{self._unpack} {self.path} | head -c {at}" if self._unpack else f"head -c {at} {self.path}"
         return CaptureError(
             f"{self.name}: damaged at byte {at}{self.wrapping}: {what}; keep what is before it with: {keep}"
         )
+
+    @property
+    def path(self) -> str:
+        """What to call the file in a command."""
+        return shlex.quote(self.name) if self._owned else "FILE"
 
     def truncated(self, at: int) -> None:
         self.counts["truncated_tail"] = 1

@@ -48,7 +48,7 @@ def left_out(counts: Mapping[str, int], kinds: Mapping[str, Mapping[str, int]]) 
     parts = []
     for cause, text in CAUSES.items():
         if by_cause[cause]:
-            of = Counter(kinds.get(cause, {})).most_common()
+            of = sorted(kinds.get(cause, {}).items(), key=lambda item: (-item[1], item[0]))
             named = [f"{name} {number:,}" if len(of) > 1 else name for name, number in of[:_MOST_KINDS]]
             if len(of) > _MOST_KINDS:
                 named.append(f"others {sum(number for _, number in of[_MOST_KINDS:]):,}")

@@ -111,7 +111,7 @@ def read_capture(
                 f"{name}: link type {', '.join(wrong)} can't be read; convert it to Ethernet or raw IP "
                 "(tcprewrite --dlt=enet knows some), or record it again"
             )
-        warnings, problems = file.warnings + time_line.warnings(name, total), list(file.problems)
+        warnings, problems = file.warnings + time_line.warnings(name, file.path, total), list(file.problems)
     segments = Segments.concatenate(parts)
     nothing = np.zeros(0, np.int64)
     time, clock = np.concatenate([nothing, *times]), np.concatenate([nothing, *clocks])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import SupportsInt
 
 import numpy as np
@@ -46,18 +45,22 @@ class TimeLine:
             self._furthest = max(self._furthest, int(behind.max()))
         return np.maximum(latest, self._now)
 
-    def warnings(self, name: str, packets: int) -> list[str]:
+    def warnings(self, name: str, path: str, packets: int) -> list[str]:
         """What to tell of the times, one line each.
+
+        Args:
+            name: what the file is called in messages.
+            path: and in commands.
+            packets: how many there are in all.
 
         Raises:
             CaptureError: no packet of the capture can be used because of its time.
         """
         told = []
-        file = shlex.quote(name)
         if late := self.counts.get("after_2038"):
             text = (
                 f"{name}: {late:,} of {packets:,} packets are from after 2038-01-19, which Zeek can't read from a "
-                f"pcap file; convert it with: editcap -F pcapng {file} converted.pcapng"
+                f"pcap file; convert it with: editcap -F pcapng {path} converted.pcapng"
             )
             if late == packets:
                 raise CaptureError(text)
@@ -66,7 +69,7 @@ class TimeLine:
             told.append(
                 f"{name}: time goes back at {self._back:,} of {packets:,} packets, by up to "
                 f"{_seconds(self._furthest)} s, which can cut connections and turn them round; put the packets in "
-                f"order with: reordercap {file} ordered.pcap (a wrong clock is set right with: editcap -t)"
+                f"order with: reordercap {path} ordered.pcap (a wrong clock is set right with: editcap -t)"
             )
         return told
 
