@@ -239,9 +239,11 @@ def _odd_pairs(
         return np.bincount(pair[mask], minlength=pairs) > 0
 
     def first_of(mask: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
-        """When the first such packet came."""
+        """When the first such packet came, in order of the capture."""
         found: np.ndarray = otherwise.copy()
-        np.minimum.at(found, pair[mask], time[mask])
+        such = np.flatnonzero(mask)
+        first = such[np.flatnonzero(np.diff(pair[such], prepend=-1))]
+        found[pair[first]] = time[first]
         return found
 
     tcp = is_tcp[pair_starts]

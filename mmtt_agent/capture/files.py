@@ -69,7 +69,6 @@ class CaptureFile:
         except BaseException:
             self.close()
             raise
-        self._offset = 0
 
     def __enter__(self) -> CaptureFile:
         return self

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import SupportsInt
-
 import numpy as np
 
 from .records import CaptureError, Records
@@ -24,16 +22,16 @@ class TimeLine:
 
     def usable(self, records: Records) -> np.ndarray:
         """Which records Zeek takes for packets: not those that are empty or from before 1970."""
-        empty = (records.captured <= 0) | (records.wire <= 0)
+        empty = np.minimum(records.captured, records.wire) <= 0
         early = (records.time < 0) & ~empty
-        if empty.any():
-            self._count("empty", np.count_nonzero(empty))
-        if early.any():
-            self._count("after_2038" if records.wraps else "before_1970", np.count_nonzero(early))
-        return ~(empty | early)
+        self._count("empty", empty)
+        self._count("after_2038" if records.wraps else "before_1970", early)
+        usable: np.ndarray = ~(empty | early)
+        return usable
 
-    def _count(self, cause: str, packets: SupportsInt) -> None:
-        self.counts[cause] = self.counts.get(cause, 0) + int(packets)
+    def _count(self, cause: str, packets: np.ndarray) -> None:
+        if number := int(np.count_nonzero(packets)):
+            self.counts[cause] = self.counts.get(cause, 0) + number
 
     def clock(self, time: np.ndarray) -> np.ndarray:
         """Zeek's network time, which never goes back, at packets of these times (µs): int64 ``(n,)``."""

@@ -115,10 +115,9 @@ def _tcp(work: Work, data: np.ndarray, frames: Frames, datagrams: Datagrams) -> 
     words = header.view(">u4")
     counted = readable & valid
     state = np.where(counted, COUNTED | ALIVE, STATELESS).astype(np.uint8)
-    state |= np.where(header[:, 14:16].any(axis=1), 0, ZERO_WINDOW).astype(np.uint8)
-    state |= np.where(whole, WHOLE, 0).astype(np.uint8)
-    if not valid.all():
-        state |= np.where(valid, 0, BAD_CHECKSUM).astype(np.uint8)
+    state |= (header.view(np.uint16)[:, 7] == 0) * np.uint8(ZERO_WINDOW)
+    state |= whole * np.uint8(WHOLE)
+    state |= ~valid * np.uint8(BAD_CHECKSUM)
     flags = header[:, 13].copy()
     # Reuse is looked for even where the header is not to be trusted, unless its length can't be.
     flags[length < 20] = 0
