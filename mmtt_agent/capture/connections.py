@@ -85,7 +85,8 @@ def _text(address: np.ndarray, six: bool) -> str:
 
 @dataclass(slots=True)
 class Assigned:
-    """Packets sorted by connection, then time: the order, and per packet its connection and sender."""
+    """Packets sorted by connection, then time: the order, and per packet its connection and whether Zeek took its sender
+    for the originator then."""
 
     order: np.ndarray
     connection: np.ndarray
@@ -134,8 +135,10 @@ def assign(
     tcp_flip &= ~_among(destination, sessions.LIKELY_TCP_PORTS) | ((flags & SYN == 0) & (source < destination))
     low_is_orig[:] = low ^ np.where(is_tcp, tcp_flip, udp_flip)
 
-    # Zeek counts the datagram that made it turn a connection round for the side that it had taken its sender for.
+    # Zeek counts the datagram that made it turn a connection round for the side that it had taken its sender for, and
+    # does not change the signs of those before.
     against = begins & turned
+    before = against.copy()
 
     slow = _odd_pairs(
         pair_starts, pair, begins, low_is_orig, is_tcp, gap, time, now, flags, state, segments.payload[order], low,
@@ -155,12 +158,13 @@ def assign(
             packets = [sessions.Packet(*fields) for fields in zip(*(c.tolist() for c in columns), strict=True)]
             ports = int(low_port[at]), int(high_port[at])
             cuts = (cut_tcp if is_tcp[at] else cut_udp)(packets, ports, when)
-            begins[span] = against[span] = False
+            begins[span] = against[span] = before[span] = False
             for cut in cuts:
                 begins[at + cut.first] = True
                 low_is_orig[at + cut.first] = cut.low_is_orig
-                for index in cut.against:
+                for index in cut.turns:
                     against[at + index] = True
+                    before[at + cut.first : at + index + 1] ^= True
 
     starts = np.flatnonzero(begins)
     number = np.cumsum(begins) - 1
@@ -170,11 +174,12 @@ def assign(
     rank[ranked] = np.arange(len(starts))
     connection = rank[number]
     orig_low = low_is_orig[starts]
-    from_orig = (low == orig_low[number]) ^ against
+    side = low == orig_low[number]
+    counts_for_orig = side ^ against
 
     counted = state & COUNTED != 0
-    orig_pkts = np.bincount(connection[counted & from_orig], minlength=len(starts))
-    resp_pkts = np.bincount(connection[counted & ~from_orig], minlength=len(starts))
+    orig_pkts = np.bincount(connection[counted & counts_for_orig], minlength=len(starts))
+    resp_pkts = np.bincount(connection[counted & ~counts_for_orig], minlength=len(starts))
     starts, orig_low = starts[ranked], orig_low[ranked]
     family = (port[starts] >> np.uint64(40)) != 0
     low_address = addresses.bytes_of(family, (address[starts] >> np.uint64(32)).astype(np.uint32))
@@ -193,7 +198,7 @@ def assign(
     )
     # Numbered anew, packets of a connection still lie together: sort the runs.
     resort = np.argsort(connection, kind="stable")
-    return connections, Assigned(order[resort], connection[resort], from_orig[resort])
+    return connections, Assigned(order[resort], connection[resort], (side ^ before)[resort])
 
 
 def _by_pair(segments: Segments) -> np.ndarray:

@@ -60,12 +60,12 @@ class Cut:
     Attributes:
         first: its first packet's index in the pair's.
         low_is_orig: the lower endpoint is the originator (in the end, if the connection is turned round).
-        against: indices of packets that count for the other side than their sender's.
+        turns: indices of the packets that turned it round, on which Zeek goes on as though they had not.
     """
 
     first: int
     low_is_orig: bool
-    against: list[int] = field(default_factory=list)
+    turns: list[int] = field(default_factory=list)
 
 
 class Clock:

@@ -29,7 +29,7 @@ def cut_udp(packets: list[Packet], ports: tuple[int, int], clock: Clock) -> list
             cuts.append(Cut(index, connection.low_is_orig))
         cut = cuts[-1]
         if connection.take(packet):
-            cut.against.append(index)
+            cut.turns.append(index)
             cut.low_is_orig = connection.low_is_orig
     return cuts
 
