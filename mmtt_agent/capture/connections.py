@@ -85,8 +85,8 @@ def _text(address: np.ndarray, six: bool) -> str:
 
 @dataclass(slots=True)
 class Assigned:
-    """Packets sorted by connection, then time: the order, and per packet its connection and whether Zeek took its sender
-    for the originator then."""
+    """Packets sorted by connection, then time: the order, and per packet its connection and whether Zeek took its
+    sender for the originator then."""
 
     order: np.ndarray
     connection: np.ndarray

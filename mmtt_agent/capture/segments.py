@@ -24,6 +24,7 @@ VIOLATION = 128  # DNS or NTP takes it for something else than theirs
 ZERO_WINDOW = 8
 WHOLE = 16  # all of it was captured
 BAD_CHECKSUM = 32
+SSH_BANNER = 64
 
 
 @dataclass(slots=True)

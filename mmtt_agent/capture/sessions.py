@@ -21,6 +21,8 @@ TCP_SESSION_TIMER = 6_000_000
 TCP_CONNECTION_LINGER = 5_000_000
 TCP_ATTEMPT_DELAY = 5_000_000
 TCP_CLOSE_DELAY = 5_000_000
+#: SSH at whatever port is given that time once its keys are exchanged, for which each side needs so many packets.
+SSH_PACKETS = 3
 DNS_SESSION_TIMEOUT = 10_000_000
 #: UDP ports of DNS and its relatives, whose connections end sooner.
 DNS_PORTS = frozenset({53, 137, 5353, 5355})

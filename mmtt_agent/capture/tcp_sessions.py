@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from .segments import ACK, BAD_CHECKSUM, FIN, RST, STATELESS, SYN, WHOLE, ZERO_WINDOW
+from .segments import ACK, BAD_CHECKSUM, FIN, RST, SSH_BANNER, STATELESS, SYN, WHOLE, ZERO_WINDOW
 from .sessions import (
     INTERACTIVE_PORTS,
     LIKELY_TCP_PORTS,
     PORT_INACTIVITY_TIMEOUT,
+    SSH_PACKETS,
     TCP_ATTEMPT_DELAY,
     TCP_CLOSE_DELAY,
     TCP_CONNECTION_LINGER,
@@ -82,6 +83,8 @@ class _TcpConnection:
         self._partial = False
         # A close that waits for data, and whether it is to end all activity.
         self._deferred = self._deferred_ends = False
+        # Packets with payload of each side from its SSH banner on.
+        self._ssh = {True: 0, False: 0}
 
     # Timers
 
@@ -186,9 +189,16 @@ class _TcpConnection:
         self._seen |= _ORIG if from_orig else _RESP
         if size > 0 and not rst and not before_start and packet.state & WHOLE:
             endpoint.data(seq + syn, size, peer)
+            self._look_for_ssh(packet)
         self._check_end(endpoint, peer)
         if close:
             self._close(endpoint, peer, ends)
+
+    def _look_for_ssh(self, packet: Packet) -> None:
+        if self._ssh[packet.low] or packet.state & SSH_BANNER:
+            self._ssh[packet.low] += 1
+            if min(self._ssh.values()) == SSH_PACKETS and not self._partial:
+                self._allow(PORT_INACTIVITY_TIMEOUT)
 
     def _begin(self, endpoint: Endpoint, packet: Packet, syn: bool, after: int) -> None:
         if endpoint.state == INACTIVE:

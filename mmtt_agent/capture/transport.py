@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from mmtt_agent.capture.segments import (
     COUNTED,
     MESSAGE,
     REQUEST,
+    SSH_BANNER,
     STATELESS,
     TCP,
     TO_MANY,
@@ -29,6 +31,7 @@ from mmtt_agent.capture.work import Work
 
 _IS_DNS_PORT = np.zeros(1 << 16, bool)
 _IS_DNS_PORT[[53, 137, 5353, 5355]] = True
+_SSH_BANNER = re.compile(rb"[sS][sS][hH]-[12]\.")
 #: What claims more is none of DNS's (``dns_max_queries``).
 _MOST_QUESTIONS = 25
 
@@ -118,6 +121,11 @@ def _tcp(work: Work, data: np.ndarray, frames: Frames, datagrams: Datagrams) -> 
     state |= (header.view(np.uint16)[:, 7] == 0) * np.uint8(ZERO_WINDOW)
     state |= whole * np.uint8(WHOLE)
     state |= ~valid * np.uint8(BAD_CHECKSUM)
+    begin = frames.at + length
+    for index in np.flatnonzero(readable & (data[np.where(readable, begin, 0)] | 32 == ord("s"))).tolist():
+        start = int(begin[index])
+        if _SSH_BANNER.match(data[start : min(start + 6, int(frames.end[index]))].tobytes()):
+            state[index] |= SSH_BANNER
     flags = header[:, 13].copy()
     # Reuse is looked for even where the header is not to be trusted, unless its length can't be.
     flags[length < 20] = 0
