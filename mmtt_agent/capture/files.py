@@ -26,8 +26,6 @@ GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
 
-_LOST = "without them connections may be cut or turned round; copy the file again, or write it anew"
-
 
 class CaptureFile:
     """An open capture, iterated over as :class:`Records`.
@@ -169,17 +167,17 @@ class CaptureFile:
         if "no_interface" not in self.counts:
             self._first_stranger = at
         self._strangers.update(np.unique(numbers).tolist())
-        self._lose("no_interface", len(numbers))
+        self._note("no_interface", len(numbers), len(numbers))
 
-    def too_long(self, at: int, packets: int) -> None:
-        """Packets, the first at this byte, claim more bytes than their blocks have."""
+    def too_long(self, at: int, packets: int, lost: int) -> None:
+        """Packets, the first at this byte, claim more bytes than their blocks have, so that some are lost."""
         if "damaged_block" not in self.counts:
             self._first_too_long = at
-        self._lose("damaged_block", packets)
+        self._note("damaged_block", packets, lost)
 
-    def _lose(self, cause: str, packets: int) -> None:
+    def _note(self, cause: str, packets: int, lost: int) -> None:
         self.counts[cause] = self.counts.get(cause, 0) + packets
-        self.lost += packets
+        self.lost += lost
 
     @property
     def problems(self) -> list[str]:
@@ -190,12 +188,13 @@ class CaptureFile:
             shown = ", ".join(map(str, numbers[:5])) + (" and others" if len(numbers) > 5 else "")
             found.append(
                 f"{self.name}: damaged at byte {self._first_stranger}{self.wrapping}: {_packets(strangers)} of an "
-                f"interface that the file does not describe ({shown}); {_LOST}"
+                f"interface that the file does not describe ({shown}); without them connections may be cut or turned round; "
+                "copy the file again, or write it anew"
             )
         if too_long := self.counts.get("damaged_block"):
             found.append(
                 f"{self.name}: damaged at byte {self._first_too_long}{self.wrapping}: {_packets(too_long)} longer "
-                f"than the block that should hold it; {_LOST}"
+                "than the block that should hold it; only what is in the block was read; copy the file again"
             )
         return found
 

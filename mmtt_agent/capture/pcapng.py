@@ -153,11 +153,13 @@ class Pcapng:
             linktype = np.zeros(len(at), np.int32)
             time = np.zeros(len(at), np.int64)
         captured = np.where(simple, np.minimum(captured, room), captured)
-        broken = captured > room
-        broken &= ~bad
+        # libpcap, and so Zeek, goes on with what there is of it.
+        broken = (captured > room) & ~bad
+        keep = ~bad & (room >= 0)
         if broken.any():
-            self.file.too_long(offset + int(at[broken][0]), int(np.count_nonzero(broken)))
-        keep = ~bad & ~broken
+            lost = int(np.count_nonzero(broken & ~keep))
+            self.file.too_long(offset + int(at[broken][0]), int(np.count_nonzero(broken)), lost)
+            captured = np.minimum(captured, room)
         if simple.any():
             # A simple packet block has no time: that of the packet before it stands in.
             order = np.maximum.accumulate(np.where(simple, -1, np.arange(len(at))))

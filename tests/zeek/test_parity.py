@@ -56,6 +56,9 @@ def test_random_conversations_are_cut_at_the_same_places(zeek, tmp_path, apart):
             start += PAUSE
         else:
             start += 7_000
+    if not apart:
+        # Zeek runs 300 timers at most with a packet, so that some would go off late where there are few.
+        packets += [Packet(at, b"\0") for at in range(0, max(p.time for p in packets), 100_000)]
     path = tmp_path / "random.pcap"
     path.write_bytes(pcap(sorted(packets, key=lambda p: p.time)))
     same(zeek, [path], each=True)
