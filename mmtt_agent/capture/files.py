@@ -188,8 +188,8 @@ class CaptureFile:
             shown = ", ".join(map(str, numbers[:5])) + (" and others" if len(numbers) > 5 else "")
             found.append(
                 f"{self.name}: damaged at byte {self._first_stranger}{self.wrapping}: {_packets(strangers)} of an "
-                f"interface that the file does not describe ({shown}); without them connections may be cut or turned round; "
-                "copy the file again, or write it anew"
+                f"interface that the file does not describe ({shown}); without them connections may be cut or turned "
+                "round; copy the file again, or write it anew"
             )
         if too_long := self.counts.get("damaged_block"):
             found.append(

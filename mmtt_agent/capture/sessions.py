@@ -9,6 +9,10 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .lag import Lag
 
 # Zeek's defaults, in microseconds; named as there.
 UDP_INACTIVITY_TIMEOUT = 60_000_000
@@ -42,9 +46,10 @@ LIKELY_UDP_PORTS = frozenset(
 
 @dataclass(slots=True)
 class Packet:
-    """A packet of the pair: time and network time (which never goes back) in µs, whether the lower endpoint sent it,
-    TCP fields, payload bytes, state bits."""
+    """A packet of the pair: its record's number, time and network time (which never goes back) in µs, whether the lower
+    endpoint sent it, TCP fields, payload bytes, state bits."""
 
+    row: int
     time: int
     now: int
     low: bool
@@ -73,12 +78,16 @@ class Cut:
 class Clock:
     """Network time at each of the capture's packets: when a timer that is due goes off."""
 
-    def __init__(self, times: list[int]) -> None:
+    def __init__(self, times: list[int], lag: Lag) -> None:
         self._times = times
+        self._lag = lag
 
-    def after(self, due: int) -> int:
-        """The first packet's time at or after `due`; that packet must exist."""
-        return self._times[bisect.bisect_left(self._times, due)]
+    def goes_off(self, due: int) -> tuple[int, int]:
+        """Before which packet a timer goes off, and the network time then; a packet at or after `due` must exist."""
+        first = bisect.bisect_left(self._times, due)
+        late = self._lag.of(first, due)
+        # What is late goes off after the packet before.
+        return first + late, self._times[min(max(first, first + late - 1), len(self._times) - 1)]
 
 
 class Timers:
@@ -99,8 +108,8 @@ class Timers:
     def cancel(self, *names: str) -> None:
         self._due = [timer for timer in self._due if timer[1] not in names]
 
-    def run(self, now: int, clock: Clock, fire: Callable[[str, int], bool]) -> bool:
-        """Run the timers that are due by `now`, until one of them ends the connection.
+    def run(self, packet: Packet, clock: Clock, fire: Callable[[str, int], bool]) -> bool:
+        """Run the timers that go off before a packet, until one of them ends the connection.
 
         Args:
             fire: called with a timer's name and the time at which it goes off; whether this ends the connection.
@@ -111,12 +120,15 @@ class Timers:
         while self._due:
             timer = min(self._due)
             due, name = timer
-            if due > now:
+            if due > packet.now:
+                break
+            before, then = clock.goes_off(due)
+            if before > packet.row:
                 break
             self._due.remove(timer)
             # One that was due when it was set goes off at once.
-            self.now = max(clock.after(due), self.now)
+            self.now = max(then, self.now)
             if fire(name, self.now):
                 return True
-        self.now = now
+        self.now = packet.now
         return False

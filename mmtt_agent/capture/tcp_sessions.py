@@ -44,7 +44,7 @@ def cut_tcp(packets: list[Packet], ports: tuple[int, int], clock: Clock) -> list
     cuts: list[Cut] = []
     connection: _TcpConnection | None = None
     for index, packet in enumerate(packets):
-        if connection is None or connection.over(packet.now, clock) or connection.is_reuse(packet):
+        if connection is None or connection.over(packet, clock) or connection.is_reuse(packet):
             connection = _TcpConnection(packet, ports)
             cuts.append(Cut(index, True))
         connection.take(packet)
@@ -88,9 +88,9 @@ class _TcpConnection:
 
     # Timers
 
-    def over(self, now: int, clock: Clock) -> bool:
-        """Whether the connection is over before a packet at ``now``."""
-        return self._timers.run(now, clock, self._fire)
+    def over(self, packet: Packet, clock: Clock) -> bool:
+        """Whether the connection is over before a packet."""
+        return self._timers.run(packet, clock, self._fire)
 
     def _fire(self, name: str, now: int) -> bool:
         if name == "inactivity":

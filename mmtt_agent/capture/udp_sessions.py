@@ -24,7 +24,7 @@ def cut_udp(packets: list[Packet], ports: tuple[int, int], clock: Clock) -> list
     cuts: list[Cut] = []
     connection: _UdpConnection | None = None
     for index, packet in enumerate(packets):
-        if connection is None or connection.over(packet.now, clock):
+        if connection is None or connection.over(packet, clock):
             connection = _UdpConnection(packet, ports)
             cuts.append(Cut(index, connection.low_is_orig))
         cut = cuts[-1]
@@ -54,9 +54,9 @@ class _UdpConnection:
         self._turned = [False, False]
         self._bytes = 0
 
-    def over(self, now: int, clock: Clock) -> bool:
-        """Whether the connection is over before a packet at ``now``."""
-        return self._timers.run(now, clock, self._fire)
+    def over(self, packet: Packet, clock: Clock) -> bool:
+        """Whether the connection is over before a packet."""
+        return self._timers.run(packet, clock, self._fire)
 
     def _fire(self, name: str, now: int) -> bool:
         quiet = now - self._last

@@ -165,13 +165,33 @@ def empty_record() -> list[Packet]:
     return [*packets[:5], Packet(4_500, b""), *packets[5:]]
 
 
+def pause_after_lookups(count: int) -> list[Packet]:
+    """So many DNS lookups within a second, multicast answers, half a minute of nothing, and the next answer."""
+    packets = []
+    for number in range(count):
+        ends = (f"10.0.{number >> 8}.{number & 255}", 40_000, "10.9.9.9", 53)
+        start = number / count
+        packets += datagrams((start, True, dns()), (start + 0.0005, False, dns(answer=True)), ends=ends)
+    answers = ((at, True, dns(answer=True, questions=0)) for at in (1.5, 1.6, 28.6))
+    packets += datagrams(*answers, ends=(A6, 5353, GROUP6, 5353))
+    return sorted(packets, key=lambda p: p.time)
+
+
+def pause_after_many_lookups() -> list[Packet]:
+    return pause_after_lookups(400)
+
+
+def pause_after_few_lookups() -> list[Packet]:
+    return pause_after_lookups(200)
+
+
 SESSIONS: dict[str, Callable[[], list[Packet]]] = {
     each.__name__: each
     for each in (
         half_close_from_the_middle, lost_before_a_fin, lost_before_a_syn_ack, acknowledged_but_not_answered,
         closed_and_used_again, data_after_a_reset, cut_to_headers, answer_after_no_message, answer_after_a_question,
         multicast_answers_with_a_pause, many_questions_with_a_pause, ntp_turned_round, one_time_in_the_future,
-        empty_record,
+        empty_record, pause_after_many_lookups, pause_after_few_lookups,
     )
 }  # fmt: skip
 

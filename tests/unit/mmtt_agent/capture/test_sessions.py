@@ -41,9 +41,17 @@ def connections(packets) -> list[tuple[float, int, int, int, int]]:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SESSIONS)
+@pytest.mark.parametrize("name", CONNECTIONS)
 def test_connections_are_cut_as_zeek_cuts_them(name):
     assert connections(SESSIONS[name]()) == CONNECTIONS[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "answers"), [("pause_after_few_lookups", [(1.5, 2), (28.6, 1)]), ("pause_after_many_lookups", [(1.5, 3)])]
+)
+def test_answers_after_a_pause_find_their_connection_where_zeek_has_many_timers_to_run_first(name, answers):
+    found = connections(SESSIONS[name]())
+    assert [(begin, packets) for begin, port, _, packets, _ in found if port == 5353] == answers
 
 
 def test_what_other_conversations_are_about_makes_no_difference():
