@@ -43,7 +43,7 @@ class SeriesBatch:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def __getitem__(self, rows: slice | np.ndarray) -> SeriesBatch:
+    def __getitem__(self, rows: slice | np.ndarray | list[int]) -> SeriesBatch:
         """The batch of the given rows (a slice, an index array or a mask)."""
         return SeriesBatch(self.sizes[rows], self.times[rows], self.lengths[rows])
 

@@ -38,7 +38,8 @@ def sum16(data: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
         total += part >> _HALF_WORD
     # From an odd offset every byte stood in the other half of its word.
     total <<= ((start & 1) << 3).astype(np.uint64)
-    return total
+    found: np.ndarray = total
+    return found
 
 
 def fold(total: np.ndarray) -> np.ndarray:
@@ -50,11 +51,15 @@ def fold(total: np.ndarray) -> np.ndarray:
 
 def valid(total: np.ndarray) -> np.ndarray:
     """Whether sums that include the checksum itself are right."""
-    return fold(total) == _HALF
+    found: np.ndarray = fold(total) == _HALF
+    return found
 
 
 def swapped(numbers: np.ndarray) -> np.ndarray:
     """16-bit numbers in the sums' byte order (larger ones as two words): uint64."""
     wide = numbers.astype(np.uint64)
     low, high = wide & _HALF, wide >> np.uint64(16)
-    return ((low & np.uint64(0xFF)) << _BYTE | low >> _BYTE) + ((high & np.uint64(0xFF)) << _BYTE | high >> _BYTE)
+    found: np.ndarray = ((low & np.uint64(0xFF)) << _BYTE | low >> _BYTE) + (
+        (high & np.uint64(0xFF)) << _BYTE | high >> _BYTE
+    )
+    return found

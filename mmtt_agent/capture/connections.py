@@ -9,7 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import sessions
-from .packets import ACK, ALIVE, ANSWER, COUNTED, FIN, RST, STATELESS, SYN, TCP, TO_MANY, Addresses, Segments
+from .addresses import Addresses
+from .pairs import Pairs, late, odd, originators
+from .segments import COUNTED, Segments
+from .tcp_sessions import cut_tcp
+from .udp_sessions import cut_udp
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -56,8 +60,8 @@ class Connections:
     def addresses(self, rows: np.ndarray) -> tuple[list[str], list[str]]:
         """Originators' and responders' addresses as text."""
         return (
-            [_text(h, six) for h, six in zip(self.orig_h[rows], self.is_ipv6[rows])],
-            [_text(h, six) for h, six in zip(self.resp_h[rows], self.is_ipv6[rows])],
+            [_text(h, six) for h, six in zip(self.orig_h[rows], self.is_ipv6[rows], strict=True)],
+            [_text(h, six) for h, six in zip(self.resp_h[rows], self.is_ipv6[rows], strict=True)],
         )
 
 
@@ -68,7 +72,8 @@ def _text(address: np.ndarray, six: bool) -> str:
 
 @dataclass(slots=True)
 class Assigned:
-    """Packets sorted by connection, then time: the order, and per packet its connection and sender."""
+    """Packets sorted by connection, then time: the order, and per packet its connection and whether Zeek took its
+    sender for the originator then."""
 
     order: np.ndarray
     connection: np.ndarray
@@ -86,143 +91,77 @@ def assign(
         clock: int64, network time at each of the capture's records, microseconds; never decreasing.
         addresses: what the segments' address numbers stand for.
     """
-    order = _by_pair(segments)
-    address, port = segments.address[order], segments.port[order]
-    time, now, low = times[segments.row[order]], clock[segments.row[order]], segments.forward[order]
-    n = len(order)
-    first_of_pair = np.ones(n, bool)
-    first_of_pair[1:] = (address[1:] != address[:-1]) | (port[1:] != port[:-1])
-    pair_starts = np.flatnonzero(first_of_pair)
-    pair = np.cumsum(first_of_pair) - 1
-    low_port = (port >> np.uint64(16) & np.uint64(0xFFFF)).astype(np.int64)
-    high_port = (port & np.uint64(0xFFFF)).astype(np.int64)
-    is_tcp = (port >> np.uint64(32) & np.uint64(0xFF)) == TCP
-
-    begins, low_is_orig = first_of_pair.copy(), np.zeros(n, bool)
-    gap = np.zeros(n, np.int64)
-    gap[1:] = np.where(first_of_pair[1:], 0, time[1:] - time[:-1])
-    flags, state = segments.flags[order], segments.state[order]
-
+    pairs = Pairs.of(segments, times, clock)
     # UDP: an idle minute ends a connection, and that is all unless a timer of DNS is about.
-    begins |= ~is_tcp & (gap >= sessions.UDP_INACTIVITY_TIMEOUT)
-    source, destination = np.where(low, low_port, high_port), np.where(low, high_port, low_port)
-    udp_flip = _among(source, sessions.LIKELY_UDP_PORTS) & ~_among(destination, sessions.LIKELY_UDP_PORTS)
-    udp_flip &= state & TO_MANY == 0
-    turned = ~is_tcp & ~udp_flip & (state & ANSWER != 0) & _among(destination, sessions.ANSWERING_PORTS)
-    udp_flip |= turned
-    tcp_flip = ((flags & SYN == 0) | (flags & ACK != 0)) & _among(source, sessions.LIKELY_TCP_PORTS)
-    tcp_flip &= ~_among(destination, sessions.LIKELY_TCP_PORTS) | ((flags & SYN == 0) & (source < destination))
-    low_is_orig[:] = low ^ np.where(is_tcp, tcp_flip, udp_flip)
-
-    slow = _odd_pairs(pair_starts, pair, is_tcp, gap, time, now, flags, state, low, low_port, high_port)
+    begins = pairs.first | (~pairs.tcp & (pairs.gap >= sessions.UDP_INACTIVITY_TIMEOUT))
+    starts = np.flatnonzero(begins)
+    of_starts, turned = originators(pairs, starts)
+    slow = odd(pairs, starts, of_starts)
+    lag = late(pairs, starts, clock)
+    if lag.late:
+        slow[pairs.pair[np.isin(pairs.row, lag.records()) & ~pairs.first]] = True
+    low_is_orig = np.zeros(len(pairs), bool)
+    low_is_orig[starts] = of_starts
+    # Zeek counts the datagram that made it turn a connection round for the side that it had taken its sender for, and
+    # does not change the signs of those before.
+    against = np.zeros(len(pairs), bool)
+    against[starts] = turned
+    before = against.copy()
     if slow.any():
-        sizes = np.diff(np.append(pair_starts, n))
-        when = sessions.Clock(clock.tolist())
+        when = sessions.Clock(clock.tolist(), lag)
+        sizes = np.diff(np.append(pairs.starts, len(pairs)))
         for which in np.flatnonzero(slow).tolist():
-            at = int(pair_starts[which])
+            at = int(pairs.starts[which])
             span = slice(at, at + int(sizes[which]))
-            of = order[span]
-            packets = [
-                sessions.Packet(*fields)
-                for fields in zip(
-                    time[span].tolist(), now[span].tolist(), low[span].tolist(), flags[span].tolist(), segments.seq[of].tolist(),
-                    segments.ack[of].tolist(), segments.payload[of].tolist(), state[span].tolist(),
-                )
-            ]  # fmt: skip
-            ports = int(low_port[at]), int(high_port[at])
-            cuts = (sessions.cut_tcp if is_tcp[at] else sessions.cut_udp)(packets, ports, when)
-            begins[span] = False
+            of = pairs.order[span]
+            columns = (
+                pairs.row[span], pairs.time[span], pairs.now[span], pairs.low[span], pairs.flags[span],
+                segments.seq[of], segments.ack[of], pairs.payload[span], pairs.state[span],
+            )  # fmt: skip
+            packets = [sessions.Packet(*fields) for fields in zip(*(c.tolist() for c in columns), strict=True)]
+            low_port, high_port = pairs.ports(np.array([at]))
+            cuts = (cut_tcp if pairs.tcp[at] else cut_udp)(packets, (int(low_port[0]), int(high_port[0])), when)
+            begins[span] = against[span] = before[span] = False
             for cut in cuts:
                 begins[at + cut.first] = True
                 low_is_orig[at + cut.first] = cut.low_is_orig
+                for index in cut.turns:
+                    against[at + index] = True
+                    before[at + cut.first : at + index + 1] ^= True
 
     starts = np.flatnonzero(begins)
     number = np.cumsum(begins) - 1
     # Connections are numbered by their first packet, as it lies in the capture.
-    ranked = np.argsort(order[starts], kind="stable")
+    ranked = np.argsort(pairs.order[starts], kind="stable")
     rank = np.empty(len(starts), np.int64)
     rank[ranked] = np.arange(len(starts))
     connection = rank[number]
     orig_low = low_is_orig[starts]
-    from_orig = low == orig_low[number]
-    # Zeek counts the answer that made it turn a connection round for the new originator.
-    from_orig[starts] |= turned[starts]
+    side = pairs.low == orig_low[number]
+    for_orig = side ^ against if against.any() else side
+    from_orig = side ^ before if before.any() else side
 
-    counted = state & COUNTED != 0
-    orig_pkts = np.bincount(connection[counted & from_orig], minlength=len(starts))
-    resp_pkts = np.bincount(connection[counted & ~from_orig], minlength=len(starts))
+    counted = pairs.state & COUNTED != 0
+    orig_pkts = np.bincount(connection[counted & for_orig], minlength=len(starts))
+    resp_pkts = np.bincount(connection[counted & ~for_orig], minlength=len(starts))
     starts, orig_low = starts[ranked], orig_low[ranked]
-    family = (port[starts] >> np.uint64(40)) != 0
-    low_address = addresses.bytes_of(family, (address[starts] >> np.uint64(32)).astype(np.uint32))
-    high_address = addresses.bytes_of(family, (address[starts] & np.uint64(0xFFFFFFFF)).astype(np.uint32))
+    family = (pairs.port[starts] >> np.uint64(40)) != 0
+    address = pairs.address[starts]
+    low_address = addresses.bytes_of(family, (address >> np.uint64(32)).astype(np.uint32))
+    high_address = addresses.bytes_of(family, (address & np.uint64(0xFFFFFFFF)).astype(np.uint32))
+    low_port, high_port = pairs.ports(starts)
     either = orig_low[:, None]
     connections = Connections(
-        ts=time[starts],
+        ts=pairs.time[starts],
         orig_h=np.where(either, low_address, high_address),
         resp_h=np.where(either, high_address, low_address),
         is_ipv6=family,
-        orig_p=np.where(orig_low, low_port[starts], high_port[starts]).astype(np.uint16),
-        resp_p=np.where(orig_low, high_port[starts], low_port[starts]).astype(np.uint16),
-        proto=np.where(is_tcp[starts], 6, 17).astype(np.uint8),
+        orig_p=np.where(orig_low, low_port, high_port).astype(np.uint16),
+        resp_p=np.where(orig_low, high_port, low_port).astype(np.uint16),
+        proto=np.where(pairs.tcp[starts], 6, 17).astype(np.uint8),
         orig_pkts=orig_pkts,
         resp_pkts=resp_pkts,
     )
     # Numbered anew, packets of a connection still lie together: sort the runs.
     resort = np.argsort(connection, kind="stable")
-    return connections, Assigned(order[resort], connection[resort], from_orig[resort])
-
-
-def _by_pair(segments: Segments) -> np.ndarray:
-    """The order that brings packets between the same endpoints together, in order of the capture."""
-    mixed = segments.address * np.uint64(0x9E3779B97F4A7C15) ^ segments.port * np.uint64(0xC2B2AE3D27D4EB4F)
-    order = np.argsort(mixed, kind="stable")
-    address, port = segments.address[order], segments.port[order]
-    same = mixed[order][1:] == mixed[order][:-1]
-    if (same & ((address[1:] != address[:-1]) | (port[1:] != port[:-1]))).any():
-        return np.lexsort((segments.port, segments.address))  # two pairs with one hash
-    return order
-
-
-def _among(ports: np.ndarray, wanted: frozenset[int]) -> np.ndarray:
-    table = np.zeros(1 << 16, bool)
-    table[list(wanted)] = True
-    return table[ports]
-
-
-def _odd_pairs(pair_starts, pair, is_tcp, gap, time, now, flags, state, low, low_port, high_port) -> np.ndarray:
-    """Which pairs of endpoints need to be followed packet by packet: bool ``(pairs,)``."""
-    pairs = len(pair_starts)
-    last = np.append(pair_starts, len(pair))[1:] - 1
-    begin, end = time[pair_starts], time[last]
-
-    def any_of(mask: np.ndarray) -> np.ndarray:
-        return np.bincount(pair[mask], minlength=pairs) > 0
-
-    tcp = is_tcp[pair_starts]
-    dns = _among(low_port[pair_starts], sessions.DNS_PORTS) | _among(high_port[pair_starts], sessions.DNS_PORTS)
-    odd = ~tcp & (any_of(state & ALIVE == 0) | (dns & (end - begin >= sessions.DNS_SESSION_TIMEOUT)))
-
-    first = flags[pair_starts]
-    plain_syn = first & (SYN | ACK | FIN | RST) == SYN
-    midstream = first & (SYN | FIN | RST) == 0
-    opening = (flags & SYN != 0) & (flags & ACK == 0)
-    opening[pair_starts] = False
-    synack = (flags & (SYN | ACK)) == SYN | ACK
-    closing = flags & (FIN | RST) != 0
-    # The first FIN or RST of each pair, or the end.
-    first_closing = end.copy()
-    np.minimum.at(first_closing, pair[closing], time[closing])
-    # The first packet of whoever did not send the first.
-    answered = np.full(pairs, np.iinfo(np.int64).max)
-    answers = low != low[pair_starts][pair]
-    np.minimum.at(answered, pair[answers], time[answers])
-    calm = (
-        (plain_syn | (midstream & ~any_of(flags & SYN != 0)))
-        & ~any_of(opening)
-        & ~any_of(state & STATELESS != 0)
-        & (end - first_closing < sessions.TCP_CLOSE_DELAY)
-        & ((answered < begin + sessions.TCP_ATTEMPT_DELAY) | (end - begin < sessions.TCP_ATTEMPT_DELAY) | midstream)
-        & ~any_of(gap >= sessions.TCP_INACTIVITY_TIMEOUT)
-        & (any_of(synack) | midstream | ~any_of(gap >= sessions.UDP_INACTIVITY_TIMEOUT))
-    )
-    return odd | (tcp & ~calm) | any_of(time != now)
+    return connections, Assigned(pairs.order[resort], connection[resort], from_orig[resort])

@@ -10,11 +10,16 @@ from mmtt_agent.capture import ipv6
 TIMEOUT = 300_000_000
 
 
+#: Of a packet in pieces: IPv4 (0) or IPv6 (1), addresses, identification.
+Key = tuple[int, bytes, int]
+
+
 @dataclass(slots=True)
 class _Partial:
     header: bytes
     protocol: int
     started: int
+    fragments: int = 0
     #: Where the last fragment ends; 0 while it isn't known.
     size: int = 0
     #: Blocks that don't overlap, by where they begin.
@@ -22,17 +27,23 @@ class _Partial:
 
 
 class Fragments:
-    """Packets of which some fragments are still missing."""
+    """Packets of which some fragments are still missing.
 
-    def __init__(self):
-        self._partial: dict[tuple, _Partial] = {}
+    Attributes:
+        given_up: fragments of packets that were given up.
+    """
+
+    def __init__(self) -> None:
+        self.given_up = 0
+        self._partial: dict[Key, _Partial] = {}
         self._oldest = 0
 
-    def __len__(self) -> int:
-        return len(self._partial)
+    def waiting(self) -> int:
+        """Fragments whose packets are not whole."""
+        return sum(partial.fragments for partial in self._partial.values())
 
     def add(
-        self, key: tuple, now: int, packet: bytes, header: int, offset: int, more: bool, protocol: int
+        self, key: Key, now: int, packet: bytes, header: int, offset: int, more: bool, protocol: int
     ) -> bytes | None:
         """Take a fragment in.
 
@@ -54,6 +65,7 @@ class Fragments:
             kept = header if key[0] == 0 else header - 8
             partial = self._partial[key] = _Partial(packet[:kept], protocol, now)
             self._oldest = min(self._oldest, now) if len(self._partial) > 1 else now
+        partial.fragments += 1
         body = packet[header:]
         upper = offset + len(body)
         if offset == 0:
@@ -68,6 +80,7 @@ class Fragments:
 
     def _expire(self, now: int) -> None:
         if self._partial and now - self._oldest >= TIMEOUT:
+            self.given_up += sum(p.fragments for p in self._partial.values() if now - p.started >= TIMEOUT)
             self._partial = {k: p for k, p in self._partial.items() if now - p.started < TIMEOUT}
             self._oldest = min((p.started for p in self._partial.values()), default=now)
 

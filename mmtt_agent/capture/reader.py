@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 
@@ -11,7 +14,11 @@ from ..series import SeriesBatch
 from . import windows as window_cutting
 from .connections import Connections, assign
 from .files import CaptureFile
-from .packets import COUNTED, Decoder, Segments
+from .left_out import left_out
+from .packets import Decoder
+from .records import CaptureError
+from .segments import COUNTED, Segments
+from .time_line import TimeLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +47,27 @@ class Capture:
 
     Attributes:
         counts: packets by what became of them: ``packets`` in all, and those left out by cause.
-        warnings: what the user should know, one line each.
+        kinds: of some causes, packets by kind: of ``not_ip``, say, how many were ARP.
+        warnings: what the user should know, one line each, with the capture's name.
+        problems: what is damaged in the file, though it could be read: likewise.
     """
 
     name: str
     connections: Connections
     windows: Windows
     counts: dict[str, int]
+    kinds: dict[str, dict[str, int]]
     warnings: list[str]
+    problems: list[str]
+
+    @property
+    def left_out(self) -> str:
+        """Which packets were left out and why, in one line; empty if none was."""
+        return left_out(self.counts, self.kinds)
 
 
 def read_capture(
-    source,
+    source: str | os.PathLike[str] | BinaryIO,
     *,
     name: str | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -73,21 +89,29 @@ def read_capture(
     parts: list[Segments] = []
     times: list[np.ndarray] = []
     clocks: list[np.ndarray] = []
-    # Zeek's clock begins at one second.
-    now, total = 1_000_000, 0
+    time_line = TimeLine()
+    total = rows = 0
     with CaptureFile(source, name) as file:
-        for records in file:
-            # Network time never goes back.
-            clock = np.maximum.accumulate(np.maximum(records.time, now))
-            now = int(clock[-1])
-            parts.append(decoder.decode(records, total, clock))
-            times.append(records.time)
-            clocks.append(clock)
-            total += len(records)
+        for found in file:
+            total += len(found)
+            usable = time_line.usable(found)
+            records = found if usable.all() else found[usable]
+            if len(records):
+                clock = time_line.clock(records.time)
+                parts.append(decoder.decode(records, rows, clock))
+                times.append(records.time)
+                clocks.append(clock)
+                rows += len(records)
             if progress:
                 progress(file.bytes_read, total)
-        counts = {"packets": total, **file.counts, **decoder.counts}
-        warnings, name = list(file.warnings), file.name
+        counts = {"packets": total + file.lost, **file.counts, **time_line.counts, **decoder.counts()}
+        name, wrong = file.name, decoder.kinds.get("link_type", Counter[str]())
+        if total and sum(wrong.values()) == total:
+            raise CaptureError(
+                f"{name}: link type {', '.join(wrong)} can't be read; convert it to Ethernet or raw IP "
+                "(tcprewrite --dlt=enet knows some), or record it again"
+            )
+        warnings, problems = file.warnings + time_line.warnings(name, file.path, total), list(file.problems)
     segments = Segments.concatenate(parts)
     nothing = np.zeros(0, np.int64)
     time, clock = np.concatenate([nothing, *times]), np.concatenate([nothing, *clocks])
@@ -106,5 +130,7 @@ def read_capture(
         connections,
         Windows(connection[by_time], window[by_time], ts[by_time], series[by_time]),
         counts,
+        {cause: dict(kinds) for cause, kinds in decoder.kinds.items()},
         warnings,
+        problems,
     )

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from mmtt_agent.capture import names
+from mmtt_agent.capture.frames import Frames, u16
+from mmtt_agent.capture.records import rows
+from mmtt_agent.capture.work import Work
+
+#: Tunnels in tunnels that are followed at most (Zeek: ``Tunnel::max_depth``).
+MAX_TUNNELS = 4
 #: UDP ports that Zeek's tunnel analyzers are registered for.
 VXLAN, GENEVE, TEREDO, GTP, AYIYA = 4789, 6081, 3544, 2152, 5072
 _IS_PORT = np.zeros(1 << 16, bool)
@@ -13,17 +20,20 @@ _IS_PORT[[VXLAN, GENEVE, TEREDO, GTP, AYIYA]] = True
 Found = tuple[str, np.ndarray, np.ndarray]
 
 
-def gre(kind: int) -> tuple[int, int, str] | None:
+def gre_layout(kind: int) -> tuple[int, int, str] | str:
     """The layout of a GRE packet whose first four bytes are ``kind``.
 
     Returns:
         Bytes of headers before the payload, the least bytes of the whole, and what the payload is: ``ethernet``,
-        ``wifi``, ``ip``, ``erspan3`` or ``pptp``. None for what Zeek does not look into.
+        ``wifi``, ``ip``, ``erspan3``, ``pptp``, or ``other``, which Zeek takes for IP. For what Zeek does not look
+        into its name instead.
     """
     flags, protocol = kind >> 16, kind & 0xFFFF
     version = flags & 7
-    if version > 1 or flags & 0x4000 or flags & 0x0078:
-        return None
+    if version > 1:
+        return f"GRE version {version}"
+    if flags & 0x4000 or flags & 0x0078:
+        return "GRE with routing or unknown flags"
     header = 4
     if flags & 0x8000:  # checksum, and two reserved bytes
         header += 4
@@ -33,7 +43,7 @@ def gre(kind: int) -> tuple[int, int, str] | None:
         header += 4
     if version == 1:
         if protocol != 0x880B:
-            return None
+            return "GRE version 1 without PPP"
         if flags & 0x0080:  # acknowledgement
             header += 4
         return header + 4, header + 4, "pptp"
@@ -52,7 +62,7 @@ def gre(kind: int) -> tuple[int, int, str] | None:
         return header, header + 1, "wifi"
     if protocol in (0x0800, 0x86DD):
         return header, header, "ip"
-    return None
+    return header, header, "other"
 
 
 def candidates(data: np.ndarray, at: np.ndarray, end: np.ndarray, ports: np.ndarray) -> np.ndarray:
@@ -62,7 +72,7 @@ def candidates(data: np.ndarray, at: np.ndarray, end: np.ndarray, ports: np.ndar
         at, end: int64 ``(n,)``, the payload's offsets.
         ports: ``(n, 2)``, source and destination.
     """
-    found = _IS_PORT[ports].any(axis=1) & (end - at >= 8)
+    found: np.ndarray = _IS_PORT[ports].any(axis=1) & (end - at >= 8)
     # AYIYA and Teredo are looked for at any port.
     found |= (data[at + 1] == 0x52) & (data[at + 2] == 0x11) & (end - at >= 8)
     six = (data[at] >> 4 == 6) & (end - at >= 40)
@@ -75,15 +85,17 @@ def candidates(data: np.ndarray, at: np.ndarray, end: np.ndarray, ports: np.ndar
     return found
 
 
-def inside(data: np.ndarray, at: np.ndarray, end: np.ndarray, ports: np.ndarray) -> tuple[list[Found], int]:
-    """The packets in :func:`candidates`, and how many of these hold none after all."""
+def inside(data: np.ndarray, at: np.ndarray, end: np.ndarray, ports: np.ndarray) -> tuple[list[Found], dict[str, int]]:
+    """The packets in :func:`candidates`, and how many of these hold something else, by kind.
+
+    The others are no tunnels: all there is to them is their own datagram.
+    """
     port = np.where(_IS_PORT[ports[:, 1]], ports[:, 1], ports[:, 0])
     found: list[Found] = []
-    taken = 0
+    other: dict[str, int] = {}
     vxlan = np.flatnonzero((port == VXLAN) & (data[at] & 8 != 0) & (end - at > 8))
     if len(vxlan):
         found.append(("ethernet", vxlan, at[vxlan] + 8))
-        taken += len(vxlan)
     geneve = np.flatnonzero((port == GENEVE) & (data[at] >> 6 == 0))
     if len(geneve):
         begin = at[geneve] + 8 + (data[at[geneve]] & 63).astype(np.int64) * 4
@@ -93,7 +105,11 @@ def inside(data: np.ndarray, at: np.ndarray, end: np.ndarray, ports: np.ndarray)
             of = fits & np.isin(protocol, numbers)
             if of.any():
                 found.append((layer, geneve[of], begin[of]))
-                taken += np.count_nonzero(of)
+                fits &= ~of
+        for number in np.unique(protocol[fits]):
+            if number != 0x0806:
+                name = f"{names.ethertype(int(number))[1]} in Geneve"
+                other[name] = int(np.count_nonzero(fits & (protocol == number)))
     rest = np.flatnonzero((port != VXLAN) & (port != GENEVE))
     # Few captures have any of these, so one by one.
     of, begins = [], []
@@ -110,8 +126,7 @@ def inside(data: np.ndarray, at: np.ndarray, end: np.ndarray, ports: np.ndarray)
             begins.append(int(at[row]) + begin)
     if of:
         found.append(("ip", np.array(of), np.array(begins, np.int64)))
-        taken += len(of)
-    return found, len(at) - taken
+    return found, other
 
 
 def _teredo(payload: bytes) -> int | None:
@@ -136,12 +151,6 @@ def _is_ipv6(payload: bytes, at: int) -> bool:
     left = len(payload) - at - 40
     # A bubble, which holds nothing, may have something after it.
     return length == left or (length < left and payload[at + 6] == 59 and length == 0)
-
-
-def _ayiya(payload: bytes) -> int | None:
-    begin = 8 + (1 << (payload[0] >> 4)) + (payload[1] >> 4) * 4
-    forwards = payload[2] & 15 == 1 and payload[3] in (4, 41)
-    return begin if forwards and begin < len(payload) else None
 
 
 def _gtp(payload: bytes) -> int | None:
@@ -178,4 +187,83 @@ def _ayiya(payload: bytes) -> int | None:
     return begin if forwards and begin < len(payload) else None
 
 
-_READERS = {GTP: _gtp, AYIYA: _ayiya, TEREDO: _teredo}
+def _enter(work: Work, frames: Frames) -> Frames:
+    """The packets inside a tunnel, without those that are nested too deep."""
+    if frames.tunnels >= MAX_TUNNELS:
+        work.count("nested_too_deep", len(frames))
+        return frames[:0]
+    return Frames(frames.row, frames.at, frames.end, frames.captured, frames.wire, frames.tunnels + 1)
+
+
+def ip_in_ip(work: Work, data: np.ndarray, frames: Frames, protocol: np.ndarray, depth: int) -> None:
+    """A packet straight inside a packet: it must fill it exactly."""
+    size = frames.end - frames.at
+    good = size >= np.where(protocol == 4, 20, 40)
+    frames, protocol, size = frames[good], protocol[good], size[good]
+    work.count("bad_tunnel", np.count_nonzero(~good))
+    version = data[frames.at] >> 4
+    total = np.where(protocol == 4, u16(data, frames.at + 2), u16(data, frames.at + 4).astype(np.int64) + 40)
+    good = (version == np.where(protocol == 4, 4, 6)) & (total == size)
+    work.count("bad_tunnel", np.count_nonzero(~good))
+    frames = _enter(work, frames[good])
+    # The inner packet is a new one for Zeek, captured as it is.
+    work.push("ip", data, _as_captured(frames), depth + 1)
+
+
+def gre(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:
+    frames = work.require(frames, 4, "bad_tunnel")
+    if not len(frames):
+        return
+    kinds = rows(data, frames.at, 4).view(">u4")[:, 0]
+    for kind in np.unique(kinds):
+        of = frames[kinds == kind]
+        layout = gre_layout(int(kind))
+        if isinstance(layout, str):
+            work.count("not_decoded", len(of), layout)
+            continue
+        header, minimum, layer = layout
+        of = work.require(of, minimum, "bad_tunnel")
+        if layer == "erspan3":
+            optional = data[of.at + header - 1] & 1 == 1
+            room = of.end - of.at > header + 8 + 14
+            work.count("bad_tunnel", np.count_nonzero(optional & ~room))
+            keep = ~optional | room
+            of, optional = of[keep], optional[keep]
+            of, layer = of.skip(header + np.where(optional, 8, 0)), "ethernet"
+        elif layer == "pptp":
+            protocol = u16(data, of.at + header - 2)
+            known = (protocol == 0x21) | (protocol == 0x57)
+            for number in np.unique(protocol[~known]):
+                cause, name = names.ppp(int(number))
+                work.count(cause, np.count_nonzero(protocol == number), f"{name} in GRE")
+            of, protocol = of[known].skip(header), protocol[known]
+            ip_in_ip(work, data, of, np.where(protocol == 0x21, 4, 41), depth)
+            continue
+        else:
+            of = of.skip(header)
+        if layer == "other":
+            version = np.where(of.end > of.at, data[of.at] >> 4, 0)
+            is_ip = (version == 4) | (version == 6)
+            cause, name = names.ethertype(int(kind) & 0xFFFF)
+            work.count(cause, np.count_nonzero(~is_ip), f"{name} in GRE")
+            of, layer = of[is_ip], "ip"
+        work.push(layer, data, _as_captured(_enter(work, of)), depth + 1)
+
+
+def udp_tunnels(work: Work, data: np.ndarray, frames: Frames, ports: np.ndarray, depth: int) -> None:
+    frames = _enter(work, frames)
+    if not len(frames):
+        return
+    found, other = inside(data, frames.at, frames.end, ports)
+    for kind, packets in other.items():
+        work.count("not_decoded", packets, kind)
+    for layer, pick, at in found:
+        of = frames[pick].skip(at - frames.at[pick])
+        # The part on the wire shrinks by what the tunnel's headers took.
+        of.wire = of.end + (of.wire - of.captured)
+        of.captured = of.end
+        work.push(layer, data, of, depth + 1)
+
+
+def _as_captured(frames: Frames) -> Frames:
+    return Frames(frames.row, frames.at, frames.end, frames.end, frames.end, frames.tunnels)

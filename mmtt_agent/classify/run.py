@@ -22,18 +22,6 @@ from .rows import Row, rows
 from .sources import STDIN, called
 
 LOG = "mmtt.log"
-# What a user would miss; other protocols than TCP and UDP are none of it.
-_LEFT_OUT = {
-    "truncated_link_header": "cut short",
-    "truncated_ip": "cut short inside the IP header",
-    "truncated_header": "cut short inside the TCP or UDP header",
-    "cut_fragment": "fragments cut short",
-    "bad_ip_header": "with a damaged IP header",
-    "bad_tcp_header": "with a damaged TCP header",
-    "bad_tunnel": "with a damaged tunnel header",
-    "nested_too_deep": "in too many tunnels",
-}
-_WRONG = ("bad_ip_checksum", "bad_tcp_checksum", "bad_udp_checksum")
 
 
 def classify(
@@ -52,7 +40,7 @@ def classify(
         checksums: leave out packets with a wrong checksum, as Zeek does.
 
     Returns:
-        How many captures were read, and how many could not be.
+        How many captures were read, and how many could not be, or not without loss.
     """
     read = problems = 0
     for number, path in enumerate(captures, 1):
@@ -65,10 +53,11 @@ def classify(
             say(_wrong(name, error))
             problems += 1
             continue
-        for warning in capture.warnings:
-            say(warning)
-        if text := left_out(capture.counts):
+        for line in (*capture.problems, *capture.warnings):
+            say(line)
+        if text := capture.left_out:
             say(f"{name}: {text}")
+        problems += bool(capture.problems)
         for row in rows(capture, name, classifier, partial(progress.classifying, number, name)):
             write(row)
         read += 1
@@ -98,15 +87,6 @@ def _size(path: Path | None) -> int | None:
         if path is not None and stat.S_ISREG((about := path.stat()).st_mode):
             return about.st_size
     return None
-
-
-def left_out(counts: dict[str, int]) -> str:
-    """What was left out of a capture, as text; empty if nothing that carries TCP or UDP was."""
-    parts = [f"{counts[cause]:,} {text}" for cause, text in _LEFT_OUT.items() if counts.get(cause)]
-    wrong = sum(counts.get(cause, 0) for cause in _WRONG)
-    if wrong:
-        parts.append(f"{wrong:,} with a wrong checksum (-C takes them)")
-    return f"left out of {counts['packets']:,} packets: {', '.join(parts)}" if parts else ""
 
 
 @contextmanager

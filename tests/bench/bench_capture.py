@@ -20,7 +20,8 @@ READER_BAR = 500_000
 RATIO_BAR = 5
 ROUNDS = 3
 
-# nfstream as it comes, with nDPI. Each prints CPU seconds, of the process and its children, without those of starting up.
+# nfstream as it comes, with nDPI. Each prints CPU seconds, of the process and its children, without those of starting
+# up.
 _READER = """
 import sys, time
 from mmtt_agent.capture import read_capture

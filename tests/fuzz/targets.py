@@ -15,8 +15,8 @@ import numpy as np
 from mmtt_agent import bundle
 from mmtt_agent.agent import wire
 from mmtt_agent.agent.session import Session, State
-from mmtt_agent.capture.files import CaptureError
-from mmtt_agent.capture.reader import read_capture
+from mmtt_agent.capture.reader import Capture, read_capture
+from mmtt_agent.capture.records import CaptureError
 from mmtt_agent.classifier import Verdicts
 from mmtt_agent.series import MAX_SIZE, MAX_WAIT_US
 
@@ -63,14 +63,21 @@ def capture(data: bytes) -> None:
         try:
             found = read_capture(io.BytesIO(data), name="fuzzed", checksums=checksums)
         except CaptureError as error:
-            _one_line(error, "fuzzed: ")
-            continue
-        series = found.windows.series
-        assert ((series.lengths >= 1) & (series.lengths <= 32)).all()
-        filled = np.arange(series.sizes.shape[1]) < series.lengths[:, None]
-        assert ((series.sizes != 0) == filled).all() and (np.abs(series.sizes) <= MAX_SIZE).all()
-        assert (series.times >= 0).all() and (series.times <= MAX_WAIT_US).all()
-        assert len(found.windows) <= found.counts["packets"] <= len(data) * 1000
+            lines = [str(error)]
+        else:
+            lines = [*found.problems, *found.warnings]
+            _check_capture(found, len(data))
+        assert all(line.startswith("fuzzed: ") and "\n" not in line for line in lines)
+
+
+def _check_capture(found: Capture, size: int) -> None:
+    series = found.windows.series
+    assert "\n" not in found.left_out
+    assert ((series.lengths >= 1) & (series.lengths <= 32)).all()
+    filled = np.arange(series.sizes.shape[1]) < series.lengths[:, None]
+    assert ((series.sizes != 0) == filled).all() and (np.abs(series.sizes) <= MAX_SIZE).all()
+    assert (series.times >= 0).all() and (series.times <= MAX_WAIT_US).all()
+    assert len(found.windows) <= found.counts["packets"] <= size * 1000
 
 
 @functools.cache

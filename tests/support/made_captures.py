@@ -89,19 +89,33 @@ def pcap(packets: list[Packet], linktype: int = ETHERNET, order: str = "<", nano
     return b"".join(parts)
 
 
-def pcapng(packets: list[Packet], linktype: int = ETHERNET, order: str = "<") -> bytes:
-    def block(kind: int, body: bytes) -> bytes:
-        body += bytes(-len(body) % 4)
-        return struct.pack(order + "II", kind, len(body) + 12) + body + struct.pack(order + "I", len(body) + 12)
+def block(kind: int, body: bytes, order: str = "<") -> bytes:
+    """A block of a pcapng file."""
+    body += bytes(-len(body) % 4)
+    return struct.pack(order + "II", kind, len(body) + 12) + body + struct.pack(order + "I", len(body) + 12)
 
-    parts = [block(0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1))]
+
+def section(order: str = "<") -> bytes:
+    return block(0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1), order)
+
+
+def interface(linktype: int = ETHERNET, order: str = "<") -> bytes:
     # Nanoseconds, as most tools write today.
     option = struct.pack(order + "HHB3xI", 9, 1, 9, 0)
-    parts.append(block(1, struct.pack(order + "HHI", linktype, 0, 0) + option))
-    for packet in packets:
-        ticks = (START + packet.time) * 1000
-        head = struct.pack(order + "IIIII", 0, ticks >> 32, ticks & 0xFFFFFFFF, len(packet.kept), len(packet.data))
-        parts.append(block(6, head + packet.kept))
+    return block(1, struct.pack(order + "HHI", linktype, 0, 0) + option, order)
+
+
+def packet_block(packet: Packet, of: int = 0, order: str = "<", more: int = 0) -> bytes:
+    """A packet of the interface `of`, which claims `more` bytes than there are."""
+    ticks = (START + packet.time) * 1000
+    kept = len(packet.kept) + more
+    head = struct.pack(order + "IIIII", of, ticks >> 32, ticks & 0xFFFFFFFF, kept, max(kept, len(packet.data)))
+    return block(6, head + packet.kept, order)
+
+
+def pcapng(packets: list[Packet], linktype: int = ETHERNET, order: str = "<") -> bytes:
+    parts = [section(order), interface(linktype, order)]
+    parts += [packet_block(packet, order=order) for packet in packets]
     return b"".join(parts)
 
 

@@ -39,7 +39,7 @@ def udp_talk(times: list[int], first_size: int = 101) -> list[Packet]:
 def datagrams() -> list[Packet]:
     """With an empty one, which is no payload."""
     talk = udp_talk([0, 1_000, 2_500, 2_500, 9_999])
-    return talk[:2] + [Packet(2_000, udp(*THERE, size=0))] + talk[2:]
+    return [*talk[:2], Packet(2_000, udp(*THERE, size=0)), *talk[2:]]
 
 
 def repeated() -> list[Packet]:
@@ -87,7 +87,8 @@ def ipv6() -> list[Packet]:
     there = (A6, 40_000, B6, 443)
     steps[3] = replace(steps[3], data=tcp(*there, ACK | PSH, 100, seq=1000, ack=5000, extension=extension))
     other = bytes([17]) + extension[1:]
-    return steps + [
+    return [
+        *steps,
         Packet(200_000, udp(A6, 5000, B6, 6000, size=33)),
         Packet(201_000, udp(B6, 6000, A6, 5000, size=44, extension=other)),
     ]

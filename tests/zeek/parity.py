@@ -1,8 +1,11 @@
 """Hold the capture reader against a real Zeek with the package, window by window.
 
-Usage: ``python tests/zeek/parity.py [FILE_OR_DIRECTORY ...] [--show N] [--jobs N]``; without arguments all of tests/data and,
-where it is present, all captures of ../shared/data. Prints a table per directory: windows compared, equal, different
-by cause. Exit status 1 if any differs.
+Usage: ``python tests/zeek/parity.py [FILE_OR_DIRECTORY ...] [--show N] [--jobs N] [--each]``; without arguments all of
+tests/data and, where it is present, all captures of ../shared/data. Prints a table per directory: windows compared,
+equal, different by cause. Exit status 1 if any differs.
+
+Zeek takes a second or two to start, most captures a few milliseconds to read. So many captures are put one after the
+other into one, hours apart, so that nothing of the one before is left (``--each``: every capture by itself).
 """
 
 from __future__ import annotations
@@ -11,23 +14,36 @@ import argparse
 import gzip
 import json
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import zstandard
 
 from mmtt_agent.capture import CaptureError, read_capture
+from mmtt_agent.capture.files import CaptureFile
+from mmtt_agent.capture.records import Records
 from mmtt_agent.classify.sources import expand
 from mmtt_agent.zeek import find as find_zeek
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-SHARED = ROOT.parent / "shared" / "data" / "captures"
+SHARED = ROOT.parent / "shared" / "data"
+#: Between captures that are put into one: longer than any connection may pause.
+PAUSE = 3 * 3600 * 1_000_000
+#: A capture that goes on for longer is looked at by itself.
+LONGEST = 14 * 24 * 3600 * 1_000_000
+#: Times that captures are put at: 2001 to 2037, which pcap can say.
+EPOCH, END = 1_000_000_000_000_000, 2_140_000_000_000_000
+#: Bytes of captures put into one at most.
+BUNDLE = 64 << 20
 _PROTOCOLS = {6: "tcp", 17: "udp"}
 
 #: A connection's endpoints and transport, as the originator sees them.
@@ -102,25 +118,25 @@ def by_reader(capture: Path) -> Series:
     ends = [
         (o, op, r, rp, _PROTOCOLS[proto])
         for o, op, r, rp, proto in zip(
-            orig_h, table.orig_p.tolist(), resp_h, table.resp_p.tolist(), table.proto.tolist()
+            orig_h, table.orig_p.tolist(), resp_h, table.resp_p.tolist(), table.proto.tolist(), strict=True
         )
     ]
     windows = read.windows
     for connection, number, ts, length, sizes, times in zip(
         windows.connection.tolist(), windows.window.tolist(), windows.ts.tolist(), windows.series.lengths.tolist(),
-        windows.series.sizes.tolist(), windows.series.times.tolist(),
+        windows.series.sizes.tolist(), windows.series.times.tolist(), strict=True,
     ):  # fmt: skip
         series.windows[ends[connection], number, ts] = (sizes[:length], times[:length])
     for each, ts, orig_pkts, resp_pkts in zip(
-        ends, table.ts.tolist(), table.orig_pkts.tolist(), table.resp_pkts.tolist()
+        ends, table.ts.tolist(), table.orig_pkts.tolist(), table.resp_pkts.tolist(), strict=True
     ):
         series.connections[each, ts, orig_pkts, resp_pkts] += 1
     return series
 
 
-def compare(name: str, ours: Series, zeeks: Series) -> Comparison:
-    """Where the two differ on one capture."""
-    result = Comparison(captures=1)
+def compare(bundle: Bundle, ours: Series, zeeks: Series) -> Comparison:
+    """Where the two differ."""
+    result = Comparison(captures=len(bundle.starts))
     if ours.error and zeeks.error:
         return result
     if ours.error and not zeeks.windows:
@@ -136,7 +152,7 @@ def compare(name: str, ours: Series, zeeks: Series) -> Comparison:
             continue
         cause = _cause(key, one, other, ours, zeeks)
         result.causes[cause] += 1
-        result.examples.append(f"{name}: {cause}: {key}\n    reader {one}\n    Zeek   {other}")
+        result.examples.append(f"{bundle.name(key[2])}: {cause}: {key}\n    reader {one}\n    Zeek   {other}")
     return result
 
 
@@ -182,19 +198,124 @@ def _plain(capture: Path, work: Path) -> Path:
     return plain
 
 
-def compare_all(zeek: Path, captures: list[Path], jobs: int = 1, progress=None) -> Comparison:
-    """Compare on all captures."""
+@dataclass
+class Bundle:
+    """Captures put one after the other into one, or one by itself.
+
+    Attributes:
+        starts: when each begins, µs, and its path.
+    """
+
+    path: Path
+    starts: list[tuple[int, Path]]
+
+    def name(self, at: int) -> str:
+        """The capture that a time belongs to."""
+        return str(max((start, path) for start, path in self.starts if start <= at)[1])
+
+
+def _records(capture: Path) -> list[Records] | None:
+    """What a capture holds, if it can be put into one with others."""
+    try:
+        with CaptureFile(capture) as file:
+            found = list(file)
+            if file.problems or file.warnings:
+                return None
+    except CaptureError:
+        return None
+    times = np.concatenate([np.zeros(0, np.int64), *(each.time for each in found)])
+    types = {int(t) for each in found for t in np.unique(each.linktype)}
+    lengths = [length for each in found for length in (each.captured, each.wire)]
+    if len(types) != 1 or np.ptp(times) > LONGEST or times.min() < 0:
+        return None
+    return None if any((length <= 0).any() for length in lengths) else found
+
+
+def bundles(captures: list[Path], directory: Path) -> Iterator[Bundle]:
+    """All captures, as few files as can be: the caller has to delete those in `directory`."""
+    alone: list[Path] = []
+    waiting: dict[int, list[tuple[Path, list[Records]]]] = {}
+    sizes: Counter[int] = Counter()
+    spans: Counter[int] = Counter()
+    number = 0
+    for capture in captures:
+        if (found := _records(capture)) is None:
+            alone.append(capture)
+            continue
+        linktype = int(found[0].linktype[0])
+        waiting.setdefault(linktype, []).append((capture, found))
+        sizes[linktype] += sum(int(each.captured.sum()) + 16 * len(each) for each in found)
+        begin, end = _span(found)
+        spans[linktype] += end - begin + 2 * PAUSE
+        if sizes[linktype] >= BUNDLE or spans[linktype] > END - EPOCH - LONGEST - 3 * PAUSE:
+            number += 1
+            yield _put_together(waiting.pop(linktype), linktype, directory / f"{number}.pcap")
+            sizes[linktype] = spans[linktype] = 0
+    for linktype, parts in waiting.items():
+        number += 1
+        yield _put_together(parts, linktype, directory / f"{number}.pcap")
+    yield from (Bundle(capture, [(0, capture)]) for capture in alone)
+
+
+def _span(found: list[Records]) -> tuple[int, int]:
+    return min(int(each.time.min()) for each in found), max(int(each.time.max()) for each in found)
+
+
+def _put_together(parts: list[tuple[Path, list[Records]]], linktype: int, path: Path) -> Bundle:
+    now, starts = EPOCH, []
+    with path.open("wb") as out:
+        out.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262_144, linktype))
+        for capture, found in parts:
+            # By whole seconds, so that Zeek, which counts in fractions of a second, rounds as it would have.
+            begin, end = _span(found)
+            shift = now - begin // 1_000_000 * 1_000_000
+            starts.append((now, capture))
+            packets = 0
+            for each in found:
+                seconds, fractions = np.divmod(each.time + shift, 1_000_000)
+                packets += len(each)
+                columns = (seconds, fractions, each.start, each.captured, each.wire)
+                for sec, usec, start, captured, wire in zip(*(c.tolist() for c in columns), strict=True):
+                    out.write(struct.pack("<IIII", sec, usec, captured, wire))
+                    out.write(each.data[start : start + captured].tobytes())
+            # Zeek runs 300 timers at most with a packet: these, of one byte, are for those that are due then.
+            now = (end + shift) // 1_000_000 * 1_000_000 + PAUSE
+            for _ in range(10 + packets // 100):
+                out.write(struct.pack("<IIII", now // 1_000_000, 0, 1, 1) + b"\0")
+            now += PAUSE
+    return Bundle(path, starts)
+
+
+def compare_all(
+    zeek: Path, captures: list[Path], jobs: int = 1, progress: Callable[[int], None] | None = None, each: bool = False
+) -> Comparison:
+    """Compare on all captures, `each` by itself or as many at once as can be."""
     result = Comparison()
-    with tempfile.TemporaryDirectory() as scripts, ThreadPoolExecutor(jobs) as pool:
+    with (
+        tempfile.TemporaryDirectory() as scripts,
+        tempfile.TemporaryDirectory() as together,
+        ThreadPoolExecutor(jobs) as pool,
+    ):
         (Path(scripts) / "mmtt").symlink_to(ROOT / "zeek-scripts")
 
-        def one(capture: Path) -> Comparison:
-            return compare(str(capture), by_reader(capture), by_zeek(zeek, capture, Path(scripts)))
+        def one(bundle: Bundle) -> Comparison:
+            found = compare(bundle, by_reader(bundle.path), by_zeek(zeek, bundle.path, Path(scripts)))
+            if bundle.path.parent == Path(together):
+                bundle.path.unlink()
+            return found
 
-        for done, each in enumerate(pool.map(one, captures), 1):
-            result.add(each)
+        alone = (Bundle(capture, [(0, capture)]) for capture in captures)
+        waiting: deque[Future[Comparison]] = deque()
+        for bundle in alone if each else bundles(captures, Path(together)):
+            waiting.append(pool.submit(one, bundle))
+            while len(waiting) > jobs:
+                result.add(waiting.popleft().result())
+                if progress:
+                    progress(result.captures)
+        while waiting:
+            result.add(waiting.popleft().result())
             if progress:
-                progress(done)
+                progress(result.captures)
     return result
 
 
@@ -204,7 +325,7 @@ def groups(arguments: list[str]) -> dict[str, list[Path]]:
         return {argument: expand([argument]) for argument in arguments}
     found = {"tests/data": expand([str(ROOT / "tests" / "data")])}
     if SHARED.is_dir():
-        for group in sorted(SHARED.iterdir()):
+        for group in (SHARED / "raw", *sorted((SHARED / "captures").iterdir())):
             found[group.name] = expand([str(group)])
     return found
 
@@ -214,6 +335,7 @@ def main() -> None:
     parser.add_argument("paths", nargs="*", help="captures or directories of them")
     parser.add_argument("--show", type=int, default=0, metavar="N", help="differences to print per group")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--each", action="store_true", help="every capture by itself")
     options = parser.parse_args()
     zeek = find_zeek()
     if zeek is None:
@@ -224,11 +346,11 @@ def main() -> None:
     differ = False
     for name, captures in groups(options.paths).items():
 
-        def progress(done: int) -> None:
+        def progress(done: int, label: str = f"\r{name}: {{}}/{len(captures)} ") -> None:
             if sys.stderr.isatty():
-                print(f"\r{name}: {done}/{len(captures)} ", end="", file=sys.stderr)
+                print(label.format(done), end="", file=sys.stderr)
 
-        result = compare_all(zeek, captures, options.jobs, progress)
+        result = compare_all(zeek, captures, options.jobs, progress, options.each)
         causes = ", ".join(f"{count} {cause}" for cause, count in result.causes.most_common())
         share = result.equal / result.windows if result.windows else 1
         print(

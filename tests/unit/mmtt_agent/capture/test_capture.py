@@ -61,7 +61,7 @@ def datagrams(*steps: tuple[int, bool, int], sport=40_000, dport=9999) -> list[P
 def endpoints(capture) -> list[tuple[str, int, str, int]]:
     table = capture.connections
     orig, resp = table.addresses(slice(None))
-    return list(zip(orig, table.orig_p.tolist(), resp, table.resp_p.tolist()))
+    return list(zip(orig, table.orig_p.tolist(), resp, table.resp_p.tolist(), strict=True))
 
 
 # Files
@@ -128,7 +128,7 @@ def vlan(number: int) -> bytes:
 @pytest.mark.parametrize(
     ("linktype", "header"),
     [
-        (1, lambda p: ethernet(p)),
+        (1, ethernet),
         (1, lambda p: ethernet(p, vlan(5))),
         (1, lambda p: ethernet(p, b"\x88\xa8\0\x07", vlan(5))),
         (1, lambda p: bytes(12) + b"\x88\x47" + b"\0\1\1\x40" + p),

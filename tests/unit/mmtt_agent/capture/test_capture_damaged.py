@@ -107,8 +107,8 @@ mutations = st.lists(
 @given(seed=st.sampled_from(SEEDS), changes=mutations)
 def test_whatever_is_in_a_file_it_is_read_or_refused_in_one_line(seed, changes):
     data = bytearray(seed)
-    for kind, at, value in changes:
-        at %= max(len(data), 1)
+    for kind, somewhere, value in changes:
+        at = somewhere % max(len(data), 1)
         if kind == "set" and data:
             data[at] = value
         elif kind == "cut" and at > len(data) // 2:
@@ -120,7 +120,11 @@ def test_whatever_is_in_a_file_it_is_read_or_refused_in_one_line(seed, changes):
     try:
         capture = read(bytes(data))
     except CaptureError as error:
-        assert "\n" not in str(error)
+        refusal = str(error)
+    else:
+        refusal = ""
+    assert "\n" not in refusal
+    if refusal:
         return
     lengths = capture.windows.series.lengths
     assert ((lengths >= 1) & (lengths <= 32)).all()
@@ -130,7 +134,7 @@ def test_whatever_is_in_a_file_it_is_read_or_refused_in_one_line(seed, changes):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.binary(max_size=400), st.sampled_from([0, 1, 9, 12, 50, 51, 105, 113, 127, 239, 276, 147]))
+@given(st.binary(max_size=400), st.sampled_from([0, 1, 9, 12, 50, 51, 105, 113, 127, 239, 276]))
 def test_whatever_is_in_a_packet_it_is_read(content, linktype):
     capture = read(pcap([Packet(0, content), Packet(1, content[1:])], linktype))
     assert capture.counts["packets"] == 2

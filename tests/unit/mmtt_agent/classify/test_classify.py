@@ -241,7 +241,8 @@ def test_the_installed_program_runs_and_a_closed_pipe_is_no_error():
         f"{program} classify {OFFICE} | head -1", shell=True, capture_output=True, text=True, check=True
     )
     assert done.stdout == "#separator \\x09\n"
-    assert done.stderr == ""
+    (line,) = done.stderr.splitlines()
+    assert "left out of 1,539 packets: 4 not IP (ARP), " in line
 
 
 def test_packets_with_wrong_checksums_are_counted_and_taken_when_told(tmp_path):
@@ -261,6 +262,6 @@ def test_packets_with_wrong_checksums_are_counted_and_taken_when_told(tmp_path):
     plain = run(offloaded)
     assert f"{damaged:,} with a wrong checksum (-C takes them)" in plain.stderr
     told, whole = run("-C", offloaded), run(OFFICE)
-    assert told.stderr == ""
+    assert "checksum" not in told.stderr
     assert column(told.stdout, "service") == column(whole.stdout, "service")
     assert column(plain.stdout, "proto").count("tcp") < column(whole.stdout, "proto").count("tcp")

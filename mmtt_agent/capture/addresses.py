@@ -1,0 +1,44 @@
+"""Numbers in place of addresses."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class Addresses:
+    """Numbers for addresses: an IPv4 address is its own, IPv6 ones are numbered as they come."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[bytes, int] = {}
+        self._known: list[bytes] = []
+
+    def numbers(self, addresses: np.ndarray) -> np.ndarray:
+        """Numbers, uint32 ``(n,)``, of IPv6 addresses, uint8 ``(n, 16)``."""
+        keys = np.ascontiguousarray(addresses).view("V16").ravel()
+        unique, inverse = np.unique(keys, return_inverse=True)
+        numbers = np.fromiter((self.number(key.tobytes()) for key in unique), np.uint32, len(unique))
+        return numbers[inverse.ravel()]
+
+    def number(self, address: bytes) -> int:
+        number = self._numbers.get(address)
+        if number is None:
+            number = self._numbers[address] = len(self._known)
+            self._known.append(address)
+        return number
+
+    def are_groups(self, family: int, numbers: np.ndarray) -> np.ndarray:
+        """Which of a family's addresses are multicast ones: bool ``(n,)``."""
+        if family == 0:
+            found: np.ndarray = numbers >> np.uint32(28) == 14
+            return found
+        return np.fromiter((self._known[number][0] == 255 for number in numbers.tolist()), bool, len(numbers))
+
+    def bytes_of(self, family: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """The addresses, uint8 ``(n, 16)``, IPv4 as IPv4-mapped."""
+        result = np.zeros((len(numbers), 16), np.uint8)
+        result[:, 10:12] = 255
+        result[:, 12:] = numbers.astype(">u4").view(np.uint8).reshape(-1, 4)
+        if family.any():
+            table = np.frombuffer(b"".join(self._known), np.uint8).reshape(-1, 16)
+            result[family] = table[numbers[family]]
+        return result
