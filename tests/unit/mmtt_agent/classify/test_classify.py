@@ -140,7 +140,8 @@ def test_a_cut_off_capture_gives_what_it_holds_and_says_so(tmp_path):
     assert 0 < len(body(result.stdout)) < len(body(run(OFFICE).stdout))
 
 
-def test_rows_say_which_capture_they_are_of_where_there_may_be_several(tmp_path):
+def test_rows_say_which_capture_they_are_of_where_there_may_be_several(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")  # a table as wide as the names are long
     shutil.copy(OFFICE, tmp_path / "a.pcap")
     odd = os.fsdecode(b"b\xff\t\\.pcap")
     shutil.copy(DATA / "midstream.pcap", tmp_path / odd)
@@ -157,7 +158,7 @@ def test_rows_say_which_capture_they_are_of_where_there_may_be_several(tmp_path)
     # Also where the others turn out not to be there, so that a script finds the same columns every time.
     assert {row[-1] for row in body(run(OFFICE, tmp_path / "gone.pcap").stdout)} == {str(OFFICE)}
     assert "capture" not in json.loads(run("--format", "json", OFFICE).stdout.splitlines()[0])
-    table = run("--format", "table", "--flows", 0, tmp_path).stdout.replace("\n", "")
+    table = run("--format", "table", "--flows", 0, tmp_path).stdout
     assert "a.pcap" in table and "\\xff" in table
 
 
