@@ -38,10 +38,10 @@ class TimeLine:
         latest = np.maximum.accumulate(np.maximum(time, self._latest))
         self._latest = int(latest[-1])
         behind = latest - time
-        if back := np.count_nonzero(behind):
-            self._back += int(back)
-            self._furthest = max(self._furthest, int(behind.max()))
-        return np.maximum(latest, self._now)
+        if (furthest := int(behind.max())) > 0:
+            self._back += int(np.count_nonzero(behind))
+            self._furthest = max(self._furthest, furthest)
+        return latest if latest[0] >= self._now else np.maximum(latest, self._now)
 
     def warnings(self, name: str, path: str, packets: int) -> list[str]:
         """What to tell of the times, one line each.

@@ -120,9 +120,12 @@ def _tcp(work: Work, data: np.ndarray, frames: Frames, datagrams: Datagrams) -> 
     state = np.where(counted, COUNTED | ALIVE, STATELESS).astype(np.uint8)
     state |= (header.view(np.uint16)[:, 7] == 0) * np.uint8(ZERO_WINDOW)
     state |= whole * np.uint8(WHOLE)
-    state |= ~valid * np.uint8(BAD_CHECKSUM)
+    if not valid.all():
+        state |= ~valid * np.uint8(BAD_CHECKSUM)
     begin = frames.at + length
-    for index in np.flatnonzero(readable & (data[np.where(readable, begin, 0)] | 32 == ord("s"))).tolist():
+    if not readable.all():
+        begin[~readable] = 0
+    for index in np.flatnonzero(data[begin] | 32 == ord("s")).tolist():
         start = int(begin[index])
         if _SSH_BANNER.match(data[start : min(start + 6, int(frames.end[index]))].tobytes()):
             state[index] |= SSH_BANNER

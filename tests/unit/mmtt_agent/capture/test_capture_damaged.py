@@ -138,3 +138,19 @@ def test_whatever_is_in_a_file_it_is_read_or_refused_in_one_line(seed, changes):
 def test_whatever_is_in_a_packet_it_is_read(content, linktype):
     capture = read(pcap([Packet(0, content), Packet(1, content[1:])], linktype))
     assert capture.counts["packets"] == 2
+
+
+@pytest.mark.parametrize(
+    ("pack", "command"),
+    [
+        (bytes, "head -c 94 {}"),
+        (gzip.compress, "gzip -dc {} | head -c 94"),
+        (zstandard.compress, "zstd -dc --long=31 {} | head -c 94"),
+    ],
+)
+def test_what_is_before_the_damage_can_be_kept_with_the_command_that_is_told(tmp_path, pack, command):
+    path = tmp_path / "a capture.pcap"
+    path.write_bytes(pack(WHOLE[:94] + b"\xff" * 60 + WHOLE[154:]))
+    with pytest.raises(CaptureError) as error:
+        read_capture(path)
+    assert str(error.value).endswith("; keep what is before it with: " + command.format(f"'{path}'"))
