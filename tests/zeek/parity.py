@@ -30,7 +30,7 @@ import zstandard
 from mmtt_agent.capture import CaptureError, read_capture
 from mmtt_agent.capture.files import CaptureFile
 from mmtt_agent.capture.records import Records
-from mmtt_agent.classify.sources import expand
+from mmtt_agent.classify import sources
 from mmtt_agent.zeek import find as find_zeek
 
 HERE = Path(__file__).parent
@@ -317,6 +317,14 @@ def compare_all(
             if progress:
                 progress(result.captures)
     return result
+
+
+def expand(arguments: list[str]) -> list[Path]:
+    """The captures that paths name. What can't be read ends the program: nothing is to pass for compared."""
+    found = sources.expand(arguments)
+    if found.problems:
+        sys.exit(f"parity.py: {found.problems[0]}")
+    return [path for path in found.captures if path is not None]
 
 
 def groups(arguments: list[str]) -> dict[str, list[Path]]:
