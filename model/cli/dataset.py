@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from mmtt_agent.output import shown
+
 
 @click.group(short_help="Data sets to train on, from captures and labels.")
 def dataset() -> None:
@@ -16,7 +18,7 @@ def dataset() -> None:
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    click.echo(shown(line), err=True)
 
 
 @contextlib.contextmanager
@@ -53,7 +55,7 @@ def fetch(table: Path, out: Path, jobs: int) -> None:
         failed = fetching.fetch(rows, out, jobs, _say)
     for line in failed:
         _say(line)
-    click.echo(f"{out}: {len(rows) - len(failed):,} of {len(rows):,} captures")
+    click.echo(f"{shown(out)}: {len(rows) - len(failed):,} of {len(rows):,} captures")
     if failed:
         raise click.ClickException(f"{len(failed):,} captures are not there; the same command tries them again")
 
@@ -73,7 +75,7 @@ def name(directory: Path, jobs: int) -> None:
         count, failed = name_flows(directory, jobs, _say)
     for line in failed:
         _say(line)
-    click.echo(f"{directory / 'flows.tsv.zst'}: {count:,} flows, {len(failed)} captures could not be read")
+    click.echo(f"{shown(directory / 'flows.tsv.zst')}: {count:,} flows, {len(failed)} captures could not be read")
 
 
 @dataset.command(short_help="Captures and labels to Parquet.")
@@ -104,7 +106,7 @@ def build(manifest: Path, out: Path, jobs: int) -> None:
         report = make(read_manifest(manifest, Taxonomy()), out, jobs, _say)
     windows = report["windows"]
     click.echo(
-        f"{out}: {report['captures']:,} captures, {windows.get('kept', 0):,} windows, "
+        f"{shown(out)}: {report['captures']:,} captures, {windows.get('kept', 0):,} windows, "
         f"{windows.get('labelled', 0):,} labelled, {windows.get('too short', 0):,} too short, "
         f"{len(report['unreadable'])} captures could not be read (see dataset.yaml)"
     )

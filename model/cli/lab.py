@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from mmtt_agent.output import shown
+
 # Without it, in an installation, there is no such command.
 from ..lab import LabError
 
@@ -41,14 +43,14 @@ def run(scenario: Path, out: Path, jobs: int, only: str | None) -> None:
         scenarios = [read(file) for file in files]
         if not scenarios:
             raise LabError(f"{scenario}: no .yaml file in it")
-        failed = lab_runner.run(scenarios, out, lambda line: click.echo(line, err=True), jobs, _numbers(only))
+        failed = lab_runner.run(scenarios, out, lambda line: click.echo(shown(line), err=True), jobs, _numbers(only))
     except LabError as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"{error.filename or out}: {error.strerror}") from None
     if failed:
         raise click.ClickException(f"{len(failed)} captures failed (type the command again to retry them): {failed[0]}")
-    click.echo(f"{out}: captures.tsv, flows.tsv.zst, captures/")
+    click.echo(f"{shown(out)}: captures.tsv, flows.tsv.zst, captures/")
 
 
 def _numbers(text: str | None) -> set[int] | None:
@@ -72,7 +74,7 @@ def report(directory: Path, pictures: bool) -> None:
         click.echo(counts(directory))
         if pictures:
             for path in draw(directory):
-                click.echo(path)
+                click.echo(shown(path))
     except (DatasetError, LabError) as error:
         raise click.ClickException(str(error)) from None
 
@@ -94,7 +96,9 @@ def effect(directory: Path, data: Path, config: str, out: Path) -> None:
     except ModuleNotFoundError as error:
         raise click.ClickException(f"this needs {error.name}; type: pip install 'mmtt[train]'") from None
     try:
-        text = measure(read(shipped(Path(config))), data, directory, out, lambda line: click.echo(line, err=True))
+        text = measure(
+            read(shipped(Path(config))), data, directory, out, lambda line: click.echo(shown(line), err=True)
+        )
     except (ConfigError, DatasetError) as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from mmtt_agent.output import shown
+
 
 @click.command(short_help="Train a model and write its bundle.")
 @click.argument("config", type=click.Path(path_type=Path))
@@ -105,9 +107,11 @@ def train(
             if helping:
                 help_out()
                 return
-            training.run(told, data, lab, out, lambda line: click.echo(line, err=True), command, tensorboard, processes)
+            training.run(
+                told, data, lab, out, lambda line: click.echo(shown(line), err=True), command, tensorboard, processes
+            )
     except (ConfigError, DatasetError, ExportError, TaxonomyError, TrainingError) as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"{error.filename or out}: {error.strerror}") from None
-    click.echo(f"{out}: model.onnx, bundle.yaml, CARD.md")
+    click.echo(f"{shown(out)}: model.onnx, bundle.yaml, CARD.md")

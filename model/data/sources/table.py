@@ -10,7 +10,7 @@ import hashlib
 import io
 import ipaddress
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -141,6 +141,8 @@ def read_captures(directory: Path) -> list[TableRow]:
         raise DatasetError(
             f"{path}: {error.strerror}; --data must name a directory with captures.tsv, flows.tsv.zst and captures/"
         ) from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path}: not a table of tabs in UTF-8 ({error}); save it as one") from None
     if not rows:
         raise DatasetError(f"{path}: names no capture")
     return rows
@@ -165,17 +167,21 @@ def _read_flow_names(directory: Path) -> dict[str, _Flows]:
                 )
     except OSError as error:
         raise DatasetError(f"{path}: {error.strerror}; --data must name a directory that holds it") from None
-    except (ValueError, zstandard.ZstdError) as error:
+    except (ValueError, csv.Error, zstandard.ZstdError) as error:
         raise DatasetError(f"{path}: damaged ({error}); fetch it again") from None
     return {capture: dict(flows) for capture, flows in names.items()}
 
 
-def _table(path: Path, file: Iterable[str], columns: Sequence[str]) -> csv.DictReader[str]:
+def _table(path: Path, file: Iterable[str], columns: Sequence[str]) -> Iterator[dict[str, str]]:
+    """The rows of a table that has these columns, each in every row."""
     reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
     missing = [column for column in columns if column not in (reader.fieldnames or ())]
     if missing:
         raise DatasetError(f"{path}: has no column {missing[0]!r}")
-    return reader
+    for row in reader:
+        if lacking := [column for column in columns if row[column] is None]:
+            raise DatasetError(f"{path}: line {reader.line_num} ends before the column {lacking[0]!r}; fetch it again")
+        yield row
 
 
 def _address(text: str) -> bytes:

@@ -18,7 +18,7 @@ from mmtt_model.data.build import read_built
 from mmtt_model.data.dataset import Selection, load_or_build
 from mmtt_model.data.errors import DatasetError
 from mmtt_model.data.labels import Labels, Taxonomy
-from mmtt_model.data.sources import read_manifest
+from mmtt_model.data.sources import read_manifest, table
 
 OFFICE = DATA / "office.pcap"
 
@@ -152,3 +152,18 @@ def test_a_damaged_file_of_windows_says_what_to_do(network, tmp_path):
         list(read_built(out))
     assert _build(network, out).exit_code == 0, "and building makes it again"
     assert list(read_built(out))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"caf\xe9\tgroup\n", "UTF-8"),
+        (b"\t".join(each.encode() for each in table.CAPTURE_COLUMNS) + b"\na.pcap\tbenign\n", "line 2 ends before"),
+        (b"capture\n", "no column"),
+    ],
+)
+def test_a_table_of_captures_that_is_none_is_told_in_a_line(tmp_path, content, told):
+    (tmp_path / "captures.tsv").write_bytes(content)
+    with pytest.raises(DatasetError, match=told) as raised:
+        table.read_captures(tmp_path)
+    assert "captures.tsv" in str(raised.value) and "\n" not in str(raised.value)
