@@ -8,6 +8,7 @@ so that what it would do next is seen too. Every packet is recorded. As a progra
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import json
 import os
@@ -16,6 +17,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,16 +27,15 @@ ELSEWHERE = "192.0.2.77"
 _UNSHARE = ["unshare", "--net", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
 
 
+@functools.cache
 def impossible() -> str | None:
     """Why there can be no such namespace here; None where there can be."""
     for program in ("unshare", "ip", "mount"):
         if shutil.which(program) is None:
             return f"no {program} here"
-    done = subprocess.run(
-        [*_UNSHARE, "ip", "link", "add", "outside", "type", "veth", "peer", "name", "nowhere"], capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
-    return f"no network namespace can be made here: {done.stderr.strip()}" if done.returncode else None
+    with tempfile.TemporaryDirectory() as scratch:
+        done = _start([Path(scratch) / "heard.json", "true"])
+    return f"no network namespace can be made here: {done.stdout.strip()[-200:]}" if done.returncode else None
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,18 @@ class Heard:
 def run(command: list, scratch: Path, timeout: float = 120, **environment: str) -> Heard:
     """Run a program there to its end. ``environment`` is added to this one's."""
     record = scratch / "heard.json"
-    done = subprocess.run(
-        [*_UNSHARE, sys.executable, __file__, str(record), *map(str, command)], stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False,
-        env=os.environ | environment,
-    )  # fmt: skip
+    done = _start([record, *command], timeout=timeout, env=os.environ | environment)
     assert record.exists(), done.stdout
     found = json.loads(record.read_text())
     return Heard(done.returncode, done.stdout, found["names"], [tuple(each) for each in found["contacts"]])
+
+
+def _start(arguments: list, **options) -> subprocess.CompletedProcess:
+    """This file as a program in a namespace."""
+    return subprocess.run(
+        [*_UNSHARE, sys.executable, __file__, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, check=False, **options,
+    )  # fmt: skip
 
 
 def _prepare(scratch: Path) -> None:
