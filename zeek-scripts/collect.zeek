@@ -7,6 +7,9 @@
 
 module MMTT;
 
+# No packet's: Collecting's headers before any were seen, so that no length fits them.
+const unseen = 1000000;
+
 export {
 	## Most packets with payload in a window.
 	const max_packets = 32 &redef;
@@ -35,8 +38,8 @@ export {
 		## Bytes of IP's and TCP's headers without options; 0: the connection is
 		## left alone for good.
 		headers: count;
-		## Headers as seen on this TCP connection's last packet with payload.
-		seen_headers: count &default=0;
+		## Headers as seen on this TCP connection's latest packets, payload or not.
+		seen_headers: count &default=unseen;
 		## The connection's bytes so far: of IP (TCP only), and of payload.
 		orig_ip: count &default=0;
 		resp_ip: count &default=0;
@@ -79,6 +82,14 @@ const window_ends: set[count] = {
 	320,
 	2112,
 	16448
+};
+
+# The history of a connection of which only SYNs were seen.
+const handshakes: set[string] = {
+	"S",
+	"Sh",
+	"h",
+	"^h"
 };
 
 # Counts how often collecting was switched on: a window is not begun if packets of it may have gone unseen.
@@ -125,25 +136,24 @@ function begin(c: connection)
 	}
 
 # Payload of a TCP packet of `length` bytes of IP whose side's sequence numbers have grown by `grown`, where that is not
-# what connections' other packets were like.
+# what connections' other packets were like. What they grew by is no payload if bytes before it were lost.
 function doubtful_payload(c: connection, s: Collecting, length: count,
     grown: count): count
 	{
 	local plain = s$headers;
 
-	if ( grown == 0 )
+	if ( grown == 0 && s$seen_headers == unseen )
 		{
-		# Before the first payload: an acknowledgement with time stamps, or a SYN, with up to 20 bytes of options.
-		if ( s$seen_headers == 0
-		    && ( length == plain + 12 || ( length <= plain + 20 && ( c$history == "S" || c$history == "Sh" ) ) ) )
+		# A SYN, with up to 20 bytes of options, which says nothing of the headers that follow.
+		if ( length <= plain + 20 && c$history in handshakes )
 			return 0;
-		}
-	# Not where it could as well be an acknowledgement with time stamps, after 12 bytes that were lost.
-	else if ( length != plain + 12
-	    && ( length == plain + grown || length == plain + 12 + grown ) )
-		{
-		s$seen_headers = length - grown;
-		return grown;
+
+		# An acknowledgement with time stamps: all packets have them then.
+		if ( length == plain + 12 )
+			{
+			s$seen_headers = length;
+			return 0;
+			}
 		}
 
 	local payload = payload_by_header(c, length, plain);
@@ -212,8 +222,9 @@ function is_of_later_window(c: connection, s: Collecting, packet: count): bool
 # comes first, and without a call.
 #
 # A TCP packet's payload is nearly always what its side's sequence numbers grew by. It is when the rest of the packet is
-# as long as headers are on this connection; a packet that is just that long and moves nothing is an acknowledgement.
-# Only what fits neither has its header looked at, for that costs more than all the rest of this script.
+# as long as headers are on this connection, which its first acknowledgement tells; a packet that is just that long and
+# moves nothing is an acknowledgement. Only what fits neither has its header looked at, for that costs more than all the
+# rest of this script.
 event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
     &group="mmtt-collecting"
 	{
@@ -273,9 +284,12 @@ event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
 
 		if ( length != s$seen_headers + grown || grown == 0 )
 			{
-			if ( length == s$headers || ( grown == 0 && length == s$seen_headers ) )
+			if ( length == s$headers )
+				{
+				s$seen_headers = length;
 				grown = 0;
-			else
+				}
+			else if ( grown > 0 || length != s$seen_headers )
 				grown = doubtful_payload(c, s, length, grown);
 			}
 
@@ -295,9 +309,12 @@ event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
 
 		if ( length != s$seen_headers + grown || grown == 0 )
 			{
-			if ( length == s$headers || ( grown == 0 && length == s$seen_headers ) )
+			if ( length == s$headers )
+				{
+				s$seen_headers = length;
 				grown = 0;
-			else
+				}
+			else if ( grown > 0 || length != s$seen_headers )
 				grown = doubtful_payload(c, s, length, grown);
 			}
 
