@@ -15,20 +15,27 @@ export {
 	## Raised before an agent that is new is used. Break, and it isn't.
 	global accept_agent: hook(name: string);
 
-	## Wait for agents and answers from now on, however long that has been so far.
-	global begin_waiting: function();
+	## Zeek was held up for so long: that is nobody's silence.
+	global excuse: function(held_up: interval);
 }
 
 # Agents that are known at once. Whoever can reach the socket can make up names.
 const max_agents = 64;
 
-function begin_waiting()
+# What counts from `since` on counts from here, if `held_up` is not to count. A clock that was set back counts anew.
+function excused(since: time, held_up: interval): time
+	{
+	local now = current_time();
+	return held_up < 0sec || since + held_up > now ? now : since + held_up;
+	}
+
+function excuse(held_up: interval)
 	{
 	for ( _, a in agents )
-		a$last_seen = current_time();
+		a$last_seen = excused(a$last_seen, held_up);
 
 	for ( _, b in batches )
-		b$since = current_time();
+		b$since = excused(b$since, held_up);
 	}
 
 event agent_hello(protocol: count, agent: string, topic: string, model: string,

@@ -29,15 +29,32 @@ type State: enum {
 	GONE,
 };
 
+# Whether the capture can be read to its end: Zeek ends at once where it can't. The agent looks at the file.
+type Capture: enum {
+	UNKNOWN,
+	## It can, or it is known where it can't.
+	WHOLE,
+	## Nobody knows.
+	UNCLEAR,
+};
+
 type Output: record {
 	text: string;
 };
 
 const program_stream = "mmtt-agent";
 const clock_prefix = "mmtt-clock-";
+const pause_stream = "mmtt-pause";
 
 # What the shell says last of the agent's program.
 const exit_mark = "mmtt: exit status ";
+
+# What the agent says of the capture file.
+const capture_mark = "mmtt: capture ";
+
+# A Zeek that stands still (the capture is a pipe that pauses, say) hears nothing: of the time between two looks at the
+# clock no more than this counts as waiting.
+const longest_step = 2sec;
 
 # Ports that neither services nor outgoing connections use by default.
 const first_port = 20000;
@@ -46,7 +63,19 @@ const port_attempts = 20;
 
 global state = IDLE;
 global my_agent: string;
-global since: time;
+global silence: interval;
+global last_look: time;
+global capture = UNKNOWN;
+global capture_is_read = F;
+
+# When the last packet comes that Zeek can read, where others follow that it can't.
+global breaks_at = double_to_time(0.0);
+
+# It is known whether the capture can be read to its end.
+global capture_judged: hook();
+
+# What start_pause() was for is over.
+global pause_over: hook();
 global started = F;
 
 global clock_ticks = 0;
@@ -85,6 +114,25 @@ function gone(text: string)
 	go_on();
 	}
 
+function start_waiting()
+	{
+	silence = 0sec;
+	last_look = current_time();
+	}
+
+# How long it has been since start_waiting().
+function look(): interval
+	{
+	local now = current_time();
+	local step = now - last_look;
+	last_look = now;
+
+	if ( step > 0sec )
+		silence += step < longest_step ? step : longest_step;
+
+	return silence;
+	}
+
 # A tenth of a second from now, the stream ends. It can't be read a second time.
 function start_clock()
 	{
@@ -93,6 +141,28 @@ function start_clock()
 	    $reader=Input::READER_RAW, $mode=Input::MANUAL, $name=fmt("%s%d",
 	    clock_prefix, clock_ticks), $fields=Output, $want_record=F,
 	    $ev=MMTT::clock_line));
+	}
+
+# Raise pause_over() after so many seconds.
+function start_pause(seconds: string)
+	{
+	Input::add_event(Input::EventDescription($source=fmt("sleep %s |", seconds),
+	    $reader=Input::READER_RAW, $mode=Input::MANUAL, $name=pause_stream,
+	    $fields=Output, $want_record=F, $ev=MMTT::clock_line));
+	}
+
+# Whether Zeek looks at all packets of the capture. If not, it need not see the last of them.
+function is_all_read(): bool
+	{
+	for ( _, a in zeek_args() )
+		if ( /-[A-Za-z]*f.*/ == a || /--filter.*/ == a )
+			return F;
+
+@ifdef ( PacketFilter::current_filter )
+	return PacketFilter::current_filter in set("", "ip or not ip");
+@else
+	return T;
+@endif
 	}
 
 function listen(): count
@@ -116,11 +186,10 @@ function listen(): count
 
 function start_agent()
 	{
-	since = current_time();
 	state = STARTING;
 	my_agent = unique_id("zeek-");
 	add_agent(Agent($name=my_agent, $topic="mmtt/agent/" + my_agent,
-	    $last_seen=since));
+	    $last_seen=current_time()));
 	Cluster::subscribe(sensor_topic);
 	Cluster::subscribe(node_topic());
 
@@ -136,13 +205,16 @@ function start_agent()
 	    command(), p, my_agent);
 
 	# The stream is read only when asked for. Its end would be reported as an error: the shell stays until it is killed,
-	# as Zeek does with all that is left when the stream is removed or Zeek ends.
-	Input::add_event(Input::EventDescription($source=fmt(
-	    "%s 2>&1 </dev/null; echo '%s'$?; sleep 60 |", line, exit_mark),
+	# as Zeek does with all that is left when the stream is removed or Zeek ends. If Zeek can't, as it ends at once,
+	# nobody reads what is written here. Nothing that stays longer than the agent keeps Zeek's directory busy.
+	local watch = "cd /; trap '' PIPE; while echo; do sleep 1; done 2>/dev/null; kill -KILL -$$";
+	Input::add_event(Input::EventDescription($source=fmt("(%s) & MMTT_CAPTURE=%s; export MMTT_CAPTURE; %s 2>&1 </dev/null; echo '%s'$?; cd /; while sleep 60; do :; done |",
+	    watch, safe_shell_quote(packet_source()$path), line, exit_mark),
 	    $reader=Input::READER_RAW, $mode=Input::STREAM,
 	    $name=program_stream, $fields=Output, $want_record=F,
 	    $ev=MMTT::program_line, $config=table(["force_kill"] = "1")));
 	started = T;
+	start_waiting();
 	start_clock();
 	}
 
@@ -152,9 +224,35 @@ function words(): string
 	return last_words == "" ? "" : ": " + last_words;
 	}
 
+# Take what the agent says of the capture.
+function judge(said: string)
+	{
+	if ( said == "is read" )
+		{
+		capture_is_read = T;
+		return;
+		}
+
+	if ( starts_with(said, "breaks off after ") && is_all_read() )
+		breaks_at = double_to_time(to_double(sub(said, /.* /, "")) - 1e-6);
+
+	capture = said == "whole" || breaks_at > double_to_time(0.0) ? WHOLE : UNCLEAR;
+	hook capture_judged();
+	}
+
 event MMTT::program_line(description: Input::EventDescription,
     tpe: Input::Event, text: string)
 	{
+	# The shell finds out whether Zeek is still there.
+	if ( text == "" )
+		return;
+
+	if ( starts_with(text, capture_mark) )
+		{
+		judge(text[|capture_mark| :]);
+		return;
+		}
+
 	if ( ! starts_with(text, exit_mark) )
 		{
 		last_words = text;
@@ -174,16 +272,23 @@ event MMTT::clock_line(description: Input::EventDescription, tpe: Input::Event,
 
 event Input::end_of_data(name: string, source: string)
 	{
+	if ( name == pause_stream )
+		{
+		Input::remove(name);
+		hook pause_over();
+		return;
+		}
+
 	if ( ! starts_with(name, clock_prefix) )
 		return;
 
 	Input::remove(name);
-	local waited = current_time() - since;
+	look();
 
-	if ( state == STARTING && waited > agent_start_timeout )
+	if ( state == STARTING && silence > agent_start_timeout )
 		gone(fmt("no verdicts, because the agent (%s) has not connected within %s%s",
 		    command(), agent_start_timeout, words()));
-	else if ( state == LOST && waited > 1sec )
+	else if ( state == LOST && silence > 1sec )
 		gone(fmt("no verdicts any more, because the agent is lost%s", words()));
 	else if ( state == STARTING || state == LOST )
 		{
@@ -212,7 +317,11 @@ event agent_hello(protocol: count, agent: string, topic: string, model: string,
 		return;
 
 	if ( agent in agents && agents[agent]$credit > 0 )
+		{
 		state = SERVING;
+		start_waiting();
+		Input::force_update(program_stream);
+		}
 	else
 		gone("");
 	}
@@ -224,7 +333,13 @@ event tick(protocol: count, agent: string) &priority=-5
 
 	Input::force_update(program_stream);
 
-	if ( agents[agent]$in_flight > 0 && current_time() - since > answer_timeout )
+	# An agent of another make.
+	if ( capture == UNKNOWN && ! capture_is_read )
+		judge("");
+
+	if ( agents[agent]$in_flight == 0 )
+		start_waiting();
+	else if ( look() > answer_timeout )
 		gone(fmt("no verdicts any more, because the agent has answered nothing for %s",
 		    answer_timeout));
 	}
@@ -236,7 +351,7 @@ event Cluster::websocket_client_lost(endpoint: Cluster::EndpointInfo,
 		return;
 
 	state = LOST;
-	since = current_time();
+	start_waiting();
 	start_clock();
 	}
 
