@@ -1,5 +1,6 @@
 ##! What goes to an agent and comes back: batches, credit, answers, time-outs.
 
+@load ./complain
 @load ./main
 @load ./wire
 @load ./outcomes

@@ -1,5 +1,8 @@
 ##! What the parts of the package share: the window, and the hook that takes it.
 
+# Bare mode has not loaded it.
+@load base/misc/version
+
 @if ( Version::number < 80000 )
 event zeek_init()
 	{
@@ -33,18 +36,3 @@ export {
 	## nothing more can enter it.
 	global window_done: hook(c: connection, w: Window);
 }
-
-# Complaints that are told apart, at most. Whoever can reach the socket can make up names.
-const max_complaints = 100;
-
-global complaints: set[string];
-
-# A line for people, once for each `key`.
-function complain(key: string, text: string)
-	{
-	if ( key in complaints || |complaints| >= max_complaints )
-		return;
-
-	add complaints[key];
-	Reporter::warning("mmtt: " + text);
-	}
