@@ -2,9 +2,13 @@
 ##! UDP connection. Packets outside of the windows cost nothing.
 
 @load ./main
+@load ./payload
 @load ./thresholds
 
 module MMTT;
+
+# No packet's: Collecting's headers before any were seen, so that no length fits them.
+const unseen = 1000000;
 
 export {
 	## Most packets with payload in a window.
@@ -34,8 +38,8 @@ export {
 		## Bytes of IP's and TCP's headers without options; 0: the connection is
 		## left alone for good.
 		headers: count;
-		## Headers as seen on this TCP connection's last packet with payload.
-		seen_headers: count &default=0;
+		## Headers as seen on this TCP connection's latest packets, payload or not.
+		seen_headers: count &default=unseen;
 		## The connection's bytes so far: of IP (TCP only), and of payload.
 		orig_ip: count &default=0;
 		resp_ip: count &default=0;
@@ -78,6 +82,14 @@ const window_ends: set[count] = {
 	320,
 	2112,
 	16448
+};
+
+# The history of a connection of which only SYNs were seen.
+const handshakes: set[string] = {
+	"S",
+	"Sh",
+	"h",
+	"^h"
 };
 
 # Counts how often collecting was switched on: a window is not begun if packets of it may have gone unseen.
@@ -123,94 +135,25 @@ function begin(c: connection)
 		    $period=period);
 	}
 
-# Payload of the TCP packet at the end of the frame, or before the `trailer` bytes at its end. Returns -1 where what lies
-# there is not this connection's.
-function payload_at_end(c: connection, frame: pcap_packet, length: count,
-    trailer: count): int
-	{
-	if ( frame$len < length + trailer )
-		return -1;
-
-	local at = frame$len - length - trailer;
-
-	if ( frame$caplen < at + 40 )
-		return -1;
-
-	local first = bytestring_to_count(frame$data[at]);
-	local v4 = first / 16 == 4;
-	local total = v4 ? bytestring_to_count(frame$data[at + 2 : at + 4]) :
-	    bytestring_to_count(frame$data[at + 4 : at + 6]) + 40;
-	local tcp_at = at + ( v4 ? ( first % 16 ) * 4 : 40 );
-
-	if ( total != length || frame$caplen < tcp_at + 13 )
-		return -1;
-
-	local ports = set(bytestring_to_count(frame$data[tcp_at : tcp_at + 2]),
-	    bytestring_to_count(frame$data[tcp_at + 2 : tcp_at + 4]));
-
-	if ( port_to_count(c$id$orig_p) !in ports
-	    || port_to_count(c$id$resp_p) !in ports )
-		return -1;
-
-	return total - ( tcp_at - at ) - ( bytestring_to_count(frame$data[tcp_at + 12]) / 16 )
-	    * 4;
-	}
-
-# In a tunnel: the header that Zeek hands out is the outer one's, but the inner packet ends where the frame ends, or
-# four bytes earlier if the frame's checksum was captured. Of a packet that was cut short it hands out none; without a
-# tunnel, it follows Ethernet's 14 bytes.
-function inner_payload(c: connection, length: count): int
-	{
-	local frame = get_current_packet();
-	local payload = payload_at_end(c, frame, length, 0);
-
-	if ( payload < 0 )
-		payload = payload_at_end(c, frame, length, 4);
-
-	if ( payload < 0 && frame$len >= length + 14 )
-		payload = payload_at_end(c, frame, length, frame$len - length - 14);
-
-	return payload;
-	}
-
-# Payload of a TCP packet of `length` bytes of IP, by its header: exact, and dear.
-function payload_by_header(c: connection, length: count, headers: count): count
-	{
-	local p = get_current_packet_header();
-
-	if ( p?$tcp
-	    && ( p$tcp$sport == c$id$orig_p && p$tcp$dport == c$id$resp_p || p$tcp$sport == c$id$resp_p && p$tcp$dport == c$id$orig_p ) )
-		return p$tcp$dl;
-
-	local inner = inner_payload(c, length);
-
-	if ( inner >= 0 )
-		return int_to_count(inner);
-
-	# Neither: fragments put together, say. The least that the headers can be.
-	return length > headers ? length - headers : 0;
-	}
-
 # Payload of a TCP packet of `length` bytes of IP whose side's sequence numbers have grown by `grown`, where that is not
-# what connections' other packets were like.
+# what connections' other packets were like. What they grew by is no payload if bytes before it were lost.
 function doubtful_payload(c: connection, s: Collecting, length: count,
     grown: count): count
 	{
 	local plain = s$headers;
 
-	if ( grown == 0 )
+	if ( grown == 0 && s$seen_headers == unseen )
 		{
-		# Before the first payload: an acknowledgement with time stamps, or a SYN, with up to 20 bytes of options.
-		if ( s$seen_headers == 0
-		    && ( length == plain + 12 || ( length <= plain + 20 && ( c$history == "S" || c$history == "Sh" ) ) ) )
+		# A SYN, with up to 20 bytes of options, which says nothing of the headers that follow.
+		if ( length <= plain + 20 && c$history in handshakes )
 			return 0;
-		}
-	# Not where it could as well be an acknowledgement with time stamps, after 12 bytes that were lost.
-	else if ( length != plain + 12
-	    && ( length == plain + grown || length == plain + 12 + grown ) )
-		{
-		s$seen_headers = length - grown;
-		return grown;
+
+		# An acknowledgement with time stamps: all packets have them then.
+		if ( length == plain + 12 )
+			{
+			s$seen_headers = length;
+			return 0;
+			}
 		}
 
 	local payload = payload_by_header(c, length, plain);
@@ -279,8 +222,9 @@ function is_of_later_window(c: connection, s: Collecting, packet: count): bool
 # comes first, and without a call.
 #
 # A TCP packet's payload is nearly always what its side's sequence numbers grew by. It is when the rest of the packet is
-# as long as headers are on this connection; a packet that is just that long and moves nothing is an acknowledgement.
-# Only what fits neither has its header looked at, for that costs more than all the rest of this script.
+# as long as headers are on this connection, which its first acknowledgement tells; a packet that is just that long and
+# moves nothing is an acknowledgement. Only what fits neither has its header looked at, for that costs more than all the
+# rest of this script.
 event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
     &group="mmtt-collecting"
 	{
@@ -340,9 +284,12 @@ event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
 
 		if ( length != s$seen_headers + grown || grown == 0 )
 			{
-			if ( length == s$headers || ( grown == 0 && length == s$seen_headers ) )
+			if ( length == s$headers )
+				{
+				s$seen_headers = length;
 				grown = 0;
-			else
+				}
+			else if ( grown > 0 || length != s$seen_headers )
 				grown = doubtful_payload(c, s, length, grown);
 			}
 
@@ -362,9 +309,12 @@ event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
 
 		if ( length != s$seen_headers + grown || grown == 0 )
 			{
-			if ( length == s$headers || ( grown == 0 && length == s$seen_headers ) )
+			if ( length == s$headers )
+				{
+				s$seen_headers = length;
 				grown = 0;
-			else
+				}
+			else if ( grown > 0 || length != s$seen_headers )
 				grown = doubtful_payload(c, s, length, grown);
 			}
 

@@ -29,11 +29,19 @@ export {
 
 	## Raised with a capture file when one line more waits.
 	global line_waits: hook();
+
+	## Raised with a capture file when Zeek alone would have handed all lines to the
+	## log, and there are some since the last time or some that wait. If it ends at
+	## once, as it does where the file is cut off, those that wait are lost.
+	global lines_due: hook();
 }
 
 # With a capture file, a window's batch is sent after so many connections at the latest, full or not. Any rule that
 # depends on the trace alone would do: the same file must give the same batches.
 const lines_per_flush = 4096;
+
+# Zeek alone hands lines to the log when there are so many, if not before.
+const lines_to_log = 1000;
 
 # What the verdicts on a connection have said.
 type Said: record {
@@ -61,7 +69,10 @@ global lines: table[count] of Line;
 global first_line = 0;
 global end_of_lines = 0;
 global lines_seen = 0;
+global lines_since_due = 0;
 global keep_order = F;
+
+global write_timer: event();
 
 function lines_waiting(): count
 	{
@@ -75,6 +86,25 @@ event zeek_init()
 	Log::set_max_delay_interval(Conn::LOG, keep_order ? 36500days : conn_log_wait);
 	Log::set_max_delay_queue_size(Conn::LOG, keep_order ? 1000000000 :
 	    conn_log_waiting);
+
+	if ( keep_order )
+		schedule Log::flush_interval { MMTT::write_timer() };
+	}
+
+function lines_are_due()
+	{
+	local some = |lines| > 0 || lines_since_due > 0;
+	lines_since_due = 0;
+
+	if ( some )
+		hook lines_due();
+	}
+
+# Goes off with Zeek's own timer: that, too, starts again at the packet at which it went off.
+event write_timer()
+	{
+	schedule Log::flush_interval { MMTT::write_timer() };
+	lines_are_due();
 	}
 
 function fill(info: Conn::Info, said: Said)
@@ -115,12 +145,15 @@ hook Log::log_stream_policy(rec: any, id: Log::ID)
 		if ( ++lines_seen % lines_per_flush == 0 )
 			flush();
 
-		if ( |lines| == 0 && info$uid !in awaiting )
-			return;
+		if ( |lines| > 0 || info$uid in awaiting )
+			{
+			lines[end_of_lines] = Line($info=info, $token=Log::delay(id, rec));
+			++end_of_lines;
+			hook line_waits();
+			}
 
-		lines[end_of_lines] = Line($info=info, $token=Log::delay(id, rec));
-		++end_of_lines;
-		hook line_waits();
+		if ( ++lines_since_due >= lines_to_log )
+			lines_are_due();
 		}
 
 	# Some packages write lines for a connection while it lasts; one at a time waits.

@@ -3,6 +3,7 @@
 ##! In a cluster nothing is listened on here: zeekctl's ``UseWebSocket`` opens the port on the manager.
 
 @load ./agents
+@load ./collect
 
 module MMTT;
 
@@ -35,17 +36,20 @@ function is_live(): bool
 	    reading_live_traffic();
 	}
 
-global last_look: time;
+const look_every = 1sec;
+
+global last_looked: time;
 
 event MMTT::look_after_agents()
 	{
 	local now = current_time();
+	local late = now - last_looked - look_every;
+	last_looked = now;
 
-	# The clock was set, or this process was held up: that is nobody's silence.
-	if ( now < last_look || now - last_look > agent_timeout )
-		begin_waiting();
+	# The clock was set, or this process was held up.
+	if ( late < 0sec || late > look_every )
+		excuse(late);
 
-	last_look = now;
 	give_up_late();
 
 	local silent: vector of string = vector();
@@ -58,7 +62,7 @@ event MMTT::look_after_agents()
 		drop_agent(silent[i], fmt("nothing has come from it for %s", agent_timeout));
 
 	if ( |agents| > 0 )
-		schedule 1sec { MMTT::look_after_agents() };
+		schedule look_every { MMTT::look_after_agents() };
 	}
 
 hook agent_up(a: Agent)
@@ -67,8 +71,8 @@ hook agent_up(a: Agent)
 		return;
 
 	start_collecting();
-	last_look = current_time();
-	schedule 1sec { MMTT::look_after_agents() };
+	last_looked = current_time();
+	schedule look_every { MMTT::look_after_agents() };
 	}
 
 hook agent_down(a: Agent, why: string)

@@ -1,5 +1,8 @@
 ##! What the parts of the package share: the window, and the hook that takes it.
 
+# Bare mode has not loaded it.
+@load base/misc/version
+
 @if ( Version::number < 80000 )
 event zeek_init()
 	{

@@ -1,83 +1,77 @@
-##! With a capture file: starts an agent of its own, halts the trace when the agent can't keep up, and ends Zeek when
-##! every window has its verdict.
-##!
-##! While the trace is halted and after its end, network time stands still, and with it all timers. The clock is then
-##! the agent's tick, and without an agent a program that sleeps.
+##! With a capture file: halts the trace when the agent can't keep up, and ends Zeek when every window has its verdict.
 
-@load base/frameworks/input
 @load base/frameworks/reporter
-@load ./agents
+@load ./collect
 @load ./conn
+@load ./log
+@load ./offline-agent
 
 module MMTT;
 
-export {
-	## What starts an agent. The environment's MMTT_AGENT goes before.
-	const agent_command = "mmtt agent" &redef;
+# The capture file that the command line names, as the scripts are read; "" if it names none.
+function trace(): string
+	{
+	local args = zeek_args();
 
-	## An agent that has not said hello after this long won't.
-	option agent_start_timeout = 60sec;
-}
+	for ( i, a in args )
+		{
+		if ( /-[A-Za-z]*r|--readfile/ == a && i + 1 < |args| )
+			return args[i + 1];
+
+		if ( /-[A-Za-z]*r.*|--readfile.*/ == a )
+			return sub(a, /^(-r|--readfile=)/, "");
+		}
+
+	return "";
+	}
 
 # Zeek tells on stderr whenever a trace is halted, which would bury all else; with -r such notes go to reporter.log only.
-function command_line_has_trace(): bool
-	{
-	for ( _, a in zeek_args() )
-		if ( /-[A-Za-z]*r.*/ == a || /--readfile.*/ == a )
-			return T;
+redef Reporter::info_to_stderr = trace() == "";
 
-	return F;
-	}
+# So large a file's logs, in bytes, are worth handing on in bulk. Else, and where the capture is no file, each line goes to
+# the log's thread at once: what it has is as good as written, and Log::flush() would have it wait for the disk.
+const bulk = 16000000;
 
-redef Reporter::info_to_stderr = ! command_line_has_trace();
+redef Log::write_buffer_size = trace() == "" || file_size(trace()) >= bulk ?
+    Log::write_buffer_size : 1;
 
-type State: enum {
-	## Nothing has been collected so far.
-	IDLE,
-	## The agent has been started.
-	STARTING,
-	## The agent has said hello.
-	SERVING,
-	## The connection is lost; the agent's last words may be under way.
-	LOST,
-	## There is no agent, and there won't be.
-	GONE,
-};
+# Whenever Zeek alone would have written them, the trace waits for the lines that wait for verdicts: so that none is lost
+# wherever it breaks off. Where nobody knows where the capture breaks off, that is done always. Else Zeek breaks off for
+# other reasons only (a script's exit(), a kill), and this is how much it may cost: counted in windows, one such wait is
+# worth so many beside those that came since the last, and all waits together so many, and one for so many.
+const wait_cost = 20;
+const waits_cost = 2500;
+const windows_per_cost = 20;
 
-type Output: record {
-	text: string;
-};
+# For the logs' threads, where Zeek ends at once with the next packet, and where they begin.
+const time_at_break = "0.3";
+const time_at_first = "0.1";
 
-const program_stream = "mmtt-agent";
-const clock_prefix = "mmtt-clock-";
+global capture_breaks_off: event();
 
-# What the shell says last of the agent's program.
-const exit_mark = "mmtt: exit status ";
-
-# Ports that neither services nor outgoing connections use by default.
-const first_port = 20000;
-const last_port = 32000;
-const port_attempts = 20;
-
-global state = IDLE;
-global my_agent: string;
-global since: time;
-global started = F;
 global halted = F;
 global at_end = F;
-global clock_ticks = 0;
-global last_words = "";
+global windows_seen = 0;
+global windows_at_wait = 0;
+global spent = 0;
 
-global program_line: event(description: Input::EventDescription,
-    tpe: Input::Event, text: string);
-global clock_line: event(description: Input::EventDescription,
-    tpe: Input::Event, text: string);
+# The trace waits until no line does.
+global lines_first = F;
 
-function command(): string
-	{
-	local own = getenv("MMTT_AGENT");
-	return own == "" ? agent_command : own;
-	}
+# No line waits any more; the trace waits for the log's thread to write them.
+global writing = F;
+
+# How often a hello was asked for while they are written.
+global rounds = 0;
+
+# The log has its thread, which begins with the first lines.
+global has_written = F;
+
+# This is the last packet before the place where the capture breaks off.
+global at_break = F;
+
+# Zeek ends because this script says so.
+global ending = F;
 
 function too_much(): bool
 	{
@@ -93,201 +87,163 @@ function halt()
 	suspend_processing();
 	}
 
+# Nothing but the trace may decide this: the same file must give the same batches.
+function is_affordable(): bool
+	{
+	return spent + wait_cost + windows_seen - windows_at_wait <= waits_cost +
+	    windows_seen / windows_per_cost;
+	}
+
+function wait_for_lines()
+	{
+	spent += wait_cost + windows_seen - windows_at_wait;
+	windows_at_wait = windows_seen;
+	lines_first = T;
+	flush();
+	halt();
+	}
+
+function has_room(): bool
+	{
+	if ( state == GONE )
+		return T;
+
+	return ! writing
+	    && outstanding <= ( at_break ? 0 : max_in_flight / 2 )
+	    && lines_waiting() <= ( lines_first ? 0 : conn_log_waiting / 2 )
+	    && ( ! lines_first || capture != UNKNOWN );
+	}
+
+function resume()
+	{
+	halted = F;
+	continue_processing();
+	}
+
+# The next packet may end Zeek at once. The thread is not heard of; going to the agent and back takes longer than it does.
+# Where the next packet does end Zeek there is time.
+function let_lines_be_written()
+	{
+	lines_first = F;
+
+	if ( Log::write_buffer_size > 1 )
+		{
+		Log::flush(Conn::LOG);
+		Log::flush(LOG);
+		}
+
+	if ( at_break || ! has_written )
+		{
+		writing = T;
+		start_pause(at_break ? time_at_break : time_at_first);
+		}
+	else if ( state == SERVING )
+		{
+		writing = T;
+		rounds = 1;
+		Cluster::publish(agents_topic, MMTT::hello_request, protocol_version);
+		}
+	else
+		resume();
+	}
+
+function lines_are_written()
+	{
+	writing = F;
+	has_written = T;
+	go_on();
+	}
+
+hook pause_over()
+	{
+	if ( writing )
+		lines_are_written();
+	}
+
 # Go on with the trace when there is room, end when nothing is left to do.
 function go_on()
 	{
-	if ( halted
-	    && ( state == GONE || outstanding <= max_in_flight / 2 && lines_waiting() <= conn_log_waiting / 2 ) )
+	if ( halted && has_room() )
 		{
-		halted = F;
-		continue_processing();
+		if ( lines_first )
+			let_lines_be_written();
+		else
+			resume();
 		}
+
+	# Lines that came with the packet at which the trace was halted.
+	else if ( lines_first && ! writing )
+		flush();
 
 	if ( at_end
 	    && outstanding == 0
 	    && state != IDLE
 	    && ! exit_only_after_terminate )
+		{
+		ending = T;
 		terminate();
-	}
-
-# There won't be verdicts any more.
-function gone(text: string)
-	{
-	if ( state == GONE )
-		return;
-
-	state = GONE;
-
-	if ( text != "" )
-		Reporter::warning("mmtt: " + text);
-
-	# Kills what is left of it.
-	if ( started )
-		Input::remove(program_stream);
-
-	drop_agent(my_agent, text);
-	go_on();
-	}
-
-# A tenth of a second from now, the stream ends. It can't be read a second time.
-function start_clock()
-	{
-	++clock_ticks;
-	Input::add_event(Input::EventDescription($source="sleep 0.1 |",
-	    $reader=Input::READER_RAW, $mode=Input::MANUAL, $name=fmt("%s%d",
-	    clock_prefix, clock_ticks), $fields=Output, $want_record=F,
-	    $ev=MMTT::clock_line));
-	}
-
-function listen(): count
-	{
-	local n = 0;
-
-	while ( n < port_attempts )
-		{
-		local p = first_port + ( getpid() * 7 + n * 1009 ) % ( last_port - first_port );
-
-		if ( Cluster::listen_websocket(Cluster::WebSocketServerOptions(
-		    $listen_addr=127.0.0.1, $listen_port=count_to_port(p,
-		    tcp))) )
-			return p;
-
-		++n;
 		}
-
-	return 0;
-	}
-
-function start_agent()
-	{
-	since = current_time();
-	state = STARTING;
-	my_agent = unique_id("zeek-");
-	add_agent(Agent($name=my_agent, $topic="mmtt/agent/" + my_agent,
-	    $last_seen=since));
-	Cluster::subscribe(sensor_topic);
-	Cluster::subscribe(node_topic());
-
-	local p = listen();
-
-	if ( p == 0 )
-		{
-		gone("no verdicts, because no port on 127.0.0.1 is free for the agent");
-		return;
-		}
-
-	local line = fmt("%s --offline --exit-with-zeek --url ws://127.0.0.1:%d/v1/messages/json --id %s",
-	    command(), p, my_agent);
-
-	# The stream is read only when asked for. Its end would be reported as an error: the shell stays until it is killed,
-	# as Zeek does with all that is left when the stream is removed or Zeek ends.
-	Input::add_event(Input::EventDescription($source=fmt(
-	    "%s 2>&1 </dev/null; echo '%s'$?; sleep 60 |", line, exit_mark),
-	    $reader=Input::READER_RAW, $mode=Input::STREAM,
-	    $name=program_stream, $fields=Output, $want_record=F,
-	    $ev=MMTT::program_line, $config=table(["force_kill"] = "1")));
-	started = T;
-	start_clock();
-	}
-
-# What the agent has said last, to end a line with.
-function words(): string
-	{
-	return last_words == "" ? "" : ": " + last_words;
-	}
-
-event MMTT::program_line(description: Input::EventDescription,
-    tpe: Input::Event, text: string)
-	{
-	if ( ! starts_with(text, exit_mark) )
-		{
-		last_words = text;
-		return;
-		}
-
-	local status = text[|exit_mark| :];
-	gone(fmt("no verdicts%s, because the agent (%s) ended with status %s%s%s",
-	    state == STARTING ? "" : " any more", command(), status, words(),
-	    status == "127" ?
-	    "; install it, or say in MMTT_AGENT how to start it" : ""));
-	}
-
-event MMTT::clock_line(description: Input::EventDescription, tpe: Input::Event,
-    text: string)
-	{ }
-
-event Input::end_of_data(name: string, source: string)
-	{
-	if ( ! starts_with(name, clock_prefix) )
-		return;
-
-	Input::remove(name);
-	local waited = current_time() - since;
-
-	if ( state == STARTING && waited > agent_start_timeout )
-		gone(fmt("no verdicts, because the agent (%s) has not connected within %s%s",
-		    command(), agent_start_timeout, words()));
-	else if ( state == LOST && waited > 1sec )
-		gone(fmt("no verdicts any more, because the agent is lost%s", words()));
-	else if ( state == STARTING || state == LOST )
-		{
-		Input::force_update(program_stream);
-		start_clock();
-		}
-	}
-
-event InputRaw::process_finished(name: string, source: string, exit_code: count,
-    signal_exit: bool)
-	{
-	if ( name == program_stream )
-		gone("no verdicts, because the agent was killed");
-	}
-
-hook accept_agent(name: string)
-	{
-	if ( reading_traces() && name != my_agent )
-		break;
 	}
 
 event agent_hello(protocol: count, agent: string, topic: string, model: string,
-    credit: count) &priority=-5
+    credit: count) &priority=-10
 	{
-	if ( state != STARTING || agent != my_agent )
+	if ( ! writing || ! has_written || at_break )
 		return;
 
-	if ( agent in agents && agents[agent]$credit > 0 )
-		state = SERVING;
+	if ( capture == UNCLEAR && rounds == 1 )
+		{
+		++rounds;
+		Cluster::publish(agents_topic, MMTT::hello_request, protocol_version);
+		}
 	else
-		gone("");
+		lines_are_written();
 	}
 
-event tick(protocol: count, agent: string) &priority=-5
+# In case that the agent says no hello.
+event tick(protocol: count, agent: string) &priority=-10
 	{
-	if ( state != SERVING || agent != my_agent )
+	if ( writing && has_written && ! at_break )
+		lines_are_written();
+	}
+
+# The first such wait is also for what is said of the capture, so that all others go by that.
+hook lines_due()
+	{
+	if ( state == IDLE || state == GONE )
 		return;
 
-	Input::force_update(program_stream);
+	# It goes on after all: the file has grown.
+	if ( at_break )
+		{
+		at_break = F;
+		capture = UNCLEAR;
+		}
 
-	if ( agents[agent]$in_flight > 0 && current_time() - since > answer_timeout )
-		gone(fmt("no verdicts any more, because the agent has answered nothing for %s",
-		    answer_timeout));
+	# Those that nothing waits for are Zeek's own business, but beside an agent that works it takes longer to write them.
+	if ( capture == UNCLEAR
+	    || ( lines_waiting() > 0 && ( capture == UNKNOWN || is_affordable() ) ) )
+		{
+		wait_for_lines();
+		go_on();
+		}
 	}
 
-event Cluster::websocket_client_lost(endpoint: Cluster::EndpointInfo,
-    code: count, reason: string)
+# Goes off at the last packet that Zeek can read.
+event capture_breaks_off()
 	{
-	if ( state != SERVING )
-		return;
-
-	state = LOST;
-	since = current_time();
-	start_clock();
+	at_break = T;
+	finish_all();
+	wait_for_lines();
+	go_on();
 	}
 
-event agent_bye(protocol: count, agent: string) &priority=5
+hook capture_judged()
 	{
-	if ( state == SERVING && agent == my_agent )
-		gone("no verdicts any more, because the agent was stopped");
+	if ( breaks_at > network_time() )
+		schedule breaks_at - network_time() { MMTT::capture_breaks_off() };
+
+	go_on();
 	}
 
 hook submitted(c: connection, w: Window) &priority=5
@@ -298,7 +254,12 @@ hook submitted(c: connection, w: Window) &priority=5
 
 hook submitted(c: connection, w: Window) &priority=-5
 	{
-	if ( reading_traces() && too_much() )
+	if ( ! reading_traces() )
+		return;
+
+	++windows_seen;
+
+	if ( too_much() )
 		halt();
 	}
 
@@ -313,7 +274,7 @@ hook agent_answered(a: Agent)
 	if ( ! reading_traces() )
 		return;
 
-	since = current_time();
+	start_waiting();
 	go_on();
 	}
 
@@ -339,7 +300,7 @@ hook Reporter::log_policy(rec: Reporter::Info, id: Log::ID, filter: Log::Filter)
 	{
 	if ( reading_traces()
 	    && state != IDLE
-	    && /processing (suspended|continued)|received termination signal/ in rec$message )
+	    && ( /processing (suspended|continued)/ in rec$message || ( ending && /received termination signal/ in rec$message ) ) )
 		break;
 	}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii
 from typing import Any
@@ -39,7 +40,7 @@ class Event:
 
     topic: str
     name: str
-    arguments: list
+    arguments: list[Any]
 
 
 # Messages in.
@@ -71,7 +72,7 @@ def decode(message: str | bytes) -> Ack | Refused | Event:
     raise WireError(f"message has type {short(message_type)}, not data-message, ack or error")
 
 
-def _decode_event(content: dict) -> Event:
+def _decode_event(content: dict[str, Any]) -> Event:
     topic = _text(content, "topic")
     outer = unwrap(content, "vector", "message")
     if len(outer) < 3 or unwrap(outer[0], "count", "format") != 1 or unwrap(outer[1], "count", "message type") != 1:
@@ -91,7 +92,7 @@ def unwrap(value: Any, data_type: str, what: str) -> Any:
     """
     try:
         if value["@data-type"] == data_type and type(data := value["data"]) is _PYTHON_TYPES[data_type]:
-            if data_type == "count" and not 0 <= data < 1 << 64:
+            if data_type == "count" and not 0 <= data < 1 << 64:  # type: ignore[operator]  # it is an int, see above
                 raise WireError(f"{what} {short(data)} is not a 64-bit count")
             return data
     except (TypeError, KeyError, IndexError):
@@ -111,7 +112,7 @@ def parse(text: str, what: str) -> Any:
         raise WireError(f"{what} holds a number that is too long") from None
 
 
-def _text(content: dict, key: str) -> str:
+def _text(content: dict[str, Any], key: str) -> str:
     value = content.get(key)
     if type(value) is not str:
         raise WireError(f"message has no {key}")
@@ -168,6 +169,6 @@ def boolean(value: bool) -> str:
     return f'{{"@data-type":"boolean","data":{"true" if value else "false"}}}'
 
 
-def vector(elements) -> str:
+def vector(elements: Iterable[str]) -> str:
     """A vector of encoded elements; also what a record is."""
     return f'{{"@data-type":"vector","data":[{",".join(elements)}]}}'

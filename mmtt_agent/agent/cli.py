@@ -7,10 +7,12 @@ import os
 import sys
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import click
 
 from . import config as settings
+from . import whole
 
 
 class _Unusable(click.ClickException):
@@ -19,7 +21,7 @@ class _Unusable(click.ClickException):
     exit_code = 2
 
 
-def _print(context: click.Context, _, what: str | None) -> None:
+def _print(context: click.Context, _: click.Parameter, what: str | None) -> None:
     """Print a file of ``install``: the example settings, the systemd unit with this program's path, the dashboard."""
     if what is None:
         return
@@ -28,7 +30,7 @@ def _print(context: click.Context, _, what: str | None) -> None:
         "unit": "mmtt-agent.service",
         "dashboard": "mmtt-dashboard.json",
     }[what]
-    text = resources.files(__package__).joinpath("install", name).read_text()
+    text = (resources.files(__package__) / "install" / name).read_text(encoding="utf-8")
     click.echo(text.replace("/usr/local/bin/mmtt", str(Path(sys.argv[0]).absolute())), nl=False)
     context.exit()
 
@@ -70,17 +72,17 @@ def _print(context: click.Context, _, what: str | None) -> None:
     help="Print an example of the settings, a systemd unit, or a dashboard for Grafana, and exit.",
 )
 def agent(
-    config_path,
-    url,
-    bundle,
-    false_positives,
-    threads,
-    agent_id,
-    log_format,
-    log_level,
-    metrics_listen,
-    offline,
-    exit_with_zeek,
+    config_path: str | None,
+    url: str | None,
+    bundle: str | None,
+    false_positives: str | None,
+    threads: int | None,
+    agent_id: str | None,
+    log_format: str | None,
+    log_level: str | None,
+    metrics_listen: str | None,
+    offline: bool,
+    exit_with_zeek: bool,
 ) -> None:
     """Connect to Zeek, say hello, and answer its batches of flows until told to stop (SIGTERM).
 
@@ -98,7 +100,8 @@ def agent(
                  1 Zeek can't be reached (--exit-with-zeek)
                  2 wrong settings or bundle
     """
-    options = {"url": url, "bundle": bundle, "threads": threads, "id": agent_id, "log.format": log_format}
+    options: dict[str, Any] = {"url": url, "bundle": bundle, "threads": threads, "id": agent_id}
+    options["log.format"] = log_format
     options["false_positives"] = false_positives
     options["metrics.listen"] = "off" if offline else metrics_listen
     options["log.level"] = log_level or ("warning" if offline else None)
@@ -110,6 +113,9 @@ def agent(
         config = read()
     except settings.ConfigError as error:
         raise _Unusable(str(error)) from None
+
+    capture = os.environ.get(whole.VARIABLE) if exit_with_zeek else None
+    looks = whole.tell(capture) if capture else None  # noqa: F841 - held for as long as the agent runs
 
     # numpy would start a thread per core, for algebra that is not done here.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

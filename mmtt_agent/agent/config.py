@@ -47,14 +47,19 @@ def _share(value: Any) -> str:
     return value
 
 
+def _can_be_host(host: str | None) -> bool:
+    """Whether a name or address may be looked up at all; raises ValueError for some that may not."""
+    return bool(host) and len(str(host).encode("idna")) <= 253
+
+
 def _url(value: Any) -> str:
     if type(value) is str and value.isascii() and value.isprintable() and " " not in value:
         try:
             parts = urlsplit(value)
             plain = parts.username is None and parts.password is None and not parts.fragment
-            if parts.scheme in ("ws", "wss") and parts.hostname and parts.port != 0 and plain:
+            if parts.scheme in ("ws", "wss") and _can_be_host(parts.hostname) and parts.port != 0 and plain:
                 return value
-            if parts.scheme == "broker" and parts.hostname and parts.port and plain and not parts.path:
+            if parts.scheme == "broker" and _can_be_host(parts.hostname) and parts.port and plain and not parts.path:
                 return value
         except ValueError:
             pass
@@ -86,14 +91,14 @@ def address(value: Any) -> tuple[str, int] | None:
     if type(value) is str:
         with suppress(ValueError):
             parts = urlsplit(f"//{value}")
-            if parts.netloc == value and parts.hostname and parts.port and parts.username is None:
-                return parts.hostname, parts.port
+            if parts.netloc == value and _can_be_host(parts.hostname) and parts.port and parts.username is None:
+                return str(parts.hostname), parts.port
     raise ValueError("HOST:PORT or off")
 
 
 def _one_of(*words: str) -> Callable[[Any], str]:
     def check(value: Any) -> str:
-        if value not in words:
+        if type(value) is not str or value not in words:
             raise ValueError(" or ".join(words))
         return value
 
@@ -176,7 +181,8 @@ def load(path: str | Path | None, overrides: dict[str, Any] | None = None) -> Co
         if value is None:
             continue
         *groups, name = key.split(".")
-        target, owner = values, Config
+        target = values
+        owner: Any = Config
         for group in groups:
             target = target.setdefault(group, {})
             owner = next(f for f in fields(owner) if f.name == group).default_factory
@@ -185,12 +191,12 @@ def load(path: str | Path | None, overrides: dict[str, Any] | None = None) -> Co
             target[name] = next(f for f in fields(owner) if f.name == name).metadata["check"](value)
         except ValueError as error:
             raise ConfigError(f"{option} must be {error}, not {value!r}") from None
-    config = _build(Config, values)
+    config: Config = _build(Config, values)
     _check_together(config, places, str(path) if path is not None else "settings")
     return config
 
 
-def _build(owner: type, values: dict[str, Any]) -> Any:
+def _build(owner: Any, values: dict[str, Any]) -> Any:
     groups = {f.name: f.default_factory for f in fields(owner) if is_dataclass(f.default_factory)}
     return owner(**{name: _build(groups[name], v) if name in groups else v for name, v in values.items()})
 

@@ -71,7 +71,7 @@ class _Straight(connect):
 
 
 async def open_websocket(config: Config, tls: ssl.SSLContext | None, *, patient: bool) -> ClientConnection:
-    """Connect to Zeek. A ``patient`` one does not give up a Zeek that answers no ping.
+    """Connect to Zeek. A ``patient`` one does not give up a Zeek that stands still, as while its capture pauses.
 
     Raises:
         ConnectionProblem: nobody answers, or not like Zeek.
@@ -85,7 +85,7 @@ async def open_websocket(config: Config, tls: ssl.SSLContext | None, *, patient:
             compression=None,
             additional_headers={"X-Application-Name": f"mmtt/{__version__}"},
             user_agent_header=None,
-            open_timeout=config.connect_timeout,
+            open_timeout=None if patient else config.connect_timeout,
             close_timeout=2,
             ping_interval=None if patient else 20,
             ping_timeout=None if patient else STALLED,
@@ -139,7 +139,7 @@ class Connection:
         tally: takes what the model says, and how long it took.
         stopping: set when the agent is to answer what is in hand and say goodbye.
         parallel: jobs that run at once.
-        patient: wait without limit for a Zeek that takes nothing.
+        patient: wait without limit for a Zeek that takes nothing, and for its acknowledgement.
     """
 
     def __init__(
@@ -226,7 +226,7 @@ class Connection:
     async def _read(self) -> None:
         session, seconds = self._session, self._config.connect_timeout
         try:
-            await asyncio.wait_for(self._acknowledgement(), seconds)
+            await asyncio.wait_for(self._acknowledgement(), None if self._patient else seconds)
         except asyncio.TimeoutError:
             raise ConnectionProblem(
                 f"{self._config.url}: no acknowledgement in {seconds:g} s; is it Zeek's WebSocket API?"

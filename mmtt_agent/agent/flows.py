@@ -39,7 +39,7 @@ def decode_flows(flows: list[str]) -> tuple[list[str], list[int], SeriesBatch, d
     return uids, windows, SeriesBatch.concatenate(good), problems
 
 
-def _parse_together(flows: list[str]) -> list[dict] | None:
+def _parse_together(flows: list[str]) -> list[dict[str, Any]] | None:
     """All flows parsed at once; None where one by one could tell otherwise."""
     text = ",".join(flows)
     # One object per string and none inside another: else "{…},{…" beside "…}" would pass for two flows.
@@ -53,7 +53,7 @@ def _parse_together(flows: list[str]) -> list[dict] | None:
     return rows if len(rows) == n else None
 
 
-def _pack(rows: list[dict]) -> SeriesBatch | None:
+def _pack(rows: list[dict[str, Any]]) -> SeriesBatch | None:
     """The series of flows that are all what they should be, else None. The same rules as :func:`_check_flow`."""
     for row in rows:
         if row.keys() != _KEYS or not _is_uid(row["uid"]) or not _is_window(row["window"]):
@@ -80,7 +80,7 @@ def _pack(rows: list[dict]) -> SeriesBatch | None:
     return None if series.times[:, 0].any() or goes_back.any() else series
 
 
-def _check_flow(row: dict) -> SeriesBatch:
+def _check_flow(row: dict[str, Any]) -> SeriesBatch:
     """The series of one flow; raises WireError with the first thing that is wrong with it."""
     if missing := _KEYS - row.keys():
         raise WireError(f"flow has no {min(missing)}")

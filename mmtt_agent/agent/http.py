@@ -38,7 +38,8 @@ async def listen(host: str, port: int, status: Callable[[], dict[str, Any]], met
     async def never(_: ServerConnection) -> None:
         """Every request has been answered: none becomes a WebSocket."""
 
-    return await serve(never, host, port, process_request=answer, compression=None, max_size=1024)
+    server: Server = await serve(never, host, port, process_request=answer, compression=None, max_size=1024)
+    return server
 
 
 def _response(code: HTTPStatus, kind: str, body: bytes) -> Response:

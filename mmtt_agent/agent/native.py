@@ -1,5 +1,6 @@
-"""Broker itself as the way to Zeek, where Zeek's Python module ``broker`` can be imported: the agent listens, and sensors connect
-to it (``@load mmtt/broker-agents``). To :class:`.connection.Connection` it is what a WebSocket is: messages are the same text.
+"""Broker itself as the way to Zeek, where Zeek's Python module ``broker`` can be imported: the agent listens, and
+sensors connect to it (``@load mmtt/broker-agents``). To :class:`.connection.Connection` it is what a WebSocket is:
+messages are the same text.
 """
 
 from __future__ import annotations
@@ -30,14 +31,15 @@ class Listener:
     def __init__(self, config: Config) -> None:
         self._config = config
         try:
-            import broker
-            import broker.zeek
+            import broker  # type: ignore[import-not-found]  # Zeek's, of no package index
+            import broker.zeek  # type: ignore[import-not-found]  # the same
         except ImportError as error:
             raise ConfigError(
-                f"url: {config.url} needs Zeek's Python module broker, which can't be imported here ({error}); use ws://, or set "
-                "PYTHONPATH to what `zeek-config --python_dir` says"
+                f"url: {config.url} needs Zeek's Python module broker, which can't be imported here ({error}); "
+                "use ws://, or set PYTHONPATH to what `zeek-config --python_dir` says"
             ) from None
-        self._broker, self._endpoint = broker, None
+        self._broker: Any = broker
+        self._endpoint: Any = None
 
     async def link(self) -> Link:
         """Wait until a sensor has connected.
@@ -90,7 +92,7 @@ class Listener:
 class Link:
     """From the first sensor that connects until the last one is gone."""
 
-    def __init__(self, url: str, broker, endpoint, messages, changes) -> None:
+    def __init__(self, url: str, broker: Any, endpoint: Any, messages: Any, changes: Any) -> None:
         self._url, self._broker, self._endpoint = url, broker, endpoint
         self._messages, self._changes = messages, changes
         self._ready: deque[str] = deque()
@@ -115,7 +117,7 @@ class Link:
                 self._sensors(self._changes.poll())
         return self._ready.popleft()
 
-    def _sensors(self, changes: list) -> None:
+    def _sensors(self, changes: list[Any]) -> None:
         if any(
             isinstance(change, self._broker.Status) and change.code() == self._broker.SC.PeerAdded for change in changes
         ):
@@ -166,7 +168,7 @@ def _wrapped(value: Any) -> dict[str, Any]:
     return {"@data-type": "none", "data": {}}
 
 
-def _plain(broker, value: dict[str, Any]) -> Any:
+def _plain(broker: Any, value: dict[str, Any]) -> Any:
     """Broker's value for a wrapped one."""
     kind, data = value["@data-type"], value["data"]
     if kind == "vector":

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..classifier import Verdicts
 from ..series import SeriesBatch
@@ -45,7 +45,7 @@ class Runner:
         finally:
             del self._since[number]
 
-    async def replace(self, load: Callable[..., Model], *arguments) -> None:
+    async def replace(self, load: Callable[..., Model], *arguments: Any) -> None:
         """Load another model beside the one that runs, and run it from the next windows on.
 
         Raises:

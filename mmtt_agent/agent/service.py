@@ -14,10 +14,12 @@ from dataclasses import fields
 from functools import partial
 from typing import Any
 
+from websockets.asyncio.server import Server
+
 from .. import __version__
 from . import http, native
 from .config import Config
-from .connection import Connection, ConnectionProblem, NobodyListens, open_websocket, tls_context
+from .connection import Connection, ConnectionProblem, Link, NobodyListens, open_websocket, tls_context
 from .log import log_counts, logger
 from .metrics import Exposition
 from .runner import Model, Runner
@@ -119,22 +121,24 @@ class Service:
         logger.info("stopping: answering what is in hand")
         self._stop.set()
 
-    async def _listen(self):
+    async def _listen(self) -> Server | None:
         """Open the port for those who watch; without it flows still get their verdicts."""
         if (address := self._config.metrics.listen) is None:
             return None
         try:
             return await http.listen(*address, self.status, Exposition(self.status, self._tally.histograms).text)
         except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else str(error)
+            # asyncio's own words name the address a second time; a name that can't be looked up has a number below 0.
+            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
             logger.warning(
-                "no metrics and no `mmtt status`: can't listen on %s:%d: %s; is another agent there? Set metrics.listen",
+                "no metrics and no `mmtt status`: can't listen on %s:%d: %s; "
+                "is another agent there? Set metrics.listen",
                 *address,
                 reason,
             )
             return None
 
-    def _tell_systemd(self) -> Iterator[Coroutine]:
+    def _tell_systemd(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What goes on telling it."""
         yield self._tell_status()
         if seconds := self._systemd.watchdog:
@@ -270,6 +274,7 @@ class Service:
             ConnectionProblem: it did not come about.
         """
         config = self._config
+        opening: asyncio.Future[Link]
         if self._listener:
             opening = asyncio.ensure_future(self._listener.link())
         else:

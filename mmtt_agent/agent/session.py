@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from ..classifier import Verdicts
 from ..series import SeriesBatch
 from . import wire
+from .broker import Ack, Refused, WireError
 
 #: Windows of one job at most: more at once are no faster, and slower to answer.
 MAX_JOB = 256
@@ -121,28 +122,29 @@ class Session:
     # What comes in.
 
     def receive(self, message: str | bytes, now: float = 0.0) -> None:
-        """Take a message from Zeek that came in at ``now``. Whatever it holds, this notes and counts; it does not raise."""
+        """Take a message from Zeek that came in at ``now``. Whatever it holds, it is noted and counted; nothing is
+        raised."""
         self.counts["messages"] += 1
         try:
             event = wire.decode(message)
         except wire.UnknownProtocol as error:
             self.counts["messages of another protocol"] += 1
             self._note_often("error", str(error))
-        except wire.WireError as error:
+        except WireError as error:
             self._refuse(str(error))
         else:
             self._handle(event, now)
 
-    def _handle(self, event, now: float) -> None:
-        if isinstance(event, wire.Refused):
+    def _handle(self, event: wire.Message, now: float) -> None:
+        if isinstance(event, Refused):
             self.counts["messages Zeek refused"] += 1
             # Before the acknowledgement Zeek closes the connection too, and gives that reason.
             if self.state is not State.SUBSCRIBING:
                 said = f"Zeek refuses a message: {event.code}: {event.context}"[:300]
                 self._note_often("error", f"{said}; is the mmtt package loaded there?")
-        elif isinstance(event, wire.Ack) is not (self.state is State.SUBSCRIBING):
+        elif isinstance(event, Ack) is not (self.state is State.SUBSCRIBING):
             self._refuse("it must be the acknowledgement, once and first")
-        elif isinstance(event, wire.Ack):
+        elif isinstance(event, Ack):
             self.state = State.SERVING
             self.zeek = event.version[:40]
             self._note("info", f"connected to Zeek {self.zeek} ({event.endpoint[:80]})")

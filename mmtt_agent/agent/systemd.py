@@ -1,4 +1,4 @@
-"""What the agent tells systemd (``Type=notify``): the protocol of sd_notify(3), which is a datagram of ``KEY=value`` lines."""
+"""What the agent tells systemd (``Type=notify``) by the protocol of sd_notify(3): datagrams of ``KEY=value`` lines."""
 
 from __future__ import annotations
 

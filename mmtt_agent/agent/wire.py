@@ -8,7 +8,9 @@ the ``encode_…`` functions return the text of a message.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from ..classifier import Verdicts
 from ..series import SeriesBatch
@@ -63,7 +65,11 @@ class Classify:
         return len(self.uids)
 
 
-def decode(message: str | bytes) -> Ack | Refused | HelloRequest | Foreign | Classify:
+#: What Zeek may send.
+Message: TypeAlias = "Ack | Refused | HelloRequest | Foreign | Classify"
+
+
+def decode(message: str | bytes) -> Message:
     """What a message says.
 
     Raises:
@@ -80,7 +86,8 @@ def decode(message: str | bytes) -> Ack | Refused | HelloRequest | Foreign | Cla
     protocol = unwrap(event.arguments[0], "count", "protocol version")
     if protocol != PROTOCOL:
         raise UnknownProtocol(
-            f"Zeek's package speaks protocol {protocol}, this agent speaks {PROTOCOL}; install matching versions of both"
+            f"Zeek's package speaks protocol {protocol}, this agent speaks {PROTOCOL}; "
+            "install matching versions of both"
         )
     return _decode_classify(event) if event.name == "MMTT::classify" else HelloRequest()
 
@@ -133,7 +140,7 @@ def encode_verdicts(batch: Classify, verdicts: Verdicts | None, shed: range = ra
     """
     answers = iter(()) if verdicts is None else _answers(verdicts)
     records = []
-    for place, (uid, window) in enumerate(zip(batch.uids, batch.windows)):
+    for place, (uid, window) in enumerate(zip(batch.uids, batch.windows, strict=True)):
         if place in batch.problems:
             answer = _NO_VERDICT["error"]
         elif place in shed:
@@ -148,7 +155,7 @@ def _event(topic: str, name: str, *arguments: str) -> str:
     return broker.encode_event(topic, name, count(PROTOCOL), *arguments)
 
 
-def _answers(verdicts: Verdicts):
+def _answers(verdicts: Verdicts) -> Iterator[str]:
     """The fields of a record from status on, verdict by verdict."""
     columns = (
         verdicts.service_score,
@@ -156,12 +163,20 @@ def _answers(verdicts: Verdicts):
         verdicts.malicious,
         verdicts.malicious_score,
     )
-    rows = zip(verdicts.service, verdicts.application, *(column.tolist() for column in columns))
+    rows = zip(verdicts.service, verdicts.application, *(column.tolist() for column in columns), strict=True)
     for service, application, service_score, application_score, malicious, malicious_score in rows:
         yield _answer("ok", service, service_score, application, application_score, malicious, malicious_score)
 
 
-def _answer(status, service, service_score, application, application_score, malicious, malicious_score) -> str:
+def _answer(
+    status: str,
+    service: str,
+    service_score: float,
+    application: str,
+    application_score: float,
+    malicious: bool,
+    malicious_score: float,
+) -> str:
     return ",".join(
         (
             string(status),

@@ -78,7 +78,7 @@ def read_log(path: Path) -> list[dict[str, str]]:
         if line.startswith("#fields"):
             fields = line.split("\t")[1:]
         elif not line.startswith("#"):
-            rows.append(dict(zip(fields, line.split("\t"))))
+            rows.append(dict(zip(fields, line.split("\t"), strict=False)))
     return rows
 
 
@@ -161,7 +161,8 @@ class Bed:
         return process
 
     def cluster(self, backend: str, script: str = "", packages: str = "") -> None:
-        """Manager, logger, two proxies, two workers (`NODES`), each in a folder of its own; waits until the workers listen."""
+        """Manager, logger, two proxies, two workers (`NODES`), each in a folder of its own; waits until the workers
+        listen."""
         layout = "redef Cluster::manager_is_logger = F;\nredef Cluster::nodes = {\n"
         for place, node in enumerate(NODES):
             kind = node.split("-")[0].upper()
@@ -175,7 +176,7 @@ class Bed:
             self.node(node, backend, script)
         for node, seen in NODES.items():
             if seen:
-                wait_for(lambda: "listening on" in self.said(node), 60, node)
+                wait_for(lambda node=node: "listening on" in self.said(node), 60, node)
 
     def node(self, node: str, backend: str, script: str = "") -> subprocess.Popen:
         """A node of the cluster."""
@@ -190,8 +191,8 @@ class Bed:
     def agent(self, name: str = "agent", *arguments) -> subprocess.Popen:
         """An agent of the shipped model; waits until it is connected."""
         return self._begin(
-            name, "connected to Zeek", sys.executable, "-c", "from mmtt_agent.cli import main; main()", "agent", "--id", name,
-            "--metrics-listen", "off", *arguments,
+            name, "connected to Zeek", sys.executable, "-c", "from mmtt_agent.cli import main; main()", "agent",
+            "--id", name, "--metrics-listen", "off", *arguments,
         )  # fmt: skip
 
     def traffic(self, flows: int, rate: float, name: str = "traffic", *arguments) -> Callable[[], dict]:
@@ -210,9 +211,9 @@ class Bed:
         """Wait until every worker uses so many agents: a hello has to find its way through the cluster."""
         for place, node in enumerate(NODES):
             if NODES[node]:
-                wait_for(
-                    lambda: self.metrics(METRICS + place)["mmtt_agents"] == agents, 60, f"{agents} agents on {node}"
-                )
+                port = METRICS + place
+                what = f"{agents} agents on {node}"
+                wait_for(lambda port=port: self.metrics(port)["mmtt_agents"] == agents, 60, what)
 
     def metrics(self, port: int = METRICS) -> Counter[str]:
         """Of Zeek's port for Prometheus: samples by name and labels that matter, "mmtt_windows_total ok" say."""

@@ -1,7 +1,8 @@
 """What is lost, and for how long, when something breaks on a sensor: a row of the table at the end of the run for each.
 
-Zeek with one agent, connections that begin all the while, and a fault in the midst. Whatever it is: every window has one row,
-those without a verdict say so, the counters say the same as the log, no line of conn.log is missing, and verdicts come again.
+Zeek with one agent, connections that begin all the while, and a fault in the midst. Whatever it is: every window has
+one row, those without a verdict say so, the counters say the same as the log, no line of conn.log is missing, and
+verdicts come again.
 """
 
 from __future__ import annotations
@@ -178,8 +179,9 @@ def test_half_a_message(bed, story, table):
     half = (
         "import socket, base64, os\n"
         "s = socket.create_connection(('127.0.0.1', 27759))\n"
-        "s.sendall(b'GET /v1/messages/json HTTP/1.1\\r\\nHost: x\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n'\n"
-        "          b'Sec-WebSocket-Key: ' + base64.b64encode(os.urandom(16)) + b'\\r\\nSec-WebSocket-Version: 13\\r\\n\\r\\n')\n"
+        "s.sendall(b'GET /v1/messages/json HTTP/1.1\\r\\nHost: x\\r\\nUpgrade: websocket\\r\\n'\n"
+        "          b'Connection: Upgrade\\r\\nSec-WebSocket-Version: 13\\r\\n'\n"
+        "          b'Sec-WebSocket-Key: ' + base64.b64encode(os.urandom(16)) + b'\\r\\n\\r\\n')\n"
         "print(s.recv(4096).split()[1])\n"
         "s.sendall(b'\\x81\\xfe\\x03\\xe8abcd[\"mmtt')\n"
     )

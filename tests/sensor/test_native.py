@@ -26,7 +26,8 @@ pytestmark = pytest.mark.skipif(
 AT = {"one": 9990, "two": 9991}
 SCRIPT = (
     "@load mmtt/broker-agents\n"
-    'redef MMTT::broker_agents += { ["127.0.0.1", 9990/tcp], ["127.0.0.1", 9991/tcp] }; redef MMTT::broker_agents_retry = 1sec;'
+    'redef MMTT::broker_agents += { ["127.0.0.1", 9990/tcp], ["127.0.0.1", 9991/tcp] };'
+    "redef MMTT::broker_agents_retry = 1sec;"
 )
 
 
@@ -39,8 +40,9 @@ def packages(tmp_path):
 
 
 def listen(bed, name: str) -> None:
-    bed.start(name, sys.executable, "-c", "from mmtt_agent.cli import main; main()", "agent", "--id", name,
-              "--url", f"broker://127.0.0.1:{AT[name]}", "--metrics-listen", "off", environment=WITH_BROKER)  # fmt: skip
+    bed.start(name, sys.executable, "-c", "from mmtt_agent.cli import main; main()",
+              "agent", "--id", name, "--url", f"broker://127.0.0.1:{AT[name]}",
+              "--metrics-listen", "off", environment=WITH_BROKER)  # fmt: skip
     wait_for(lambda: "listening on" in bed.said(name), 30, name)
 
 

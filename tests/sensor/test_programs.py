@@ -1,5 +1,5 @@
-"""Real clients and servers (HTTPS, SSH, DNS, video, a call) in the traffic lab, a real Zeek and an agent at the client's link:
-verdicts come while connections are still open, and conn.log carries them."""
+"""Real clients and servers (HTTPS, SSH, DNS, video, a call) in the traffic lab, a real Zeek and an agent at the
+client's link: verdicts come while connections are still open, and conn.log carries them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from mmtt_model.lab import LabError
 from mmtt_model.lab.network import PREFIX, check_machine
 from mmtt_model.lab.wire import DEVICE
 
-#: Nothing begins before Zeek and the agent are up, and all but the last has ended before they are stopped: LAST seconds after the
-#: laptop is there. The last is what the lab waits for before it takes its hosts away, and what runs on them.
+#: Nothing begins before Zeek and the agent are up, and all but the last has ended before they are stopped: LAST seconds
+#: after the laptop is there. The last is what the lab waits for before it takes its hosts away, and what runs on them.
 LAST = 50
 SCENARIO = """
 seed: 5
@@ -60,7 +60,8 @@ def lab(why_not, tmp_path):
     before = namespaces()
     with (tmp_path / "lab.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", "from mmtt_agent.cli import main; main()", "lab", "run", scenario, "-o", tmp_path / "lab"],
+            [sys.executable, "-c", "from mmtt_agent.cli import main; main()",
+             "lab", "run", scenario, "-o", tmp_path / "lab"],
             stderr=log, stdout=log,
         )  # fmt: skip
 
@@ -103,7 +104,8 @@ def test_verdicts_come_while_connections_are_open(lab, tmp_path):
     )
     logs = tmp_path / "zeek"
     early: dict[str, dict] = {}
-    # From when the laptop came, not from when Zeek and the agent were up: how long these take is the machine's business.
+    # From when the laptop came, not from when Zeek and the agent were up: how long these take is the machine's
+    # business.
     while time.monotonic() - begun < LAST:
         ended = {row["uid"] for row in read_log(logs / "conn.log")}
         for row in read_log(logs / "mmtt.log"):

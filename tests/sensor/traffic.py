@@ -2,8 +2,9 @@
 
     python traffic.py INTERFACE --flows 1000 --rate 200 [--network 1]
 
-From clients in 10.NETWORK.0.0/16 to servers in 10.200.0.0/16. Prints a line of JSON: flows, packets, and the seconds it took.
-Checksums are zero (`zeek -C`). No more than a socket and a heap, so that one core makes thousands of connections a second.
+From clients in 10.NETWORK.0.0/16 to servers in 10.200.0.0/16. Prints a line of JSON: flows, packets, and the seconds
+it took. Checksums are zero (`zeek -C`). No more than a socket and a heap, so that one core makes thousands of
+connections a second.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An agent without a model, for the tests of the Zeek package: verdicts come from the sizes alone, or are wrong on purpose.
+"""An agent without a model, for the tests of the Zeek package: verdicts by the sizes alone, or wrong on purpose.
 
 Takes the options with which Zeek starts an agent, and before them what it is to do. With ``--log FILE`` it writes what
 it sees, a line per message.
@@ -73,7 +73,7 @@ class Agent:
         self.options = options
         self.answered = 0
         self.flows = 0
-        self.log = open(options.log, "a", buffering=1) if options.log else None
+        self.log = open(options.log, "a", buffering=1) if options.log else None  # noqa: SIM115 - open to the end
 
     def say(self, text: str) -> None:
         if self.log:
@@ -200,7 +200,10 @@ def main() -> None:
     parser.add_argument("--id", default="fake")
     parser.add_argument("--offline", action="store_true")
     parser.add_argument("--exit-with-zeek", action="store_true")
-    asyncio.run(Agent(parser.parse_args()).run())
+    options = parser.parse_args()
+    if "MMTT_CAPTURE" in os.environ:
+        print("mmtt: capture is read\nmmtt: capture whole", flush=True)
+    asyncio.run(Agent(options).run())
 
 
 if __name__ == "__main__":

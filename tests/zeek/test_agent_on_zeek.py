@@ -103,8 +103,9 @@ event verdicts(protocol: count, batch_id: count, verdicts: vector of Verdict)
 	for ( place in verdicts )
 		{
 		local v = verdicts[place];
-		if ( v$uid == fmt("C%d-%d", batch_id, place) && v$window == batch_id % 4 && v$status == "ok" && v$service != "" &&
-		     v$application != "" && v$service_score > 0.0 && v$service_score <= 1.0 && v$malicious_score <= 1.0 )
+		if ( v$uid == fmt("C%d-%d", batch_id, place) && v$window == batch_id % 4 &&
+			v$status == "ok" && v$service != "" && v$application != "" &&
+			v$service_score > 0.0 && v$service_score <= 1.0 && v$malicious_score <= 1.0 )
 			++good;
 		}
 	if ( answered == batches )
@@ -134,10 +135,11 @@ global made = 0;
 
 function connection_made(): connection
 	{
-	local id = conn_id($orig_h=10.0.0.1, $orig_p=1234/tcp, $resp_h=10.0.0.2, $resp_p=443/tcp, $proto=6, $ctx=conn_id_ctx());
+	local id = conn_id($orig_h=10.0.0.1, $orig_p=1234/tcp, $resp_h=10.0.0.2, $resp_p=443/tcp, $proto=6,
+		$ctx=conn_id_ctx());
 	local end = endpoint($size=0, $state=0, $flow_label=0);
 	return connection($id=id, $orig=end, $resp=end, $start_time=current_time(), $duration=0sec, $service=set(),
-	    $history="", $uid=fmt("C%d", made));
+		$history="", $uid=fmt("C%d", made));
 	}
 
 function make_batch()
@@ -147,7 +149,7 @@ function make_batch()
 		{
 		++made;
 		hook MMTT::window_done(connection_made(), MMTT::Window($window=0, $ts=current_time(),
-		    $sizes=vector(+1, +2, -3, +4), $times=vector(0, 1, 2, 3)));
+			$sizes=vector(+1, +2, -3, +4), $times=vector(0, 1, 2, 3)));
 		}
 	}
 
@@ -172,7 +174,8 @@ event zeek_init()
 	set_buf(output, F);
 	Cluster::subscribe(MMTT::sensor_topic);
 	Cluster::subscribe(MMTT::node_topic());
-	Cluster::listen_websocket(Cluster::WebSocketServerOptions($listen_addr=127.0.0.1, $listen_port=to_port(getenv("PORT"))));
+	local port_here = to_port(getenv("PORT"));
+	Cluster::listen_websocket(Cluster::WebSocketServerOptions($listen_addr=127.0.0.1, $listen_port=port_here));
 	}
 """
 
@@ -293,7 +296,7 @@ def test_a_package_of_another_protocol_is_told_once_and_not_answered(place):
 
 
 def test_rows_carry_the_model_that_gave_them_across_a_reload(tmp_path):
-    """With the package itself: agents.zeek takes the model from the latest hello."""
+    """With the package itself: the package takes the model from the latest hello."""
     first = make_bundle(tmp_path / "bundle")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -67,7 +67,7 @@ def read_log(path: Path) -> list[dict[str, str]]:
         return []
     lines = path.read_text().splitlines()
     fields = next((line for line in lines if line.startswith("#fields")), "").split("\t")[1:]
-    return [dict(zip(fields, line.split("\t"))) for line in lines if not line.startswith("#")]
+    return [dict(zip(fields, line.split("\t"), strict=False)) for line in lines if not line.startswith("#")]
 
 
 @pytest.fixture
@@ -77,16 +77,17 @@ def zeek(tmp_path):
 
     def start(traffic_port: int, agents_port: int, directory: str = "zeek") -> subprocess.Popen:
         (tmp_path / directory).mkdir()
-        process = subprocess.Popen(
-            [
-                ZEEK,
-                *("-C", "-i", "lo", "-f", f"tcp port {traffic_port}", PACKAGE),
-                f"MMTT::listen_port={agents_port}/tcp",
-                *("-e", "redef MMTT::agent_timeout = 3sec; redef Log::default_rotation_interval = 0sec;"),
-            ],
-            cwd=tmp_path / directory,
-            stderr=open(tmp_path / directory / "stderr", "w"),
-        )
+        with (tmp_path / directory / "stderr").open("w") as said:
+            process = subprocess.Popen(
+                [
+                    ZEEK,
+                    *("-C", "-i", "lo", "-f", f"tcp port {traffic_port}", PACKAGE),
+                    f"MMTT::listen_port={agents_port}/tcp",
+                    *("-e", "redef MMTT::agent_timeout = 3sec; redef Log::default_rotation_interval = 0sec;"),
+                ],
+                cwd=tmp_path / directory,
+                stderr=said,
+            )
         running.append(process)
         return process
 
@@ -155,6 +156,41 @@ def test_agent_comes_answers_and_is_lost(zeek, tmp_path):
     assert lines[before]["mmtt_service"] == lines[after]["mmtt_service"] == "-"
     lost = [notice["msg"] for notice in read_log(tmp_path / "zeek" / "notice.log")]
     assert lost == ["Agent fake is not used any more: nothing has come from it for 3.0 secs"]
+
+
+def test_stopped_while_lines_wait_for_verdicts_none_is_lost(zeek, tmp_path):
+    agents_port = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        process = zeek(server.getsockname()[1], agents_port)
+        wait_for(lambda: listens(agents_port))
+        wait_for(lambda: "listening on lo" in (tmp_path / "zeek" / "stderr").read_text())
+        seen = tmp_path / "seen"
+        url = f"ws://127.0.0.1:{agents_port}/v1/messages/json"
+        agent = subprocess.Popen(
+            [sys.executable, HERE / "fake_agent.py", "--mode", "mute", "--log", seen, "--url", url]
+        )
+        ports = []
+
+        def asked():
+            # A connection every half second: whenever Zeek is stopped, lines of some wait.
+            ports.append(converse(server))
+            time.sleep(0.5)
+            return seen.exists() and "batch" in seen.read_text()
+
+        try:
+            wait_for(asked, 40)
+            for _ in range(4):
+                asked()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+        finally:
+            agent.kill()
+            agent.wait()
+    lines = [int(line["id.orig_p"]) for line in read_log(tmp_path / "zeek" / "conn.log")]
+    assert sorted(lines) == sorted(ports)
+    # Windows that were with the agent; the others ended with Zeek.
+    statuses = {row["status"] for row in read_log(tmp_path / "zeek" / "mmtt.log")}
+    assert "timeout" in statuses and statuses <= {"timeout", "no_agent"}
 
 
 def test_port_in_use(zeek, tmp_path):

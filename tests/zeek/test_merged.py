@@ -1,4 +1,5 @@
-"""542 captures merged into one: every window that should has a verdict, no line of conn.log is lost, time and memory."""
+"""542 captures merged into one: every window that should has a verdict, no line of conn.log is lost; time and
+memory."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ from mmtt_agent.zeek import find as find_zeek
 ROOT = Path(__file__).resolve().parents[2]
 CAPTURES = ROOT.parent / "shared" / "data" / "captures" / "ndpi"
 ETHERNET = 1
-#: Between the captures, and between two packets at most, so that a connection of one has ended for Zeek before the next begins.
+#: Between the captures, and between two packets at most, so that a connection of one has ended for Zeek before the next
+#: begins.
 GAP_US = 600 * 10**6
 
 
@@ -109,6 +111,7 @@ def zeek(capture: Path, directory: Path, *arguments: str) -> tuple[float, float]
         capture_output=True,
         text=True,
         timeout=900,
+        check=False,
     )
     seconds = time.perf_counter() - started
     assert done.returncode == 0, done.stderr
@@ -119,7 +122,7 @@ def zeek(capture: Path, directory: Path, *arguments: str) -> tuple[float, float]
 def read_log(path: Path) -> list[dict[str, str]]:
     lines = path.read_text().splitlines()
     fields = next(line for line in lines if line.startswith("#fields")).split("\t")[1:]
-    return [dict(zip(fields, line.split("\t"))) for line in lines if not line.startswith("#")]
+    return [dict(zip(fields, line.split("\t"), strict=True)) for line in lines if not line.startswith("#")]
 
 
 WINDOWS = """

@@ -1,4 +1,4 @@
-"""The package through zkg: installed from a clone, tested, and used on a capture, with a zkg of its own beside Zeek's."""
+"""The package through zkg: installed from a clone, tested, used on a capture; with a zkg of its own beside Zeek's."""
 
 from __future__ import annotations
 

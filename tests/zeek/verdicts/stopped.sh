@@ -3,9 +3,9 @@
 # @TEST-EXEC: bash %INPUT
 # @TEST-EXEC: btest-diff all
 
-# Stopped by the script rather than by a signal, so that it is always at the same place.
+# Stopped by the script rather than by a signal, while the trace waits for verdicts, so that it is always at the same place.
 cat >stop.zeek <<'END'
-event Pcap::file_done(path: string) &priority=-10
+event MMTT::tick(protocol: count, agent: string)
 	{
 	terminate();
 	}

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import re
 import shutil
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from agent_program import PROGRAM, Agent, run
 from fake_zeek import FakeZeek, classify, flow, flows
+from places import DATA
 from tiny_bundle import make_bundle, network
 
 
@@ -173,6 +175,48 @@ def test_a_websocket_that_is_no_zeek(bundle, impatient):
                 assert "no acknowledgement in 0.5 s" in agent.log
 
     asyncio.run(story())
+
+
+def test_offline_a_zeek_that_stands_still_before_it_answers_is_waited_for(bundle, impatient):
+    """Its capture may be a pipe that pauses: then Zeek's loop waits for that."""
+
+    async def story():
+        async with FakeZeek(acknowledge=False) as zeek:
+            options = ("-c", impatient, "--offline", "--exit-with-zeek", "--bundle", bundle, "--url", zeek.url)
+            async with Agent(*options, "--id", "a1"):
+                await asyncio.wait_for(zeek.subscriptions.get(), 20)
+                await asyncio.sleep(1)  # the settings say 0.5 s
+                await zeek.send(json.dumps({"type": "ack", "endpoint": "late", "version": "8.2.2"}))
+                assert (await zeek.next("MMTT::agent_hello"))[1][1] == "a1"
+
+    asyncio.run(story())
+
+
+def test_zeeks_package_is_told_whether_the_capture_can_be_read_to_its_end(bundle, tmp_path):
+    async def story():
+        async with FakeZeek() as zeek:
+            for size, said in ((-1, "whole"), (-5, "breaks off after 17")):
+                capture = tmp_path / "a capture"
+                capture.write_bytes((DATA / "lab.pcap").read_bytes()[: size if size < -1 else None])
+                process = await asyncio.create_subprocess_exec(
+                    *PROGRAM,
+                    *("--offline", "--exit-with-zeek", "--url", zeek.url, "--bundle", str(bundle)),
+                    env=os.environ | {"MMTT_CAPTURE": str(capture)},
+                    stdout=subprocess.PIPE,
+                )
+                await zeek.next("MMTT::agent_hello")
+                lines = [await asyncio.wait_for(process.stdout.readline(), 20) for _ in range(2)]
+                assert lines[0] == b"mmtt: capture is read\n" and lines[1].startswith(f"mmtt: capture {said}".encode())
+                process.terminate()
+                await process.wait()
+
+    asyncio.run(story())
+
+
+def test_names_that_no_host_can_have_are_settings_that_cant_be():
+    for option, value in (("--url", f"ws://{'a' * 70}:1/"), ("--metrics-listen", f"{'a' * 70}:1")):
+        status, lines = run(option, value)
+        assert status == 2 and len(lines) == 1 and f"{option} must be" in lines[0]
 
 
 def test_messages_that_are_not_what_they_should_be(bundle):
