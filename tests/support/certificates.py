@@ -11,7 +11,7 @@ def _openssl(*arguments) -> None:
 
 
 def make(home: Path) -> None:
-    """NAME.pem and NAME.key: the authorities "ca" and "other"; "zeek", "agent" and "expired", signed by "ca"; "strange", signed by
+    """NAME.pem and NAME.key: the authorities "ca" and "other"; "zeek", "agent" and "expired", signed by "ca"; "strange", by
     "other". For 127.0.0.1 and 10.99.0.1."""
     new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
     # Python's own checks are strict from 3.13 on.

@@ -8,7 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from made_captures import A6, ACK, B6, PSH, SYN, A, B, Packet, ethernet, ip, pcap, transport
+from made_captures import (
+    A6,
+    ACK,
+    B6,
+    COOKED,
+    COOKED2,
+    ETHERNET,
+    NULL,
+    PSH,
+    RAW,
+    SYN,
+    A,
+    B,
+    Packet,
+    ethernet,
+    ip,
+    pcap,
+    transport,
+)
 from parity import by_reader, by_zeek
 from places import ZEEK_SCRIPTS
 
@@ -102,24 +120,49 @@ def talks() -> list[tuple[str, Talk]]:
     return made
 
 
-@pytest.fixture(scope="module")
-def seen(tmp_path_factory):
-    """By port: the series that Zeek's package and the reader take from it."""
+#: A frame of an IP packet, by what it is called, with the capture's link type.
+LINKS = {
+    "Ethernet": (ETHERNET, ethernet),
+    "a VLAN": (ETHERNET, lambda data: ethernet(data, b"\x81\0\0\5")),
+    "two VLANs": (ETHERNET, lambda data: ethernet(data, b"\x88\xa8\0\5", b"\x81\0\0\6")),
+    "Linux cooked": (COOKED, lambda data: bytes(14) + _type(data) + data),
+    "Linux cooked 2": (COOKED2, lambda data: _type(data) + bytes(18) + data),
+    "loopback": (NULL, lambda data: (b"\x1e" if data[0] >> 4 == 6 else b"\2") + bytes(3) + data),
+    "raw IP": (RAW, bytes),
+}
+
+
+def _type(data: bytes) -> bytes:
+    return b"\x86\xdd" if data[0] >> 4 == 6 else b"\x08\x00"
+
+
+def _headers(data: bytes) -> int:
+    """How long an IP packet's headers are."""
+    at = 40 if data[0] >> 4 == 6 else 20
+    return at + (data[at + 12] >> 4) * 4
+
+
+def by_both(place: Path, packets: list[Packet], link: int = ETHERNET) -> dict[str, dict[int, list[int]]]:
+    """By port: the series that Zeek's package and the reader take from packets."""
     if (zeek := find_zeek()) is None:
         pytest.skip("no Zeek: set ZEEK to the program, or put it on PATH")
-    place = tmp_path_factory.mktemp("gaps")
     (place / "mmtt").symlink_to(ZEEK_SCRIPTS)
-    packets = []
-    for number, (_, it) in enumerate(talks()):
-        packets += [Packet(number * 1000 + i, ethernet(data)) for i, data in enumerate(it.packets)]
     capture = place / "gaps.pcap"
-    capture.write_bytes(pcap(packets))
+    capture.write_bytes(pcap(packets, link))
 
     def series(found) -> dict[int, list[int]]:
         assert not found.error
         return {ends[3]: sizes for (ends, _, _), (sizes, _) in found.windows.items()}
 
-    return {"Zeek": series(by_zeek(zeek, capture, Path(place))), "reader": series(by_reader(capture))}
+    return {"Zeek": series(by_zeek(zeek, capture, place)), "reader": series(by_reader(capture))}
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    packets = []
+    for number, (_, it) in enumerate(talks()):
+        packets += [Packet(number * 1000 + i, ethernet(data)) for i, data in enumerate(it.packets)]
+    return by_both(tmp_path_factory.mktemp("gaps"), packets)
 
 
 @pytest.mark.parametrize("who", ["Zeek", "reader"])
@@ -130,3 +173,20 @@ def test_payload_is_what_it_is_whatever_is_missing_before_it(seen, who):
         if seen[who].get(it.port) != it.series
     ]
     assert not wrong, f"{len(wrong)} of {len(talks())}:\n" + "\n".join(wrong[:10])
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_so_it_is_of_packets_that_were_cut_to_their_headers(tmp_path, link):
+    number, frame = LINKS[link]
+    chosen = [each for each in talks() if "gap of 12 " in each[0] or "gap of 100 " in each[0]]
+    packets = []
+    for at, (_, it) in enumerate(chosen):
+        for i, data in enumerate(it.packets):
+            made = frame(data)
+            packets.append(Packet(at * 1000 + i, made, len(made) - len(data) + _headers(data)))
+    found = by_both(tmp_path, packets, number)
+    for who, series in found.items():
+        wrong = [
+            f"{name}: {series.get(it.port)} for {it.series}" for name, it in chosen if series.get(it.port) != it.series
+        ]
+        assert not wrong, f"{who}: {len(wrong)} of {len(chosen)}:\n" + "\n".join(wrong[:10])
