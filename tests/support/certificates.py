@@ -11,8 +11,8 @@ def _openssl(*arguments) -> None:
 
 
 def make(home: Path) -> None:
-    """NAME.pem and NAME.key: the authorities "ca" and "other"; "zeek", "agent" and "expired", signed by "ca"; "strange", by
-    "other". For 127.0.0.1 and 10.99.0.1."""
+    """NAME.pem and NAME.key, for 127.0.0.1 and 10.99.0.1: the authorities "ca" and "other"; "zeek", "agent" and
+    "expired", signed by "ca"; "strange", by "other"."""
     new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
     # Python's own checks are strict from 3.13 on.
     authority = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
