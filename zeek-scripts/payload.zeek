@@ -4,6 +4,17 @@
 
 module MMTT;
 
+# Bytes of a link's header: of Ethernet, without and with one tag or two, Linux cooked of both versions, loopback, none.
+const link_headers: vector of count = {
+	14,
+	18,
+	22,
+	16,
+	20,
+	4,
+	0
+};
+
 # Payload of the TCP packet at the end of the frame, or before the `trailer` bytes at its end. Returns -1 where what lies
 # there is not this connection's.
 function payload_at_end(c: connection, frame: pcap_packet, length: count,
@@ -39,7 +50,7 @@ function payload_at_end(c: connection, frame: pcap_packet, length: count,
 
 # In a tunnel: the header that Zeek hands out is the outer one's, but the inner packet ends where the frame ends, or
 # four bytes earlier if the frame's checksum was captured. Of a packet that was cut short it hands out none; without a
-# tunnel, it follows Ethernet's 14 bytes.
+# tunnel, it follows the link's header.
 function inner_payload(c: connection, length: count): int
 	{
 	local frame = get_current_packet();
@@ -48,8 +59,9 @@ function inner_payload(c: connection, length: count): int
 	if ( payload < 0 )
 		payload = payload_at_end(c, frame, length, 4);
 
-	if ( payload < 0 && frame$len >= length + 14 )
-		payload = payload_at_end(c, frame, length, frame$len - length - 14);
+	for ( _, before in link_headers )
+		if ( payload < 0 && frame$len >= length + before )
+			payload = payload_at_end(c, frame, length, frame$len - length - before);
 
 	return payload;
 	}

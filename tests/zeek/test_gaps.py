@@ -130,3 +130,29 @@ def test_payload_is_what_it_is_whatever_is_missing_before_it(seen, who):
         if seen[who].get(it.port) != it.series
     ]
     assert not wrong, f"{len(wrong)} of {len(talks())}:\n" + "\n".join(wrong[:10])
+
+
+#: Headers of links before IPv4, by link type.
+LINKS = {
+    "Ethernet": (1, bytes(12) + b"\x08\x00"),
+    "a tag": (1, bytes(12) + b"\x81\x00\0\5\x08\x00"),
+    "two tags": (1, bytes(12) + b"\x88\xa8\0\5\x81\x00\0\6\x08\x00"),
+    "cooked": (113, bytes(2) + b"\0\1\0\6" + bytes(8) + b"\x08\x00"),
+    "cooked 2": (276, b"\x08\x00\0\0\0\0\0\1\0\1\0\6" + bytes(8)),
+    "raw": (101, b""),
+}
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_frames_that_were_cut_short_and_padded(tmp_path, link):
+    """Zeek hands out no TCP header of them."""
+    if (zeek := find_zeek()) is None:
+        pytest.skip("no Zeek: set ZEEK to the program, or put it on PATH")
+    (tmp_path / "mmtt").symlink_to(ZEEK_SCRIPTS)
+    kind, header = LINKS[link]
+    it = talk(4, 5000, "time stamps", "handshake", "first", False, 3588, 9)
+    packets = [Packet(i, header + data + b"\0", len(header) + 60) for i, data in enumerate(it.packets)]
+    capture = tmp_path / "cut.pcap"
+    capture.write_bytes(pcap(packets, kind))
+    found = by_zeek(zeek, capture, tmp_path)
+    assert [sizes for sizes, _ in found.windows.values()] == [it.series]
