@@ -4,8 +4,16 @@
 
 module MMTT;
 
-# Bytes of the link layers that an IP header may follow, the usual one first.
-const link_header_sizes = vector(14, 18, 22, 16, 20, 4, 0);
+# Bytes of a link's header: of Ethernet, without and with one tag or two, Linux cooked of both versions, loopback, none.
+const link_headers: vector of count = {
+	14,
+	18,
+	22,
+	16,
+	20,
+	4,
+	0
+};
 
 # Payload of the TCP packet at the end of the frame, or before the `trailer` bytes at its end. Returns -1 where what lies
 # there is not this connection's.
@@ -42,7 +50,7 @@ function payload_at_end(c: connection, frame: pcap_packet, length: count,
 
 # In a tunnel: the header that Zeek hands out is the outer one's, but the inner packet ends where the frame ends, or
 # four bytes earlier if the frame's checksum was captured. Of a packet that was cut short it hands out none; without a
-# tunnel, it follows the link layer: Ethernet with up to two VLAN tags, Linux cooked (two versions), loopback, or none.
+# tunnel, it follows the link's header.
 function inner_payload(c: connection, length: count): int
 	{
 	local frame = get_current_packet();
@@ -51,13 +59,9 @@ function inner_payload(c: connection, length: count): int
 	if ( payload < 0 )
 		payload = payload_at_end(c, frame, length, 4);
 
-	for ( i in link_header_sizes )
-		{
-		local before = length + link_header_sizes[i];
-
-		if ( payload < 0 && frame$len >= before )
-			payload = payload_at_end(c, frame, length, frame$len - before);
-		}
+	for ( _, before in link_headers )
+		if ( payload < 0 && frame$len >= length + before )
+			payload = payload_at_end(c, frame, length, frame$len - length - before);
 
 	return payload;
 	}
