@@ -1,4 +1,4 @@
-"""Makes what in docs/ comes from the code: `python docs/make`. With --check it only says what is out of date (status 1)."""
+"""Makes what in docs/ comes from the code: `python docs/make`. With --check it only says what is out of date."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import agent_settings
 import architecture
 import arrows
 import commands
+import interface
 import shape
 import zeek_options
 from pages import DOCS, ROOT, fill
@@ -20,8 +21,10 @@ def made() -> dict[str, str]:
         "agent settings": agent_settings.table(),
         "commands": commands.text(),
         "arrows": arrows.tables(),
+        "names of mmtt_agent": interface.text("mmtt_agent"),
+        "names of mmtt_model": interface.text("mmtt_model"),
     }
-    pages = {page: fill(page, tables) for page in ("options.md", "commands.md", "house.md")}
+    pages = {page: fill(page, tables) for page in ("options.md", "commands.md", "house.md", "python.md")}
     return pages | {
         "img/architecture.svg": architecture.picture(),
         "img/arrows.svg": arrows.picture(),

@@ -1,5 +1,5 @@
-"""The table of the agent's settings: keys, defaults and what they may be from the code that reads them, what they mean from
-the example that `mmtt agent --print config` prints."""
+"""The table of the agent's settings: keys, defaults and what they may be from the code that reads them, what they
+mean from the example that `mmtt agent --print config` prints."""
 
 from __future__ import annotations
 

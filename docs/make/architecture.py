@@ -1,4 +1,5 @@
-"""The picture of the architecture: from a connection's packets to what Zeek writes. Its numbers are the code's and the bundle's."""
+"""The picture of the architecture: from a connection's packets to what Zeek writes. Its numbers are the code's and the
+bundle's."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ def picture() -> str:
         svg.arrow((125, 118), (125, 144)),
         svg.box(
             32, 146, 186, 78, svg.GREEN,
-            ["a window", "size, direction, time of", f"≤ {MAX_PAYLOAD_PACKETS} packets with payload", "no payload, no address"],
+            ["a window", "size, direction, time of", f"≤ {MAX_PAYLOAD_PACKETS} packets with payload",
+             "no payload, no address"],
         ),
         svg.box(32, 300, 186, 62, svg.GREEN, ["a row", "score and label, or", "unknown, or why none"]),
         svg.arrow((125, 362), (125, 388)),
@@ -40,9 +42,11 @@ def picture() -> str:
         svg.text(268, 215, "a message", "middle", colour=svg.GREY, size=11),
         # The model's two readings of a window.
         svg.box(320, 62, 176, 92, svg.BLUE, [
-            "as a sentence", f"{features.STATISTICS} words of statistics,", "then a word a packet:", "signed size, gap before it"]),
+            "as a sentence", f"{features.STATISTICS} words of statistics,", "then a word a packet:",
+            "signed size, gap before it"]),
         svg.box(320, 218, 176, 92, svg.BLUE, [
-            "as a picture", "packets counted by", f"time × signed size, {height} × {width}", f"in {patches} patches"]),
+            "as a picture", "packets counted by time", f"and signed size, {height} by {width},",
+            f"in {patches} patches"]),
         svg.arrow((318, 185), (408, 185), (408, 156)),
         svg.arrow((318, 185), (408, 185), (408, 216)),
         svg.arrow((496, 108), (528, 108)),
@@ -52,7 +56,8 @@ def picture() -> str:
         svg.arrow((680, 108), (712, 108), (712, 160), (728, 160)),
         svg.arrow((680, 264), (712, 264), (712, 212), (728, 212)),
         svg.box(730, 134, 238, 104, svg.AMBER, [
-            "joint decoder", "three questions that attend to", "each other, and to both encoders", layered("decoder_layers")]),
+            "joint decoder", "three questions that attend to", "each other, and to both encoders",
+            layered("decoder_layers")]),
     ]  # fmt: skip
     heads = (
         ("service", f"{len(shipped.services)} answers", 730),
@@ -68,10 +73,12 @@ def picture() -> str:
     parts += [
         svg.box(
             530, 372, 438, 62, svg.BLUE,
-            ["calibration and thresholds", "an application must fit the service;", "below its threshold an answer is unknown"],
+            ["calibration and thresholds", "an application must fit the service;",
+             "below its threshold an answer is unknown"],
         ),
         svg.arrow((530, 403), (268, 403), (268, 331), (220, 331)),
         svg.text(400, 396, "a verdict a window", "middle", colour=svg.GREY, size=11),
-        svg.text(642, 454, f"{shipped.name}: {shipped.trained['parameters']:,} parameters", "middle", colour=svg.GREY, size=11),
+        svg.text(642, 454, f"{shipped.name}: {shipped.trained['parameters']:,} parameters", "middle", colour=svg.GREY,
+                 size=11),
     ]  # fmt: skip
     return svg.document(1000, 480, "From a connection's packets to a verdict", parts)

@@ -1,9 +1,10 @@
-"""The packages and the arrows between them, from the imports that are in the code: a picture, and tables of all of them."""
+"""The packages and the arrows between them, from the imports that are in the code: a picture, and tables of all."""
 
 from __future__ import annotations
 
 import ast
 from functools import cache
+from itertools import pairwise
 
 import svg
 from pages import ROOT, cell
@@ -55,9 +56,7 @@ def picture() -> str:
         parts.append(svg.curve([begin, *middle, end]))
     for name, depth in sorted(level.items()):
         root, _, rest = name.partition(".")
-        parts.append(
-            svg.box(place[name] - _WIDTH / 2, _y(depth, top), _WIDTH, _HEIGHT, _ROOTS[root][1], [f"{rest}"])
-        )
+        parts.append(svg.box(place[name] - _WIDTH / 2, _y(depth, top), _WIDTH, _HEIGHT, _ROOTS[root][1], [f"{rest}"]))
     for number, (root, (directory, colour)) in enumerate(_ROOTS.items()):
         parts.append(svg.box(16 + 200 * number, 14, 24, 16, colour, [""]))
         parts.append(svg.text(48 + 200 * number, 27, f"{root} ({directory}/)"))
@@ -79,9 +78,8 @@ def _table(root: str) -> str:
         if name.split(".")[0] == root:
             # Of its own root without the root's name.
             named = sorted(other.removeprefix(f"{root}.") for other in others)
-            rows.append(
-                f"| `{name.partition('.')[2]}` | {cell(_about(name))} | {', '.join(f'`{o}`' for o in named) or '–'} |"
-            )
+            listed = ", ".join(f"`{other}`" for other in named) or "nothing"
+            rows.append(f"| `{name.partition('.')[2]}` | {cell(_about(name))} | {listed} |")
     return "\n".join(rows)
 
 
@@ -131,9 +129,9 @@ def _laid_out(arrows, level) -> tuple[list[list[str]], dict[tuple[str, str], lis
         for lower in sorted(others):
             through = [f"{upper} > {lower} {depth}" for depth in range(level[upper] - 1, level[lower], -1)]
             chains[upper, lower] = through
-            for depth, each in zip(range(level[upper] - 1, level[lower], -1), through):
+            for depth, each in zip(range(level[upper] - 1, level[lower], -1), through, strict=True):
                 rows[depth].append(each)
-            for here, there in zip((upper, *through), (*through, lower)):
+            for here, there in pairwise((upper, *through, lower)):
                 down.setdefault(here, []).append(there)
     up: dict[str, list[str]] = {}
     for here, there in down.items():
@@ -163,7 +161,7 @@ def _places(rows: list[list[str]]) -> dict[str, float]:
         widths = [14 if ">" in name else _WIDTH for name in row]
         gap = (_PAGE - sum(widths)) / (len(row) + 1)
         x = gap
-        for name, width in zip(row, widths):
+        for name, width in zip(row, widths, strict=True):
             place[name] = x + width / 2
             x += width + gap
     return place

@@ -1,4 +1,5 @@
-"""The picture of traffic shapes: windows of a capture as the series that Zeek collects, and as what the image encoder sees."""
+"""The picture of traffic shapes: windows of a capture as the series that Zeek collects, and as what the image encoder
+sees."""
 
 from __future__ import annotations
 
@@ -14,6 +15,10 @@ from mmtt_agent.series import MAX_WAIT_US
 #: The responder's port of the first window that is shown, and what its flow is, by tests/data/lab.tsv.
 _SHOWN = ((22, "a shell over SSH"), (27960, "a game"), (1194, "web inside OpenVPN"))
 _CELL, _LEFT, _COLUMN = 8, 54, 316
+_LEGEND = (
+    "Above: each packet with payload, up from the originator, down from the responder, as long as it is large.",
+    "Below: the same packets counted by time (down, logarithmic) and size (outward from the middle).",
+)
 _TICKS = ((1, "1 µs"), (1_000, "1 ms"), (100_000, "0.1 s"), (1_000_000, "1 s"), (10_000_000, "10 s"))
 
 
@@ -22,14 +27,12 @@ def picture(path: Path) -> str:
     parts = []
     for number, (port, title) in enumerate(_SHOWN):
         parts += _column(capture, _window(capture, port), title, _LEFT + number * _COLUMN)
-    height, width = features.PICTURE_SHAPE
+    height = features.PICTURE_SHAPE[0]
     bottom = 196 + height * _CELL
     parts += [
-        svg.text(_LEFT, bottom + 40, "Above: each packet with payload, up from the originator, down from the responder, "
-                 "as long as it is large.", colour=svg.GREY, size=12),
-        svg.text(_LEFT, bottom + 58, "Below: the same packets counted by time (down, logarithmic) and size (outward from "
-                 "the middle).", colour=svg.GREY, size=12),
-    ]  # fmt: skip
+        svg.text(_LEFT, bottom + 40 + 18 * number, words, colour=svg.GREY, size=12)
+        for number, words in enumerate(_LEGEND)
+    ]
     for microseconds, words in _TICKS:
         y = 196 + (_row(microseconds) + 0.5) * _CELL
         parts.append(svg.text(_LEFT - 6, y + 4, words, "end", colour=svg.GREY, size=10))
@@ -56,15 +59,19 @@ def _column(capture: Capture, row: int, title: str, x: float) -> list[str]:
         length = max(1.5, 60 * abs(size) / most)
         at = x + place * wide / features.MAX_PAYLOAD_PACKETS
         fill = svg.GREEN[1] if size > 0 else svg.AMBER[1]
-        parts.append(svg.rectangle(round(at, 1), round(middle - length if size > 0 else middle, 1), 5, round(length, 1), fill))
+        parts.append(
+            svg.rectangle(round(at, 1), round(middle - length if size > 0 else middle, 1), 5, round(length, 1), fill)
+        )
     parts.append(svg.text(x + wide, 56, f"up to {most:,} bytes", "end", colour=svg.GREY, size=10))
     top = 196
     parts.append(svg.rectangle(x, top, wide, height * _CELL, "#f3f5f7", svg.PLAIN[1]))
     brightness = features.model_input(series)["picture"][0]
-    for down, across in zip(*np.nonzero(brightness)):
+    for down, across in np.argwhere(brightness).tolist():
         dark = 215 - round(180 * float(brightness[down, across]))
         parts.append(
-            svg.rectangle(x + int(across) * _CELL, top + int(down) * _CELL, _CELL, _CELL, f"rgb({dark - 35},{dark - 10},{dark + 20})")
+            svg.rectangle(
+                x + across * _CELL, top + down * _CELL, _CELL, _CELL, f"rgb({dark - 35},{dark - 10},{dark + 20})"
+            )
         )
     parts.append(svg.line(x + wide / 2, top, x + wide / 2, top + height * _CELL, "#b8c2cc"))
     below = top + height * _CELL + 16

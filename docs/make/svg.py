@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from itertools import pairwise
 
 #: What the pictures' fonts fall back to; none is fetched.
 _FONT = "Helvetica, Arial, sans-serif"
@@ -18,27 +19,23 @@ BLUE, GREEN, AMBER, PLAIN = (
 
 def document(width: float, height: float, title: str, parts: list[str]) -> str:
     """The whole picture, on a ground of its own so that it can be read on a dark page, too."""
-    return "\n".join(
-        (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
-            f'height="{height:g}" role="img" font-family="{_FONT}" font-size="13">',
-            f"<title>{escape(title)}</title>",
-            '<defs><marker id="head" viewBox="0 0 8 8" refX="7.5" refY="4" markerWidth="7" markerHeight="7" '
-            f'orient="auto"><path d="M0 0 8 4 0 8z" fill="{GREY}"/></marker></defs>',
-            f'<rect width="{width:g}" height="{height:g}" rx="8" fill="{PAPER}"/>',
-            *parts,
-            "</svg>\n",
-        )
+    size = f'viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}"'
+    head = 'viewBox="0 0 8 8" refX="7.5" refY="4" markerWidth="7" markerHeight="7" orient="auto"'
+    begin = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" font-family="{_FONT}" font-size="13">',
+        f"<title>{escape(title)}</title>",
+        f'<defs><marker id="head" {head}><path d="M0 0 8 4 0 8z" fill="{GREY}"/></marker></defs>',
+        f'<rect width="{width:g}" height="{height:g}" rx="8" fill="{PAPER}"/>',
     )
+    return "\n".join((*begin, *parts, "</svg>\n"))
 
 
 def box(x: float, y: float, width: float, height: float, colour: tuple[str, str], lines: list[str], dash="") -> str:
     """A frame with lines of text in its middle; the first one is bold."""
     fill, frame = colour
     dashed = f' stroke-dasharray="{dash}"' if dash else ""
-    shapes = [
-        f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="6" fill="{fill}" stroke="{frame}"{dashed}/>'
-    ]
+    place = f'x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}"'
+    shapes = [f'<rect {place} rx="6" fill="{fill}" stroke="{frame}"{dashed}/>']
     top = y + height / 2 - 16 * (len(lines) - 1) / 2 + 4.5
     shapes += [
         text(x + width / 2, top + 16 * place, line, "middle", bold=place == 0) for place, line in enumerate(lines)
@@ -69,7 +66,7 @@ def arrow(*points: tuple[float, float]) -> str:
 def curve(points: list[tuple[float, float]]) -> str:
     """Down through the points, upright at each, with a head at the last one."""
     path = f"M{points[0][0]:g} {points[0][1]:g}"
-    for (x, y), (to_x, to_y) in zip(points, points[1:]):
+    for (x, y), (to_x, to_y) in pairwise(points):
         bend = (to_y - y) / 2
         path += f"C{x:g} {y + bend:g} {to_x:g} {to_y - bend:g} {to_x:g} {to_y:g}"
     return f'<path d="{path}" fill="none" stroke="{GREY}" stroke-width="1.2" marker-end="url(#head)"/>'

@@ -35,9 +35,7 @@ def tables(directory: Path) -> str:
 
 def _table(variables: list[zeek_scripts.Variable]) -> str:
     rows = ["| name | | type | default | |", "|---|---|---|---|---|"]
-    rows += [
-        f"| `MMTT::{v.name}` | {v.kind} | {cell(_type(v))} | {_default(v)} | {cell(v.about)} |" for v in variables
-    ]
+    rows += [f"| `MMTT::{v.name}` | {v.kind} | {cell(_type(v))} | {_default(v)} | {cell(v.about)} |" for v in variables]
     return "\n".join(rows)
 
 

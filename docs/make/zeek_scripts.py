@@ -1,6 +1,7 @@
 """Reads the Zeek package as its own documentation: what is exported, and the comments (``##``) before it.
 
-The scripts keep to `zeekscript format`, so a tab more is a level deeper, and a declaration ends where a line ends in ``;``.
+The scripts keep to `zeekscript format`, so a tab more is a level deeper, and a declaration ends where a line ends in
+``;``.
 """
 
 from __future__ import annotations
@@ -13,9 +14,7 @@ from pathlib import Path
 _EXPORT = re.compile(r"^export \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
 _VARIABLE = re.compile(r"(option|const) (\w+)(?:: (.+?))? = (.*?)( &redef)?;", re.DOTALL)
 _FIELD = re.compile(r"(\w+): ([^;&]+?)((?: &\w+(?:=\S+)?)*);")
-_FAMILY = re.compile(
-    r"register_(counter|gauge)_family\(\s*Telemetry::MetricOpts\((.*?)\)\);", re.DOTALL
-)
+_FAMILY = re.compile(r"register_(counter|gauge)_family\(\s*Telemetry::MetricOpts\((.*?)\)\);", re.DOTALL)
 _ROLE = re.compile(r":zeek:see:`([^`]+)`")
 
 

@@ -1,8 +1,8 @@
-"""What mkdocs.yml needs beside its own: papers that live elsewhere in the checkout become pages, and links to them hold.
+"""What mkdocs.yml needs beside its own: papers that live elsewhere in the checkout become pages, and links hold.
 
 In the checkout a page links to a file as it lies there (`../model/bundle/CARD.md`), so that links also hold where the
-repository is read as it is. On the site such a link leads to the page made of that file, or, to a file that is none, becomes
-its path.
+repository is read as it is. On the site such a link leads to the page made of that file; one to a file that is no page
+becomes its path.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ELSEWHERE = {
     "CONTRIBUTING.md": "contributing.md",
 }
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^()\s]+)\)")
-_log = logging.getLogger("mkdocs.plugins.site")
+_log = logging.getLogger("mkdocs.plugins.mmtt")
 
 
 def on_files(files, config):
@@ -37,7 +37,7 @@ def on_files(files, config):
 
 def on_page_markdown(markdown, page, config, files):
     """Links out of the page's folder, from where the page's file is to where the site has what they name."""
-    here = Path(page.file.abs_src_path).parent
+    here, docs = Path(page.file.abs_src_path).parent, Path(config.docs_dir)
 
     def linked(found: re.Match[str]) -> str:
         picture, words, target = found.groups()
@@ -45,11 +45,12 @@ def on_page_markdown(markdown, page, config, files):
         if not path or "://" in path or path.startswith("mailto:"):
             return found[0]
         file = Path(os.path.normpath(here / path))
-        if not file.exists():
+        if file.is_relative_to(docs):
+            site = file.relative_to(docs).as_posix()
+        elif not file.exists() or not file.is_relative_to(_ROOT):
             _log.warning("%s links to %s, which is not there", page.file.src_uri, target)
             return found[0]
-        site = _on_site(file.relative_to(_ROOT).as_posix() + ("/" if file.is_dir() else ""))
-        if site is None:
+        elif (site := _on_site(file.relative_to(_ROOT).as_posix())) is None:
             return _named(words, path, file.relative_to(_ROOT).as_posix())
         relative = os.path.relpath(site, os.path.dirname(page.file.src_uri) or ".")
         return f"{picture}[{words}]({relative}{hash_}{anchor})"
@@ -58,9 +59,7 @@ def on_page_markdown(markdown, page, config, files):
 
 
 def _on_site(path: str) -> str | None:
-    """Where on the site a file of the checkout is; None if it is not."""
-    if path.startswith("docs/") and not path.startswith("docs/make/"):
-        return path.removeprefix("docs/") if not path.endswith("/") else None
+    """Where on the site a file of the checkout that lies outside of docs/ is; None if it is not."""
     for source, target in _ELSEWHERE.items():
         if path == source or (source.endswith("/") and path.startswith(source)):
             return target + path.removeprefix(source)
