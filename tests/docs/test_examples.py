@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import subprocess
 import sys
 
@@ -22,6 +23,7 @@ def run(program: str, *arguments, cwd=ROOT, **environment) -> subprocess.Complet
         cwd=cwd,
         capture_output=True,
         text=True,
+        check=False,
         env={**os.environ, **environment},
     )
 
@@ -31,7 +33,7 @@ def test_a_capture_becomes_a_table():
     told = run("classify_capture.py", DATA / "lab.pcap")
     assert told.returncode == 0, told.stderr
     assert told.stdout.startswith("44 windows of 35 connections\n")
-    assert "10.77.1.17       636 directory        LDAP" in told.stdout
+    assert re.search(r"10\.77\.1\.17 +636 +directory +LDAP +0\.\d+$", told.stdout, re.MULTILINE)
 
 
 def test_a_capture_that_is_none_is_one_line(tmp_path):
@@ -67,7 +69,7 @@ def test_a_log_of_zeek_is_read(tmp_path, form):
 
 def same_as_the_classifier(log) -> None:
     """The log's table holds what the classifier says of the same capture."""
-    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    pytest.importorskip("pandas", reason="pandas is not installed")
     told = run("read_log.py", log)
     assert told.returncode == 0, told.stderr
     assert "ok           44\ntoo_short     2\n" in told.stdout
@@ -80,17 +82,14 @@ def same_as_the_classifier(log) -> None:
     assert str(table["ts"].dtype).endswith("UTC]") and str(table["malicious"].dtype) == "boolean"
     short = table[table["status"] == "too_short"]
     assert short["service"].isna().all() and short["malicious_score"].isna().all()
-    answered = table[table["status"] == "ok"].sort_values(["ts", "id.orig_p"])
+    answered = table[table["status"] == "ok"]
     windows = read_capture(DATA / "lab.pcap").windows
     enough = windows.series.lengths >= 4
     verdicts = Classifier(bundle.load()).classify(windows.series[enough])
-    wanted = pandas.DataFrame(
-        {"ts": windows.ts[enough], "score": verdicts.malicious_score, "service": verdicts.service}
-    )
-    assert sorted(answered["service"]) == sorted(wanted["service"])
-    assert sorted(answered["malicious_score"]) == pytest.approx(sorted(wanted["score"]), abs=1e-4)
+    assert sorted(answered["service"]) == sorted(verdicts.service)
+    assert sorted(answered["malicious_score"]) == pytest.approx(sorted(verdicts.malicious_score), abs=1e-4)
     times = sorted(answered["ts"].astype("int64") // {"ns": 1000, "us": 1}[answered["ts"].dt.unit])
-    assert times == pytest.approx(sorted(wanted["ts"]), abs=1)
+    assert times == pytest.approx(sorted(windows.ts[enough]), abs=1)
 
 
 def flow(draw: random.Random, port: int, small: bool) -> list[Packet]:
@@ -135,9 +134,12 @@ def test_two_directories_become_a_model_that_tells_them_apart(tmp_path):
         assert (verdicts.malicious == malicious).mean() > 0.7
 
 
-@pytest.mark.parametrize("words", ["chat=talk", "nonsense/Talk=talk", "chat/Talk=nowhere"])
-def test_directories_that_cant_be_are_refused_in_a_line(tmp_path, words):
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [("chat=talk", "chat=talk"), ("nonsense/Talk=talk", "nonsense"), ("chat/Talk=nowhere", "nowhere")],
+)
+def test_directories_that_cant_be_are_refused_in_a_line(tmp_path, words, names):
     pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
     told = run("train_directories.py", "-o", tmp_path / "made", words, cwd=tmp_path)
-    assert told.returncode != 0 and "Traceback" not in told.stderr and words.partition("=")[2] in told.stderr
+    assert told.returncode != 0 and "Traceback" not in told.stderr and names in told.stderr
     assert not (tmp_path / "made").exists()

@@ -17,7 +17,9 @@ DOCS = ROOT / "docs"
 
 def test_made_pages_and_pictures_are_up_to_date():
     pytest.importorskip("grimp", reason="import-linter is not installed: pip install import-linter")
-    told = subprocess.run([sys.executable, "docs/make", "--check"], cwd=ROOT, capture_output=True, text=True)
+    told = subprocess.run(
+        [sys.executable, "docs/make", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert told.returncode == 0, told.stderr
 
 
@@ -32,7 +34,7 @@ def test_the_check_sees_a_page_that_is_out_of_date(tmp_path):
         text = page.read_text(encoding="utf-8")
         (tmp_path / page.name).write_text(text.replace("`0.9`", "`0.8`"), encoding="utf-8")
     (tmp_path / "img").symlink_to(DOCS / "img")
-    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert told.returncode == 1 and "options.md" in told.stderr and "python.md" not in told.stderr
 
 
