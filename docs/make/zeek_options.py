@@ -28,7 +28,7 @@ def tables(directory: Path) -> str:
         if not found:
             continue
         about = zeek_scripts.summary(script).split("\n\n")[0]
-        parts += [f"### {script.stem}", " ".join(about.split()), _table(found)]
+        parts += [f"### {script.name}", " ".join(about.split()), _table(found)]
         parts += [_entries(variable) for variable in found if _is_long(variable)]
     return "\n\n".join(parts)
 

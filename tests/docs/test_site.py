@@ -47,9 +47,11 @@ class Loaded(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
+        self.classes: set[str] = set()
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         about = dict(attributes)
+        self.classes.update((about.get("class") or "").split())
         if tag in ("script", "img", "iframe", "source", "video", "audio", "embed"):
             self.found.append(about.get("src") or "")
         if tag == "link" and "canonical" not in (about.get("rel") or ""):
@@ -62,6 +64,7 @@ def test_every_page_is_made_and_loads_nothing_from_elsewhere(site):
     for page in pages:
         loaded = Loaded()
         loaded.feed(page.read_text(encoding="utf-8"))
+        assert "mermaid" not in loaded.classes, f"{page.name}: Material fetches what draws Mermaid"
         outside = [url for url in loaded.found if re.match(r"(\w+:)?//", url)]
         assert not outside, f"{page.name} loads {outside}"
         for url in loaded.found:
