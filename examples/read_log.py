@@ -14,7 +14,13 @@ from pathlib import Path
 import pandas as pd
 
 #: Zeek's types -> pandas', all of which know "not set".
-_TYPES = {"count": "Int64", "int": "Int64", "port": "Int64", "double": "Float64", "interval": "Float64"}
+_TYPES = {
+    "count": pd.Int64Dtype,
+    "int": pd.Int64Dtype,
+    "port": pd.Int64Dtype,
+    "double": pd.Float64Dtype,
+    "interval": pd.Float64Dtype,
+}
 
 
 def read_log(path: str | Path) -> pd.DataFrame:
@@ -43,7 +49,7 @@ def _of_tsv(path: Path, lines: list[str]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=names, dtype="string").replace(about.get("unset_field", "-"), pd.NA)
     for name, kind in zip(names, types, strict=True):
         if kind in _TYPES:
-            table[name] = pd.to_numeric(table[name]).astype(_TYPES[kind])
+            table[name] = pd.to_numeric(table[name]).astype(_TYPES[kind]())
         elif kind == "bool":
             table[name] = table[name].map({"T": True, "F": False}).astype("boolean")
         elif kind == "string":

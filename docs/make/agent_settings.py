@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
 from importlib import resources
+from typing import Any
 
 from pages import cell
 
@@ -28,7 +29,7 @@ def table() -> str:
     return "\n".join(rows)
 
 
-def settings(owner: type = Config, prefix: str = "") -> Iterator[tuple[str, Field]]:
+def settings(owner: type = Config, prefix: str = "") -> Iterator[tuple[str, Field[Any]]]:
     """Every key of the settings, dotted, and the field that it sets."""
     for field in fields(owner):
         if isinstance(field.default_factory, type) and is_dataclass(field.default_factory):
@@ -60,7 +61,7 @@ def meanings() -> dict[str, str]:
     return found
 
 
-def _default(key: str, field: Field) -> str:
+def _default(key: str, field: Field[Any]) -> str:
     if key in _MADE:
         return _MADE[key]
     if field.default is MISSING:
@@ -73,7 +74,7 @@ def _default(key: str, field: Field) -> str:
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 
-def _may_be(field: Field) -> str:
+def _may_be(field: Field[Any]) -> str:
     """What the setting's own check says of a value that it refuses."""
     try:
         field.metadata["check"](object())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 
 import svg
@@ -118,7 +118,9 @@ def _levels(arrows: dict[str, set[str]]) -> dict[str, int]:
     return level
 
 
-def _laid_out(arrows, level) -> tuple[list[list[str]], dict[tuple[str, str], list[str]]]:
+def _laid_out(
+    arrows: dict[str, set[str]], level: dict[str, int]
+) -> tuple[list[list[str]], dict[tuple[str, str], list[str]]]:
     """Names in each level from left to right, and for each arrow the places that it passes through on its way."""
     rows: list[list[str]] = [[] for _ in range(max(level.values()) + 1)]
     for name, depth in level.items():
@@ -134,8 +136,8 @@ def _laid_out(arrows, level) -> tuple[list[list[str]], dict[tuple[str, str], lis
             for here, there in pairwise((upper, *through, lower)):
                 down.setdefault(here, []).append(there)
     up: dict[str, list[str]] = {}
-    for here, there in down.items():
-        for each in there:
+    for here, below in down.items():
+        for each in below:
             up.setdefault(each, []).append(here)
     for row in rows:
         row.sort()
@@ -144,14 +146,14 @@ def _laid_out(arrows, level) -> tuple[list[list[str]], dict[tuple[str, str], lis
         order = range(len(rows)) if turn % 2 else range(len(rows) - 1, -1, -1)
         for depth in order:
             at = {name: (place + 0.5) / len(row) for row in rows for place, name in enumerate(row)}
-            near = down if turn % 2 else up
-
-            def middle(name: str, at=at, near=near) -> float:
-                others = near.get(name, ())
-                return sum(at[other] for other in others) / len(others) if others else at[name]
-
-            rows[depth].sort(key=middle)
+            rows[depth].sort(key=partial(_middle, at=at, near=down if turn % 2 else up))
     return rows, chains
+
+
+def _middle(name: str, at: dict[str, float], near: dict[str, list[str]]) -> float:
+    """Where what it is joined to is, on the whole; where it is itself if that is nothing."""
+    others = near.get(name, ())
+    return sum(at[other] for other in others) / len(others) if others else at[name]
 
 
 def _places(rows: list[list[str]]) -> dict[str, float]:

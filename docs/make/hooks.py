@@ -12,7 +12,9 @@ import os
 import re
 from pathlib import Path
 
-from mkdocs.structure.files import File
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 _ROOT = Path(__file__).resolve().parents[2]
 #: Path in the checkout -> path on the site; a folder stands for all in it.
@@ -26,7 +28,7 @@ _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^()\s]+)\)")
 _log = logging.getLogger("mkdocs.plugins.mmtt")
 
 
-def on_files(files, config):
+def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the papers from elsewhere."""
     for source, target in _ELSEWHERE.items():
         for path in sorted((_ROOT / source).iterdir()) if source.endswith("/") else [_ROOT / source]:
@@ -35,9 +37,9 @@ def on_files(files, config):
     return files
 
 
-def on_page_markdown(markdown, page, config, files):
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Links out of the page's folder, from where the page's file is to where the site has what they name."""
-    here, docs = Path(page.file.abs_src_path).parent, Path(config.docs_dir)
+    here, docs = Path(str(page.file.abs_src_path)).parent, Path(config.docs_dir)
 
     def linked(found: re.Match[str]) -> str:
         picture, words, target = found.groups()
@@ -45,6 +47,7 @@ def on_page_markdown(markdown, page, config, files):
         if not path or "://" in path or path.startswith("mailto:"):
             return found[0]
         file = Path(os.path.normpath(here / path))
+        site: str | None
         if file.is_relative_to(docs):
             site = file.relative_to(docs).as_posix()
         elif not file.exists() or not file.is_relative_to(_ROOT):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from functools import cache
+from typing import TypeAlias
 
 from pages import ROOT
 
@@ -27,6 +28,7 @@ PUBLIC = {
     "mmtt_model.run": ("run",),
 }  # fmt: skip
 
+_Definition: TypeAlias = ast.FunctionDef | ast.ClassDef
 _SECTION = re.compile(r"^(Args|Attributes|Returns|Raises):\s*$")
 _ROLE = re.compile(r":\w+:`~?([^`]+)`")
 
@@ -57,7 +59,7 @@ def _tree(module: str) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"))
 
 
-def _found(module: str, name: str) -> ast.AST:
+def _found(module: str, name: str) -> _Definition:
     """The definition that the name stands for, followed through the module's own imports."""
     body = _tree(module).body
     first, _, rest = name.partition(".")
@@ -65,19 +67,18 @@ def _found(module: str, name: str) -> ast.AST:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == first:
             return _member(module, node, rest) if rest else node
         if isinstance(node, ast.ImportFrom) and any((each.asname or each.name) == first for each in node.names):
-            where = f"{module}.{node.module}" if node.level == 1 else node.module
-            return _found(where, name)
+            return _found(f"{module}.{node.module}" if node.level == 1 else str(node.module), name)
     raise LookupError(f"{module} has no {name}")
 
 
-def _member(module: str, owner: ast.ClassDef, name: str) -> ast.AST:
+def _member(module: str, owner: _Definition, name: str) -> _Definition:
     for node in owner.body:
         if isinstance(node, ast.FunctionDef) and node.name == name:
             return node
     raise LookupError(f"{module}.{owner.name} has no {name}")
 
 
-def _signature(name: str, node: ast.AST) -> str:
+def _signature(name: str, node: _Definition) -> str:
     if isinstance(node, ast.ClassDef):
         return _of_class(node)
     decorators = {ast.unparse(each) for each in node.decorator_list}

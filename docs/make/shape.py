@@ -10,7 +10,7 @@ import svg
 
 from mmtt_agent import features
 from mmtt_agent.capture import Capture, read_capture
-from mmtt_agent.series import MAX_WAIT_US
+from mmtt_agent.series import MAX_PAYLOAD_PACKETS, MAX_WAIT_US, SeriesBatch
 
 #: The responder's port of the first window that is shown, and what its flow is, by tests/data/lab.tsv.
 _SHOWN = ((22, "a shell over SSH"), (27960, "a game"), (1194, "web inside OpenVPN"))
@@ -57,7 +57,7 @@ def _column(capture: Capture, row: int, title: str, x: float) -> list[str]:
     parts.append(svg.line(x, middle, x + wide, middle))
     for place, size in enumerate(sizes):
         length = max(1.5, 60 * abs(size) / most)
-        at = x + place * wide / features.MAX_PAYLOAD_PACKETS
+        at = x + place * wide / MAX_PAYLOAD_PACKETS
         fill = svg.GREEN[1] if size > 0 else svg.AMBER[1]
         parts.append(
             svg.rectangle(round(at, 1), round(middle - length if size > 0 else middle, 1), 5, round(length, 1), fill)
@@ -84,7 +84,5 @@ def _column(capture: Capture, row: int, title: str, x: float) -> list[str]:
 
 def _row(microseconds: int) -> int:
     """The row of the picture that a packet at that time falls into, as the features have it."""
-    from mmtt_agent.series import SeriesBatch
-
     shown = SeriesBatch.from_lists([[1, 1]], [[0, min(microseconds, MAX_WAIT_US)]])
     return int(np.flatnonzero(features.model_input(shown)["picture"][0].any(axis=1))[-1])

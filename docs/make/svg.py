@@ -30,12 +30,11 @@ def document(width: float, height: float, title: str, parts: list[str]) -> str:
     return "\n".join((*begin, *parts, "</svg>\n"))
 
 
-def box(x: float, y: float, width: float, height: float, colour: tuple[str, str], lines: list[str], dash="") -> str:
+def box(x: float, y: float, width: float, height: float, colour: tuple[str, str], lines: list[str]) -> str:
     """A frame with lines of text in its middle; the first one is bold."""
     fill, frame = colour
-    dashed = f' stroke-dasharray="{dash}"' if dash else ""
     place = f'x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}"'
-    shapes = [f'<rect {place} rx="6" fill="{fill}" stroke="{frame}"{dashed}/>']
+    shapes = [f'<rect {place} rx="6" fill="{fill}" stroke="{frame}"/>']
     top = y + height / 2 - 16 * (len(lines) - 1) / 2 + 4.5
     shapes += [
         text(x + width / 2, top + 16 * place, line, "middle", bold=place == 0) for place, line in enumerate(lines)
@@ -43,7 +42,9 @@ def box(x: float, y: float, width: float, height: float, colour: tuple[str, str]
     return "\n".join(shapes)
 
 
-def text(x: float, y: float, words: str, anchor="start", bold=False, colour=INK, size: float = 0) -> str:
+def text(
+    x: float, y: float, words: str, anchor: str = "start", bold: bool = False, colour: str = INK, size: float = 0
+) -> str:
     weight = ' font-weight="bold"' if bold else ""
     sized = f' font-size="{size:g}"' if size else ""
     return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" fill="{colour}"{weight}{sized}>{escape(words)}</text>'
