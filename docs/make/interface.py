@@ -85,28 +85,32 @@ def _signature(name: str, node: _Definition) -> str:
     head = "".join(f"@{each}\n" for each in sorted(decorators & {"classmethod", "property"}))
     returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
     arguments = _arguments(node.args)
-    line = f"{name}({arguments}){returns}"
+    line = f"{name}({', '.join(arguments)}){returns}"
     if "property" in decorators:
         line = f"{name}{returns.replace(' ->', ':')}"
     elif len(line) > 100:
-        line = f"{name}(\n    " + arguments.replace(", ", ",\n    ") + f",\n){returns}"
-        line = _together(line)
+        line = "\n".join((f"{name}(", *(f"    {argument}," for argument in arguments), f"){returns}"))
     return head + line
 
 
-def _together(text: str) -> str:
-    """Undoes line ends inside of brackets."""
-    depth, out = 0, ""
-    for line in text.split("\n"):
-        out += (" " + line.strip()) if depth > 1 else ("\n" + line if out else line)
-        depth += line.count("(") + line.count("[") - line.count(")") - line.count("]")
-    return out
+def _arguments(arguments: ast.arguments) -> list[str]:
+    """Each as it is declared, without the first one of a method."""
+    positional = [*arguments.posonlyargs, *arguments.args]
+    without = len(positional) - len(arguments.defaults)
+    shown = [
+        _argument(each, arguments.defaults[place - without] if place >= without else None)
+        for place, each in enumerate(positional)
+        if each.arg not in ("self", "cls")
+    ]
+    if arguments.kwonlyargs:
+        shown.append("*")
+    shown += [_argument(*each) for each in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
+    return shown
 
 
-def _arguments(arguments: ast.arguments) -> str:
-    shown = ast.unparse(arguments)
-    shown = re.sub(r"(\w: [^,=]+)=", r"\1 = ", shown)
-    return re.sub(r"^(self|cls)(, )?", "", shown)
+def _argument(argument: ast.arg, default: ast.expr | None) -> str:
+    kind = f": {ast.unparse(argument.annotation)}" if argument.annotation else ""
+    return f"{argument.arg}{kind}" + (f" = {ast.unparse(default)}" if default else "")
 
 
 def _of_class(node: ast.ClassDef) -> str:
@@ -114,7 +118,7 @@ def _of_class(node: ast.ClassDef) -> str:
     bases = {ast.unparse(base) for base in node.bases}
     made = next((each for each in node.body if isinstance(each, ast.FunctionDef) and each.name == "__init__"), None)
     if made:
-        return f"class {node.name}({_arguments(made.args)})"
+        return f"class {node.name}({', '.join(_arguments(made.args))})"
     if "Exception" in bases or any(base.endswith("Error") for base in bases):
         return f"class {node.name}({', '.join(sorted(bases))})"
     fields = [
