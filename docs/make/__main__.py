@@ -7,6 +7,7 @@ import sys
 import agent_settings
 import architecture
 import arrows
+import causes
 import commands
 import interface
 import shape
@@ -21,10 +22,11 @@ def made() -> dict[str, str]:
         "agent settings": agent_settings.table(),
         "commands": commands.text(),
         "arrows": arrows.tables(),
+        "causes": causes.table(),
         "names of mmtt_agent": interface.text("mmtt_agent"),
         "names of mmtt_model": interface.text("mmtt_model"),
     }
-    pages = {page: fill(page, tables) for page in ("options.md", "commands.md", "house.md", "python.md")}
+    pages = {page: fill(page, tables) for page in ("captures.md", "options.md", "commands.md", "house.md", "python.md")}
     return pages | {
         "img/architecture.svg": architecture.picture(),
         "img/arrows.svg": arrows.picture(),
