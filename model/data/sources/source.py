@@ -39,7 +39,8 @@ class Source(Protocol):
     def digest(self) -> str:
         """Changes with everything that the labels are made from."""
 
-    def entries(self) -> list[Entry]: ...
+    def entries(self) -> list[Entry]:
+        """The captures, always in the same order."""
 
     def labels(self, entry: Entry, capture: Capture, rows: np.ndarray) -> tuple[list[Labels], dict[str, int]]:
         """The labels of the capture's windows ``rows``, and counts to report, by what they count."""
