@@ -40,7 +40,7 @@ def settings(owner: type = Config, prefix: str = "") -> Iterator[tuple[str, Fiel
 
 def meanings() -> dict[str, str]:
     """Key -> the comment before it. A group's comment stands for each of its keys that has none of its own."""
-    text = resources.files("mmtt_agent.agent").joinpath("install", "mmtt-agent.yaml").read_text(encoding="utf-8")
+    text = (resources.files("mmtt_agent.agent") / "install" / "mmtt-agent.yaml").read_text(encoding="utf-8")
     found: dict[str, str] = {}
     comment: list[str] = []
     group = of_group = ""
