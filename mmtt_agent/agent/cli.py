@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from . import config as settings
-from . import whole
+from . import capture_end
 
 
 class _Unusable(click.ClickException):
@@ -114,8 +114,8 @@ def agent(
     except settings.ConfigError as error:
         raise _Unusable(str(error)) from None
 
-    capture = os.environ.get(whole.VARIABLE) if exit_with_zeek else None
-    looks = whole.tell(capture) if capture else None  # noqa: F841 - held for as long as the agent runs
+    capture = os.environ.get(capture_end.VARIABLE) if exit_with_zeek else None
+    looks = capture_end.tell(capture) if capture else None  # noqa: F841 - held for as long as the agent runs
 
     # numpy would start a thread per core, for algebra that is not done here.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

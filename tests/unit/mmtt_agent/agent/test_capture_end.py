@@ -12,8 +12,8 @@ import pytest
 from made_captures import START, conversation, framed, pcap, pcapng
 from places import DATA
 
-from mmtt_agent.agent import whole
-from mmtt_agent.agent.whole import UNCLEAR, WHOLE
+from mmtt_agent.agent import capture_end
+from mmtt_agent.agent.capture_end import UNCLEAR, WHOLE
 
 PACKETS = framed(conversation())
 FORMS = {
@@ -32,7 +32,7 @@ def look(tmp_path):
     def look(content: bytes) -> str:
         path = tmp_path / "capture"
         path.write_bytes(content)
-        return whole.look(str(path))
+        return capture_end.look(str(path))
 
     return look
 
@@ -117,7 +117,7 @@ def test_more_that_is_whole(look):
 def test_a_pipe_is_not(tmp_path):
     os.mkfifo(path := tmp_path / "pipe")
     writer = os.open(path, os.O_RDWR)
-    assert whole.look(str(path)) == UNCLEAR
+    assert capture_end.look(str(path)) == UNCLEAR
     os.close(writer)
 
 
@@ -127,6 +127,6 @@ def test_as_a_program_it_tells(tmp_path, name):
     if path.exists():
         path = tmp_path / "it's $(touch x) \u00e9.pcap"
         path.write_bytes((DATA / name).read_bytes())
-    done = subprocess.run([sys.executable, "-I", whole.__file__, path], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-I", capture_end.__file__, path], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == (f"mmtt: capture {'whole' if name == 'lab.pcap' else 'unclear'}\n", "")
     assert not Path("x").exists()
