@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from . import config as settings
 from . import capture_end
+from . import config as settings
 
 
 class _Unusable(click.ClickException):

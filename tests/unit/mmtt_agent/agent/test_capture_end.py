@@ -127,6 +127,8 @@ def test_as_a_program_it_tells(tmp_path, name):
     if path.exists():
         path = tmp_path / "it's $(touch x) \u00e9.pcap"
         path.write_bytes((DATA / name).read_bytes())
-    done = subprocess.run([sys.executable, "-I", capture_end.__file__, path], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-I", capture_end.__file__, path], capture_output=True, text=True, check=False
+    )
     assert (done.stdout, done.stderr) == (f"mmtt: capture {'whole' if name == 'lab.pcap' else 'unclear'}\n", "")
     assert not Path("x").exists()
