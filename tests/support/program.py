@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,6 +57,9 @@ def at_a_terminal(
         env=os.environ | {"TERM": "xterm", "COLUMNS": str(width), "LINES": "40"},
     )
     os.close(theirs)
+    # One that does not end fails the test instead of holding up all others.
+    watch = threading.Timer(120, program.kill)
+    watch.start()
     sent = b""
     while True:
         try:
@@ -66,6 +70,8 @@ def at_a_terminal(
             program.send_signal(end_by)
             end_by = None
     os.close(ours)
+    status = program.wait()
+    watch.cancel()
     said = sent.decode("utf-8", "surrogateescape")
     assert "Traceback" not in said, said
-    return program.wait(120), said
+    return status, said
