@@ -15,14 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from mmtt_agent import bundle
-from mmtt_agent.capture import Capture
+from mmtt_agent.capture import SUFFIXES, Capture
 from mmtt_model import config, run
 from mmtt_model.data.build import build
 from mmtt_model.data.errors import DatasetError
 from mmtt_model.data.labels import Labels, Taxonomy
 from mmtt_model.data.sources import Entry
-
-_SUFFIXES = (".pcap", ".pcapng", ".pcap.gz", ".pcapng.gz", ".pcap.zst", ".pcapng.zst")
 
 
 @dataclass(frozen=True)
@@ -53,11 +51,11 @@ class Directories:
             path: kind
             for kind in kinds
             for path in sorted(kind.directory.rglob("*"))
-            if path.name.lower().endswith(_SUFFIXES)
+            if path.name.lower().endswith(SUFFIXES)
         }
         for kind in kinds:
             if kind not in self._captures.values():
-                raise DatasetError(f"{kind.directory}: holds no capture ({', '.join(_SUFFIXES)})")
+                raise DatasetError(f"{kind.directory}: holds no capture ({', '.join(SUFFIXES)})")
 
     def digest(self) -> str:
         """Changes with the captures and their labels: what was built of others is not used again."""

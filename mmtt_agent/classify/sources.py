@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-#: What files in a directory must end in to be read as captures.
-SUFFIXES = tuple(f"{kind}{packed}" for kind in (".pcap", ".pcapng", ".cap", ".dmp") for packed in ("", ".gz", ".zst"))
+from ..capture.directory import below
 
 #: How standard input is called.
 STDIN = "standard input"
@@ -56,52 +55,14 @@ def expand(arguments: Iterable[str]) -> Sources:
                 continue
             if is_directory:
                 found.several = True
-                named += _below(path, found)
+                inside = below(path)
+                named += inside.captures
+                found.problems += inside.problems
+                found.notes += inside.notes
             else:
                 named.append(path)
     found.captures = _once(named, found)
     return found
-
-
-def _below(directory: Path, found: Sources) -> list[Path]:
-    """The captures in a directory and those below it, sorted."""
-    before = len(found.problems)
-    captures = sorted(_walk(directory, found))
-    if not captures and len(found.problems) == before:
-        found.problems.append(
-            f"{directory}: no captures in this directory (looked for names in {', '.join(SUFFIXES[::3])})"
-        )
-    return captures
-
-
-def _walk(directory: Path, found: Sources) -> Iterator[Path]:
-    waiting = [directory]
-    while waiting:
-        here = waiting.pop()
-        try:
-            with os.scandir(here) as inside:
-                entries = sorted(inside, key=lambda entry: entry.name)
-        except OSError as error:
-            found.problems.append(f"{here}: can't be searched for captures: {error.strerror}")
-            continue
-        for entry in entries:
-            path, ours = here / entry.name, entry.name.lower().endswith(SUFFIXES)
-            try:
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(path)
-                elif entry.is_symlink() and entry.is_dir():
-                    # It may lead anywhere, also back to where it is.
-                    found.notes.append(f"{path}: a link to a directory, not followed; name it to have it read")
-                elif ours and entry.is_file():
-                    yield path
-                elif ours and entry.is_symlink() and not path.exists():
-                    found.problems.append(f"{path}: a link that leads nowhere")
-                elif ours:
-                    found.problems.append(f"{path}: not a file; name it to have it read")
-            except OSError as error:
-                # What may be a directory could hold captures; a link, by whatever name, would not be followed to them.
-                if ours or not entry.is_symlink():
-                    found.problems.append(f"{path}: {error.strerror}")
 
 
 def _once(named: list[Path | None], found: Sources) -> list[Path | None]:

@@ -14,13 +14,13 @@ import numpy as np
 
 from mmtt_agent.capture import Capture
 
-from ..errors import DatasetError
 from ..labels import Labels
+from .directory import captures_below
 from .source import Entry
 
 #: How names of what went through Tor begin.
 _TOR = re.compile(r"tor(?!rent)|(AUDIO|BROWSING|CHAT|FILE-TRANSFER|MAIL|P2P|VIDEO|VOIP)_")
-_SUFFIX = re.compile(r"\.(pcap|pcapng|cap)(\.(gz|zst))?$")
+_SUFFIX = re.compile(r"\.(pcap|pcapng|cap|dmp)(\.(gz|zst))?$", re.IGNORECASE)
 #: Read in this order: what a transfer or a call is done with comes before what else the program is known for.
 _SERVICES = (
     ("voip", r"audio(?!_tor|.*spotif)|voice|voip|video(?=[0-9_]*[0-9][ab]?$)"),
@@ -71,9 +71,7 @@ class IscxSource:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._paths = sorted(path for path in directory.rglob("*") if _SUFFIX.search(path.name))
-        if not self._paths:
-            raise DatasetError(f"{directory}: holds no capture; unpack the collection's archives there")
+        self._paths = captures_below(directory)
 
     def digest(self) -> str:
         return repr([(str(path.relative_to(self.directory)), path.stat().st_size) for path in self._paths])

@@ -26,9 +26,9 @@ from mmtt_agent.capture import Capture
 
 from ..errors import DatasetError
 from ..labels import Labels
+from .directory import captures_below
 from .source import Entry
 
-_CAPTURES = (".pcap", ".pcapng", ".cap", ".pcap.gz", ".pcapng.gz", ".pcap.zst", ".pcapng.zst")
 _LOGS = {"ssl": "server_name", "quic": "server_name", "dns": "query"}
 #: Seconds for which an answer to a look-up names its address.
 _REMEMBERED = 3600.0
@@ -59,9 +59,7 @@ class ServerNameSource:
         malicious: bool | None = None,
     ) -> None:
         self.directory, self.logs, self.origin, self.malicious = directory, logs, origin, malicious
-        self._paths = sorted(path for path in directory.rglob("*") if path.name.lower().endswith(_CAPTURES))
-        if not self._paths:
-            raise DatasetError(f"{directory}: holds no capture ({', '.join(_CAPTURES)})")
+        self._paths = captures_below(directory)
         self._files = sorted(
             path for path in logs.rglob("*") if path.name.partition(".")[0] in _LOGS and ".log" in path.name
         )

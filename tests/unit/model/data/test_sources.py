@@ -127,7 +127,7 @@ def test_iscx_captures_are_labelled_by_their_names_and_the_hosts_background_is_n
     ("kind: other", "kind must be one of"), ("kind: iscx\nfolder: x", "unknown key 'folder'"), ("[", "not YAML"),
     ("kind: iscx\ndirectory: nowhere", "is not there"),
     ("kind: server_names\ndirectory: .\nmalicious: maybe", "malicious must be"),
-    ("kind: iscx\ndirectory: .", "holds no capture"),
+    ("kind: iscx\ndirectory: .", "no captures"),
 ])  # fmt: skip
 def test_a_wrong_manifest_gives_one_line(text, word, tmp_path):
     manifest = tmp_path / "manifest.yaml"
@@ -167,3 +167,18 @@ def test_a_table_of_captures_that_is_none_is_told_in_a_line(tmp_path, content, t
     with pytest.raises(DatasetError, match=told) as raised:
         table.read_captures(tmp_path)
     assert "captures.tsv" in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_what_names_are_captures_is_one_list_and_what_cant_be_searched_is_told(tmp_path):
+    logs, captures = tmp_path / "logs", tmp_path / "captures"
+    logs.mkdir()
+    captures.mkdir()
+    (logs / "ssl.log").write_text("#fields\tts\n")
+    for name in ("a.pcap", "b.dmp", "C.PCAPNG", "d.cap"):
+        shutil.copy(DATA / "midstream.pcap", captures / name)
+    manifest = tmp_path / "manifest.yaml"
+    manifest.write_text("kind: server_names\ndirectory: captures\nlogs: logs\n")
+    assert len(read_manifest(manifest, Taxonomy()).entries()) == 4
+    (captures / "gone.pcap").symlink_to("nowhere")
+    with pytest.raises(DatasetError, match=r"gone\.pcap: a link that leads nowhere"):
+        read_manifest(manifest, Taxonomy())
