@@ -36,8 +36,12 @@ _LIBRARIES = (
     "zstandard",
 )
 _LEAST_ZEEK = (8, 0)
-# Read after the sensor's own scripts; Zeek names the line that it does not know.
+# Read after the sensor's own scripts; Zeek names the line that it does not know. The port of its metrics is the running
+# sensor's.
 _PROBE = f"""
+@ifdef ( Telemetry::metrics_port )
+redef Telemetry::metrics_port = 0/unknown;
+@endif
 @ifndef ( MMTT::protocol_version )
 mmtt_not_loaded;
 @else
@@ -209,8 +213,10 @@ def _package(program: str, scripts: str) -> Iterator[Check]:
 
 
 def _parse(program: str, scripts: str) -> tuple[int, str]:
-    # In an empty directory: Zeek takes names for files where it stands.
+    # In an empty directory: Zeek takes names for files where it stands; what is a file from here is named in full.
     try:
+        if os.sep in scripts and Path(scripts).exists():
+            scripts = str(Path(scripts).resolve())
         with tempfile.TemporaryDirectory() as empty:
             probe = Path(empty) / "probe.zeek"
             probe.write_text(_PROBE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 from pathlib import Path
 
@@ -58,3 +59,23 @@ def test_the_package(site, local, installed, what, says):
         os.symlink(PACKAGE, site / "mmtt")
     (site / "here.zeek").write_text(local)
     assert re.search(says, found := lines(site, what)), found
+
+
+def test_the_running_sensor_may_have_the_port_of_its_metrics(site):
+    os.symlink(PACKAGE, site / "mmtt")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (site / "here.zeek").write_text(
+            '@load ./mmtt\nredef Telemetry::metrics_address = "127.0.0.1";\n'
+            f"redef Telemetry::metrics_port = {port}/tcp;\n"
+        )
+        assert re.search("^ok .*here loads it", found := lines(site, "package")), found
+
+
+def test_scripts_may_be_named_from_where_one_stands(site, monkeypatch):
+    os.symlink(PACKAGE, site / "mmtt")
+    (site / "sub").mkdir()
+    (site / "sub" / "mine.zeek").write_text("@load mmtt\n")
+    monkeypatch.chdir(site)
+    done = CliRunner().invoke(doctor, ["-c", "agent.yaml", "--zeek", str(ZEEK), "--scripts", "./sub/mine.zeek"])
+    assert re.search("^ok .*package .*mine.zeek loads it", done.stdout, re.MULTILINE), done.stdout
