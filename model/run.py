@@ -80,8 +80,14 @@ def _datasets(
     """By what they are of; what is to be trained on comes first."""
     dataset = load_or_build(data, cache, config.data, say)
     for task, names in (("services", dataset.services), ("applications", dataset.applications)):
-        if not names:
-            raise ConfigError(f"data: min_captures {config.data.min_captures} leaves no {task}; lower it")
+        if names:
+            continue
+        if not dataset.report[f"dropped_{task}"]:
+            what = task.removesuffix("s")
+            raise ConfigError(
+                f"{data}: the {what} of no flow is known; name some, or add captures whose flows have names"
+            )
+        raise ConfigError(f"data: min_captures {config.data.min_captures} leaves no {task}; lower it")
     datasets = {"the public captures": dataset}
     if lab:
         datasets = {"the public captures and the lab's": with_lab(dataset, lab, config.data, say), **datasets}

@@ -43,10 +43,7 @@ def write(
             f"`{command}` makes the model, every figure below, and this card."
         ),
         "",
-        (
-            "**A first model.** It knows only what the captures below show, which come from few labs: on another "
-            "network expect less."
-        ),
+        "**It knows only what the captures below show**: on another network expect less.",
         "",
         "## Scores on the test captures",
         "",

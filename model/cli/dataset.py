@@ -105,8 +105,9 @@ def build(manifest: Path, out: Path, jobs: int) -> None:
 
         report = make(read_manifest(manifest, Taxonomy()), out, jobs, _say)
     windows = report["windows"]
+    named = "".join(f"{count:,} {what}, " for what, count in windows.items() if what.endswith("name"))
     click.echo(
         f"{shown(out)}: {report['captures']:,} captures, {windows.get('kept', 0):,} windows, "
-        f"{windows.get('labelled', 0):,} labelled, {windows.get('too short', 0):,} too short, "
+        f"{windows.get('labelled', 0):,} labelled, {named}{windows.get('too short', 0):,} too short, "
         f"{len(report['unreadable'])} captures could not be read (see dataset.yaml)"
     )

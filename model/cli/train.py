@@ -17,7 +17,7 @@ from mmtt_agent.output import shown
     "--data",
     type=click.Path(path_type=Path),
     required=True,
-    help="Directory with captures.tsv, flows.tsv.zst and captures/.",
+    help="Directory with captures.tsv, flows.tsv.zst and captures/, or one that `mmtt dataset build` made.",
 )
 @click.option(
     "--lab",

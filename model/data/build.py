@@ -16,7 +16,6 @@ import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from mmtt_agent import __version__
 from mmtt_agent.series import SeriesBatch
 
 from .errors import DatasetError
@@ -44,7 +44,7 @@ def build(source: Source, out: Path, jobs: int, say: Callable[[str], None]) -> d
     """
     _parquet()
     entries = source.entries()
-    made_of = hashlib.sha256(f"{_FORMAT} {version('mmtt')} {source.digest()}".encode()).hexdigest()
+    made_of = hashlib.sha256(f"{_FORMAT} {__version__} {source.digest()}".encode()).hexdigest()
     folder = out / "windows"
     folder.mkdir(parents=True, exist_ok=True)
     (out / "dataset.yaml").unlink(missing_ok=True)

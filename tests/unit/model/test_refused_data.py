@@ -14,12 +14,19 @@ from mmtt_model import run
 
 
 @pytest.fixture
-def refused(monkeypatch):
+def rare():
+    """The services that have too few captures, and how many."""
+    return {"gaming": 1}
+
+
+@pytest.fixture
+def refused(monkeypatch, rare):
     """Data without a service that has captures enough; kept in the file that a later run would begin with."""
 
     def load(directory, cache, *_):
         cache.write_bytes(b"what was read")
-        return dataclasses.replace(synthetic(), services=[])
+        data = synthetic()
+        return dataclasses.replace(data, services=[], report=data.report | {"dropped_services": rare})
 
     monkeypatch.setattr(run, "load_or_build", load)
 
@@ -44,3 +51,9 @@ def test_what_was_there_before_stays(refused, tiny, tmp_path):
 def test_data_that_is_not_there_leaves_no_directory(tiny, tmp_path):
     assert train(tmp_path / "out", tiny).exit_code == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("rare", [{}])
+def test_where_nothing_is_named_nothing_is_said_of_settings(refused, tiny, tmp_path):
+    done = train(tmp_path / "out", tiny)
+    assert done.exit_code == 1 and "the service of no flow is known" in done.output and "lower" not in done.output
