@@ -15,7 +15,7 @@ PUBLIC = {
         "read_capture", "Capture", "Windows", "Connections", "Connections.uid", "Connections.addresses", "CaptureError",
     ),
     "mmtt_agent.series": (
-        "SeriesBatch", "SeriesBatch.from_lists", "SeriesBatch.concatenate", "SeriesBatch.first",
+        "MIN_PACKETS", "SeriesBatch", "SeriesBatch.from_lists", "SeriesBatch.concatenate", "SeriesBatch.first",
         "SeriesBatch.__getitem__",
     ),
     "mmtt_agent.bundle": ("load", "Bundle", "Bundle.model", "BundleError"),
@@ -40,10 +40,9 @@ def text(package: str) -> str:
         if module.startswith(package):
             parts.append(f"### {module}")
             for name in names:
-                node = _found(module, name)
+                code, prose = _constant(module, name) or _defined(module, name)
                 parts.append(f"#### {_words(name)}" if "." not in name else f"##### {_words(name)}")
-                parts.append(f"```python\n{_signature(name, node)}\n```")
-                parts.append(_prose(ast.get_docstring(node) or ""))
+                parts += [f"```python\n{code}\n```", _prose(prose)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -52,11 +51,28 @@ def _words(name: str) -> str:
 
 
 @cache
-def _tree(module: str) -> ast.Module:
+def _text(module: str) -> str:
     root, *rest = module.split(".")
     path = ROOT.joinpath({"mmtt_model": "model"}.get(root, root), *rest)
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    return ast.parse(file.read_text(encoding="utf-8"))
+    return file.read_text(encoding="utf-8")
+
+
+@cache
+def _tree(module: str) -> ast.Module:
+    return ast.parse(_text(module))
+
+
+def _constant(module: str, name: str) -> tuple[str, str] | None:
+    """Its line and the comment (``#:``) above it, of a constant of the module; None if it is something else."""
+    found = re.search(rf"((?:^#: .*\n)+)^({re.escape(name)} = .+)$", _text(module), re.MULTILINE)
+    return (found[2], re.sub(r"^#: ", "", found[1], flags=re.MULTILINE).strip()) if found else None
+
+
+def _defined(module: str, name: str) -> tuple[str, str]:
+    """The signature and the docstring of a function or a class."""
+    node = _found(module, name)
+    return _signature(name, node), ast.get_docstring(node) or ""
 
 
 def _found(module: str, name: str) -> _Definition:
