@@ -262,6 +262,10 @@ event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
 			}
 		else
 			{
+			# A length in the header that is less than the header's own takes away from what came before.
+			if ( side$size < s$orig_size )
+				s$orig_size = side$size;
+
 			side = c$resp;
 
 			if ( side$size > s$resp_size )
@@ -270,6 +274,8 @@ event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
 				s$resp_size = side$size;
 				take(c, s, -grown);
 				}
+			else if ( side$size < s$resp_size )
+				s$resp_size = side$size;
 			}
 		}
 	else if ( side$num_bytes_ip > s$orig_ip )
@@ -295,6 +301,17 @@ event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
 
 		if ( grown > 0 )
 			take(c, s, +grown);
+		}
+	else if ( c$resp$num_bytes_ip == s$resp_ip )
+		{
+		# Without a length, as captured before a network card cuts it up: all there is is what the sequence numbers grew by.
+		if ( side$size > s$orig_size )
+			take(c, s, +( side$size - s$orig_size ));
+		else if ( c$resp$size > s$resp_size )
+			take(c, s, -( c$resp$size - s$resp_size ));
+
+		s$orig_size = side$size;
+		s$resp_size = c$resp$size;
 		}
 	else
 		{

@@ -44,8 +44,13 @@ function payload_at_end(c: connection, frame: pcap_packet, length: count,
 	    || port_to_count(c$id$resp_p) !in ports )
 		return -1;
 
-	return total - ( tcp_at - at ) - ( bytestring_to_count(frame$data[tcp_at + 12]) / 16 )
-	    * 4;
+	local headers = tcp_at - at + ( bytestring_to_count(frame$data[tcp_at + 12]) / 16 ) *
+	    4;
+
+	if ( headers > total )
+		return -1;
+
+	return total - headers;
 	}
 
 # In a tunnel: the header that Zeek hands out is the outer one's, but the inner packet ends where the frame ends, or

@@ -78,13 +78,14 @@ class Comparison:
         self.examples += other.examples
 
 
-def by_zeek(zeek: Path, capture: Path, scripts: Path) -> Series:
-    """What Zeek makes of it. ``scripts`` is a directory in which the package is found as ``mmtt``."""
+def by_zeek(zeek: Path, capture: Path, scripts: Path, checksums: bool = True) -> Series:
+    """What Zeek makes of it. ``scripts`` is a directory in which the package is found as ``mmtt``; without
+    ``checksums`` it is `zeek -C`. Errors of scripts are errors."""
     series = Series()
     with tempfile.TemporaryDirectory() as work:
         plain = _plain(capture, Path(work))
         done = subprocess.run(
-            [zeek, "-r", plain, "mmtt/collect", HERE / "parity.zeek"],
+            [zeek, *([] if checksums else ["-C"]), "-r", plain, "mmtt/collect", HERE / "parity.zeek"],
             cwd=work,
             env={"ZEEKPATH": f"{scripts}:{_zeekpath(zeek)}", "PATH": "/usr/bin:/bin"},
             capture_output=True,
@@ -93,6 +94,9 @@ def by_zeek(zeek: Path, capture: Path, scripts: Path) -> Series:
         )
     if done.returncode:
         series.error = next((line for line in done.stderr.splitlines() if "fatal" in line), "Zeek failed")
+        return series
+    if "mmtt/" in done.stderr:
+        series.error = done.stderr.splitlines()[0]
         return series
     for line in done.stdout.splitlines():
         kind, *rest = line.split("|")
@@ -105,11 +109,11 @@ def by_zeek(zeek: Path, capture: Path, scripts: Path) -> Series:
     return series
 
 
-def by_reader(capture: Path) -> Series:
+def by_reader(capture: Path, checksums: bool = True) -> Series:
     """What the capture reader makes of it."""
     series = Series()
     try:
-        read = read_capture(capture)
+        read = read_capture(capture, checksums=checksums)
     except CaptureError as error:
         series.error = str(error)
         return series

@@ -26,6 +26,7 @@ from made_captures import (
     ip,
     pcap,
     transport,
+    udp,
 )
 from parity import by_reader, by_zeek
 from places import ZEEK_SCRIPTS
@@ -142,7 +143,9 @@ def _headers(data: bytes) -> int:
     return at + (data[at + 12] >> 4) * 4
 
 
-def by_both(place: Path, packets: list[Packet], link: int = ETHERNET) -> dict[str, dict[int, list[int]]]:
+def by_both(
+    place: Path, packets: list[Packet], link: int = ETHERNET, checksums: bool = True
+) -> dict[str, dict[int, list[int]]]:
     """By port: the series that Zeek's package and the reader take from packets."""
     if (zeek := find_zeek()) is None:
         pytest.skip("no Zeek: set ZEEK to the program, or put it on PATH")
@@ -151,10 +154,10 @@ def by_both(place: Path, packets: list[Packet], link: int = ETHERNET) -> dict[st
     capture.write_bytes(pcap(packets, link))
 
     def series(found) -> dict[int, list[int]]:
-        assert not found.error
+        assert not found.error, found.error
         return {ends[3]: sizes for (ends, _, _), (sizes, _) in found.windows.items()}
 
-    return {"Zeek": series(by_zeek(zeek, capture, place)), "reader": series(by_reader(capture))}
+    return {"Zeek": series(by_zeek(zeek, capture, place, checksums)), "reader": series(by_reader(capture, checksums))}
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +194,40 @@ def test_so_it_is_of_packets_that_were_cut_to_their_headers(tmp_path, link):
             f"{name}: {series.get(it.port)} for {it.series}" for name, it in chosen if series.get(it.port) != it.series
         ]
         assert not wrong, f"{who}: {len(wrong)} of {len(chosen)}:\n" + "\n".join(wrong[:10])
+
+
+def without_length(data: bytes) -> bytes:
+    """An IP packet as captured before a network card cuts it up."""
+    return data[:2] + b"\0\0" + data[4:] if data[0] >> 4 == 4 else data[:4] + b"\0\0" + data[6:]
+
+
+@pytest.mark.parametrize("which", ["all", "the large ones"])
+@pytest.mark.parametrize("options", OPTIONS)
+def test_packets_without_a_length_have_the_payload_that_they_have(tmp_path, options, which):
+    it = Talk(4, 443, *OPTIONS[options])
+    it.send(True, 0, SYN)
+    it.send(False, 0, SYN | ACK)
+    it.send(True, 0)
+    for turn in range(8):
+        it.send(turn % 2 == 0, 700 + 400 * turn if turn % 3 else 90, PSH | ACK)
+        it.send(turn % 2 == 1, 0)
+    cut = [without_length(each) if which == "all" or len(each) > 1000 else each for each in it.packets]
+    found = by_both(tmp_path, [Packet(i, ethernet(each)) for i, each in enumerate(cut)], checksums=False)
+    assert found == {who: {443: it.series} for who in ("Zeek", "reader")}
+
+
+@pytest.mark.parametrize("length", [0, 1, 7])
+@pytest.mark.parametrize("up", [True, False])
+def test_a_length_of_udp_that_can_not_be_takes_nothing_from_other_packets(tmp_path, length, up):
+    sizes = [100, -200, 300, -400, 120, -90]
+    packets = []
+    for turn, size in enumerate(sizes):
+        ends = (A, 40_000, B, 9999) if size > 0 else (B, 9999, A, 40_000)
+        packets.append(udp(*ends, abs(size)))
+        if turn == 2:
+            odd = bytearray(udp(*((A, 40_000, B, 9999) if up else (B, 9999, A, 40_000)), 50))
+            odd[24:28] = struct.pack(">HH", length, 0)
+            packets.append(bytes(odd))
+    found = by_both(tmp_path, [Packet(i, ethernet(each)) for i, each in enumerate(packets)], checksums=False)
+    assert found["Zeek"] == found["reader"]
+    assert [each for each in found["Zeek"][9999] if each in sizes] == sizes
