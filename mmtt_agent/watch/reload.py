@@ -49,11 +49,14 @@ def reload(where: tuple[str, int] | None, pid: int | None, seconds: float) -> st
 
 def _tell(pid: int) -> None:
     gone = f"there is no process {pid} here; is the agent in a container, or on another machine?"
+    others = f"process {pid} is another user's; type: sudo systemctl reload mmtt-agent"
     try:
         words = (Path("/proc") / str(pid) / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")[:-1]
         about = _about(pid)
     except (FileNotFoundError, ProcessLookupError):
         raise ReloadError(gone) from None
+    except PermissionError:  # where /proc hides other users' processes
+        raise ReloadError(others) from None
     if not _is_agent(words):
         called = " ".join(words)[:80] or about.get("Name", "?")
         raise ReloadError(f"process {pid} is no mmtt agent but {called!r}; nothing was sent to it")
@@ -65,7 +68,7 @@ def _tell(pid: int) -> None:
     except (ProcessLookupError, OverflowError):
         raise ReloadError(gone) from None
     except PermissionError:
-        raise ReloadError(f"process {pid} is another user's; type: sudo systemctl reload mmtt-agent") from None
+        raise ReloadError(others) from None
 
 
 def _is_agent(words: list[str]) -> bool:
