@@ -5,19 +5,22 @@
 Needs pandas beside mmtt: pip install mmtt pandas
 """
 
+import signal
 import sys
 
-import pandas as pd
+try:
+    import pandas as pd
 
-from mmtt_agent import bundle
-from mmtt_agent.capture import CaptureError, read_capture
-from mmtt_agent.classifier import Classifier
-from mmtt_agent.series import MIN_PACKETS
+    from mmtt_agent import bundle
+    from mmtt_agent.capture import Capture, CaptureError, read_capture
+    from mmtt_agent.classifier import Classifier
+    from mmtt_agent.series import MIN_PACKETS
+except ModuleNotFoundError as error:
+    sys.exit(f"this needs {error.name}, which is not installed; type: pip install mmtt pandas")
 
 
-def table(path: str, classifier: Classifier) -> pd.DataFrame:
+def table(capture: Capture, classifier: Classifier) -> pd.DataFrame:
     """A row for each window that is long enough for a verdict, with the names of mmtt.log's columns."""
-    capture = read_capture(path)
     windows, connections = capture.windows, capture.connections
     enough = windows.series.lengths >= MIN_PACKETS
     row = windows.connection[enough]
@@ -44,13 +47,23 @@ def table(path: str, classifier: Classifier) -> pd.DataFrame:
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # once `head` has enough this ends, too
+    if len(sys.argv) != 2 or not sys.argv[1]:
         sys.exit("usage: python examples/classify_capture.py CAPTURE")
     try:
-        found = table(sys.argv[1], Classifier(bundle.load()))
-    except CaptureError as error:
+        capture = read_capture(sys.argv[1])
+        found = table(capture, Classifier(bundle.load()))
+    except (bundle.BundleError, CaptureError) as error:
         sys.exit(str(error))
+    for line in (*capture.problems, *capture.warnings):
+        print(line, file=sys.stderr)
+    if capture.left_out:
+        print(f"{capture.name}: {capture.left_out}", file=sys.stderr)
+    if short := len(capture.windows) - len(found):
+        print(f"{capture.name}: {short} windows are too short for a verdict", file=sys.stderr)
     print(f"{len(found)} windows of {found['uid'].nunique()} connections")
+    if found.empty:
+        return
     print(found.groupby(["service", "application"]).size().sort_values(ascending=False).to_string())
     print("\nmost suspicious:")
     columns = ["ts", "id.orig_h", "id.resp_h", "id.resp_p", "service", "application", "malicious_score"]

@@ -12,15 +12,18 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
+try:
+    import numpy as np
 
-from mmtt_agent import bundle
-from mmtt_agent.capture import SUFFIXES, Capture
-from mmtt_model import config, run
-from mmtt_model.data.build import build
-from mmtt_model.data.errors import DatasetError
-from mmtt_model.data.labels import Labels, Taxonomy
-from mmtt_model.data.sources import Entry
+    from mmtt_agent import bundle
+    from mmtt_agent.capture import SUFFIXES, Capture
+    from mmtt_model import config, run
+    from mmtt_model.data.build import build
+    from mmtt_model.data.errors import DatasetError
+    from mmtt_model.data.labels import Labels, Taxonomy
+    from mmtt_model.data.sources import Entry
+except ModuleNotFoundError as error:
+    sys.exit(f"this needs {error.name}, which is not installed; type: pip install 'mmtt[train]'")
 
 
 @dataclass(frozen=True)
@@ -69,21 +72,33 @@ class Directories:
         return [self._captures[entry.path].labels] * len(rows), {"named by directory": len(rows)}
 
 
+def named(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty; is a variable not set?")
+    return Path(text)
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kinds", nargs="+", type=Kind.parse, metavar="SERVICE/APPLICATION=DIRECTORY")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="directory for the bundle")
-    parser.add_argument("--config", type=Path, default=Path("small"), help="what to train, as for `mmtt train`")
+    parser.add_argument("-o", "--out", type=named, required=True, help="directory for the bundle")
+    parser.add_argument("--config", type=named, default=Path("small"), help="what to train, as for `mmtt train`")
     told = parser.parse_args()
     try:
-        report = build(Directories(told.kinds), told.out / "data", 2, print)
-        print(f"{report['windows']['labelled']} labelled windows")
+        report = build(Directories(told.kinds), told.out / "data", 2, say)
+        say(f"{report['windows']['labelled']} labelled windows")
         settings = config.read(config.shipped(told.config))
         # Only what ships: no further seeds, nothing left out.
         settings = replace(settings, evaluation=config.Evaluation())
-        run.run(settings, told.out / "data", None, told.out, print, "python examples/train_directories.py")
+        run.run(settings, told.out / "data", None, told.out, say, "python examples/train_directories.py")
     except (DatasetError, config.ConfigError) as error:
         sys.exit(str(error))
+    except OSError as error:
+        sys.exit(f"{error.filename or told.out}: {error.strerror}")
     made = bundle.load(told.out)
     print(f"{told.out}: {made.model} knows {', '.join(made.services)}")
 

@@ -1,21 +1,22 @@
-"""The ``mmtt`` program: a thin group whose commands are found by entry point and imported when called."""
+"""Where the ``mmtt`` program begins: it imports nothing that takes long, so that Ctrl-C is quiet from the start."""
 
 from __future__ import annotations
 
-import click
-
-from . import __version__, commands, output
-
-
-class _EntryPointGroup(output.Program):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return commands.names()
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        return commands.load(name)
+import signal
+from collections.abc import Sequence
 
 
-@click.command(cls=_EntryPointGroup)
-@click.version_option(__version__, prog_name="mmtt")
-def main() -> None:
-    """Classify encrypted traffic by the sizes, directions and times of its packets."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program.
+
+    Args:
+        arguments: instead of the command line's.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        # Nothing is held yet that would have to be let go of: no exception, whose traceback would show the imports.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from .program import program
+
+    signal.signal(signal.SIGINT, before)
+    program(arguments)

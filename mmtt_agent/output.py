@@ -125,6 +125,15 @@ def _text(stream: _Stream, instead_of: TextIO | None, line_buffering: bool) -> i
     return io.TextIOWrapper(io.BufferedWriter(stream), encoding, "mmtt", line_buffering=line_buffering)
 
 
+def _is_nowhere() -> bool:
+    """Whether the working directory is gone, which fails whatever asks for it without a file's name."""
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return False
+
+
 class Program(click.Group):
     """A group of commands whose errors are one line each, whatever was to be printed where."""
 
@@ -147,6 +156,14 @@ class Program(click.Group):
                 # As cat and zeek-cut end there: without a word, and with a status that no fault has.
                 end_by(signal.SIGPIPE)
             sys.exit(end.code or OutputError.exit_code)
+        except KeyboardInterrupt:
+            end_by(signal.SIGINT)
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        try:
+            return super().make_context(*arguments, **options)
+        except KeyboardInterrupt:
+            raise Ended(signal.SIGINT) from None  # as in invoke: `mmtt --help` loads all commands here
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -156,6 +173,8 @@ class Program(click.Group):
             raise Ended(signal.SIGINT) from None
         except OSError as error:
             name = f"{shown(error.filename)}: " if error.filename is not None else ""
+            if not name and _is_nowhere():
+                raise click.ClickException("the working directory has been deleted; cd to one that is there") from None
             raise click.ClickException(f"{name}{error.strerror or error}") from None
         except click.ClickException as error:
             error.message = shown(error.message)  # type: ignore[misc]  # click sets it once, and reads it when it shows it

@@ -61,9 +61,12 @@ def _prefix(path: Path) -> str:
 
 
 def _sweep(path: Path) -> None:
-    """Remove the parts of ``path`` that nobody writes any more."""
+    """Remove the parts of ``path`` that nobody writes any more, as far as the directory may be read."""
     prefix = _prefix(path)
-    for name in os.listdir(path.parent):
+    names: list[str] = []
+    with suppress(OSError):
+        names = os.listdir(path.parent)
+    for name in names:
         part = path.parent / name
         if not name.startswith(prefix) or len(name) != len(prefix) + 8:  # mkstemp's letters
             continue

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from mmtt_agent.cli import main
+from mmtt_agent.program import program
 
 _WIDTH = 100
 
@@ -20,7 +20,7 @@ def text() -> str:
 
 def pages() -> Iterator[tuple[str, str]]:
     """Each command with its help, depth first."""
-    yield from _of(main, click.Context(main, info_name="mmtt", terminal_width=_WIDTH, max_content_width=_WIDTH))
+    yield from _of(program, click.Context(program, info_name="mmtt", terminal_width=_WIDTH, max_content_width=_WIDTH))
 
 
 def _of(command: click.Command, context: click.Context) -> Iterator[tuple[str, str]]:

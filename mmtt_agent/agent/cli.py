@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from .. import paths
 from . import capture_end
 from . import config as settings
 
@@ -36,9 +37,18 @@ def _print(context: click.Context, _: click.Parameter, what: str | None) -> None
 
 
 @click.command(short_help="Serve verdicts to Zeek.")
-@click.option("-c", "--config", "config_path", metavar="FILE", help="YAML file with settings; options override it.")
+@click.option(
+    "-c",
+    "--config",
+    "config_path",
+    type=paths.TEXT,
+    metavar="FILE",
+    help="YAML file with settings; options override it.",
+)
 @click.option("--url", metavar="URL", help=f"Zeek's WebSocket API.  [default: {settings.Config.url}]")
-@click.option("--bundle", metavar="DIR", help="The model to run.  [default: the one shipped with mmtt]")
+@click.option(
+    "--bundle", type=paths.TEXT, metavar="DIR", help="The model to run.  [default: the one shipped with mmtt]"
+)
 @click.option(
     "--false-positives",
     metavar="SHARE",

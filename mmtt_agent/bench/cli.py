@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .. import endings
+from .. import endings, paths
 
 
 @click.group(short_help="How fast is it here?")
@@ -16,7 +16,7 @@ def bench() -> None:
 
 @bench.command()
 @click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(1), help="Of each of the two loads.")
-@click.option("--bundle", type=click.Path(path_type=Path), help="The model.  [default: the shipped one]")
+@click.option("--bundle", type=paths.PATH, help="The model.  [default: the shipped one]")
 @click.option(
     "--threads", type=click.IntRange(1), multiple=True, default=(1,), show_default=True,
     help="Of the model; give it again for the ratio between them.",
@@ -33,16 +33,19 @@ def agent(seconds: float, bundle: Path | None, threads: tuple[int, ...]) -> None
 
 
 @bench.command()
-@click.argument("captures", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("captures", nargs=-1, type=paths.Named(path_type=Path, exists=True, dir_okay=False))
 @click.option("--runs", default=5, show_default=True, type=click.IntRange(1), help="Of each kind; the median counts.")
 @click.option(
-    "--zeek", metavar="FILE", help="Zeek's program.  [default: ZEEK, PATH, /opt/zeek/bin, /usr/local/zeek/bin]"
+    "--zeek",
+    type=paths.TEXT,
+    metavar="FILE",
+    help="Zeek's program.  [default: ZEEK, PATH, /opt/zeek/bin, /usr/local/zeek/bin]",
 )
 @click.option(
     "--case", "cases", type=click.Choice(["no agent", "collecting", "verdicts"]), multiple=True, help="Only this."
 )
 @click.option(
-    "--keep", type=click.Path(path_type=Path, file_okay=False), help="Make the captures there, and use them again."
+    "--keep", type=paths.Named(path_type=Path, file_okay=False), help="Make the captures there, and use them again."
 )
 def zeek(captures: tuple[Path, ...], runs: int, zeek: str | None, cases: tuple[str, ...], keep: Path | None) -> None:
     """What the package costs Zeek, over a Zeek without it, on CAPTURES or on two that are made (1 GB): 60,000 short

@@ -27,6 +27,8 @@ _CASES = (
 )
 CASES = tuple(title for title, *_ in _CASES)
 
+_REMEDY = "name the program of a Zeek installation with --zeek FILE"
+
 
 class BenchError(Exception):
     """It can't be measured; the text is one line."""
@@ -49,9 +51,11 @@ def _prepare(program: Path, packages: Path) -> _Zeek:
     """Zeek with the package of a checkout, or with the one that is installed."""
     config = program.with_name("zeek-config")
     try:
-        done = subprocess.run([config, "--zeekpath"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise BenchError(f"{config}: {error}; name the program of a Zeek installation with --zeek FILE") from None
+        done = subprocess.run([config, "--zeekpath"], capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise BenchError(f"{config}: {error.strerror}; {_REMEDY}") from None
+    if done.returncode:
+        raise BenchError(f"{config} --zeekpath ends with status {done.returncode}; {_REMEDY}")
     packages.mkdir()
     if _PACKAGE.is_dir():
         (packages / "mmtt").symlink_to(_PACKAGE)

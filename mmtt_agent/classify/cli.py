@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from .. import endings
+from .. import endings, paths
 from ..output import shown
 
 
@@ -23,7 +23,7 @@ from ..output import shown
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=paths.PATH,
     metavar="DIR",
     help="Write mmtt.log there, print nothing.",
 )
@@ -34,7 +34,9 @@ from ..output import shown
     is_flag=True,
     help="Take packets with wrong checksums, too, as `zeek -C` does: for captures made with checksum offloading.",
 )
-@click.option("--bundle", metavar="DIR", help="The model to run.  [default: the one shipped with mmtt]")
+@click.option(
+    "--bundle", type=paths.TEXT, metavar="DIR", help="The model to run.  [default: the one shipped with mmtt]"
+)
 @click.option(
     "--false-positives",
     metavar="SHARE",
@@ -96,6 +98,8 @@ def classify(
     ):
         read, problems = run.classify(found.captures, classifier, write, told, _say, not no_checksums)
         if not read:
+            if output and (output / run.LOG).exists():
+                _say(f"no capture could be read: {output / run.LOG} is left as it was")
             sys.exit(1)  # inside the block, so that no empty log comes of it
     if problems or found.problems:
         sys.exit(1)

@@ -40,7 +40,8 @@ def classify(
         checksums: leave out packets with a wrong checksum, as Zeek does.
 
     Returns:
-        How many captures were read, and how many could not be, or not without loss.
+        How many captures were read, and how many could not be, or not without loss. One that is damaged before the
+        first window is not read.
     """
     read = problems = 0
     for number, path in enumerate(captures, 1):
@@ -60,7 +61,7 @@ def classify(
         problems += bool(capture.problems)
         for row in rows(capture, name, classifier, partial(progress.classifying, number, name)):
             write(row)
-        read += 1
+        read += not capture.problems or len(capture.windows) > 0
     return read, problems
 
 

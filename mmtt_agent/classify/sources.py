@@ -65,13 +65,23 @@ def expand(arguments: Iterable[str]) -> Sources:
     return found
 
 
+def _file(path: Path) -> str | None:
+    """The same text for the same file; None for what is no file."""
+    if not os.path.isfile(path):
+        return None
+    try:
+        return os.path.realpath(path)
+    except OSError:
+        return str(path)  # the working directory has been deleted: that can be read, but has no name
+
+
 def _once(named: list[Path | None], found: Sources) -> list[Path | None]:
     """Each file once, whatever ways lead to it: its flows would be counted twice."""
     kept: dict[str | None, Path | None] = {}
     again: list[str] = []
     for place, path in enumerate(named):
         # A pipe may well bring another capture when it is opened again.
-        key = None if path is None else os.path.realpath(path) if os.path.isfile(path) else f"{place}:{path}"
+        key = None if path is None else _file(path) or f"{place}:{path}"
         if key in kept:
             again.append(called(path))
         else:

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import click
 
-from .. import endings
+from .. import endings, paths
 from ..agent.config import ConfigError
-from ..output import shown
+from ..output import OutputError, shown
 from . import client, rates
 
 _Command = TypeVar("_Command", bound=Callable[..., None])
@@ -25,6 +25,28 @@ class _Problem(click.ClickException):
     """Nobody to ask, or wrong settings."""
 
     exit_code = 2
+
+
+class _Unsaid(click.ClickException):
+    """What was found out or done can't be said: neither of the statuses that would say it."""
+
+    exit_code = 3
+
+
+@contextmanager
+def _said(done: str = "") -> Iterator[None]:
+    """Around what is written to standard output by a command whose status 1 says something else than that it failed.
+
+    Args:
+        done: what is so nevertheless.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except OutputError as error:
+        if error.reader_gone:
+            raise
+        raise _Unsaid(f"{done}{'; ' if done else ''}{error.message}") from None
 
 
 class _Seconds(click.FloatRange):
@@ -45,6 +67,7 @@ def _where(command: _Command) -> _Command:
     return click.option(
         "-c",
         "--config",
+        type=paths.TEXT,
         metavar="FILE",
         help=f"The agent's settings.  [default: {client.SETTINGS} if there, else the defaults]",
     )(command)
@@ -76,16 +99,18 @@ def status(config: str | None, agent: str | None, form: str | None) -> None:
     Exit status: 0 it is healthy
                  1 it is not: no Zeek is connected, or the model hangs
                  2 no agent answers, or wrong settings
+                 3 standard output takes nothing
     """
     found = _ask(_address(config, agent))
-    if (form or ("table" if sys.stdout.isatty() else "json")) == "json":
-        click.echo(json.dumps(found))
-    else:
-        from rich.console import Console
+    with _said():
+        if (form or ("table" if sys.stdout.isatty() else "json")) == "json":
+            click.echo(json.dumps(found))
+        else:
+            from rich.console import Console
 
-        from . import screen
+            from . import screen
 
-        Console().print(screen.state(found))
+            Console().print(screen.state(found))
     if not found["healthy"]:
         sys.exit(1)
 
@@ -167,6 +192,7 @@ def reload_(config: str | None, agent: str | None, pid: int | None, timeout: flo
     Exit status: 0 reloaded
                  1 the old model goes on
                  2 no agent answers, or wrong settings
+                 3 reloaded, but standard output takes nothing
     """
     from . import reload
 
@@ -177,21 +203,31 @@ def reload_(config: str | None, agent: str | None, pid: int | None, timeout: flo
     except ConfigError as error:
         raise _Problem(str(error)) from None
     try:
-        click.echo(shown(reload.reload(where, pid, timeout)))
+        done = reload.reload(where, pid, timeout)
     except client.NoAgent as error:
         raise _Problem(str(error)) from None
     except reload.ReloadError as error:
         raise click.ClickException(str(error)) from None
+    with _said(done):
+        click.echo(shown(done))
 
 
 @click.command(short_help="What is wrong on this sensor, and what to type.")
 @_where
 @click.option(
     "--zeek",
+    type=paths.TEXT,
     metavar="FILE",
     help="Zeek's program.  [default: ZEEK, PATH, /opt/zeek/bin, /usr/local/zeek/bin]",
 )
-@click.option("--scripts", default="local", show_default=True, metavar="NAME", help="What this sensor's Zeek loads.")
+@click.option(
+    "--scripts",
+    type=paths.TEXT,
+    default="local",
+    show_default=True,
+    metavar="NAME",
+    help="What this sensor's Zeek loads.",
+)
 def doctor(config: str | None, agent: str | None, zeek: str | None, scripts: str) -> None:
     """Check all that verdicts on live traffic need, each in a line, with what to type where something is wrong.
 
@@ -200,11 +236,12 @@ def doctor(config: str | None, agent: str | None, zeek: str | None, scripts: str
     \b
     Exit status: 0 nothing is wrong
                  1 something is
+                 3 standard output takes nothing
     """
     from . import doctor
 
     broken = 0
-    with endings.cleaned_up():
+    with endings.cleaned_up(), _said():
         for check in doctor.checks(config, agent, zeek, scripts):
             broken += check.state == "problem"
             state = click.style(f"{check.state:8}", doctor.COLOURS[check.state])

@@ -33,13 +33,18 @@ def address(path: str | None, given: str | None) -> tuple[str, int]:
         ConfigError: the settings or the address can't be used; ``Off`` where the agent answers nowhere.
     """
     if given is not None:
-        found = settings.load(None, {"metrics.listen": given}).metrics.listen
+        try:
+            found = settings.address(given)
+        except ValueError:
+            raise settings.ConfigError(f"--agent must be HOST:PORT, not {given!r}") from None
     else:
         if path is None and os.access(SETTINGS, os.R_OK):
             path = SETTINGS
         found = settings.load(path).metrics.listen
     if found is None:
-        raise Off(f"{path or '--agent'}: metrics.listen is off, so the agent can't be asked; set it")
+        if given is not None:
+            raise Off(f"--agent must be HOST:PORT for the agent to be asked, not {given!r}")
+        raise Off(f"{path}: metrics.listen is off, so the agent can't be asked; set it")
     host, port = found
     # An agent that listens everywhere also listens here.
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port

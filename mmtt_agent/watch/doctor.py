@@ -222,7 +222,7 @@ def _parse(program: str, scripts: str) -> tuple[int, str]:
             probe.write_text(_PROBE)
             return _run(program, "--parse-only", scripts, str(probe), cwd=empty)
     except OSError as error:
-        return 1, f"{error}"
+        return 1, f"{error.filename or tempfile.gettempdir()}: {error.strerror}"
 
 
 def _site(program: str) -> str:
@@ -353,6 +353,8 @@ def _run(*command: str, cwd: str | None = None) -> tuple[int, str]:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=60, cwd=cwd, check=False
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return 1, " ".join(str(error).split())
+    except OSError as error:
+        return 1, f"{error.filename or command[0]}: {error.strerror}"
+    except subprocess.TimeoutExpired:
+        return 1, f"{command[0]} has not answered within 60 s"
     return done.returncode, " ".join((done.stdout + done.stderr).split())

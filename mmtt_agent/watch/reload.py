@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from . import client
@@ -23,7 +25,7 @@ def reload(where: tuple[str, int] | None, pid: int | None, seconds: float) -> st
 
     Raises:
         NoAgent: it can't be asked.
-        ReloadError: it could not be told, or has kept its old model.
+        ReloadError: it could not be told, or has kept its old model. No other process is ever told: SIGHUP ends most.
     """
     if where is None:
         if pid is None:
@@ -31,6 +33,11 @@ def reload(where: tuple[str, int] | None, pid: int | None, seconds: float) -> st
         _tell(pid)
         return f"process {pid} has been told; its log says what has come of it"
     before = client.status(where)
+    if pid is not None and before["pid"] not in _numbers(pid):
+        raise ReloadError(
+            f"process {pid} is not the agent that answers, which is process {before['pid']}; leave --pid out, "
+            "or name that agent with -c or --agent"
+        )
     _tell(pid or before["pid"])
     end = time.monotonic() + seconds
     while (now := client.status(where))["reloads"] == before["reloads"]:
@@ -41,12 +48,52 @@ def reload(where: tuple[str, int] | None, pid: int | None, seconds: float) -> st
 
 
 def _tell(pid: int) -> None:
+    gone = f"there is no process {pid} here; is the agent in a container, or on another machine?"
+    others = f"process {pid} is another user's; type: sudo systemctl reload mmtt-agent"
+    try:
+        words = (Path("/proc") / str(pid) / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")[:-1]
+        about = _about(pid)
+    except (FileNotFoundError, ProcessLookupError):
+        raise ReloadError(gone) from None
+    except PermissionError:  # where /proc hides other users' processes
+        raise ReloadError(others) from None
+    if not _is_agent(words):
+        called = " ".join(words)[:80] or about.get("Name", "?")
+        raise ReloadError(f"process {pid} is no mmtt agent but {called!r}; nothing was sent to it")
+    # Not every sandbox tells which signals a process has a use for.
+    if "SigCgt" in about and not int(about["SigCgt"], 16) >> (signal.SIGHUP - 1) & 1:
+        raise ReloadError(f"process {pid} is an mmtt agent that is not ready yet; try again")
     try:
         os.kill(pid, signal.SIGHUP)
     except (ProcessLookupError, OverflowError):
-        raise ReloadError(f"there is no process {pid} here; is the agent in a container?") from None
+        raise ReloadError(gone) from None
     except PermissionError:
-        raise ReloadError(f"process {pid} is another user's; type: sudo systemctl reload mmtt-agent") from None
+        raise ReloadError(others) from None
+
+
+def _is_agent(words: list[str]) -> bool:
+    """Whether a command line is that of `mmtt agent`: the program itself, or Python with it."""
+    if len(words) < 2 or not Path(words[0]).name.startswith(("mmtt", "python", "pypy")):
+        return False
+    return any(
+        word == "agent" and (Path(before).name.startswith("mmtt") or "mmtt_agent" in before)
+        for before, word in pairwise(words)
+    )
+
+
+def _about(pid: int) -> dict[str, str]:
+    """What the kernel says of a process."""
+    lines = (Path("/proc") / str(pid) / "status").read_text(encoding="utf-8", errors="replace").splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def _numbers(pid: int) -> set[int]:
+    """The process's number here, and those it has in the containers that it is in."""
+    try:
+        inside = _about(pid).get("NSpid", "").split()
+    except OSError:
+        inside = []
+    return {pid, *map(int, inside)}
 
 
 def _outcome(before: dict[str, Any], now: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from mmtt_agent import paths
 from mmtt_agent.output import shown
 
 
@@ -39,8 +40,8 @@ def _plainly(out: Path) -> Iterator[None]:
 
 
 @dataset.command(short_help="Public captures from their repositories, checked.")
-@click.argument("table", type=click.Path(path_type=Path))
-@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Directory for the captures.")
+@click.argument("table", type=paths.PATH)
+@click.option("-o", "--out", type=paths.PATH, required=True, help="Directory for the captures.")
 @click.option("-j", "--jobs", type=click.IntRange(1, 64), default=8, show_default=True, help="Downloads at a time.")
 def fetch(table: Path, out: Path, jobs: int) -> None:
     """Download the captures that TABLE (a captures.tsv; the word public for the shipped one) names by repository,
@@ -61,7 +62,7 @@ def fetch(table: Path, out: Path, jobs: int) -> None:
 
 
 @dataset.command(short_help="nDPI's names for the flows of captures.")
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", type=paths.PATH)
 @click.option(
     "-j", "--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, show_default="cores", help="Processes."
 )
@@ -79,8 +80,8 @@ def name(directory: Path, jobs: int) -> None:
 
 
 @dataset.command(short_help="Captures and labels to Parquet.")
-@click.argument("manifest", type=click.Path(path_type=Path))
-@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Directory for the data set.")
+@click.argument("manifest", type=paths.PATH)
+@click.option("-o", "--out", type=paths.PATH, required=True, help="Directory for the data set.")
 @click.option(
     "-j", "--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, show_default="cores", help="Processes."
 )

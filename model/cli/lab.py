@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from mmtt_agent import paths
 from mmtt_agent.output import shown
 
 # Without it, in an installation, there is no such command.
@@ -20,8 +21,8 @@ def lab() -> None:
 
 
 @lab.command()
-@click.argument("scenario", type=click.Path(path_type=Path))
-@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Directory for captures and truth.")
+@click.argument("scenario", type=paths.PATH)
+@click.option("-o", "--out", type=paths.PATH, required=True, help="Directory for captures and truth.")
 @click.option("-j", "--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Captures made at a time.")
 @click.option("--only", metavar="N,N…", help="Only these captures of each scenario, by number from 1.")
 def run(scenario: Path, out: Path, jobs: int, only: str | None) -> None:
@@ -63,7 +64,7 @@ def _numbers(text: str | None) -> set[int] | None:
 
 
 @lab.command()
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", type=paths.PATH)
 @click.option("--pictures/--no-pictures", default=True, help="Also write a picture per service into DIRECTORY/report.")
 def report(directory: Path, pictures: bool) -> None:
     """What a lab's DIRECTORY holds: flows per service, implementation, link and malicious kind."""
@@ -80,10 +81,12 @@ def report(directory: Path, pictures: bool) -> None:
 
 
 @lab.command()
-@click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="Real captures, as for `mmtt train`.")
-@click.option("--config", default="small", show_default=True, help="What to train: as for `mmtt train`.")
-@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Directory for effect.md.")
+@click.argument("directory", type=paths.PATH)
+@click.option("--data", type=paths.PATH, required=True, help="Real captures, as for `mmtt train`.")
+@click.option(
+    "--config", type=paths.TEXT, default="small", show_default=True, help="What to train: as for `mmtt train`."
+)
+@click.option("-o", "--out", type=paths.PATH, required=True, help="Directory for effect.md.")
 def effect(directory: Path, data: Path, config: str, out: Path) -> None:
     """Does DIRECTORY help a model? Train without it, with it and on it alone; score on real validation captures.
 

@@ -8,26 +8,27 @@ from pathlib import Path
 
 import click
 
+from mmtt_agent import paths
 from mmtt_agent.output import shown
 
 
 @click.command(short_help="Train a model and write its bundle.")
-@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("config", type=paths.PATH)
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=paths.PATH,
     required=True,
     help="Directory with captures.tsv, flows.tsv.zst and captures/, or one that `mmtt dataset build` made.",
 )
 @click.option(
     "--lab",
-    type=click.Path(path_type=Path),
+    type=paths.PATH,
     help="Directory of `mmtt lab run`: its captures are trained on, too, and never scored on.",
 )
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path),
+    type=paths.PATH,
     required=True,
     help="Directory for the bundle, and for what lets an interrupted run go on.",
 )
@@ -45,7 +46,7 @@ from mmtt_agent.output import shown
 )
 @click.option(
     "--tensorboard",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=paths.Named(path_type=Path, file_okay=False, readable=False),
     help="Directory for TensorBoard: loss, learning rate and scores of each epoch, per seed.",
 )
 def train(

@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 
@@ -41,6 +42,78 @@ def test_a_capture_that_is_none_is_one_line(tmp_path):
     (tmp_path / "not.pcap").write_text("no capture")
     told = run("classify_capture.py", tmp_path / "not.pcap")
     assert told.returncode == 1 and len(told.stderr.splitlines()) == 1 and "not.pcap" in told.stderr
+
+
+def test_what_a_capture_lost_is_told_beside_its_table(tmp_path):
+    pytest.importorskip("pandas", reason="pandas is not installed")
+    arp = b"\xff" * 12 + b"\x08\x06" + bytes(28)
+    (tmp_path / "arp.pcap").write_bytes(pcap([Packet(0, arp), Packet(1, arp)]))
+    told = run("classify_capture.py", "arp.pcap", cwd=tmp_path)
+    assert (told.returncode, told.stdout) == (0, "0 windows of 0 connections\n")
+    assert told.stderr == "arp.pcap: left out of 2 packets: 2 not IP (ARP)\n"
+
+
+@pytest.mark.parametrize("program", ["classify_capture.py", "read_log.py"])
+def test_into_a_pipe_that_nobody_reads_no_traceback_goes(tmp_path, program):
+    pytest.importorskip("pandas", reason="pandas is not installed")
+    (tmp_path / "mmtt.log").write_text(log_of([row_of("1")]))
+    reader, writer = os.pipe()
+    os.close(reader)
+    what = DATA / "lab.pcap" if program == "classify_capture.py" else tmp_path / "mmtt.log"
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / program), str(what)],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert done.returncode == -signal.SIGPIPE and b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("program", "lacks", "says"),
+    [
+        ("classify_capture.py", "pandas", "pip install mmtt pandas"),
+        ("read_log.py", "pandas", "pip install pandas"),
+        ("train_directories.py", "torch", "pip install 'mmtt[train]'"),
+    ],
+)
+def test_what_is_not_installed_is_named_in_a_line(tmp_path, program, lacks, says):
+    (tmp_path / f"{lacks}.py").write_text(f"raise ModuleNotFoundError('gone', name={lacks!r})")
+    told = run(program, "x", PYTHONPATH=str(tmp_path))
+    assert (told.returncode, told.stderr) == (1, f"this needs {lacks}, which is not installed; type: {says}\n")
+
+
+def row_of(ts: str, packets: str = "5") -> str:
+    return f"{ts}\t10.0.0.1\t{packets}\tweb\t0.5\tok"
+
+
+def log_of(rows: list[str]) -> str:
+    fields = "ts\tid.orig_h\tpackets\tservice\tmalicious_score\tstatus"
+    head = ["#separator \\x09", f"#fields\t{fields}", "#types\ttime\taddr\tcount\tstring\tdouble\tstring"]
+    return "\n".join([*head, *rows, ""])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("mmtt.log", log_of([row_of("1"), row_of("1e11")]), "mmtt.log:5: ts can't be 1e11"),
+        ("mmtt.log", log_of([row_of("soon")]), "mmtt.log:4: ts can't be soon"),
+        ("mmtt.log", log_of([row_of("1", "1.5")]), "mmtt.log:4: packets can't be 1.5"),
+        ("mmtt.log", log_of([row_of("1"), "1\t2"]), "mmtt.log:5: 2 columns, and 6 #fields"),
+        ("mmtt.log", '{"ts":1,"status":"ok"}\n{"ts":1e30}\n', "mmtt.log:2: ts can't be 1e+30"),
+        ("mmtt.log", '{"ts":1}\n{"ts"', "mmtt.log:2: not JSON"),
+        ("conn.log", '{"ts":1}\n', "conn.log: has no column status; is it mmtt.log?"),
+        ("mmtt.log", "", "mmtt.log: has no #fields and #types; is it a log of Zeek's?"),
+        ("mmtt.log.gz", "text", "mmtt.log.gz: damaged: Not a gzipped file (b'te')"),
+        ("mmtt.log", b"\xff", "mmtt.log: not UTF-8; is it a log of Zeek's?"),
+    ],
+)
+def test_a_log_that_cant_be_is_a_line_with_its_place(tmp_path, name, text, says):
+    pytest.importorskip("pandas", reason="pandas is not installed")
+    (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    told = run("read_log.py", name, cwd=tmp_path)
+    assert (told.returncode, told.stderr) == (1, says + "\n")
 
 
 @pytest.mark.parametrize("form", ["tsv", "json"])

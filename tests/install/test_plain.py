@@ -13,13 +13,13 @@ from places import DATA, ROOT
 
 _WALK = """
 import click
-from mmtt_agent.cli import main
+from mmtt_agent.program import program
 def walk(command, path):
     print(*path)
     if isinstance(command, click.Group):
         for name in command.list_commands(None):
             walk(command.get_command(None, name), [*path, name])
-walk(main, [])
+walk(program, [])
 """
 
 

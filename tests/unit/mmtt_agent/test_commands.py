@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from mmtt_agent import commands
-from mmtt_agent.cli import main
+from mmtt_agent.program import program
 
 _BROKEN = {
     "raising": ("raise ValueError('not\\n  today')", "can't be loaded (ValueError: not today)"),
@@ -47,29 +47,29 @@ def listed(output: str) -> dict[str, str]:
 
 
 def test_a_broken_package_does_not_take_the_others(other_packages):
-    done = CliRunner().invoke(main, ["--help"])
+    done = CliRunner().invoke(program, ["--help"])
     assert done.exit_code == 0
     found = listed(done.output)
     assert found["good"] == "A good one." and found["agent"] == "Serve verdicts to Zeek."
     assert {found[name] for name in _BROKEN} == {"(needs: pip install --upgrade theirs)"}
-    assert CliRunner().invoke(main, ["good"]).output == "good here\n"
+    assert CliRunner().invoke(program, ["good"]).output == "good here\n"
 
 
 @pytest.mark.parametrize("name", _BROKEN)
 def test_a_broken_command_says_whose_it_is_and_why(other_packages, name):
-    done = CliRunner().invoke(main, [name, "--option", "value"])
+    done = CliRunner().invoke(program, [name, "--option", "value"])
     assert done.exit_code == 1 and len(done.output.splitlines()) == 1
     assert _BROKEN[name][1] in done.output and done.output.endswith("; type: pip install --upgrade theirs\n")
-    done = CliRunner().invoke(main, [name, "--help"])
+    done = CliRunner().invoke(program, [name, "--help"])
     assert done.exit_code == 0 and "Not available here" in done.output
 
 
 def test_our_own_commands_come_before_others_of_the_same_name(other_packages):
-    assert "Not ours" not in CliRunner().invoke(main, ["classify", "--help"]).output
+    assert "Not ours" not in CliRunner().invoke(program, ["classify", "--help"]).output
 
 
 def test_what_is_no_command_is_a_usage_error():
-    assert CliRunner().invoke(main, ["no-such"]).exit_code == 2
+    assert CliRunner().invoke(program, ["no-such"]).exit_code == 2
 
 
 @pytest.mark.parametrize(
@@ -84,15 +84,15 @@ def test_what_an_installation_lacks_is_in_the_list(monkeypatch, name, module, sh
         pytest.skip(f"no `mmtt {name}` here")
     there = commands._is_there
     monkeypatch.setattr(commands, "_is_there", lambda asked: asked != module and there(asked))
-    done = CliRunner().invoke(main, ["--help"])
+    done = CliRunner().invoke(program, ["--help"])
     assert done.exit_code == 0 and shown in " ".join(done.output.split())
-    assert isinstance(main.get_command(click.Context(main), name), click.Command)
-    assert CliRunner().invoke(main, [name, "--help"]).exit_code == 0
+    assert isinstance(program.get_command(click.Context(program), name), click.Command)
+    assert CliRunner().invoke(program, [name, "--help"]).exit_code == 0
 
 
 def test_the_lab_in_an_installation_says_where_it_is(monkeypatch):
     monkeypatch.setattr(commands, "_is_there", lambda _: False)
-    done = CliRunner().invoke(main, ["lab", "run", "x", "-o", "y"])
+    done = CliRunner().invoke(program, ["lab", "run", "x", "-o", "y"])
     assert done.exit_code == 1
     assert done.output == (
         "Error: the traffic lab is not part of an installation; run `./mmtt lab` in a checkout, after "

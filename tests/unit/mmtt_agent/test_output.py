@@ -37,9 +37,11 @@ def ids(command):
 
 @pytest.mark.parametrize("command", COMMANDS, ids=ids)
 def test_what_cant_be_written_is_one_line_and_a_status(command):
+    # Status 1 of doctor says that something is wrong on the sensor.
+    status = 3 if command[0] == "doctor" else 1
     for shell, says in ((">/dev/full", FULL), (">&-", CLOSED)):
         done = mmtt(*command, shell=shell)
-        assert (done.returncode, done.stderr) == (1, says)
+        assert (done.returncode, done.stderr) == (status, says)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=ids)
@@ -117,6 +119,48 @@ def test_a_file_that_a_command_did_not_expect_to_fail_is_one_line():
 
     done = CliRunner().invoke(program, ["fails"])
     assert (done.exit_code, done.output) == (1, "Error: /dev/null/x\\n: Not a directory\n")
+
+
+def test_in_a_working_directory_that_is_gone_what_can_be_done_is_and_the_rest_says_why(tmp_path):
+    gone = tmp_path / "gone"
+    (tmp_path / "lab.pcap").write_bytes(LAB.read_bytes())
+    for command, status, said in (
+        ("classify ../lab.pcap", 0, ""),
+        ("bench zeek --zeek x.sh", 1, "Error: no Zeek x.sh; name it with --zeek FILE\n"),
+    ):
+        gone.mkdir()
+        leave = ("sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh")
+        done = mmtt(*command.split(), user=leave, cwd=gone)
+        assert (done.returncode, done.stderr) == (status, said)
+        assert status != 0 or len(rows(done.stdout)) == 46
+
+    @click.group(cls=Program)
+    def program() -> None:
+        pass
+
+    @program.command()
+    def fails() -> None:
+        gone.mkdir()
+        before = os.getcwd()
+        os.chdir(gone)
+        gone.rmdir()
+        try:
+            os.getcwd()
+        finally:
+            context = click.get_current_context()
+            context.find_root().call_on_close(lambda: os.chdir(before))
+
+    done = CliRunner().invoke(program, ["fails"])
+    assert done.output == "Error: the working directory has been deleted; cd to one that is there\n"
+
+
+@pytest.mark.parametrize(
+    ("imported", "command"), [("click", "--version"), ("yaml", "agent --help"), ("yaml", "--help")]
+)
+def test_ctrl_c_while_it_is_still_starting_is_quiet(tmp_path, imported, command):
+    (tmp_path / f"{imported}.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    done = mmtt(*command.split(), env={"PYTHONPATH": str(tmp_path)})
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
 def test_shown():

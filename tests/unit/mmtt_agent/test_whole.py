@@ -45,6 +45,16 @@ def test_what_is_wrong_names_the_file(tmp_path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+def test_a_directory_that_may_be_written_to_but_not_read_will_do(tmp_path, monkeypatch):
+    def list_nothing(_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "listdir", list_nothing)
+    with whole.written(tmp_path / "log") as out:
+        out.write("new")
+    assert (tmp_path / "log").read_text() == "new"
+
+
 def test_what_a_killed_run_has_left_goes_and_what_another_run_writes_stays(tmp_path):
     left, fresh, others = tmp_path / ".log.abcdefgh", tmp_path / ".log.hgfedcba", tmp_path / ".log.gz"
     for part in (left, fresh, others):

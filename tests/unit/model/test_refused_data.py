@@ -9,7 +9,7 @@ pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[t
 from click.testing import CliRunner
 from synthetic import synthetic
 
-from mmtt_agent.cli import main
+from mmtt_agent.program import program
 from mmtt_model import run
 
 
@@ -32,7 +32,7 @@ def refused(monkeypatch, rare):
 
 
 def train(out, tiny):
-    return CliRunner().invoke(main, ["train", str(tiny), "--data", "data", "-o", str(out)])
+    return CliRunner().invoke(program, ["train", str(tiny), "--data", "data", "-o", str(out)])
 
 
 def test_nothing_is_left_of_data_that_is_refused(refused, tiny, tmp_path):

@@ -78,7 +78,12 @@ def test_what_else_zeek_says_is_passed_on(tmp_path):
 def test_a_zeek_without_its_installation_is_one_line(tmp_path):
     a_zeek(tmp_path)
     (tmp_path / "zeek-config").unlink()
-    assert "zeek-config" in bench_zeek("--zeek", tmp_path / "zeek")
+    config, remedy = tmp_path / "zeek-config", "name the program of a Zeek installation with --zeek FILE"
+    text = bench_zeek("--zeek", tmp_path / "zeek")
+    assert f"Error: {config}: No such file or directory; {remedy}" in text
+    config.write_text("#!/bin/sh\nexit 7\n")
+    config.chmod(0o755)
+    assert f"Error: {config} --zeekpath ends with status 7; {remedy}" in bench_zeek("--zeek", tmp_path / "zeek")
 
 
 def test_nothing_is_made_where_there_is_no_room(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from places import DATA
-from program import MMTT, mmtt
+from program import MMTT, UNPRIVILEGED, mmtt
 
 from mmtt_agent.capture import CaptureError, read_capture
 from mmtt_agent.classify import run
@@ -106,6 +107,30 @@ def test_whatever_goes_wrong_with_one_capture_the_others_are_read(here, monkeypa
     said, written = [], []
     counted = run.classify([Path("bad"), Path("empty.pcap")], Classifier(), written.append, Progress(), said.append)
     assert (counted, said) == ((1, 1), [says])
+
+
+def test_captures_that_cant_be_read_leave_the_older_log(here):
+    assert mmtt("classify", "-o", "logs", LAB).returncode == 0
+    older = Path("logs/mmtt.log").read_bytes()
+    Path("not.pcap").write_text("no capture")
+    # Damaged, and nothing before that.
+    Path("damaged.pcap.gz").write_bytes(gzip.compress(LAB.read_bytes())[:200] + b"damage" * 100)
+    Path("damaged.pcap").write_bytes(LAB.read_bytes()[:24] + b"\xff" * 100)
+    for bad in (["not.pcap"], ["damaged.pcap.gz"], ["damaged.pcap"], ["not.pcap", "damaged.pcap.gz"]):
+        done = mmtt("classify", "-o", "logs", *bad)
+        assert done.returncode == 1
+        assert done.stderr.endswith("mmtt: no capture could be read: logs/mmtt.log is left as it was\n")
+        assert len(done.stderr.splitlines()) == len(bad) + 1
+        assert Path("logs/mmtt.log").read_bytes() == older
+
+
+def test_a_directory_that_may_be_written_to_but_not_read_takes_the_log(here):
+    os.mkdir("logs")
+    os.chmod("logs", 0o333)
+    done = mmtt("classify", "-o", "logs", LAB, user=UNPRIVILEGED)
+    os.chmod("logs", 0o755)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(rows(Path("logs/mmtt.log").read_text())) == 46
 
 
 def test_standard_input_that_is_closed_or_no_capture(here):

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -17,6 +18,7 @@ from agent_program import PROGRAM, Agent
 from click.testing import CliRunner
 from fake_zeek import FakeZeek, classify, flow, flows
 from places import ZEEK_SCRIPTS
+from program import mmtt
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from tiny_bundle import make_bundle
@@ -24,7 +26,7 @@ from tiny_bundle import make_bundle
 from mmtt_agent import __version__
 from mmtt_agent.agent.runner import Runner
 from mmtt_agent.agent.systemd import feed_watchdog
-from mmtt_agent.watch import cli, rates, screen
+from mmtt_agent.watch import cli, rates, reload, screen
 
 
 @pytest.fixture(scope="module")
@@ -270,6 +272,35 @@ def test_status_top_and_reload_show_and_steer_an_agent(tmp_path):
                 make_bundle(used, name="tiny-2")
                 code, out, _ = await asyncio.to_thread(type_in, cli.reload_, "--agent", address)
                 assert code == 0 and out.startswith("reloaded: model tiny-2@")
+                with subprocess.Popen(["sleep", "60"]) as stranger:
+                    for where, says in (
+                        (address, "is not the agent that answers"),
+                        ("off", "is no mmtt agent but 'sleep"),
+                    ):
+                        told = "--agent", where, "--pid", stranger.pid
+                        code, _, said = await asyncio.to_thread(type_in, cli.reload_, *told)
+                        assert code == 1 and f"process {stranger.pid} {says}" in said and len(said.splitlines()) == 1
+                    assert stranger.poll() is None
+                    stranger.kill()
+                code, out, _ = await asyncio.to_thread(
+                    type_in, cli.reload_, "--agent", address, "--pid", agent.process.pid
+                )
+                assert code == 0 and out.startswith("reloaded: model tiny-2@")
+                code, out, _ = await asyncio.to_thread(
+                    type_in, cli.reload_, "--agent", "off", "--pid", agent.process.pid
+                )
+                assert (code, out) == (
+                    0,
+                    f"process {agent.process.pid} has been told; its log says what has come of it\n",
+                )
+                await agent.says("(?s)(reloaded: .*){3}")
+                for command, status, begins in (
+                    ("reload", 3, "Error: reloaded: model tiny-2@"),
+                    ("status", 3, "Error: standard output: No space"),
+                ):
+                    done = await asyncio.to_thread(mmtt, command, "--agent", address, shell=">/dev/full")
+                    assert done.returncode == status and done.stderr.startswith(begins)
+                    assert done.stderr.endswith("standard output: No space left on device\n")
                 (used / "model.onnx").write_bytes(b"")
                 code, _, said = await asyncio.to_thread(type_in, cli.reload_, "--agent", address)
                 assert code == 1 and "model tiny-2@" in said and "SHA-256" in said
@@ -290,6 +321,42 @@ def test_with_no_agent_one_line_says_what_to_type():
         code, _, said = type_in(command, "--agent", address)
         assert (code, len(said.splitlines())) == (2, 1)
         assert f"no agent answers at {address}: Connection refused; type `systemctl start mmtt-agent`" in said
+
+
+@pytest.mark.parametrize("command", [cli.status, cli.top, cli.reload_], ids=lambda command: command.name)
+def test_an_address_that_cant_be_is_told_by_the_option_that_gave_it(command):
+    code, _, said = type_in(command, "--agent", "nonsense")
+    assert (code, said) == (2, "Error: --agent must be HOST:PORT, not 'nonsense'\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "it_is"),
+    [
+        (["/usr/local/bin/mmtt", "agent"], True),
+        (["/opt/mmtt/bin/python3", "/opt/mmtt/bin/mmtt", "agent", "-c", "x.yaml"], True),
+        ([*PROGRAM, "--offline"], True),
+        (["/usr/bin/python3", "/opt/mmtt/bin/mmtt", "status", "--agent", "x"], False),
+        (["vi", "mmtt", "agent"], False),
+        (["python3", "other", "agent"], False),
+        (["ssh-agent"], False),
+        ([], False),
+    ],
+)
+def test_which_processes_are_agents(line, it_is):
+    assert reload._is_agent(line) == it_is
+
+
+def test_a_process_that_is_gone_or_not_ready_is_not_told():
+    with subprocess.Popen(["sleep", "0"]) as gone:
+        gone.wait()
+    code, _, said = type_in(cli.reload_, "--agent", "off", "--pid", gone.pid)
+    assert code == 1 and f"there is no process {gone.pid} here" in said
+    waits = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)", "mmtt", "agent"]
+    with subprocess.Popen(waits, stdout=subprocess.PIPE) as starting:
+        starting.stdout.readline()
+        code, _, said = type_in(cli.reload_, "--agent", "off", "--pid", starting.pid)
+        assert code == 1 and "not ready yet" in said and starting.poll() is None
+        starting.kill()
 
 
 def test_an_agent_that_has_been_restarted_has_no_negative_rates():
