@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .records import MAX_RECORD, PADDING, PIECE, CaptureError, Records, rows
+from .records import MAX_RECORD, PADDING, PIECE, Records, rows
 
 if TYPE_CHECKING:
     from .files import CaptureFile
@@ -34,8 +34,8 @@ class Pcap:
         file, header = self.file, self.header
         rest = file.take(20)
         if len(rest) < 20:
-            raise CaptureError(
-                f"{file.name}: ends inside the file header, at byte {4 + len(rest)}{file.wrapping}; record it again"
+            raise file.too_short(
+                f"ends inside the file header, at byte {4 + len(rest)}{file.wrapping}; record it again"
             )
         snaplen, network = struct.unpack_from(self.order + "II", rest, 12)
         # The upper bits of the link type field say whether frames end in a checksum.
@@ -62,7 +62,8 @@ class Pcap:
             if starts:
                 yield self._records(buffer, starts, linktype)
             if size > MAX_RECORD:
-                raise file.damaged(offset + at, f"a packet of {size} bytes (at most {MAX_RECORD} are possible)")
+                file.damaged(offset + at, f"a packet of {size} bytes (at most {MAX_RECORD} are possible)")
+                return
             offset += at
             carry = buffer[at:end]
             if not piece:
