@@ -111,9 +111,9 @@ class CaptureFile:
             return Unpacked(zstd_parts(raw)), " of decompressed data"
         return raw, ""
 
-    def take(self, size: int) -> bytes:
-        """Read `size` bytes, fewer only at the end."""
-        parts: list[bytes] = []
+    def take(self, size: int, carry: bytes = b"", padding: bytes = b"") -> bytes:
+        """Read `size` bytes, fewer only at the end, and put them between the two others: copied once."""
+        parts = [carry]
         while size > 0:
             try:
                 part = self._stream.read(size)
@@ -133,7 +133,8 @@ class CaptureFile:
                 break
             parts.append(part)
             size -= len(part)
-        return b"".join(parts) if len(parts) != 1 else parts[0]
+        parts.append(padding)
+        return b"".join(parts)
 
     def _stop(self, why: str) -> None:
         self._stream = io.BytesIO()

@@ -40,7 +40,9 @@ class Unpacked:
 
     def read(self, size: int, /) -> bytes:
         """Up to `size` bytes; none at the end."""
-        rest = self._rest or next(self._parts, b"")
+        rest = self._rest
+        while not rest and (part := next(self._parts, None)) is not None:
+            rest = part
         self._rest = rest[size:]
         return rest[:size]
 
@@ -87,45 +89,59 @@ def _up_to_damage(unpack: zlib._Decompress, data: bytes) -> Iterator[bytes]:
 def zstd_parts(raw: Stream) -> Iterator[bytes]:
     """What zstd frames hold, block by block."""
     context = zstandard.ZstdDecompressor(max_window_size=1 << 31)
-    while magic := _exactly(raw, 4, none=True):
+    while magic := _upto(raw, 4):
         if magic == ZSTD_MAGIC:
             yield from _frame(raw, context)
         elif magic[1:] == b"\x2a\x4d\x18" and magic[0] >> 4 == 5:
             left = int.from_bytes(_exactly(raw, 4), "little")
             while left > 0:
                 left -= len(_exactly(raw, min(left, _BLOCK)))
+        elif ZSTD_MAGIC.startswith(magic):
+            raise EOFError
         else:
             raise PackedError("something else follows the zstd data")
 
 
 def _frame(raw: Stream, context: zstandard.ZstdDecompressor) -> Iterator[bytes]:
-    # RFC 8878, 3.1.1.
+    """What a frame holds whose magic number was read (RFC 8878, 3.1.1)."""
     descriptor = _exactly(raw, 1)
     bits = descriptor[0]
     single = bits >> 5 & 1
-    sizes = (1 - single) + (0, 1, 2, 4)[bits & 3] + (single, 2, 4, 8)[bits >> 6]
-    unpack = context.decompressobj(write_size=2 * _BLOCK)
+    header = (1 - single) + (0, 1, 2, 4)[bits & 3] + (single, 2, 4, 8)[bits >> 6]
+    unpack = context.decompressobj(write_size=_BLOCK)
     try:
-        unpack.decompress(ZSTD_MAGIC + descriptor + (_exactly(raw, sizes) if sizes else b""))
-        last = 0
+        unpack.decompress(ZSTD_MAGIC + descriptor)
+        data, last, size = b"", 0, header
         while not last:
-            head = _exactly(raw, 3)
-            about = int.from_bytes(head, "little")
+            # What is left of this block, or of the frame's header, and the header of the next.
+            data = _upto(raw, size + 3)
+            if len(data) < size + 3:
+                yield unpack.decompress(data)
+                raise EOFError
+            about = int.from_bytes(data[-3:], "little")
             # A block of one byte repeated holds that byte.
-            last, size = about & 1, 1 if about >> 1 & 3 == 1 else about >> 3
-            if part := unpack.decompress(head + _exactly(raw, size)):
-                yield part
+            last, kind, size = about & 1, about >> 1 & 3, about >> 3
+            if kind == 3 or size > _BLOCK:
+                yield unpack.decompress(data[:-3])
+                data = data[-3:]
+            size = 1 if kind == 1 else size
+            yield unpack.decompress(data)
+        yield unpack.decompress(_exactly(raw, size)) if size else b""
         if bits & 4:
             unpack.decompress(_exactly(raw, 4))
     except zstandard.ZstdError as error:
         raise PackedError(str(error)) from None
 
 
-def _exactly(raw: Stream, size: int, none: bool = False) -> bytes:
-    """So many bytes; or `none`, where the stream may end."""
+def _upto(raw: Stream, size: int) -> bytes:
+    """So many bytes, fewer only at the end."""
     data = raw.read(size)
     while len(data) < size and (more := raw.read(size - len(data))):
         data += more
-    if len(data) < size and (data or not none):
+    return data
+
+
+def _exactly(raw: Stream, size: int) -> bytes:
+    if len(data := _upto(raw, size)) < size:
         raise EOFError
     return data

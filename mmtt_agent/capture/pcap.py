@@ -44,9 +44,9 @@ class Pcap:
         offset, carry = 24, b""
         captured_at = struct.Struct(self.order + "I").unpack_from
         while True:
-            piece = file.take(PIECE)
-            buffer = b"".join((carry, piece, bytes(PADDING)))
+            buffer = file.take(PIECE, carry, bytes(PADDING))
             end = len(buffer) - PADDING
+            more = end > len(carry)
             starts: list[int] = []
             add = starts.append
             at, last, size = 0, end - header, 0
@@ -66,7 +66,7 @@ class Pcap:
                 return
             offset += at
             carry = buffer[at:end]
-            if not piece:
+            if not more:
                 break
         if carry:
             file.truncated(offset)

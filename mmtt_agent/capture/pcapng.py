@@ -56,13 +56,13 @@ class Pcapng:
         offset, carry = 0, file.magic
         first = True
         while True:
-            piece = file.take(PIECE)
-            buffer = carry + piece
+            buffer = file.take(PIECE, carry)
+            more = len(buffer) > len(carry)
             used, found, problem = self._walk(buffer)
             if first and used == 0:
                 if problem:
                     raise file.too_short(f"{problem[1]}, at byte 0{file.wrapping}; copy the file again")
-                if not piece:
+                if not more:
                     raise file.too_short(
                         f"ends inside the section header, at byte {len(buffer)}{file.wrapping}; record it again"
                     )
@@ -75,7 +75,7 @@ class Pcapng:
                 return
             offset += used
             carry = buffer[used:]
-            if not piece:
+            if not more:
                 break
         if carry:
             file.truncated(offset)
