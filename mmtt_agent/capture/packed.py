@@ -86,9 +86,25 @@ def _up_to_damage(unpack: zlib._Decompress, data: bytes) -> Iterator[bytes]:
             yield part
 
 
+class _Buffered:
+    """A stream taken in large steps and given in small ones."""
+
+    def __init__(self, raw: Stream):
+        self._raw, self._data, self._at = raw, b"", 0
+
+    def read(self, size: int, /) -> bytes:
+        if self._at == len(self._data):
+            self._data, self._at = self._raw.read(4 * _STEP), 0
+        at = self._at
+        found = self._data[at : at + size]
+        self._at = at + len(found)
+        return found
+
+
 def zstd_parts(raw: Stream) -> Iterator[bytes]:
     """What zstd frames hold, block by block."""
     context = zstandard.ZstdDecompressor(max_window_size=1 << 31)
+    raw = _Buffered(raw)
     while magic := _upto(raw, 4):
         if magic == ZSTD_MAGIC:
             yield from _frame(raw, context)
@@ -111,22 +127,30 @@ def _frame(raw: Stream, context: zstandard.ZstdDecompressor) -> Iterator[bytes]:
     unpack = context.decompressobj(write_size=_BLOCK)
     try:
         unpack.decompress(ZSTD_MAGIC + descriptor)
-        data, last, size = b"", 0, header
+        waiting: list[bytes] = []
+        last, size, fed, held = 0, header, 0, 0
         while not last:
             # What is left of this block, or of the frame's header, and the header of the next.
             data = _upto(raw, size + 3)
+            waiting.append(data)
             if len(data) < size + 3:
-                yield unpack.decompress(data)
+                yield unpack.decompress(b"".join(waiting))
                 raise EOFError
             about = int.from_bytes(data[-3:], "little")
             # A block of one byte repeated holds that byte.
             last, kind, size = about & 1, about >> 1 & 3, about >> 3
+            held += len(data)
             if kind == 3 or size > _BLOCK:
-                yield unpack.decompress(data[:-3])
-                data = data[-3:]
+                yield unpack.decompress(b"".join(waiting)[:-3])
+                waiting = [data[-3:]]
+            # Many at once are faster, but where one is damaged those with it are lost: an eighth of what was read.
+            elif held < min(_STEP, fed >> 3) and len(waiting) < 16:
+                size = 1 if kind == 1 else size
+                continue
+            yield unpack.decompress(b"".join(waiting))
+            waiting, fed, held = [], fed + held, 0
             size = 1 if kind == 1 else size
-            yield unpack.decompress(data)
-        yield unpack.decompress(_exactly(raw, size)) if size else b""
+        yield unpack.decompress(b"".join(waiting) + (_exactly(raw, size) if size else b""))
         if bits & 4:
             unpack.decompress(_exactly(raw, 4))
     except zstandard.ZstdError as error:
