@@ -5,25 +5,19 @@ A file is read in pieces of some megabytes; what the whole file needs is kept by
 
 from __future__ import annotations
 
-import gzip
 import io
 import os
 import shlex
-import zlib
 from collections.abc import Iterator
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
-import zstandard
 
+from .packed import GZIP_MAGIC, ZSTD_MAGIC, PackedError, Stream, Unpacked, gzip_parts, zstd_parts
 from .pcap import LAYOUTS, Pcap
 from .pcapng import Pcapng
 from .records import CaptureError, Records
 
-#: Bytes asked of a gzip stream at once.
-_GZIP_STEP = 1 << 17
-GZIP_MAGIC = b"\x1f\x8b"
-ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
 
 
@@ -48,6 +42,9 @@ class CaptureFile:
         self.lost = 0
         self._strangers: set[int] = set()
         self._first_stranger = self._first_too_long = 0
+        #: Why nothing more can be had of the file, what keeps what is before that, and whether it merely ends early.
+        self._stopped = self._keep = ""
+        self._early = False
         self._owned: BinaryIO | None = None
         if not isinstance(source, str | os.PathLike):
             self.name = name or str(getattr(source, "name", "standard input"))
@@ -86,68 +83,78 @@ class CaptureFile:
         """Iterate over the packets, some megabytes at a time.
 
         Raises:
-            CaptureError: not a capture, or damaged in the middle.
+            CaptureError: not a capture. Damage further on ends it instead (:attr:`problems`).
         """
         if not self.magic:
-            raise CaptureError(f"{self.name}: empty (0 bytes{self.wrapping}); record it again")
+            raise self.too_short(f"empty (0 bytes{self.wrapping}); record it again")
         if self.magic == PCAPNG_MAGIC:
             return Pcapng(self).blocks()
         if (layout := LAYOUTS.get(self.magic)) is not None:
             return Pcap(self, *layout).blocks()
         if len(self.magic) < 4:
-            raise CaptureError(f"{self.name}: ends after {len(self.magic)} bytes{self.wrapping}; record it again")
+            raise self.too_short(
+                f"ends after {len(self.magic)} bytes{self.wrapping}; copy the file again, or record it again"
+            )
         raise CaptureError(
             f"{self.name}: not a capture: starts with {self.magic.hex(' ')}{self.wrapping}; "
             "give a pcap or pcapng file, plain, .gz or .zst"
         )
 
-    def _unwrap(self, raw: _Counted) -> tuple[Any, str]:
+    def _unwrap(self, raw: _Counted) -> tuple[Stream, str]:
         """The stream of the capture itself, and how to speak of its being compressed."""
         magic = raw.peek(4)
         if magic[:2] == GZIP_MAGIC:
             self._unpack = "gzip -dc"
-            return gzip.GzipFile(fileobj=raw, mode="rb"), " of decompressed data"
+            return Unpacked(gzip_parts(raw)), " of decompressed data"
         if magic == ZSTD_MAGIC:
             self._unpack = "zstd -dc --long=31"
-            reader = zstandard.ZstdDecompressor(max_window_size=1 << 31).stream_reader(
-                cast(BinaryIO, raw), read_across_frames=True
-            )
-            return reader, " of decompressed data"
+            return Unpacked(zstd_parts(raw)), " of decompressed data"
         return raw, ""
 
-    def take(self, size: int) -> bytes:
-        """Read `size` bytes, fewer only at the end."""
-        parts: list[bytes] = []
+    def take(self, size: int, carry: bytes = b"", padding: bytes = b"") -> bytes:
+        """Read `size` bytes, fewer only at the end, and put them between the two others: copied once."""
+        parts = [carry]
         while size > 0:
             try:
-                if isinstance(self._stream, gzip.GzipFile):
-                    # If the stream ends early, `read` would lose what it has got before the end.
-                    part = self._stream.read1(min(size, _GZIP_STEP))
-                else:
-                    part = self._stream.read(size)
+                part = self._stream.read(size)
             except EOFError:
+                self._early = True
+                self._stop("the compressed data ends early")
                 self.counts["truncated_tail"] = 1
                 self.warnings.append(f"{self.name}: the compressed data ends early; the packets before that were read")
-                self._stream = io.BytesIO()
                 break
-            except (gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
-                raise CaptureError(
-                    f"{self.name}: the compressed data is damaged near byte {self._raw.total}: {error}; "
-                    "copy the file again"
-                ) from None
+            except PackedError as error:
+                self._stop(f"the compressed data is damaged near byte {self._raw.total}: {error}")
+                break
             except OSError as error:
-                raise CaptureError(f"{self.name}: can't be read: {error.strerror or error}") from None
+                self._stop(f"can't be read from byte {self._raw.total} on: {error.strerror or error}")
+                break
             if not part:
                 break
             parts.append(part)
             size -= len(part)
-        return b"".join(parts) if len(parts) != 1 else parts[0]
+        parts.append(padding)
+        return b"".join(parts)
 
-    def damaged(self, at: int, what: str) -> CaptureError:
-        keep = f"{self._unpack} {self.path} | head -c {at}" if self._unpack else f"head -c {at} {self.path}"
-        return CaptureError(
-            f"{self.name}: damaged at byte {at}{self.wrapping}: {what}; keep what is before it with: {keep}"
-        )
+    def _stop(self, why: str) -> None:
+        self._stream = io.BytesIO()
+        self._stopped = self._stopped or why
+
+    def damaged(self, at: int, what: str) -> None:
+        """Nothing from this byte on can be read."""
+        self._keep = f"{self._unpack} {self.path} | head -c {at}" if self._unpack else f"head -c {at} {self.path}"
+        # Damage of the wrapping, where there is any, comes after what could be unpacked.
+        self._stopped, self._early = f"damaged at byte {at}{self.wrapping}: {what}", False
+
+    def too_short(self, text: str) -> CaptureError:
+        """The error of a file that has not even what a capture begins with."""
+        return CaptureError(f"{self.name}: " + (f"{self._stopped}; copy the file again" if self._stopped else text))
+
+    def nothing(self) -> CaptureError | None:
+        """The error of a file that is damaged before its first packet, if it is."""
+        if not self._stopped or self._early:
+            return None
+        return CaptureError(f"{self.name}: {self._stopped}; no packet is before that; copy the file again")
 
     @property
     def path(self) -> str:
@@ -155,8 +162,8 @@ class CaptureFile:
         return shlex.quote(self.name) if self._owned else "FILE"
 
     def truncated(self, at: int) -> None:
-        self.counts["truncated_tail"] = 1
-        if not self.warnings:
+        if not self._stopped:
+            self.counts["truncated_tail"] = 1
             self.warnings.append(
                 f"{self.name}: ends in the middle of the packet at byte {at}{self.wrapping}; "
                 "the packets before it were read"
@@ -196,6 +203,9 @@ class CaptureFile:
                 f"{self.name}: damaged at byte {self._first_too_long}{self.wrapping}: {_packets(too_long)} longer "
                 "than the block that should hold it; only what is in the block was read; copy the file again"
             )
+        if self._stopped and not self._early:
+            keep = f"keep that with: {self._keep}" if self._keep else "copy the file again"
+            found.append(f"{self.name}: {self._stopped}; only what is before that was read; {keep}")
         return found
 
 

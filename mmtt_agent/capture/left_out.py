@@ -13,6 +13,7 @@ CAUSES = {
     "link_type": "of a link type that can't be read",
     "empty": "without a byte",
     "before_1970": "from before 1970",
+    "impossible_time": "with a time that can't be (more than 100,000 years from 1970)",
     "truncated_link_header": "cut short before the IP header",
     "truncated_ip": "cut short inside the IP packet",
     "truncated_header": "cut short inside the TCP or UDP header",

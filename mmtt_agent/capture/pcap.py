@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .records import MAX_RECORD, PADDING, PIECE, CaptureError, Records, rows
+from .records import MAX_RECORD, PADDING, PIECE, Records, rows
 
 if TYPE_CHECKING:
     from .files import CaptureFile
@@ -34,8 +34,8 @@ class Pcap:
         file, header = self.file, self.header
         rest = file.take(20)
         if len(rest) < 20:
-            raise CaptureError(
-                f"{file.name}: ends inside the file header, at byte {4 + len(rest)}{file.wrapping}; record it again"
+            raise file.too_short(
+                f"ends inside the file header, at byte {4 + len(rest)}{file.wrapping}; record it again"
             )
         snaplen, network = struct.unpack_from(self.order + "II", rest, 12)
         # The upper bits of the link type field say whether frames end in a checksum.
@@ -44,9 +44,9 @@ class Pcap:
         offset, carry = 24, b""
         captured_at = struct.Struct(self.order + "I").unpack_from
         while True:
-            piece = file.take(PIECE)
-            buffer = b"".join((carry, piece, bytes(PADDING)))
+            buffer = file.take(PIECE, carry, bytes(PADDING))
             end = len(buffer) - PADDING
+            more = end > len(carry)
             starts: list[int] = []
             add = starts.append
             at, last, size = 0, end - header, 0
@@ -62,10 +62,11 @@ class Pcap:
             if starts:
                 yield self._records(buffer, starts, linktype)
             if size > MAX_RECORD:
-                raise file.damaged(offset + at, f"a packet of {size} bytes (at most {MAX_RECORD} are possible)")
+                file.damaged(offset + at, f"a packet of {size} bytes (at most {MAX_RECORD} are possible)")
+                return
             offset += at
             carry = buffer[at:end]
-            if not piece:
+            if not more:
                 break
         if carry:
             file.truncated(offset)

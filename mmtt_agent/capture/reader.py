@@ -105,6 +105,8 @@ def read_capture(
             if progress:
                 progress(file.bytes_read, total)
         counts = {"packets": total + file.lost, **file.counts, **time_line.counts, **decoder.counts()}
+        if not counts["packets"] and (error := file.nothing()):
+            raise error
         name, wrong = file.name, decoder.kinds.get("link_type", Counter[str]())
         if total and sum(wrong.values()) == total:
             raise CaptureError(

@@ -12,6 +12,10 @@ PIECE = 2 << 20
 PADDING = 256
 #: Longest record that libpcap, and so Zeek, accepts.
 MAX_RECORD = 262_144
+#: Seconds from 1970, 100,000 years: no packet's time is taken to be further off. What comes of it fits 64 bits.
+LONGEST_TIME = 100_000 * 31_556_952
+#: Stands for such a time.
+IMPOSSIBLE = np.iinfo(np.int64).min
 
 
 class CaptureError(Exception):
@@ -27,7 +31,7 @@ class Records:
         start: int64 ``(n,)``, offset of the packet's first byte in ``data``.
         captured: int64 ``(n,)``, bytes captured.
         wire: int64 ``(n,)``, bytes it had on the wire.
-        time: int64 ``(n,)``, microseconds since the epoch.
+        time: int64 ``(n,)``, microseconds since the epoch, or :data:`IMPOSSIBLE`.
         linktype: int32 ``(n,)``.
         wraps: the file has times of 32 bits, which are negative from 2038-01-19 on.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .records import CaptureError, Records
+from .records import IMPOSSIBLE, CaptureError, Records
 
 
 class TimeLine:
@@ -21,12 +21,14 @@ class TimeLine:
         self._back, self._furthest = 0, 0
 
     def usable(self, records: Records) -> np.ndarray:
-        """Which records Zeek takes for packets: not those that are empty or from before 1970."""
+        """Which records can be used: not those that are empty, from before 1970 or of a time that can't be."""
         empty = np.minimum(records.captured, records.wire) <= 0
         early = (records.time < 0) & ~empty
-        self._count("empty", empty)
-        self._count("after_2038" if records.wraps else "before_1970", early)
         usable: np.ndarray = ~(empty | early)
+        impossible = early & (records.time == IMPOSSIBLE)
+        self._count("empty", empty)
+        self._count("impossible_time", impossible)
+        self._count("after_2038" if records.wraps else "before_1970", early & ~impossible)
         return usable
 
     def _count(self, cause: str, packets: np.ndarray) -> None:

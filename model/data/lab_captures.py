@@ -37,13 +37,15 @@ def read_labelled(directory: Path) -> Iterator[tuple[str, Capture, np.ndarray]]:
     """Name, capture, and an array with the truth's row (a dict) of each connection, None where it has none.
 
     Raises:
-        DatasetError: the directory is not a lab's, or a capture of it can't be read.
+        DatasetError: the directory is not a lab's, or a capture of it can't be read, or is damaged.
     """
     for name, rows in sorted(read_truth(directory).items()):
         try:
             capture = read_capture(directory / "captures" / name)
         except CaptureError as error:
             raise DatasetError(str(error)) from None
+        if capture.problems:
+            raise DatasetError(capture.problems[0])
         truth = {
             _key(
                 row["first_seen_ms"], row["proto"], (row["src_ip"], row["src_port"]), (row["dst_ip"], row["dst_port"])

@@ -21,7 +21,7 @@ class CaptureRows:
         window: uint8 (n,), 0 for a connection's first window.
         labels: of each; ``Labels()`` where nothing is known.
         counts: what was left out and what was named, by what it counts.
-        error: why the capture could not be read; then it has no rows.
+        error: why the capture could not be read, then it has no rows, or not beyond some damage.
     """
 
     entry: Entry
@@ -52,5 +52,11 @@ def read_rows(source: Source, entry: Entry) -> CaptureRows:
         labels, named = source.labels(entry, capture, enough)
         counts.update(named)
     return CaptureRows(
-        entry, windows.series[enough], np.asarray(windows.window)[enough].astype(np.uint8), labels, dict(counts)
+        entry,
+        windows.series[enough],
+        np.asarray(windows.window)[enough].astype(np.uint8),
+        labels,
+        dict(counts),
+        # What is before the damage is taken.
+        "; ".join(capture.problems),
     )

@@ -11,9 +11,7 @@ other into one, hours apart, so that nothing of the one before is left (``--each
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
-import shutil
 import struct
 import subprocess
 import sys
@@ -25,11 +23,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import zstandard
 
 from mmtt_agent.capture import CaptureError, read_capture
 from mmtt_agent.capture.files import CaptureFile
-from mmtt_agent.capture.records import Records
+from mmtt_agent.capture.records import PIECE, Records
 from mmtt_agent.classify import sources
 from mmtt_agent.zeek import find as find_zeek
 
@@ -83,7 +80,11 @@ def by_zeek(zeek: Path, capture: Path, scripts: Path, checksums: bool = True) ->
     ``checksums`` it is `zeek -C`. Errors of scripts are errors."""
     series = Series()
     with tempfile.TemporaryDirectory() as work:
-        plain = _plain(capture, Path(work))
+        try:
+            plain = _plain(capture, Path(work))
+        except CaptureError as error:
+            series.error = str(error)
+            return series
         done = subprocess.run(
             [zeek, *([] if checksums else ["-C"]), "-r", plain, "mmtt/collect", HERE / "parity.zeek"],
             cwd=work,
@@ -190,15 +191,21 @@ def _zeekpath(zeek: Path) -> str:
 
 
 def _plain(capture: Path, work: Path) -> Path:
-    """The capture, unpacked if need be: Zeek reads no .zst."""
-    if capture.suffix not in (".zst", ".gz"):
-        return capture.resolve()
-    plain = work / "plain.pcap"
-    with capture.open("rb") as packed, plain.open("wb") as out:
-        if capture.suffix == ".zst":
-            zstandard.ZstdDecompressor().copy_stream(packed, out)
-        else:
-            shutil.copyfileobj(gzip.GzipFile(fileobj=packed), out)
+    """The capture, unpacked if need be, as far as that goes: Zeek reads no compressed ones.
+
+    Raises:
+        CaptureError: it can't be unpacked at all.
+    """
+    with CaptureFile(capture) as packed:
+        if not packed.wrapping:
+            return capture.resolve()
+        if not packed.magic:
+            raise packed.too_short("empty")
+        plain = work / "plain.pcap"
+        with plain.open("wb") as out:
+            out.write(packed.magic)
+            while piece := packed.take(PIECE):
+                out.write(piece)
     return plain
 
 

@@ -6,7 +6,7 @@ import io
 import struct
 
 import pytest
-from made_captures import START, A, B, Packet, conversation, framed, pcap, pcapng, udp
+from made_captures import START, A, B, Packet, block, conversation, framed, pcap, pcapng, section, udp
 
 from mmtt_agent.capture import CaptureError, read_capture
 
@@ -89,3 +89,54 @@ def test_a_record_without_a_byte_does_not_move_the_clock():
     capture = read(pcap([packets[0], Packet(1500, b""), *packets[1:]]))
     assert capture.windows.series.times[0, :3].tolist() == [0, 1000, 2000]
     assert not capture.warnings
+
+
+def stamped(ticks: int, options: bytes = b"") -> bytes:
+    """A pcapng file of five datagrams at these ticks; options of the interface."""
+    parts = [section(), block(1, struct.pack("<HHI", 1, 0, 0) + options)]
+    for i, packet in enumerate(talk(0, 1, 2, 3, 4)):
+        head = struct.pack("<IIIII", 0, ticks + i >> 32, ticks + i & 0xFFFFFFFF, len(packet.data), len(packet.data))
+        parts.append(block(6, head + packet.data))
+    return b"".join(parts)
+
+
+def resolution(code: int) -> bytes:
+    return struct.pack("<HHB3x", 9, 1, code)
+
+
+def offset(seconds: int) -> bytes:
+    return struct.pack("<HHq", 14, 8, seconds)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        stamped(0xFFFFFFFFFFFFFFEB),
+        stamped(0xFFFFFFFFFFFFFFEB, resolution(0)),
+        stamped(1 << 62, resolution(3)),
+        stamped(START, offset(2**63 - 1)),
+        stamped(START, offset(-(2**63))),
+        stamped(START * 1000, resolution(9) + offset(2**63 - 1)),
+        stamped(START, resolution(18) + offset(2**63 - 1)),
+    ],
+)
+def test_a_time_that_cannot_be_is_called_that(data):
+    capture = read(data)
+    assert capture.left_out == (
+        "left out of 5 packets: 5 with a time that can't be (more than 100,000 years from 1970)"
+    )
+    assert not len(capture.windows) and not capture.warnings
+
+
+def test_far_times_that_can_be_are_read():
+    far = 90_000 * YEAR
+    assert read(stamped(far)).windows.ts.tolist() == [far]
+    assert read(stamped(1, offset(far // 1_000_000))).windows.ts.tolist() == [far + 1]
+    assert "5 from before 1970" in read(stamped(START, offset(-1_800_000_000))).left_out
+
+
+def test_a_time_that_cannot_be_costs_only_its_own_packet():
+    header = len(section()) + len(block(1, bytes(8)))
+    capture = read(stamped(START) + stamped(0xFFFFFFFFFFFFFFEB)[header:] + stamped(START + 5)[header:])
+    assert sizes(capture) == [[100, -101, 102, -103, 104, 100, -101, 102, -103, 104]]
+    assert capture.left_out.startswith("left out of 15 packets: 5 with a time that can't be")

@@ -109,7 +109,7 @@ def test_output_directory_gets_a_log_that_zeek_cut_reads(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(b"", "empty"), (b"#!/bin/sh\necho no capture\n" * 9, "capture"), (b"\x1f\x8b\x08", "decompressed")],
+    [(b"", "empty"), (b"#!/bin/sh\necho no capture\n" * 9, "capture"), (b"\x1f\x8b\x08", "compressed data ends early")],
 )
 def test_what_is_no_capture_gets_one_line_and_writes_nothing(tmp_path, content, says):
     bad = tmp_path / "bad.pcap"
