@@ -40,8 +40,8 @@ redef Log::write_buffer_size = trace() == "" || file_size(trace()) >= bulk ?
 # other reasons only (a script's exit(), a kill), and this is how much it may cost: counted in windows, one such wait is
 # worth so many beside those that came since the last, and all waits together so many, and one for so many.
 const wait_cost = 20;
-const waits_cost = 2500;
-const windows_per_cost = 20;
+const waits_cost = 1000;
+const windows_per_cost = 200;
 
 # For the logs' threads, where Zeek ends at once with the next packet, and where they begin.
 const time_at_break = "0.3";
