@@ -62,7 +62,8 @@ COMMANDS = [
 def test_what_cant_be_written_is_one_line_and_a_status(agent, command):
     for shell, says in ((">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")):
         done = mmtt(*command, "--agent", agent, shell=shell)
-        assert (done.returncode, done.stderr) == (1, f"Error: standard output: {says}\n")
+        status = 1 if command[0] == "top" else 3  # the others' 1 says what they found
+        assert (done.returncode, done.stderr) == (status, f"Error: standard output: {says}\n")
     reader, writer = os.pipe()
     os.close(reader)
     done = mmtt(*command, "--agent", agent, stdout=writer)
@@ -113,9 +114,8 @@ def test_wrong_usage_is_told_in_a_line(arguments, says):
 
 def test_reload_of_a_process_of_an_impossible_number(agent):
     done = mmtt("reload", "--agent", agent, "--pid", 10**30)
-    assert (done.returncode, done.stderr.splitlines()) == (
-        1, [f"Error: there is no process {10**30} here; is the agent in a container?"],
-    )  # fmt: skip
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    assert f"process {10**30} is not the agent that answers" in done.stderr
 
 
 def test_doctor_goes_on_where_a_check_has_nothing_to_stand_on(tmp_path, monkeypatch):
