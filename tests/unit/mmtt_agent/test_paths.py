@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 
 import pytest
@@ -35,12 +36,19 @@ COMMANDS = [
     ["train", "small", "--data", "x", "-o", ""],
     ["train", "small", "--data", "x", "-o", "x", "--lab", ""],
     ["train", "small", "--data", "x", "-o", "x", "--tensorboard", ""],
+]
+#: Of a checkout alone.
+LAB_COMMANDS = [
     ["lab", "run", "", "-o", "x"],
     ["lab", "run", "standard", "-o", ""],
     ["lab", "report", ""],
     ["lab", "effect", "x", "--data", "", "-o", "x"],
     ["lab", "effect", "x", "--data", "x", "-o", ""],
 ]
+
+
+if importlib.util.find_spec("mmtt_model.lab"):
+    COMMANDS += LAB_COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(map(repr, map(os.fspath, command))))
