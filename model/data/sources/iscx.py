@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmtt_agent.capture import Capture
+from mmtt_agent.capture import SUFFIXES, Capture
 
 from ..labels import Labels
 from .directory import captures_below
@@ -20,7 +20,6 @@ from .source import Entry
 
 #: How names of what went through Tor begin.
 _TOR = re.compile(r"tor(?!rent)|(AUDIO|BROWSING|CHAT|FILE-TRANSFER|MAIL|P2P|VIDEO|VOIP)_")
-_SUFFIX = re.compile(r"\.(pcap|pcapng|cap|dmp)(\.(gz|zst))?$", re.IGNORECASE)
 #: Read in this order: what a transfer or a call is done with comes before what else the program is known for.
 _SERVICES = (
     ("voip", r"audio(?!_tor|.*spotif)|voice|voip|video(?=[0-9_]*[0-9][ab]?$)"),
@@ -55,7 +54,8 @@ def shown_in(name: str, tor: bool = False) -> Shown | None:
     """What the file of that name shows, None for a name that is not of these collections. ``tor``: the file is of
     ISCX-Tor's part through Tor, some names of which are those of its other part.
     """
-    stem = _SUFFIX.sub("", name).lower().replace("-", "_")
+    ending = next((each for each in SUFFIXES if name.lower().endswith(each)), "")
+    stem = name[: -len(ending) or None].lower().replace("-", "_")
     service = next((service for service, pattern in _SERVICES if re.search(pattern, stem)), None)
     if service is None:
         return None

@@ -54,3 +54,14 @@ def recorded(tmp_path):
         rows += [truth.row(path.name, flow, step, {}, "cable") for flow, step in joined]
     (directory / "flows.tsv.zst").write_bytes(zstandard.compress(truth.table(truth.COLUMNS, rows).encode()))
     return directory
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Small networks on a busy machine: more threads only wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

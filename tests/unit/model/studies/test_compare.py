@@ -14,14 +14,7 @@ from mmtt_model.network.architecture import Architecture
 from mmtt_model.studies.compare import compare
 from mmtt_model.training.trainings import Trainings
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Small networks on a busy machine: more threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_the_table_has_each_network_and_ours_by_halves_with_a_score_per_seed(tmp_path):

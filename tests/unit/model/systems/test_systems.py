@@ -15,14 +15,7 @@ from mmtt_model.config import Config, Training
 from mmtt_model.network.infer import infer
 from mmtt_model.training import train
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Small networks on a busy machine: more threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize("name", systems.NETWORKS)
