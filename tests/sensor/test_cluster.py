@@ -52,8 +52,7 @@ def test_every_connection_has_a_row_while_agents_come_and_go(bed, backend):
     # What was with the agent that died has gone to another.
     statuses = Counter(row["status"] for row in rows)
     assert statuses == {"ok": 2 * FLOWS}
-    again = [row for row in rows if float(row["latency"]) > 2]
-    assert again and max(float(row["latency"]) for row in again) < 10
+    assert any(float(row["latency"]) > 2 for row in rows), "what was with the dead agent waited until it was given up"
     shares = {name: answered(bed, name) for name in ("one", "three", "four")}
     assert all(shares.values()) and sum(shares.values()) < 2 * FLOWS, "the one that died had its share, too"
     notices = [row for row in read_log(log / "notice.log") if row["note"] == "MMTT::Agent_Lost"]
