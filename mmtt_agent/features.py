@@ -13,7 +13,7 @@ import numpy as np
 from .series import MAX_PAYLOAD_PACKETS, MAX_SIZE, MAX_WAIT_US, SeriesBatch
 
 #: Changes with every change of what is computed here; a bundle names the one that it was trained on.
-FEATURE_VERSION = 2
+FEATURE_VERSION = 3
 #: The arrays that the network takes, by name.
 INPUT_NAMES = ("statistics", "sizes", "gaps", "picture")
 
@@ -38,9 +38,11 @@ def _logarithmic(first: int, last: int, per_octave: int) -> np.ndarray:
 
 # A gap of up to 15 µs says more about the capturing host than about the flow.
 _GAP_EDGES = _logarithmic(16, MAX_WAIT_US, 2)
-#: Words for the gap before a packet, in microseconds: PAD, then by half octaves.
-GAP_WORDS = 2 + len(_GAP_EDGES)
-GAP_SCALES = (1, GAP_WORDS - 1)
+#: Word for a gap that is not known; some of what is trained on has none, a sensor always does.
+GAP_UNKNOWN = 2 + len(_GAP_EDGES)
+#: Words for the gap before a packet, in microseconds: PAD, then by half octaves, then the unknown one.
+GAP_WORDS = GAP_UNKNOWN + 1
+GAP_SCALES = (1, GAP_UNKNOWN - 1, 1)
 
 #: Sides of the picture: time down, signed size across (originator's sizes in the right half, growing to the right;
 #: the responder's in the left half, growing to the left).
@@ -85,14 +87,27 @@ _STATISTICS = {
 }
 #: Statistics that the sentence begins with.
 STATISTICS = len(_STATISTICS)
-STATISTIC_SCALES = tuple(len(edges) + 1 for edges in _STATISTICS.values())
-_FIRST_WORD = np.cumsum((0, *STATISTIC_SCALES)).astype(np.int32)
+#: Which of them are of times; each has a last word for where these are not known.
+_OF_TIMES = np.array(["gap" in name or name == "duration" for name in _STATISTICS])
+#: How many words in a row stand for a growing quantity: of each statistic, and its unknown one.
+STATISTIC_SCALES = tuple(
+    words
+    for edges, of_times in zip(_STATISTICS.values(), _OF_TIMES, strict=True)
+    for words in ((len(edges) + 1, 1) if of_times else (len(edges) + 1,))
+)
+_FIRST_WORD = np.cumsum(
+    [0, *(len(edges) + 1 + of_times for edges, of_times in zip(_STATISTICS.values(), _OF_TIMES, strict=True))]
+).astype(np.int32)
 #: Words for all statistics together; each statistic has words of its own.
 STATISTIC_WORDS = int(_FIRST_WORD[-1])
 
 
-def model_input(batch: SeriesBatch) -> dict[str, np.ndarray]:
+def model_input(batch: SeriesBatch, timed: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """The network's input for every window of ``batch``.
+
+    Args:
+        timed: bool (n,), whether a window's times are known; all are by default. What comes of times is unknown words,
+            and an empty picture, where they are not.
 
     Returns:
         ``statistics`` int32 (n, STATISTICS) below STATISTIC_WORDS; ``sizes`` int32 (n, 32) below SIZE_WORDS and
@@ -114,11 +129,18 @@ def model_input(batch: SeriesBatch) -> dict[str, np.ndarray]:
     row = np.searchsorted(_ROW_EDGES, times, side="right")
     cell = (np.arange(n)[:, None] * PICTURE_SHAPE[0] + row) * PICTURE_SHAPE[1] + column
     counts = np.bincount(cell[filled], minlength=n * PICTURE_SHAPE[0] * PICTURE_SHAPE[1])
+    statistics = _statistic_words(filled, sizes, from_responder, times, gaps)
+    picture = _BRIGHTNESS[counts].reshape(n, *PICTURE_SHAPE)
+    if timed is not None:
+        untimed = ~timed
+        gap_words = np.where(filled & untimed[:, None], GAP_UNKNOWN, gap_words)
+        statistics = np.where(untimed[:, None] & _OF_TIMES, _FIRST_WORD[1:] - 1, statistics)
+        picture[untimed] = 0
     return {
-        "statistics": _statistic_words(filled, sizes, from_responder, times, gaps),
+        "statistics": statistics,
         "sizes": size_words.astype(np.int32),
         "gaps": gap_words.astype(np.int32),
-        "picture": _BRIGHTNESS[counts].reshape(n, *PICTURE_SHAPE),
+        "picture": picture,
     }
 
 

@@ -39,6 +39,15 @@ def _plainly(out: Path) -> Iterator[None]:
         raise click.ClickException(f"{error.filename or out}: {error.strerror}") from None
 
 
+def _table(kind: str, classes: dict[str, dict[str, int]]) -> Iterator[str]:
+    """The labels and sites of each class, and what the labels come from, as a table of tabs."""
+    columns = next(iter(classes.values()), {}).keys()
+    if columns:
+        yield "\t".join((kind, *columns))
+    for name, counts in classes.items():
+        yield "\t".join((shown(name), *map(str, counts.values())))
+
+
 @dataset.command(short_help="Public captures from their repositories, checked.")
 @click.argument("table", type=paths.PATH)
 @click.option("-o", "--out", type=paths.PATH, required=True, help="Directory for the captures.")
@@ -107,6 +116,9 @@ def build(manifest: Path, out: Path, jobs: int) -> None:
         report = make(read_manifest(manifest, Taxonomy()), out, jobs, _say)
     windows = report["windows"]
     named = "".join(f"{count:,} {what}, " for what, count in windows.items() if what.endswith("name"))
+    for kind in ("services", "applications", "kinds"):
+        for row in _table(kind, report[kind]):
+            click.echo(row)
     click.echo(
         f"{shown(out)}: {report['captures']:,} captures, {windows.get('kept', 0):,} windows, "
         f"{windows.get('labelled', 0):,} labelled, {named}{windows.get('too short', 0):,} too short, "

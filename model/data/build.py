@@ -2,9 +2,10 @@
 stopped.
 
 A directory of it holds ``windows/NNNNN.parquet``, a row per window, and ``dataset.yaml``, written last. Columns:
-capture, origin, labelled (whether the capture has labels), window (index in its connection), sizes (bytes of payload,
-negative from the responder), times (µs since the window's first packet), service, application, malicious (null where
-not known), and key, which is the same for windows with the same sizes and times.
+capture, origin, site, labelled (whether the capture has labels), window (index in its connection), timed (whether its
+times are known), sizes (bytes of payload, negative from the responder), times (µs since the window's first packet),
+service, application, malicious, kind (null where not known), service_by, application_by (what these come from: name,
+protocol, capture), transport, and key, which is the same for windows with the same sizes and times.
 """
 
 from __future__ import annotations
@@ -27,13 +28,15 @@ from mmtt_agent import __version__
 from mmtt_agent.series import SeriesBatch
 
 from .errors import DatasetError
-from .labels import Labels
+from .labels import EVIDENCE, Labels
 from .rows import CaptureRows, read_rows
 from .sources import Entry, Source
 
 #: Captures in one file of rows: what a run that was stopped may lose.
 _PER_FILE = 50
-_FORMAT = 3
+_FORMAT = 4
+#: Columns that are the fields of `Labels`.
+_LABELS = tuple(each.name for each in dataclasses.fields(Labels))
 
 
 def build(source: Source, out: Path, jobs: int, say: Callable[[str], None]) -> dict[str, Any]:
@@ -66,6 +69,22 @@ def build(source: Source, out: Path, jobs: int, say: Callable[[str], None]) -> d
     )
     os.replace(new, out / "dataset.yaml")
     return report
+
+
+class _Found:
+    """What there is of one class."""
+
+    def __init__(self) -> None:
+        self.labels, self.sites = 0, set[str]()
+        self.by: Counter[str] = Counter()
+
+    def count(self, site: str, by: str) -> None:
+        self.labels += 1
+        self.sites.add(site)
+        self.by[by] += 1
+
+    def told(self) -> dict[str, int]:
+        return {"labels": self.labels, "sites": len(self.sites), **{by: self.by[by] for by in EVIDENCE}}
 
 
 def is_built(directory: Path) -> bool:
@@ -111,13 +130,13 @@ def _write(captures: list[CaptureRows], path: Path, made_of: str) -> None:
         for name in (
             "capture",
             "origin",
+            "site",
             "labelled",
             "window",
+            "timed",
             "sizes",
             "times",
-            "service",
-            "application",
-            "malicious",
+            *_LABELS,
             "key",
         )
     }
@@ -133,22 +152,24 @@ def _write(captures: list[CaptureRows], path: Path, made_of: str) -> None:
                 (
                     rows.entry.name,
                     rows.entry.origin,
+                    rows.entry.site or rows.entry.origin,
                     rows.entry.labelled,
                     int(rows.window[row]),
+                    bool(rows.timed[row]),
                     sizes,
                     times,
-                    label.service,
-                    label.application,
-                    label.malicious,
+                    *dataclasses.astuple(label),
                     key,
                 ),
                 strict=True,
             ):
                 columns[name].append(value)
     schema = arrow.schema([
-        ("capture", arrow.string()), ("origin", arrow.string()), ("labelled", arrow.bool_()), ("window", arrow.uint8()),
-        ("sizes", arrow.list_(arrow.int32())), ("times", arrow.list_(arrow.int64())), ("service", arrow.string()),
-        ("application", arrow.string()), ("malicious", arrow.bool_()), ("key", arrow.string())])  # fmt: skip
+        ("capture", arrow.string()), ("origin", arrow.string()), ("site", arrow.string()), ("labelled", arrow.bool_()),
+        ("window", arrow.uint8()), ("timed", arrow.bool_()), ("sizes", arrow.list_(arrow.int32())),
+        ("times", arrow.list_(arrow.int64())), ("service", arrow.string()), ("application", arrow.string()),
+        ("malicious", arrow.bool_()), ("kind", arrow.string()), ("service_by", arrow.string()),
+        ("application_by", arrow.string()), ("transport", arrow.uint8()), ("key", arrow.string())])  # fmt: skip
     about = [
         {
             "entry": dataclasses.asdict(rows.entry) | {"path": str(rows.entry.path)},
@@ -175,22 +196,17 @@ def _read(path: Path) -> Iterator[CaptureRows]:
         raise DatasetError(
             f"{path}: damaged ({error}); remove it and type the `mmtt dataset build` command again"
         ) from None
-    columns = {
-        name: table.column(name).to_pylist()
-        for name in ("window", "sizes", "times", "service", "application", "malicious")
-    }
+    columns = {name: table.column(name).to_pylist() for name in ("window", "timed", "sizes", "times", *_LABELS)}
     start = 0
     for about in captures:
         part = slice(start, start := start + about["rows"])
-        labels = [
-            Labels(*values)
-            for values in zip(*(columns[name][part] for name in ("service", "application", "malicious")), strict=True)
-        ]
+        labels = [Labels(*values) for values in zip(*(columns[name][part] for name in _LABELS), strict=True)]
         entry = Entry(**about["entry"] | {"path": Path(about["entry"]["path"])})
         yield CaptureRows(
             entry,
             SeriesBatch.from_lists(columns["sizes"][part], columns["times"][part]),
             np.array(columns["window"][part], np.uint8),
+            np.array(columns["timed"][part], bool),
             labels,
             about["counts"],
             about["error"],
@@ -211,7 +227,7 @@ def _made_of(path: Path) -> str:
 def _report(out: Path, paths: list[Path]) -> dict[str, Any]:
     """What was kept, and what was not and why."""
     counts: Counter[str] = Counter()
-    found: dict[str, Counter[str]] = {name: Counter() for name in ("services", "applications")}
+    found: dict[str, dict[str, _Found]] = {"services": {}, "applications": {}, "kinds": {}}
     origins: Counter[str] = Counter()
     unreadable, captures = [], 0
     for path in paths:
@@ -220,10 +236,18 @@ def _report(out: Path, paths: list[Path]) -> dict[str, Any]:
             origins[rows.entry.origin] += 1
             counts.update(rows.counts)
             counts["kept"] += len(rows.labels)
-            counts["labelled"] += sum(label != Labels() for label in rows.labels)
+            counts["labelled"] += sum(map(bool, rows.labels))
             counts["malicious"] += sum(label.malicious is True for label in rows.labels)
-            found["services"].update(label.service for label in rows.labels if label.service)
-            found["applications"].update(label.application for label in rows.labels if label.application)
+            counts["harmless"] += sum(label.malicious is False for label in rows.labels)
+            site = rows.entry.site or rows.entry.origin
+            for label in rows.labels:
+                for kind, name, by in (
+                    ("services", label.service, label.service_by),
+                    ("applications", label.application, label.application_by),
+                    ("kinds", label.kind, "capture"),
+                ):
+                    if name:
+                        found[kind].setdefault(name, _Found()).count(site, by)
             if rows.error:
                 unreadable.append(rows.error)
     return {
@@ -231,7 +255,12 @@ def _report(out: Path, paths: list[Path]) -> dict[str, Any]:
         "unreadable": unreadable,
         "windows": dict(counts),
         "origins": dict(origins.most_common()),
-        **{name: dict(counted.most_common()) for name, counted in found.items()},
+        **{
+            kind: {
+                name: each.told() for name, each in sorted(names.items(), key=lambda item: (-item[1].labels, item[0]))
+            }
+            for kind, names in found.items()
+        },
     }
 
 

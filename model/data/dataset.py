@@ -1,4 +1,4 @@
-"""The data set: labelled windows with their labels, split by recording, as arrays in one file."""
+"""The data set: labelled windows with their labels, split by site, as arrays in one file."""
 
 from __future__ import annotations
 
@@ -20,15 +20,30 @@ from mmtt_agent.series import SeriesBatch
 
 from .build import built_digest, is_built, read_built
 from .errors import DatasetError
-from .labels import MISSING, Labels, Taxonomy, agreed
+from .labels import EVIDENCE, MISSING, Labels, Taxonomy, agreed
 from .rows import CaptureRows, read_rows
 from .sources import Entry, TableSource
-from .split import SPLITS, digest, equal_windows, recordings, split_recordings
+from .split import SPLITS, digest, equal_windows, frozen_sites, recordings, split_groups
 
 #: Changes with every change of what a cached data set holds.
-CACHE_VERSION = 6
-#: Windows of one capture, by its index: what they are, their numbers in their connections, their labels.
-_Part = tuple[int, SeriesBatch, np.ndarray, list[Labels]]
+CACHE_VERSION = 7
+#: Fewer sites than this can't be shared out, and recordings are in their place.
+_FEW_SITES = 10
+#: Windows without a label of one capture, by its index, and whether their times are known.
+_Other = tuple[int, SeriesBatch, np.ndarray]
+
+
+@dataclass
+class _Part:
+    """Labelled windows of one capture: what they are, their numbers in their connections, how many of the same labels
+    come before each."""
+
+    capture: int
+    series: SeriesBatch
+    window: np.ndarray
+    timed: np.ndarray
+    rank: np.ndarray
+    labels: list[Labels]
 
 
 @dataclass(frozen=True)
@@ -36,17 +51,19 @@ class Selection:
     """What of the captures becomes the data set.
 
     Attributes:
-        min_captures: captures that a service or an application must occur in to be kept.
+        min_sites: sites that a service or an application must occur in to be kept.
         max_windows: windows kept of one capture with the same labels, so that a scan does not count as a thousand
             flows.
-        split_seed: freezes which capture is in which split.
-        shares: of the captures in training, validation and test.
+        max_scored: of these, those that count in a score.
+        split_seed: freezes which site is in which split, of those that the shipped list does not have.
+        shares: of the sites in training, validation and test.
         lab_malicious: whether the traffic lab's windows teach what is malicious too, or services and applications
             alone.
     """
 
-    min_captures: int = 6
+    min_sites: int = 3
     max_windows: int = 200
+    max_scored: int = 15
     split_seed: int = 1
     shares: tuple[float, float, float] = (0.7, 0.1, 0.2)
     lab_malicious: bool = False
@@ -58,61 +75,89 @@ class Dataset:
 
     Attributes:
         series: their sizes and times.
+        timed: bool (n,), whether their times are known; all zero where not.
         window: uint8 (n,), 0 for a connection's first window.
         service, application: int64 (n,), index into ``services`` and ``applications``, MISSING where not known.
         malicious: int64 (n,), 1, 0 or MISSING.
+        malicious_kind: int64 (n,), index into ``kinds``, MISSING where not known or not malicious.
+        service_by, application_by: uint8 (n,), index into EVIDENCE: what the label comes from.
+        transport: uint8 (n,), index into TRANSPORTS.
         capture: int64 (n,), index into ``captures`` (paths) and ``sources`` (the repository of each).
         recording: int64 (n,), the first of the captures that are copies or cuts of the same recording.
-        split: int64 (n,), index into SPLITS; the same for all windows of a recording.
+        site: int64 (n,), index into ``sites``; the same for all windows of a recording.
+        split: int64 (n,), index into SPLITS; the same for all windows of a site.
+        scored: bool (n,), whether it counts in a score, beside the others of its capture with the same labels.
         applications: name -> the services it can be.
         report: what was read, kept and dropped.
-        unlabelled: windows without a label that are no part of a recording in validation or test, nor copies of such.
+        unlabelled: windows without a label that are not of a site in validation or test, nor copies of such;
+            ``unlabelled_timed``: whether their times are known.
     """
 
     series: SeriesBatch
+    timed: np.ndarray
     window: np.ndarray
     service: np.ndarray
     application: np.ndarray
     malicious: np.ndarray
+    malicious_kind: np.ndarray
+    service_by: np.ndarray
+    application_by: np.ndarray
+    transport: np.ndarray
     capture: np.ndarray
     recording: np.ndarray
+    site: np.ndarray
     split: np.ndarray
+    scored: np.ndarray
     services: list[str]
     applications: dict[str, list[str]]
+    kinds: list[str]
     captures: list[str]
     sources: list[str]
+    sites: list[str]
     report: dict[str, Any]
     unlabelled: SeriesBatch = field(default_factory=SeriesBatch.empty)
+    unlabelled_timed: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
 
     def __len__(self) -> int:
         return len(self.series)
 
     def targets(self) -> dict[str, np.ndarray]:
         """Labels by task."""
-        return {"service": self.service, "application": self.application, "malicious": self.malicious}
+        return {
+            "service": self.service,
+            "application": self.application,
+            "malicious": self.malicious,
+            "malicious_kind": self.malicious_kind,
+        }
 
     def classes(self, task: str) -> int:
         """How many answers a task has."""
-        return {"service": len(self.services), "application": len(self.applications), "malicious": 2}[task]
+        return {
+            "service": len(self.services),
+            "application": len(self.applications),
+            "malicious": 2,
+            "malicious_kind": len(self.kinds),
+        }[task]
 
     def digest(self) -> str:
         """Changes with everything that training sees."""
-        digest = hashlib.sha256(repr((self.services, list(self.applications))).encode())
-        arrays = (self.series.sizes, self.series.times, self.capture, self.split, *self.targets().values())
+        digest = hashlib.sha256(repr((self.services, list(self.applications), self.kinds)).encode())
+        arrays = [self.series.sizes, self.series.times, self.timed, self.capture, self.site, self.split, self.scored]
+        arrays += self.targets().values()
         for array in arrays:
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
     def rows(self, split: str) -> np.ndarray:
-        """Indices of the windows in ``split``."""
-        return np.flatnonzero(self.split == SPLITS.index(split))
+        """Indices of the windows in ``split``; but for training those that count."""
+        inside = self.split == SPLITS.index(split)
+        return np.flatnonzero(inside if split == "train" else inside & self.scored)
 
     def save(self, path: Path, key: str) -> None:
-        arrays = {
-            name: getattr(self, name)
-            for name in ("window", "service", "application", "malicious", "capture", "recording", "split")
-        }
-        about = {name: getattr(self, name) for name in ("services", "applications", "captures", "sources", "report")}
+        plain = ("series", "unlabelled", "unlabelled_timed")
+        stored = {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name not in plain}
+        arrays: dict[str, Any] = {name: value for name, value in stored.items() if isinstance(value, np.ndarray)}
+        about = {name: value for name, value in stored.items() if not isinstance(value, np.ndarray)}
         new = path.with_name(f".{path.name}.new.npz")
         np.savez_compressed(
             new,
@@ -122,6 +167,7 @@ class Dataset:
             more_sizes=self.unlabelled.sizes,
             more_times=self.unlabelled.times,
             more_lengths=self.unlabelled.lengths,
+            more_timed=self.unlabelled_timed,
             about=np.array(json.dumps({**about, "key": key})),
             **arrays,
         )
@@ -142,7 +188,8 @@ class Dataset:
             SeriesBatch(*(arrays.pop(f"{which}{name}") for name in ("sizes", "times", "lengths")))
             for which in ("", "more_")
         )
-        return cls(series=series, unlabelled=unlabelled, **arrays, **about)
+        more = arrays.pop("more_timed")
+        return cls(series=series, unlabelled=unlabelled, unlabelled_timed=more, **arrays, **about)
 
 
 def load_or_build(
@@ -184,7 +231,7 @@ def _read(source: TableSource, say: Callable[[str], None]) -> Iterator[CaptureRo
         if index % 200 == 0:
             say(f"reading captures: {index:,} of {len(entries):,}, {labelled:,} labelled windows")
         rows = read_rows(source, entry)
-        labelled += sum(label != Labels() for label in rows.labels)
+        labelled += sum(map(bool, rows.labels))
         yield rows
 
 
@@ -204,106 +251,134 @@ def choose(
     unreadable: list[str] = []
     entries: list[Entry] = []
     parts: list[_Part] = []
-    others: list[tuple[int, SeriesBatch]] = []
+    others: list[_Other] = []
     for index, rows in enumerate(captures):
         entries.append(rows.entry)
         counts.update(rows.counts)
         if rows.error:
             unreadable.append(rows.error)
         counts["captures without labels"] += not rows.entry.labelled
-        labels: list[Labels] = []
         kept: list[int] = []
+        rank: list[int] = []
         taken: Counter[Labels] = Counter()
         for row in (
             _shuffled(len(rows.labels), f"{selection.split_seed} {rows.entry.name}") if rows.entry.labelled else ()
         ):
             label = rows.labels[row]
-            if label == Labels():
+            if not label:
                 counts["without a label"] += 1
             elif taken[label] >= selection.max_windows:
                 counts["beyond max_windows"] += 1
             else:
+                rank.append(taken[label])
                 taken[label] += 1
-                labels.append(label)
                 kept.append(row)
         counts["labelled"] += len(kept)
-        without = [row for row, label in enumerate(rows.labels) if label == Labels()]
+        without = [row for row, label in enumerate(rows.labels) if not label]
         if without:
-            others.append((index, rows.series[np.array(without)]))
+            others.append((index, rows.series[np.array(without)], rows.timed[np.array(without)]))
         if kept:
             chosen = np.array(kept)
-            parts.append((index, rows.series[chosen], rows.window[chosen], labels))
+            labels = [rows.labels[row] for row in kept]
+            parts.append(
+                _Part(index, rows.series[chosen], rows.window[chosen], rows.timed[chosen], np.array(rank), labels)
+            )
     if not parts:
         raise DatasetError(f"{directory}: no labelled window in {len(entries)} captures; is it the right directory?")
     say(f"read {len(entries):,} captures: {', '.join(f'{n:,} {what}' for what, n in counts.items())}")
     dataset = _assemble(entries, parts, selection, taxonomy)
-    dataset.unlabelled = _of_use(dataset, others)
+    dataset.unlabelled, dataset.unlabelled_timed = _of_use(dataset, others)
     dataset.report |= {"counts": dict(counts), "unreadable": unreadable, "captures": len(entries)}
     return dataset
 
 
 def _assemble(entries: list[Entry], parts: list[_Part], selection: Selection, taxonomy: Taxonomy) -> Dataset:
     """Join copies, turn labels into numbers, drop those that are too rare, and split."""
-    series = SeriesBatch.concatenate([part[1] for part in parts])
-    capture = np.concatenate([np.full(len(labels), index) for index, _, _, labels in parts])
-    same = equal_windows(series)
-    recording = recordings(same, capture)
+    series = SeriesBatch.concatenate([part.series for part in parts])
+    capture = np.concatenate([np.full(len(part.labels), part.capture) for part in parts])
+    timed, rank, window = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("timed", "rank", "window")
+    )
+    same = equal_windows(series, timed)
+    recording = recordings([rows for rows in same if timed[rows[0]]], capture)
     copied = len(np.unique(capture)) - len(np.unique(recording))
-    every = [label for part in parts for label in part[3]]
+    every = [label for part in parts for label in part.labels]
     labels = [agreed([every[row] for row in rows]) for rows in same]
     rows = np.array([rows[0] for rows in same])
-    window = np.concatenate([part[2] for part in parts]).astype(np.uint8)
-    series, window, capture, recording = series[rows], window[rows], capture[rows], recording[rows]
+    series, window, timed, rank = series[rows], window[rows], timed[rows], rank[rows]
+    capture, recording = capture[rows], recording[rows]
+    # What was recorded once is on one side: at the site of the first of its copies.
+    sites = sorted({entry.site or entry.origin for entry in entries})
+    site = np.array([sites.index(entry.site or entry.origin) for entry in entries], np.int64)[recording]
 
     services_seen: dict[str, set[str]] = defaultdict(set)
     for label in labels:
         if label.application and label.service:
             services_seen[label.application].add(label.service)
-    service_captures, application_captures = _captures_per(labels, recording)
-    services = [s for s in taxonomy.services if service_captures[s] >= selection.min_captures]
+    service_sites, application_sites = _sites_per(labels, site)
+    services = [s for s in taxonomy.services if service_sites[s] >= selection.min_sites]
     applications: dict[str, list[str]] = {}
-    for name in sorted(application_captures, key=str.lower):
+    for name in sorted(application_sites, key=str.lower):
         possible = sorted(set(taxonomy.services_of(name, services_seen[name])) & set(services))
-        if possible and application_captures[name] >= selection.min_captures:
+        if possible and application_sites[name] >= selection.min_sites:
             applications[name] = possible
-    order = list(applications)
+    order, kinds = list(applications), list(taxonomy.kinds)
 
-    def number(name: str | None, among: list[str]) -> int:
-        return among.index(name) if name in among else MISSING
+    def numbers(names: Iterable[str | None], among: list[str]) -> np.ndarray:
+        places: dict[str | None, int] = {name: place for place, name in enumerate(among)}
+        return np.array([places.get(name, MISSING) for name in names], np.int64)
 
-    service = np.array([number(label.service, services) for label in labels], np.int64)
-    application = np.array([number(label.application, order) for label in labels], np.int64)
+    service = numbers((label.service for label in labels), services)
+    application = numbers((label.application for label in labels), order)
     malicious = np.array([MISSING if label.malicious is None else label.malicious for label in labels], np.int64)
     useful = (service != MISSING) | (application != MISSING) | (malicious != MISSING)
-    split = split_recordings(
-        recording[useful],
-        [service[useful], application[useful], malicious[useful]],
-        [entry.name for entry in entries],
+    tasks = [service[useful], application[useful], malicious[useful]]
+    by_site = len(np.unique(site[useful])) >= _FEW_SITES
+    split = split_groups(
+        site[useful] if by_site else recording[useful],
+        tasks,
+        sites if by_site else [entry.name for entry in entries],
         selection.shares,
         selection.split_seed,
+        frozen_sites() if by_site else {},
     )
     return Dataset(
         series=series[useful],
-        window=window[useful],
+        timed=timed[useful],
+        window=window.astype(np.uint8)[useful],
         service=service[useful],
         application=application[useful],
         malicious=malicious[useful],
+        malicious_kind=numbers((label.kind for label in labels), kinds)[useful],
+        service_by=_evidence([label.service_by for label in labels])[useful],
+        application_by=_evidence([label.application_by for label in labels])[useful],
+        transport=np.array([label.transport for label in labels], np.uint8)[useful],
         capture=capture[useful],
         recording=recording[useful],
+        site=site[useful],
         split=split,
+        scored=rank[useful] < selection.max_scored,
         services=services,
         applications=applications,
+        kinds=kinds,
         captures=[entry.name for entry in entries],
         sources=[entry.origin for entry in entries],
+        sites=sites,
         report={
-            "dropped_services": {s: service_captures[s] for s in taxonomy.services if s not in services},
-            "dropped_applications": {a: n for a, n in sorted(application_captures.items()) if a not in applications},
+            "split_by": "site" if by_site else "recording",
+            "site_of": [entry.site or entry.origin for entry in entries],
+            "dropped_services": {s: service_sites[s] for s in taxonomy.services if s not in services},
+            "dropped_applications": {a: n for a, n in sorted(application_sites.items()) if a not in applications},
             "copies": len(every) - len(same),
             "copied_captures": copied,
             "licences": _licences([entries[each] for each in np.unique(capture[useful])]),
             "only_rare_labels": int((~useful).sum()),
         },
     )
+
+
+def _evidence(names: list[str]) -> np.ndarray:
+    return np.array([EVIDENCE.index(name) if name else len(EVIDENCE) for name in names], np.uint8)
 
 
 def _licences(used: list[Entry]) -> dict[str, list[str]]:
@@ -314,13 +389,19 @@ def _licences(used: list[Entry]) -> dict[str, list[str]]:
     return {origin: [licence for licence, _ in licences.most_common()] for origin, licences in found.items()}
 
 
-def _of_use(dataset: Dataset, others: list[tuple[int, SeriesBatch]]) -> SeriesBatch:
-    """Of the windows without labels those that say nothing of the validation and test captures."""
+def _of_use(dataset: Dataset, others: list[_Other]) -> tuple[SeriesBatch, np.ndarray]:
+    """Of the windows without labels those that say nothing of what is held out, and whether their times are known."""
     held_out = dataset.split != SPLITS.index("train")
     theirs = set(dataset.capture[np.isin(dataset.recording, dataset.recording[held_out])].tolist())
-    series = SeriesBatch.concatenate([part for capture, part in others if capture not in theirs])
+    if dataset.report["split_by"] == "site":
+        names = {dataset.sites[each] for each in np.unique(dataset.site[held_out]).tolist()}
+        theirs |= {number for number, name in enumerate(dataset.report["site_of"]) if name in names}
+    others = [other for other in others if other[0] not in theirs]
+    series = SeriesBatch.concatenate([part for _, part, _ in others])
+    timed = np.concatenate([part for _, _, part in others]) if others else np.zeros(0, bool)
     known = {_content(dataset.series, row) for row in np.flatnonzero(held_out).tolist()}
-    return series[np.array([row for row in range(len(series)) if _content(series, row) not in known], int)]
+    kept = np.array([row for row in range(len(series)) if _content(series, row) not in known], int)
+    return series[kept], timed[kept]
 
 
 def _content(series: SeriesBatch, row: int) -> bytes:
@@ -328,10 +409,10 @@ def _content(series: SeriesBatch, row: int) -> bytes:
     return bytes(sizes.tobytes() + times.tobytes())
 
 
-def _captures_per(labels: list[Labels], capture: np.ndarray) -> tuple[Counter[str], Counter[str]]:
-    both = list(zip(labels, capture.tolist(), strict=True))
-    services = Counter(service for service, _ in {(label.service, c) for label, c in both if label.service})
-    applications = Counter(name for name, _ in {(label.application, c) for label, c in both if label.application})
+def _sites_per(labels: list[Labels], site: np.ndarray) -> tuple[Counter[str], Counter[str]]:
+    both = list(zip(labels, site.tolist(), strict=True))
+    services = Counter(service for service, _ in {(label.service, s) for label, s in both if label.service})
+    applications = Counter(name for name, _ in {(label.application, s) for label, s in both if label.application})
     return services, applications
 
 

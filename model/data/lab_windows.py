@@ -13,7 +13,7 @@ from mmtt_agent.series import MIN_PACKETS, SeriesBatch
 
 from .dataset import Dataset, Selection
 from .lab_captures import read_labelled
-from .labels import MISSING, Taxonomy
+from .labels import EVIDENCE, MISSING, Taxonomy
 from .split import SPLITS, digest
 
 #: What `Dataset.sources` has for the lab's captures.
@@ -36,8 +36,7 @@ def with_lab(
 ) -> Dataset:
     """`dataset` and the windows of the lab's captures in `directory`, these all in the training part.
 
-    Services and applications that only the lab has come last; they are kept as the others are, from
-    `selection.min_captures` captures on.
+    A service or application that only the lab has is not learnt: no network could tell whether it was.
 
     Raises:
         DatasetError: `directory` is not what `mmtt lab run` left.
@@ -69,44 +68,34 @@ def with_lab(
             names.append(name)
     if not flows:
         return dataset
-    services = dataset.services + _frequent("service", flows, dataset.services, selection)
-    new = _frequent("application", flows, list(dataset.applications), selection)
-    applications = dataset.applications | {
-        name: sorted(
-            set(taxonomy.services_of(name, {flow["service"] for flow in flows if flow["application"] == name}))
-            & set(services)
-        )
-        for name in new
-    }
     first, count = len(dataset.captures), len(flows)
     captures = first + np.concatenate([np.full(len(series), index) for index, series, _ in parts])
-    order = list(applications)
 
     def numbers(key: str, among: list[str]) -> np.ndarray:
         return np.array([among.index(flow[key]) if flow[key] in among else MISSING for flow in flows], np.int64)
 
     malicious = np.array([int(flow["malicious"]) if selection.lab_malicious else MISSING for flow in flows], np.int64)
     say(f"{directory}: {count:,} windows of {len(names):,} captures of the lab join the training part")
+    nothing = np.full(count, MISSING, np.int64)
     return dataclasses.replace(
         dataset,
         series=SeriesBatch.concatenate([dataset.series, *(part[1] for part in parts)]),
+        timed=np.concatenate([dataset.timed, np.ones(count, bool)]),
         window=np.concatenate([dataset.window, np.concatenate([part[2] for part in parts]).astype(np.uint8)]),
-        service=np.concatenate([dataset.service, numbers("service", services)]),
-        application=np.concatenate([dataset.application, numbers("application", order)]),
+        service=np.concatenate([dataset.service, numbers("service", dataset.services)]),
+        application=np.concatenate([dataset.application, numbers("application", list(dataset.applications))]),
         malicious=np.concatenate([dataset.malicious, malicious]),
+        malicious_kind=np.concatenate([dataset.malicious_kind, nothing]),
+        service_by=np.concatenate([dataset.service_by, np.full(count, len(EVIDENCE), np.uint8)]),
+        application_by=np.concatenate([dataset.application_by, np.full(count, len(EVIDENCE), np.uint8)]),
+        transport=np.concatenate([dataset.transport, np.zeros(count, np.uint8)]),
         capture=np.concatenate([dataset.capture, captures]),
         recording=np.concatenate([dataset.recording, captures]),
+        site=np.concatenate([dataset.site, np.full(count, len(dataset.sites))]),
         split=np.concatenate([dataset.split, np.full(count, SPLITS.index("train"))]),
-        services=services,
-        applications=applications,
+        scored=np.concatenate([dataset.scored, np.zeros(count, bool)]),
         captures=dataset.captures + names,
         sources=dataset.sources + [LAB] * len(names),
+        sites=[*dataset.sites, LAB],
         report=dataset.report | {"lab": {"captures": len(names), "windows": count}},
-    )
-
-
-def _frequent(key: str, flows: list[dict[str, str]], known: list[str], selection: Selection) -> list[str]:
-    captures = Counter(name for name, _ in {(flow[key], flow["capture"]) for flow in flows})
-    return sorted(
-        name for name, number in captures.items() if name and name not in known and number >= selection.min_captures
     )

@@ -1,11 +1,16 @@
-"""What a flow is called: from nDPI's names and a capture's own labels to services, applications, malicious or not.
+"""What a flow is called: services, applications, malicious or not and of what kind, each from the connection's own
+evidence.
 
-A label that can't be told is None, never a guess. The tables are in ``taxonomy.yaml``, the rules are here.
+The service says what a connection carries, the application whose it is. They are told by the server's name, by its
+role; else by the protocol that nDPI recognised; else, seldom, by what the capture was made of. A label that can't be
+told is None, never a guess. The tables are in ``taxonomy.yaml``, the rules are here.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -20,6 +25,13 @@ _Answer = TypeVar("_Answer")
 MISSING = -1
 #: Groups of captures whose labels say nothing about their flows (attack beside background, damaged files).
 UNLABELLED_GROUPS = ("mixed",)
+#: What a label can come from.
+EVIDENCE = ("name", "protocol", "capture")
+#: How flows are scored apart. The first is everything that is in clear text, or of which it is not known.
+TRANSPORTS = ("other", "TLS", "QUIC", "other encrypted")
+
+#: Service and application of a server, None for what can't be told; None for a name of which nothing is known.
+NameServer = Callable[[str], "tuple[str | None, str | None] | None"]
 
 
 class TaxonomyError(DatasetError):
@@ -35,11 +47,12 @@ class CaptureLabels:
     service: str
     application: str
     malicious: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class FlowName:
-    """What nDPI says of a flow. ``name`` is "protocol" or "protocol.application"."""
+    """What nDPI says of a flow. ``name`` is "protocol" or "protocol.application"; ``guessed``: by port or address."""
 
     name: str
     category: str
@@ -49,11 +62,20 @@ class FlowName:
 
 @dataclass(frozen=True)
 class Labels:
-    """A flow's answers; None where not known."""
+    """A flow's answers; None where not known. ``service_by`` and ``application_by``: of EVIDENCE, what they come from,
+    empty where there are none; ``transport``: an index into TRANSPORTS."""
 
     service: str | None = None
     application: str | None = None
     malicious: bool | None = None
+    kind: str | None = None
+    service_by: str = ""
+    application_by: str = ""
+    transport: int = 0
+
+    def __bool__(self) -> bool:
+        """Whether anything is known."""
+        return (self.service, self.application, self.malicious) != (None, None, None)
 
 
 def agreed(labels: list[Labels]) -> Labels:
@@ -63,10 +85,19 @@ def agreed(labels: list[Labels]) -> Labels:
         known = values - {None}
         return known.pop() if len(known) == 1 else None
 
-    return Labels(
+    service, application = (
         only({label.service for label in labels}),
         only({label.application for label in labels}),
-        only({label.malicious for label in labels}),
+    )
+    malicious = only({label.malicious for label in labels})
+    return Labels(
+        service,
+        application,
+        malicious,
+        only({label.kind for label in labels}) if malicious else None,
+        next((label.service_by for label in labels if service and label.service == service), ""),
+        next((label.application_by for label in labels if application and label.application == application), ""),
+        max(label.transport for label in labels),
     )
 
 
@@ -76,6 +107,7 @@ class Taxonomy:
     Attributes:
         services: names of all services.
         applications: application -> the services that it can be.
+        kinds: of what is malicious.
 
     Raises:
         TaxonomyError: the file can't be read, or names a service that it does not list.
@@ -87,49 +119,70 @@ class Taxonomy:
             text = path.read_text(encoding="utf-8")
             tables = yaml.safe_load(text)
             self.services = tuple(tables["services"])
-            self._generic: dict[str, str | None] = tables["generic"]
+            self._generic = frozenset(tables["generic"])
             self._carries: dict[str, list[str]] = tables["carries"]
+            self._encrypted = frozenset(tables["encrypted"])
             self._categories: dict[str, str] = tables["categories"]
+            self._settled: dict[str, str] = tables["settled"]
             self._captures: dict[str, str] = tables["captures"]
+            self._capture_applications: dict[str, str | None] = tables["capture_applications"]
             self._background: dict[str, list[str]] = tables["background"]
+            self._harmless = frozenset(tables["harmless"])
             self._attack_vectors = frozenset(tables["attack_vectors"])
             self._demonstrations = frozenset(tables["demonstrations"]["groups"])
             self._doubtful: list[str] = tables["demonstrations"]["doubtful"]
             self.applications = {name: tuple(entry["services"]) for name, entry in tables["applications"].items()}
-            self._application = {
+            self._application: dict[str, str] = {
                 alias: name for name, entry in tables["applications"].items() for alias in entry.get("ndpi", [name])
+            }
+            self._kinds: dict[str, re.Pattern[str]] = {
+                kind: re.compile(r"(?<![a-z])(?:" + "|".join(words) + ")", re.IGNORECASE)
+                for kind, words in tables["kinds"].items()
             }
         except OSError as error:
             raise TaxonomyError(f"{path}: {error.strerror}") from None
-        except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        except (yaml.YAMLError, KeyError, TypeError, AttributeError, re.error) as error:
             raise TaxonomyError(f"{path}: not a taxonomy ({' '.join(str(error).split())})") from None
+        self.kinds = tuple(self._kinds)
         #: Changes with the tables.
         self.digest = hashlib.sha256(text.encode()).hexdigest()
         named = [s for of in self.applications.values() for s in of]
-        named += [*filter(None, self._generic.values()), *self._categories.values(), *self._captures.values()]
+        named += [*self._settled.values(), *self._categories.values(), *self._captures.values()]
         for service in named:
             if service not in self.services:
                 raise TaxonomyError(f"{path}: names the service {service!r}, which is not under services")
 
-    def labels(self, capture: CaptureLabels, flow: FlowName | None) -> Labels:
-        """The answers for a flow that nDPI names ``flow`` (None: it says nothing) in ``capture``."""
+    def labels(
+        self, capture: CaptureLabels, flow: FlowName | None, name_server: NameServer = lambda name: None
+    ) -> Labels:
+        """The answers for a flow that nDPI names ``flow`` (None: it says nothing) in ``capture``. ``name_server`` says
+        what servers are."""
+        transport = self.transport(flow)
         if capture.group in UNLABELLED_GROUPS:
-            return Labels()
-        malicious = self.malicious(capture, flow)
-        # Traffic of malware says nothing about what HTTP or DNS is otherwise good for.
-        hostile = capture.malicious not in ("0", "unknown")
-        if hostile and (malicious or flow is None):
-            name = self._own_name(flow)
-            if name is None or name in self._background:
-                return Labels(malicious=malicious)
-        service, application = self._named(flow)
-        if service is None and application is None and not hostile:
-            service = self._captures.get(capture.service) or self._generic_service(flow)
-        return Labels(service, application, malicious)
+            return Labels(transport=transport)
+        role = name_server(flow.server_name) if flow and self._names_a_server(flow) else None
+        malicious = self.malicious(capture, flow, role)
+        service, application = role or (None, None)
+        service_by, application_by = "name" if service else "", "name" if application else ""
+        by_protocol = self._by_protocol(flow)
+        if not service and by_protocol[0]:
+            service, service_by = by_protocol[0], "protocol"
+        if not application and by_protocol[1]:
+            application, application_by = by_protocol[1], "protocol"
+        # Traffic of malware says nothing about what HTTP is otherwise good for, and a capture of X may hold anything
+        # else, too, whose names say so.
+        if not service and not application and not role and capture.malicious in ("0", "unknown"):
+            service, application = self._by_capture(capture, flow)
+            service_by, application_by = "capture" if service else "", "capture" if application else ""
+        kind = self.kind(capture) if malicious else None
+        return Labels(service, application, malicious, kind, service_by, application_by, transport)
 
-    def malicious(self, capture: CaptureLabels, flow: FlowName | None) -> bool | None:
+    def malicious(
+        self, capture: CaptureLabels, flow: FlowName | None, role: tuple[str | None, str | None] | None = None
+    ) -> bool | None:
         """Whether a flow is part of an attack. In a malicious capture only what is not in doubt counts: what nDPI
-        names as an ordinary application, or has not seen at all, is not labelled."""
+        names as an ordinary application, what goes to a server that is known, or what it has not seen at all, is not
+        labelled, but for servers of which it is known that they are harmless. ``role`` is the server's."""
         if capture.group in UNLABELLED_GROUPS:
             return None
         if capture.malicious == "unknown" and capture.group in self._demonstrations:
@@ -139,52 +192,94 @@ class Taxonomy:
             return False
         if capture.malicious != "1" or flow is None:
             return None
+        if role and any(role):
+            return False if role[1] in self._harmless else None
         name = self._own_name(flow, even_guessed=True)
         if name is None or name in self._attack_vectors:
             return True
-        about = f"{capture.path} {capture.service} {capture.application}".lower()
+        about = f"{capture.path} {capture.service} {capture.application} {capture.note}".lower()
         if any(word in about for word in self._background.get(name, ())):
             return True
         return None
+
+    def kind(self, capture: CaptureLabels) -> str | None:
+        """Of what kind the attack is that the capture shows; None where its labels don't tell."""
+        for about in (
+            capture.service,
+            capture.note.split(";")[0],
+            capture.application,
+            capture.path.rpartition("/")[2],
+        ):
+            for kind, words in self._kinds.items():
+                if words.search(about.replace("_", " ") if about is not capture.service else about):
+                    return kind
+        return None
+
+    def of_series(self, about: CaptureLabels) -> tuple[str | None, str | None]:
+        """Service and application of a flow that somebody has labelled one by one."""
+        application = self._capture_applications.get(
+            about.application, self._application.get(about.application, about.application)
+        )
+        return self._captures.get(about.service), application if application in self.applications else None
+
+    def transport(self, flow: FlowName | None) -> int:
+        """Index into TRANSPORTS. A port is enough for this."""
+        if flow is None:
+            return 0
+        names = flow.name.split(".")
+        if names[0] in ("TLS", "QUIC"):
+            return TRANSPORTS.index(names[0])
+        return 3 if any(name in self._encrypted for name in names) and names[0] != "DNS" else 0
 
     def application(self, ndpi: str) -> str | None:
         """The application that nDPI's name of a protocol stands for; None for one that carries anything."""
         return self._application.get(ndpi, ndpi) if ndpi and ndpi not in self._generic else None
 
     def services_of(self, application: str, seen: set[str]) -> tuple[str, ...]:
-        """The services an application can be: the taxonomy's, else those it was ``seen`` with."""
-        return self.applications.get(application) or tuple(sorted(seen))
+        """The services an application can be: the taxonomy's, and those it was ``seen`` with."""
+        return tuple(sorted({*self.applications.get(application, ()), *seen}))
+
+    def _names_a_server(self, flow: FlowName) -> bool:
+        """Whether the flow's name is the server's: what is asked of a resolver, or of all neighbours, is not."""
+        return bool(flow.server_name) and flow.name.partition(".")[0] in self._generic
 
     def _own_name(self, flow: FlowName | None, even_guessed: bool = False) -> str | None:
         """nDPI's name of the flow, if it is more than that of a protocol that carries anything."""
         if flow is None or (flow.guessed and not even_guessed):
             return None
         protocol, _, application = flow.name.partition(".")
+        if application in self._carries.get(protocol, ()):
+            return application
         if protocol not in self._generic:
-            return application if application in self._carries.get(protocol, ()) else protocol
+            return protocol
         return application if application and application not in self._generic else None
 
-    def _named(self, flow: FlowName | None) -> tuple[str | None, str | None]:
-        """Service and application that nDPI's name stands for."""
+    def _by_protocol(self, flow: FlowName | None) -> tuple[str | None, str | None]:
+        """Service and application that nDPI's name settles."""
         name = self._own_name(flow)
         if flow is None or name is None:
             return None, None
-        category = self._categories.get(flow.category)
-        if name in self._application:
-            application = self._application[name]
-            services = self.applications[application]
-            if category in services:
-                return category, application
+        application = self._application.get(name, name)
+        if name in self._settled:
+            return self._settled[name], application
+        if flow.name.partition(".")[0] in self._generic:
+            # Whose it is, then, not what.
+            return None, self._application.get(name)
+        services = self.applications.get(application)
+        if services:
             return (services[0] if len(services) == 1 else None), application
-        return category, name
+        return self._categories.get(flow.category), application
 
-    def _generic_service(self, flow: FlowName | None) -> str | None:
-        """The service of a flow of which only the protocol is known."""
-        if flow is None or flow.guessed:
-            return None
-        if flow.category not in ("Web", "Network", "System") and flow.category in self._categories:
-            return self._categories[flow.category]
-        protocol = flow.name.partition(".")[0]
-        if protocol == "TLS" and not flow.server_name:
-            return None
-        return self._generic.get(protocol)
+    def _by_capture(self, capture: CaptureLabels, flow: FlowName | None) -> tuple[str | None, str | None]:
+        """Service and application of a capture of one thing, for a flow of which nothing more is known; of what nDPI
+        guesses, only that it does not contradict."""
+        service = self._captures.get(capture.service)
+        if service is None:
+            return None, None
+        if flow is not None and flow.guessed:
+            guess = self._by_protocol(FlowName(flow.name, flow.category, False))
+            if guess[0] not in (None, service):
+                return None, None
+        elif flow is not None and self._own_name(flow) is not None:
+            return None, None
+        return self.of_series(capture)

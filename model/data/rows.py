@@ -19,6 +19,7 @@ class CaptureRows:
 
     Attributes:
         window: uint8 (n,), 0 for a connection's first window.
+        timed: bool (n,), whether the windows' times are known.
         labels: of each; ``Labels()`` where nothing is known.
         counts: what was left out and what was named, by what it counts.
         error: why the capture could not be read, then it has no rows, or not beyond some damage.
@@ -27,6 +28,7 @@ class CaptureRows:
     entry: Entry
     series: SeriesBatch
     window: np.ndarray
+    timed: np.ndarray
     labels: list[Labels]
     counts: dict[str, int]
     error: str = ""
@@ -39,24 +41,29 @@ def read_rows(source: Source, entry: Entry) -> CaptureRows:
     # Imported here so that a data set that is already there can be used without the reader.
     from mmtt_agent.capture import CaptureError, read_capture
 
+    if entry.series:
+        series, timed, labels, short = source.series(entry)
+        counts = {"windows": len(series) + short, "too short": short, "of series without a capture": len(series)}
+        return CaptureRows(entry, series, np.zeros(len(series), np.uint8), timed, labels, counts)
     empty = SeriesBatch.from_lists([], [])
     try:
         capture = read_capture(entry.path, checksums=source.checksums)
     except CaptureError as error:
-        return CaptureRows(entry, empty, np.zeros(0, np.uint8), [], {}, str(error))
+        return CaptureRows(entry, empty, np.zeros(0, np.uint8), np.zeros(0, bool), [], {}, str(error))
     windows = capture.windows
     enough = np.flatnonzero(windows.series.lengths >= MIN_PACKETS)
-    counts = Counter({"windows": len(windows.series), "too short": len(windows.series) - len(enough)})
+    counted = Counter({"windows": len(windows.series), "too short": len(windows.series) - len(enough)})
     labels = [Labels()] * len(enough)
     if entry.labelled:
         labels, named = source.labels(entry, capture, enough)
-        counts.update(named)
+        counted.update(named)
     return CaptureRows(
         entry,
         windows.series[enough],
         np.asarray(windows.window)[enough].astype(np.uint8),
+        np.ones(len(enough), bool),
         labels,
-        dict(counts),
+        dict(counted),
         # What is before the damage is taken.
         "; ".join(capture.problems),
     )

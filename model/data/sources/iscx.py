@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mmtt_agent.capture import SUFFIXES, Capture
+from mmtt_agent.series import SeriesBatch
 
 from ..labels import Labels
 from .directory import captures_below
@@ -81,6 +82,9 @@ class IscxSource:
             Entry(str(path.relative_to(self.directory)), path, "ISCX", self._shown(path) is not None)
             for path in self._paths
         ]
+
+    def series(self, entry: Entry) -> tuple[SeriesBatch, np.ndarray, list[Labels], int]:
+        raise NotImplementedError("all that this source has is captures")
 
     def labels(self, entry: Entry, capture: Capture, rows: np.ndarray) -> tuple[list[Labels], dict[str, int]]:
         shown = self._shown(entry.path)

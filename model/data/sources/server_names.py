@@ -23,6 +23,7 @@ import numpy as np
 import yaml
 
 from mmtt_agent.capture import Capture
+from mmtt_agent.series import SeriesBatch
 
 from ..errors import DatasetError
 from ..labels import Labels
@@ -80,6 +81,9 @@ class ServerNameSource:
     def entries(self) -> list[Entry]:
         _ = self._seen
         return [Entry(str(path.relative_to(self.directory)), path, self.origin) for path in self._paths]
+
+    def series(self, entry: Entry) -> tuple[SeriesBatch, np.ndarray, list[Labels], int]:
+        raise NotImplementedError("all that this source has is captures")
 
     def labels(self, entry: Entry, capture: Capture, rows: np.ndarray) -> tuple[list[Labels], dict[str, int]]:
         found = capture.connections

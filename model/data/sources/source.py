@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from mmtt_agent.capture import Capture
+from mmtt_agent.series import SeriesBatch
 
 from ..labels import Labels
 
@@ -19,9 +20,12 @@ class Entry:
 
     Attributes:
         name: unique in the source; its directory, if any, is the recording session.
-        origin: where it is from, a repository or a network: what is left out together to test on the unseen.
+        origin: where it is from, a repository or a network.
         labelled: False for a capture without labels, which is of use for pretraining alone.
         licence: what the source says of the capture's; empty where it says nothing.
+        site: what shares a network, a lab or a data set with others, and is left out together with them to test on the
+            unseen; empty for the origin.
+        series: whether there is no capture, and `Source.series` gives the windows.
     """
 
     name: str
@@ -29,6 +33,8 @@ class Entry:
     origin: str
     labelled: bool = True
     licence: str = ""
+    site: str = ""
+    series: bool = False
 
 
 class Source(Protocol):
@@ -41,6 +47,10 @@ class Source(Protocol):
 
     def entries(self) -> list[Entry]:
         """The captures, always in the same order."""
+
+    def series(self, entry: Entry) -> tuple[SeriesBatch, np.ndarray, list[Labels], int]:
+        """The windows of an entry without a capture, whether their times are known, their labels, and how many flows
+        were too short."""
 
     def labels(self, entry: Entry, capture: Capture, rows: np.ndarray) -> tuple[list[Labels], dict[str, int]]:
         """The labels of the capture's windows ``rows``, and counts to report, by what they count."""

@@ -1,6 +1,7 @@
 """A directory of captures with tables: ``captures.tsv`` (a row per capture with what it was made of),
 ``flows.tsv.zst`` (nDPI's name per flow), and the captures at the paths that ``captures.tsv`` names, under
-``captures/``.
+``captures/``; where there are any, ``hosts.tsv`` (what servers are, judged one by one, ahead of all else), and series
+without captures (see `series`).
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import zstandard
 
 from mmtt_agent.capture import Capture, Connections, Windows
+from mmtt_agent.series import SeriesBatch
 
 from ..errors import DatasetError
 from ..labels import UNLABELLED_GROUPS, CaptureLabels, FlowName, Labels, Taxonomy
+from .series import FILES, series_sources, windows
 from .source import Entry
 
 CAPTURE_COLUMNS = ("capture", "group", "service", "application", "malicious", "source_repo")
@@ -53,6 +56,7 @@ class TableSource:
     def __init__(self, directory: Path, taxonomy: Taxonomy) -> None:
         self.directory, self.taxonomy = directory, taxonomy
         self._captures = {row.labels.path: row for row in read_captures(directory)}
+        self._hosts = _read_hosts(directory / "hosts.tsv")
 
     def digest(self) -> str:
         digest = hashlib.sha256(self.taxonomy.digest.encode())
@@ -64,6 +68,9 @@ class TableSource:
                     f"{self.directory / name}: {error.strerror}; --data must name a directory with captures.tsv, "
                     "flows.tsv.zst and captures/"
                 ) from None
+        for name in ("hosts.tsv", *FILES):
+            if (self.directory / name).exists():
+                digest.update((self.directory / name).read_bytes())
         return digest.hexdigest()
 
     def entries(self) -> list[Entry]:
@@ -76,17 +83,37 @@ class TableSource:
                 row.repository,
                 row.labels.group not in UNLABELLED_GROUPS,
                 row.licence,
+                row.site,
             )
             for path, row in self._captures.items()
+        ] + [
+            Entry(
+                f"series/{source}",
+                self.directory,
+                source.partition(":")[0],
+                licence=flows[0].get("licence") or "",
+                series=True,
+            )
+            for source, flows in self._series.items()
         ]
+
+    def series(self, entry: Entry) -> tuple[SeriesBatch, np.ndarray, list[Labels], int]:
+        return windows(self._series[entry.name.partition("/")[2]], self.taxonomy)
 
     def labels(self, entry: Entry, capture: Capture, rows: np.ndarray) -> tuple[list[Labels], dict[str, int]]:
         about = self._captures[entry.name].labels
         flows = self._names.get(entry.name, {})
         found = [_name_of(flows, capture.connections, capture.windows, row) for row in rows.tolist()]
         named = sum(flow is not None for flow in found)
-        labels = [self.taxonomy.labels(about, flow) for flow in found]
+        labels = [self.taxonomy.labels(about, flow, self._server) for flow in found]
         return labels, {"named by nDPI": named, "not named by nDPI": len(found) - named}
+
+    def _server(self, name: str) -> tuple[str | None, str | None] | None:
+        return self._hosts.get(name.lower().rstrip("."))
+
+    @cached_property
+    def _series(self) -> dict[str, list[dict[str, Any]]]:
+        return series_sources(self.directory)
 
     @cached_property
     def _names(self) -> dict[str, _Flows]:
@@ -119,11 +146,13 @@ def _name_of(flows: _Flows, connections: Connections, windows: Windows, row: int
 
 
 class TableRow(NamedTuple):
-    """A capture in captures.tsv; ``licence`` is empty where the table has no such column."""
+    """A capture in captures.tsv; ``licence`` is empty where the table has no such column, and ``site`` the
+    repository."""
 
     labels: CaptureLabels
     repository: str
     licence: str
+    site: str
 
 
 def read_captures(directory: Path) -> list[TableRow]:
@@ -134,9 +163,15 @@ def read_captures(directory: Path) -> list[TableRow]:
         with path.open(newline="", encoding="utf-8") as file:
             for row in _table(path, file, CAPTURE_COLUMNS):
                 labels = CaptureLabels(
-                    row["capture"], row["group"], row["service"], row["application"], row["malicious"]
+                    row["capture"],
+                    row["group"],
+                    row["service"],
+                    row["application"],
+                    row["malicious"],
+                    row.get("note") or "",
                 )
-                rows.append(TableRow(labels, row["source_repo"], row.get("licence") or ""))
+                repository = row["source_repo"]
+                rows.append(TableRow(labels, repository, row.get("licence") or "", row.get("site") or repository))
     except OSError as error:
         raise DatasetError(
             f"{path}: {error.strerror}; --data must name a directory with captures.tsv, flows.tsv.zst and captures/"
@@ -146,6 +181,26 @@ def read_captures(directory: Path) -> list[TableRow]:
     if not rows:
         raise DatasetError(f"{path}: names no capture")
     return rows
+
+
+def _read_hosts(path: Path) -> dict[str, tuple[str | None, str | None]]:
+    """Service and application of each server in the table; none where there is no table."""
+    if not path.exists():
+        return {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return {
+                row["host"]: (_told(row["service"]), _told(row["application"]))
+                for row in _table(path, file, ("host", "service", "application"))
+            }
+    except OSError as error:
+        raise DatasetError(f"{path}: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path}: not a table of tabs in UTF-8 ({error}); save it as one") from None
+
+
+def _told(value: str) -> str | None:
+    return None if value == "-" else value
 
 
 def _read_flow_names(directory: Path) -> dict[str, _Flows]:

@@ -1,0 +1,35 @@
+"""How much each window counts, in training and for whatever is trained beside ours: each task its own.
+
+Volumes differ by 1,000 between sites and by 100 between classes. By their number the few labs that record most would be
+all that is learnt.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .dataset import Dataset
+from .labels import MISSING
+
+
+def weights(dataset: Dataset, rows: np.ndarray, task: str) -> np.ndarray:
+    """Weights (n,) of the windows ``rows`` in ``task``, 1 on average over those with a label and 0 for the others.
+
+    A repository counts by the root of what it has of a class. What is malicious, or not, is as much as the other; of
+    services, applications and kinds the rare ones count by the root of what there is of them.
+    """
+    labels = dataset.targets()[task][rows]
+    known = np.flatnonzero(labels != MISSING)
+    found = np.zeros(len(rows))
+    if not len(known):
+        return found
+    names = sorted(set(dataset.sources))
+    repository = np.array([names.index(name) for name in dataset.sources], np.int64)[dataset.capture[rows[known]]]
+    _, group, count = np.unique(
+        repository * dataset.classes(task) + labels[known], return_inverse=True, return_counts=True
+    )
+    weight = 1 / np.sqrt(count[group])
+    total = np.bincount(labels[known], weight, minlength=dataset.classes(task))
+    weight /= total[labels[known]] if task == "malicious" else np.sqrt(total[labels[known]])
+    found[known] = weight * len(known) / weight.sum()
+    return found
