@@ -16,54 +16,39 @@ class ConfigError(Exception):
     """A configuration that can't be used; one line that names the file, the key and what it may be."""
 
 
-_CHOICES = {
-    "sampling": ("captures", "plain", "balanced", "over", "down"),
-    "class_weights": ("root", "balanced", "none"),
-    "task_weights": ("fixed", "learned"),
-}
-
-
 @dataclass(frozen=True)
 class Training:
     """How the weights are found.
 
     Attributes:
+        epochs: how often ``windows`` are drawn; a choice made by cross-validation over sites.
+        windows: drawn in an epoch, by the weights of `mmtt_model.data.weights`.
         batch: windows per step.
         warm_up: share of all steps in which the learning rate rises to ``learning_rate``; then it falls as a cosine.
-        patience: epochs without a better score on the validation captures after which training ends.
         average: decay per step of the running mean of the weights, which is what is scored and shipped; 0 for none.
         augment: share of the training windows that are changed before each use.
         other_mtu: share of these in which what was sent in full packets is cut anew for another MTU.
-        sampling: how windows are drawn. "captures": a capture counts by the root of its windows, not by their number;
-            "plain": every window alike; "balanced": as "captures", and every service as often as the others; "over",
-            "down": the same, and an epoch is as long as if every service had as many windows as the most frequent, or
-            as the rarest.
-        class_weights: how much a window's class counts in the losses. "root": by the inverse root of its windows;
-            "balanced": by the inverse of their effective number (Cui et al. 2019); "none": all alike.
-        task_weights: "fixed": as ``service``, ``application`` and ``malicious`` say; "learned": from there on by the
-            noise in each task's answers (Kendall et al. 2018).
+        no_gaps: share of the training windows whose times are not shown, besides those that have none.
         lab: share of the training windows that come from the traffic lab, where its captures are given.
         teacher: share of the loss that is the distance from boosted trees' answers; 0 to learn from the labels alone.
         teacher_network: the architecture of a network that teaches beside the trees, by the mean of both; empty for
             none.
         pretraining: epochs of guessing hidden packets before that, on all windows, labelled or not; 0 for none.
         hidden: share of the packets that are hidden then.
-        service, application, malicious: weight of each task's loss.
+        service, application, malicious, malicious_kind: weight of each task's loss.
         threads: cores to use.
     """
 
-    epochs: int = 40
+    epochs: int = 10
+    windows: int = 20_480
     batch: int = 256
-    learning_rate: float = 0.001
+    learning_rate: float = 0.002
     weight_decay: float = 0.05
     warm_up: float = 0.05
-    patience: int = 8
     average: float = 0.995
     augment: float = 0.7
     other_mtu: float = 0.0
-    sampling: str = "captures"
-    class_weights: str = "root"
-    task_weights: str = "fixed"
+    no_gaps: float = 0.0
     lab: float = 0.5
     teacher: float = 0.0
     teacher_network: dict[str, Any] = field(default_factory=dict)
@@ -73,23 +58,31 @@ class Training:
     service: float = 1.0
     application: float = 1.0
     malicious: float = 1.0
+    malicious_kind: float = 0.3
     threads: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "patience", "threads"):
+        for name in ("epochs", "windows", "batch", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
-        for name in ("warm_up", "average", "augment", "other_mtu", "lab", "label_smoothing", "teacher", "hidden"):
+        for name in (
+            "warm_up",
+            "average",
+            "augment",
+            "other_mtu",
+            "lab",
+            "label_smoothing",
+            "teacher",
+            "hidden",
+            "no_gaps",
+        ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1")
         if self.teacher_network and not self.teacher:
             raise ValueError("teacher_network teaches nothing where teacher is 0")
-        for name in ("service", "application", "malicious"):
+        for name in ("service", "application", "malicious", "malicious_kind"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more")
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}; not {getattr(self, name)!r}")
         if self.pretraining < 0:
             raise ValueError("pretraining must be 0 or more epochs")
         if self.lab == 1:
@@ -103,9 +96,10 @@ class Decision:
     """When an answer is given.
 
     Attributes:
-        accuracy: service and application: answers above the threshold are right this often on the validation captures.
-        false_positives: malicious: share of harmless validation windows flagged, if whoever runs the model does not
-            choose another.
+        accuracy: service, application and kind: answers above the threshold are right this often, of those for sites
+            that their model had not seen.
+        false_positives: malicious: share of the harmless windows of such sites flagged, if whoever runs the model does
+            not choose another.
     """
 
     accuracy: float = 0.8
@@ -122,27 +116,31 @@ class Evaluation:
     """What is trained besides the model that ships, to say how good it is.
 
     Attributes:
-        seeds: trainings in all, each with the next seed; the one that is best on the validation captures ships.
-        source_folds: parts of the repositories, each left out of a training of its own; 0 for none.
+        seeds: trainings in all, each with the next seed; the first ships.
+        site_folds: parts of the sites in training and validation, each left out of a training of its own, whose answers
+            for it temperatures and thresholds come from.
         class_folds: parts of the applications, each left out of a training of its own; 0 for none.
         without_lab: whether ours is trained without the lab's captures, too, where they are given.
+        by_capture: whether ours is also trained and tested with captures split, not sites: what that hides.
         halves: whether ours by one modality, and for one task, is trained with the same seeds.
         networks: whether other networks are.
     """
 
     seeds: int = 1
-    source_folds: int = 0
+    site_folds: int = 2
     class_folds: int = 0
     without_lab: bool = False
+    by_capture: bool = False
     halves: bool = False
     networks: bool = False
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise ValueError("seeds must be at least 1")
-        for name in ("source_folds", "class_folds"):
-            if getattr(self, name) < 0 or getattr(self, name) == 1:
-                raise ValueError(f"{name} must be 0, or at least 2")
+        if self.site_folds < 2:
+            raise ValueError("site_folds must be at least 2")
+        if self.class_folds < 0 or self.class_folds == 1:
+            raise ValueError("class_folds must be 0, or at least 2")
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ _BINS = 10
 def by_packets(
     dataset: Dataset,
     rows: np.ndarray,
-    answer: Callable[[SeriesBatch], dict[str, np.ndarray]],
+    answer: Callable[[SeriesBatch, np.ndarray], dict[str, np.ndarray]],
     temperatures: dict[str, float],
 ) -> dict[int, evaluate.Figures]:
     """Packets -> scores of the windows that have all of 32, as they were after the first so many."""
@@ -33,7 +33,9 @@ def by_packets(
     if not len(whole):
         return {}
     return {
-        seen: evaluate.scores(dataset, whole, answer(dataset.series[whole].first(seen)), temperatures)
+        seen: evaluate.scores(
+            dataset, whole, answer(dataset.series[whole].first(seen), dataset.timed[whole]), temperatures
+        )
         for seen in PACKETS
     }
 
@@ -41,7 +43,7 @@ def by_packets(
 def mid_flow(
     dataset: Dataset,
     rows: np.ndarray,
-    answer: Callable[[SeriesBatch], dict[str, np.ndarray]],
+    answer: Callable[[SeriesBatch, np.ndarray], dict[str, np.ndarray]],
     temperatures: dict[str, float],
 ) -> dict[str, evaluate.Figures]:
     """What is seen of a flow -> scores. Both halves of whole windows have the same flows and as many packets, but for
@@ -57,7 +59,9 @@ def mid_flow(
         "later windows": (late, dataset.series[late]),
     }
     return {
-        name: evaluate.scores(dataset, of, answer(seen), temperatures) for name, (of, seen) in parts.items() if len(of)
+        name: evaluate.scores(dataset, of, answer(seen, dataset.timed[of]), temperatures)
+        for name, (of, seen) in parts.items()
+        if len(of)
     }
 
 

@@ -1,4 +1,4 @@
-"""How sure an answer must be: temperatures and thresholds, from the validation captures alone."""
+"""How sure an answer must be: temperatures and thresholds, from answers for sites that a model had not seen."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def calibrate(
     logits: dict[str, np.ndarray],
     by_energy: tuple[str, ...] = (),
 ) -> Calibration:
-    """From the validation windows ``rows`` and their logits. The tasks ``by_energy`` abstain by that."""
+    """From the windows ``rows`` and their logits, by models that had not seen their sites. The tasks ``by_energy``
+    abstain by that."""
     temperatures: dict[str, float] = {}
     thresholds: dict[str, float] = {}
     false_positives: dict[str, float] = {}
@@ -63,7 +64,7 @@ def calibrate(
             right = probability.argmax(axis=1) == labels
             threshold = evaluate.abstention_threshold(right, probability.max(axis=1), decision.accuracy)
             thresholds[task] = math.floor(threshold * 10_000) / 10_000
-            if task in by_energy:
+            if task in by_energy and len(labels):
                 sure = -energy(output, temperatures[task])
                 most = -evaluate.abstention_threshold(right, sure, decision.accuracy)
                 energies[task] = math.ceil(most * 10_000) / 10_000
@@ -112,6 +113,11 @@ def decisions(
                     energy(logits[task][known], calibration.temperatures[task]).round(4) <= calibration.energies[task]
                 )
             right = probability.argmax(axis=1) == labels
+            result[task] = {"answered": _mean(given), "accuracy": _mean(right[given])}
+        if task == "malicious_kind":
+            # Only what is flagged is given a kind.
+            flagged = evaluate.sigmoid(logits["malicious"][known] / calibration.temperatures["malicious"]).round(4)
+            given &= flagged >= thresholds["malicious"]
             result[task] = {"answered": _mean(given), "accuracy": _mean(right[given])}
     return result
 

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from ..data.dataset import Dataset
-from ..data.labels import MISSING
+from ..data.labels import MISSING, TRANSPORTS
 
 #: Numbers by name, in dicts within dicts.
 Figures = dict[str, Any]
+#: Sites from which on a class's score is more than chance.
+MANY = 3
 
 
 def macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
@@ -111,37 +113,48 @@ def scores(
     """All figures for the windows ``rows``; ``logits`` are theirs, by task.
 
     Returns:
-        task -> figures; "by_class" holds F1, windows and captures per class.
+        task -> figures; "by_class" holds F1, windows and sites per class, "macro_f1_many" is the mean over the classes
+        of at least MANY sites.
     """
     result: Figures = {}
     targets = dataset.targets()
-    for task, names in (("service", dataset.services), ("application", list(dataset.applications))):
+    for task, names in (
+        ("service", dataset.services),
+        ("application", list(dataset.applications)),
+        ("malicious_kind", dataset.kinds),
+    ):
         known = targets[task][rows] != MISSING
         if not known.any():
             result[task] = {"windows": 0}
             continue
         labels = targets[task][rows][known]
-        captures = dataset.capture[rows][known]
+        sites = dataset.site[rows][known]
         probability = softmax(logits[task][known] / temperatures[task])
         predicted = probability.argmax(axis=1)
         right = predicted == labels
+        by_class = {
+            names[each]: {
+                "f1": f1,
+                "windows": int((labels == each).sum()),
+                "sites": len(np.unique(sites[labels == each])),
+            }
+            for each, f1 in f1_by_class(labels, predicted).items()
+        }
         result[task] = {
             "windows": int(known.sum()),
-            "captures": len(np.unique(captures)),
+            "sites": len(np.unique(sites)),
             "macro_f1": macro_f1(labels, predicted),
+            "macro_f1_many": _mean([each["f1"] for each in by_class.values() if each["sites"] >= MANY]),
             "accuracy": float(right.mean()),
             "calibration_error": calibration_error(right, probability.max(axis=1)),
-            "by_class": {
-                names[each]: {
-                    "f1": f1,
-                    "windows": int((labels == each).sum()),
-                    "captures": len(np.unique(captures[labels == each])),
-                }
-                for each, f1 in f1_by_class(labels, predicted).items()
-            },
+            "by_class": by_class,
         }
     result["malicious"] = malicious_scores(dataset, rows, logits["malicious"], temperatures["malicious"])
     return result
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values)) if values else float("nan")
 
 
 def malicious_scores(dataset: Dataset, rows: np.ndarray, logits: np.ndarray, temperature: float) -> Figures:
@@ -151,13 +164,60 @@ def malicious_scores(dataset: Dataset, rows: np.ndarray, logits: np.ndarray, tem
     probability = sigmoid(logits[known] / temperature)
     return {
         "windows": int(known.sum()),
-        "captures": len(np.unique(dataset.capture[rows][known])),
+        "sites": len(np.unique(dataset.site[rows][known])),
         "positives": int((labels == 1).sum()),
         "auroc": auroc(labels, probability),
         "recall_at_1_percent": recall_at(labels, probability, 0.01),
         "recall_at_0.1_percent": recall_at(labels, probability, 0.001),
         "calibration_error": calibration_error(labels, probability) if len(labels) else float("nan"),
     }
+
+
+def parts(dataset: Dataset, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Which of ``rows`` (bool) are of all flows, of the encrypted ones, and of each transport."""
+    transport = dataset.transport[rows]
+    return {"all": np.ones(len(rows), bool), "encrypted": transport > 0} | {
+        name: transport == number for number, name in enumerate(TRANSPORTS)
+    }
+
+
+def by_part(
+    dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray], temperatures: dict[str, float]
+) -> dict[str, Figures]:
+    """`scores` for each of `parts`."""
+    return {
+        name: scores(dataset, rows[part], {task: values[part] for task, values in logits.items()}, temperatures)
+        for name, part in parts(dataset, rows).items()
+    }
+
+
+def site_intervals(
+    dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray], times: int = 300
+) -> dict[str, dict[str, tuple[float, float]]]:
+    """Task -> figure -> its 95 % interval over sites drawn anew, with replacement, so many ``times`` (bootstrap by
+    clusters): how much hangs on which networks are in the test."""
+    rng = np.random.default_rng(1)
+    site = dataset.site[rows]
+    members = [np.flatnonzero(site == each) for each in np.unique(site)]
+    found: dict[tuple[str, str], list[float]] = {}
+    for _ in range(times):
+        drawn = np.concatenate([members[each] for each in rng.integers(0, len(members), len(members))])
+        for task in ("service", "application"):
+            labels = dataset.targets()[task][rows[drawn]]
+            known = labels != MISSING
+            predicted = logits[task][drawn][known].argmax(axis=1)
+            found.setdefault((task, "macro_f1"), []).append(macro_f1(labels[known], predicted))
+            found.setdefault((task, "accuracy"), []).append(float((predicted == labels[known]).mean()))
+        labels = dataset.malicious[rows[drawn]]
+        known = labels != MISSING
+        output = logits["malicious"][drawn][known]
+        found.setdefault(("malicious", "auroc"), []).append(auroc(labels[known], output))
+        found.setdefault(("malicious", "recall_at_1_percent"), []).append(recall_at(labels[known], output, 0.01))
+    result: dict[str, dict[str, tuple[float, float]]] = {}
+    for (task, figure), values in found.items():
+        low, high = np.nanpercentile(values, (2.5, 97.5)) if np.isfinite(values).any() else (np.nan, np.nan)
+        result.setdefault(task, {})[figure] = (float(low), float(high))
+    return result
 
 
 def coverage(dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray]) -> dict[str, dict[int, float]]:
@@ -187,6 +247,10 @@ def mean_and_interval(values: list[float]) -> tuple[float, float]:
 
 def headline(figures: Figures, tasks: tuple[str, ...]) -> float:
     """One number to choose a model by: the mean of the two macro-F1 and the AUROC, those of ``tasks`` that exist."""
-    values = [figures[task].get("auroc" if task == "malicious" else "macro_f1", np.nan) for task in tasks]
+    values = [
+        figures[task].get("auroc" if task == "malicious" else "macro_f1", np.nan)
+        for task in tasks
+        if task != "malicious_kind"
+    ]
     values = [value for value in values if np.isfinite(value)]
     return float(np.mean(values)) if values else 0.0

@@ -101,6 +101,7 @@ def write_bundle(
     name: str,
     services: list[str],
     applications: dict[str, list[str]],
+    kinds: list[str],
     calibration: Calibration,
     trained: dict[str, Any],
 ) -> None:
@@ -116,6 +117,7 @@ def write_bundle(
         "model_sha256": hashlib.sha256(new_onnx.read_bytes()).hexdigest(),
         "services": services,
         "applications": [{"name": each, "services": sorted(of)} for each, of in applications.items()],
+        "malicious_kinds": kinds,
         "calibration": {task: {"temperature": round(float(calibration.temperatures[task]), 4)} for task in TASKS},
         "thresholds": {task: round(float(calibration.thresholds[task]), 4) for task in TASKS},
         "abstain": {task: "energy" if task in calibration.energies else "probability" for task in TASKS[:2]},

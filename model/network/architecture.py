@@ -1,7 +1,7 @@
-"""The model, top to bottom: two encoders, a decoder that asks three questions of both, a head for each answer.
+"""The model, top to bottom: two encoders, a decoder that asks its questions of both, a head for each answer.
 
     sentence (statistics, packets) -> text encoder  --+
-                                                      +--> joint decoder: three task queries -> three heads
+                                                      +--> joint decoder: a query per task -> a head per task
     picture (time x signed size)   -> image encoder --+
 
 Shapes are written with B windows, T words, P patches, D = width, H heads.
@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,7 +20,8 @@ from torch.nn import functional
 from mmtt_agent import features
 from mmtt_agent.series import MAX_PAYLOAD_PACKETS, SeriesBatch
 
-TASKS = ("service", "application", "malicious")
+#: The last one is asked of what is malicious alone: of what kind it is.
+TASKS = ("service", "application", "malicious", "malicious_kind")
 #: Added to the score of what must not be attended to: its weight is then below the last bit of the others. Far below
 #: that, weights are denormal numbers, which take processors ten times as long.
 BLOCKED = -64.0
@@ -27,10 +29,11 @@ BLOCKED = -64.0
 
 @dataclass(frozen=True)
 class Architecture:
-    """Sizes of the model. ``statistics_per_word`` statistics are read as one word, to keep the sentence short;
-    ``neighbours`` packets are looked at together before attention; each lends ``per_place`` numbers to the line-up;
-    ``word_dropout`` is the share of whole words left out in training; ``reads`` is "both", or "text" or "image" for a
-    model that goes by one of them alone."""
+    """Sizes of the model. ``statistics_per_word`` statistics and ``packets_per_word`` packets are read as one word, to
+    keep the sentence short; ``neighbours`` packets are looked at together before that; each lends ``per_place`` numbers
+    to the line-up; ``word_dropout`` is the share of whole words left out in training, and ``exact_dropout`` that of the
+    windows of which only coarse sizes are shown then: exact ones are also how a model knows a lab. ``reads`` is "both",
+    or "text" or "image" for a model that goes by one of them alone."""
 
     width: int = 64
     heads: int = 2
@@ -40,10 +43,12 @@ class Architecture:
     decoder_layers: int = 1
     patch: int = 8
     statistics_per_word: int = 6
+    packets_per_word: int = 1
     neighbours: int = 5
     per_place: int = 16
     dropout: float = 0.1
     word_dropout: float = 0.0
+    exact_dropout: float = 0.0
     reads: str = "both"
 
     def __post_init__(self) -> None:
@@ -63,16 +68,18 @@ class Architecture:
             raise ValueError(f"patch {self.patch} must divide the picture's sides {features.PICTURE_SHAPE}")
         if self.neighbours % 2 == 0:
             raise ValueError(f"neighbours {self.neighbours} must be odd: as many before a packet as after it")
-        if features.STATISTICS % self.statistics_per_word:
-            raise ValueError(f"statistics_per_word must divide {features.STATISTICS}")
+        for name, many in (("statistics_per_word", features.STATISTICS), ("packets_per_word", MAX_PAYLOAD_PACKETS)):
+            if many % getattr(self, name):
+                raise ValueError(f"{name} must divide {many}")
 
 
 class Network(nn.Module):
-    """What gives the logits of the three tasks, (B, services), (B, applications) and (B,), for windows."""
+    """What gives the logits of the tasks, (B, services), (B, applications), (B,) and (B, kinds), for windows."""
 
     @staticmethod
-    def inputs(series: SeriesBatch) -> tuple[Tensor, ...]:
-        """What ``forward`` takes, in the order of its arguments."""
+    def inputs(series: SeriesBatch, timed: np.ndarray | None = None) -> tuple[Tensor, ...]:
+        """What ``forward`` takes, in the order of its arguments; ``timed`` says of which windows the times are known,
+        if not of all."""
         raise NotImplementedError
 
 
@@ -150,10 +157,12 @@ class ScaleEmbedding(nn.Module):
             self.register_buffer(f"places{step}", torch.cat(places), persistent=False)
             self.tables.append(torch.empty(rows, width).normal_(std=0.02))
 
-    def forward(self, words: Tensor) -> Tensor:
-        """(...) -> (..., D)"""
-        table = sum(table[getattr(self, f"places{step}")] for step, table in enumerate(self.tables))
-        return functional.embedding(words, table)
+    def forward(self, words: Tensor, exact: Tensor | None = None) -> Tensor:
+        """(...) -> (..., D); ``exact``, in training: 0 for what is to be known by its neighbours alone."""
+        tables = [table[getattr(self, f"places{step}")] for step, table in enumerate(self.tables)]
+        if exact is None:
+            return functional.embedding(words, sum(tables))
+        return functional.embedding(words, sum(tables[1:])) + exact * functional.embedding(words, tables[0])
 
 
 class Neighbours(nn.Module):
@@ -197,14 +206,18 @@ class TextEncoder(nn.Module):
 
     def __init__(self, config: Architecture) -> None:
         super().__init__()
-        self.per_word = config.statistics_per_word
+        self.per_word, self.packets_per_word = config.statistics_per_word, config.packets_per_word
         self.statistic_words = features.STATISTICS // self.per_word
+        self.exact_dropout = config.exact_dropout
         self.statistic = ScaleEmbedding(features.STATISTIC_SCALES, config.width)
         self.size = ScaleEmbedding(features.SIZE_SCALES, config.width)
         self.gap = ScaleEmbedding(features.GAP_SCALES, config.width)
         self.neighbours = Neighbours(config)
         self.line_up = LineUp(config)
-        self.position = nn.Parameter(torch.zeros(self.statistic_words + MAX_PAYLOAD_PACKETS, config.width))
+        if self.packets_per_word > 1:
+            self.together = Linear(self.packets_per_word * config.width, config.width)
+        words = self.statistic_words + MAX_PAYLOAD_PACKETS // self.packets_per_word
+        self.position = nn.Parameter(torch.zeros(words, config.width))
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.text_layers))
         self.norm = nn.LayerNorm(config.width)
         self.word_dropout = nn.Dropout1d(config.word_dropout)
@@ -219,15 +232,22 @@ class TextEncoder(nn.Module):
         statistics, which would tell, are not shown either.
         """
         about = self.statistic(statistics).unflatten(1, (self.statistic_words, self.per_word)).sum(2)
-        packets = self.size(sizes) + self.gap(gaps)
+        exact = None
+        if self.training and self.exact_dropout:
+            exact = (torch.rand(len(sizes), 1, 1, device=sizes.device) >= self.exact_dropout).to(about.dtype)
+        packets = self.size(sizes, exact) + self.gap(gaps)
         if hidden is not None:
             about = torch.zeros_like(about)
             packets = torch.where(hidden[0][..., None], hidden[1], packets)
         padding = (sizes == features.PAD).to(packets.dtype)
         filled = (1 - padding)[..., None]
         packets = self.neighbours(packets * filled, filled)
+        line_up = self.line_up(packets, filled)
+        if self.packets_per_word > 1:
+            packets = self.together(torch.unflatten(packets * filled, 1, (-1, self.packets_per_word)).flatten(2))
+            padding = padding[:, :: self.packets_per_word]
         x = self.dropout(self.word_dropout(torch.cat([about, packets], 1)) + self.position)
-        x = torch.cat([x[:, :1] + self.line_up(packets, filled), x[:, 1:]], 1)
+        x = torch.cat([x[:, :1] + line_up, x[:, 1:]], 1)
         padded = functional.pad(padding, (self.statistic_words, 0))
         blocked = (padded * BLOCKED)[:, None, None, :]
         for layer in self.layers:
@@ -281,9 +301,9 @@ class DecoderLayer(nn.Module):
 
 
 class Model(Network):
-    """Windows in, logits for the three tasks out."""
+    """Windows in, logits for the tasks out."""
 
-    def __init__(self, config: Architecture, services: int, applications: int) -> None:
+    def __init__(self, config: Architecture, services: int, applications: int, kinds: int) -> None:
         super().__init__()
         self.reads = config.reads
         self.text = TextEncoder(config)
@@ -294,17 +314,18 @@ class Model(Network):
         self.service = nn.Linear(config.width, services)
         self.application = nn.Linear(config.width, applications)
         self.malicious = nn.Linear(config.width, 1)
+        self.malicious_kind = nn.Linear(config.width, kinds)
         self.apply(_initialise)
         for position in (self.text.position, self.image.position, self.queries):
             nn.init.normal_(position, std=0.02)
 
     @staticmethod
-    def inputs(series: SeriesBatch) -> tuple[Tensor, ...]:
-        arrays = features.model_input(series)
+    def inputs(series: SeriesBatch, timed: np.ndarray | None = None) -> tuple[Tensor, ...]:
+        arrays = features.model_input(series, timed)
         return tuple(torch.from_numpy(arrays[name]) for name in features.INPUT_NAMES)
 
     def forward(self, statistics: Tensor, sizes: Tensor, gaps: Tensor, picture: Tensor) -> tuple[Tensor, ...]:
-        """The arrays of ``mmtt_agent.features.model_input`` -> (B, services), (B, applications), (B,)"""
+        """The arrays of ``mmtt_agent.features.model_input`` -> (B, services), (B, applications), (B,), (B, kinds)"""
         blocked: Tensor | None = None
         if self.reads == "image":
             read = self.image(picture)
@@ -317,8 +338,13 @@ class Model(Network):
         answers = self.queries.expand(read.shape[0], -1, -1)
         for layer in self.decoder:
             answers = layer(answers, read, blocked)
-        service, application, malicious = self.norm(answers).unbind(1)
-        return self.service(service), self.application(application), self.malicious(malicious).squeeze(1)
+        service, application, malicious, kind = self.norm(answers).unbind(1)
+        return (
+            self.service(service),
+            self.application(application),
+            self.malicious(malicious).squeeze(1),
+            self.malicious_kind(kind),
+        )
 
 
 def _initialise(module: nn.Module) -> None:

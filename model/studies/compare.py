@@ -20,6 +20,8 @@ from ..training.trainings import Trainings
 
 #: Scores of peers are not calibrated.
 PLAIN = dict.fromkeys(TASKS, 1.0)
+#: The tasks that a model of its own is trained for.
+SINGLE = TASKS[:3]
 
 _Key = TypeVar("_Key", bound=tuple[Any, ...])
 #: Logits by task.
@@ -59,7 +61,10 @@ def compare(
         ]
 
     def score(logits: _Logits) -> evaluate.Figures:
-        return evaluate.scores(dataset, test, logits, PLAIN)
+        return evaluate.by_part(dataset, test, logits, PLAIN)
+
+    def ask(network: Network, rows: np.ndarray) -> _Logits:
+        return infer(network, dataset.series[rows], dataset.timed[rows])
 
     def best(peer: str, on_validation: dict[_Key, _Logits]) -> _Key:
         """The key of the answers that score best on the validation captures; a key's first part is a data set."""
@@ -91,7 +96,7 @@ def compare(
     if pretrained and (runs or config.evaluation.halves):
         runs[ours] = begin(ours, architecture, dataset, config.training)
     if config.evaluation.halves:
-        for task in TASKS:
+        for task in SINGLE:
             weights: dict[str, Any] = {each: 0.0 for each in TASKS if each != task}
             single[task] = begin(
                 f"{task} alone", architecture, dataset, dataclasses.replace(config.training, **weights)
@@ -116,23 +121,25 @@ def compare(
             found[peer] = [score(parted[chosen]["test"])]
     for peer, build in systems.NETWORKS.items() if choices else ():
         on, augment = best(peer, {
-            key[1:]: infer(result(), dataset.series[validation]) for key, result in choices.items() if key[0] == peer
+            key[1:]: ask(result(), validation) for key, result in choices.items() if key[0] == peer
         })  # fmt: skip
         runs[peer] = begin(f"{peer} {on} {augment}", build, datasets[on], plain(peer, augment))
     for name, results in sorted(runs.items(), key=lambda each: each[0].startswith(config.name)):
-        found[name] = [score(infer(result(), dataset.series[test])) for result in results]
+        found[name] = [score(ask(result(), test)) for result in results]
     if single:
         networks = [{task: results[each]() for task, results in single.items()} for each in range(len(seeds))]
         took, alone = 0.0, []
         for each in networks:
             begun = time.process_time()
-            logits = {task: infer(network, dataset.series[test])[task] for task, network in each.items()}
+            logits = {task: ask(network, test)[task] for task, network in each.items()}
             took += time.process_time() - begun
+            # A kind is told of what another head has flagged; it is not compared.
+            logits["malicious_kind"] = np.zeros((len(test), len(dataset.kinds)))
             alone.append(score(logits))
         found[f"{ours}, a model for each task"] = alone
         begun = time.process_time()
         for each in networks:
-            infer(each["malicious"], dataset.series[test])
+            ask(each["malicious"], test)
         about["time"] = (time.process_time() - begun) / took
     return found, about
 

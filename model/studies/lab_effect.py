@@ -65,7 +65,7 @@ def _ours(
     config: Config, dataset: Dataset, rows: np.ndarray, checkpoint: Path, say: Callable[[str], None]
 ) -> dict[str, np.ndarray] | None:
     model, _ = fit_taught(config, Architecture(**config.architecture), dataset, checkpoint, say)
-    return infer(model, dataset.series[rows])
+    return infer(model, dataset.series[rows], dataset.timed[rows])
 
 
 def _trees(

@@ -51,7 +51,7 @@ def _found(dataset: Dataset, begun: list[tuple[np.ndarray, Callable[[], Network]
             rows = rows[dataset.application[rows] != MISSING]
             unseen = np.isin(dataset.application[rows], gone)
             # The answers that were never right are none.
-            logits = np.delete(infer(model, dataset.series[rows])["application"], gone, axis=1)
+            logits = np.delete(infer(model, dataset.series[rows], dataset.timed[rows])["application"], gone, axis=1)
             if split == "validation":
                 left = np.delete(np.arange(len(names)), gone)
                 labels = np.searchsorted(left, dataset.application[rows][~unseen])

@@ -25,7 +25,7 @@ STATISTICS = 8 + 4 * (len(_EDGES) + 1)
 
 
 class MMCesnetV2(Network):
-    def __init__(self, services: int, applications: int) -> None:
+    def __init__(self, services: int, applications: int, kinds: int) -> None:
         super().__init__()
 
         def convolution(inside: int, outside: int, kernel: int, padding: int = 0) -> list[nn.Module]:
@@ -45,10 +45,10 @@ class MMCesnetV2(Network):
         self.statistics = nn.Sequential(nn.BatchNorm1d(STATISTICS), *dense(STATISTICS, 225), *dense(225, 225),
                                         *dense(225, 225), *dense(225, 225), nn.Dropout(0.1))  # fmt: skip
         self.shared = nn.Sequential(*dense(525, 600), nn.Dropout(0.2))
-        self.heads = Heads(600, services, applications)
+        self.heads = Heads(600, services, applications, kinds)
 
     @staticmethod
-    def inputs(series: SeriesBatch) -> tuple[Tensor, ...]:
+    def inputs(series: SeriesBatch, timed: np.ndarray | None = None) -> tuple[Tensor, ...]:
         """(B, 3, 30) sizes, waits, directions, scaled as the paper's pipeline does; (B, STATISTICS)."""
         filled = np.arange(_PACKETS) < series.lengths[:, None]
         signed = series.sizes[:, :_PACKETS]

@@ -22,17 +22,17 @@ _SIDE, _SECONDS, _LARGEST = 32, 15.0, 1500
 
 
 class MiniFlowPic(Network):
-    def __init__(self, services: int, applications: int) -> None:
+    def __init__(self, services: int, applications: int, kinds: int) -> None:
         super().__init__()
         self.trunk = nn.Sequential(
             nn.Conv2d(1, 6, 5), nn.ReLU(), nn.MaxPool2d(2),
             nn.Conv2d(6, 16, 5), nn.ReLU(), nn.Dropout2d(0.25), nn.MaxPool2d(2),
             nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Dropout(0.5),
         )  # fmt: skip
-        self.heads = Heads(84, services, applications)
+        self.heads = Heads(84, services, applications, kinds)
 
     @staticmethod
-    def inputs(series: SeriesBatch) -> tuple[Tensor, ...]:
+    def inputs(series: SeriesBatch, timed: np.ndarray | None = None) -> tuple[Tensor, ...]:
         """(B, 1, 32, 32): how many packets, whichever way, are in each cell, against the fullest."""
         picture = np.zeros((len(series), _SIDE, _SIDE), np.float32)
         row, packet = np.nonzero(np.arange(series.sizes.shape[1]) < series.lengths[:, None])

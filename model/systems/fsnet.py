@@ -23,7 +23,7 @@ _WIDTH, _LAYERS, _DROPOUT = 128, 2, 0.3
 
 
 class FSNet(Network):
-    def __init__(self, services: int, applications: int) -> None:
+    def __init__(self, services: int, applications: int, kinds: int) -> None:
         super().__init__()
         words = 2 * _LARGEST + 1
         self.embedding = nn.Embedding(words, _WIDTH)
@@ -34,7 +34,7 @@ class FSNet(Network):
         self.rebuild = nn.Linear(2 * _WIDTH, words)
         self.compress = nn.Sequential(nn.Linear(8 * _WIDTH * _LAYERS, 2 * _WIDTH), nn.SELU(), nn.Dropout(_DROPOUT),
                                       nn.Linear(2 * _WIDTH, 2 * _WIDTH), nn.SELU(), nn.Dropout(_DROPOUT))  # fmt: skip
-        self.heads = Heads(2 * _WIDTH, services, applications)
+        self.heads = Heads(2 * _WIDTH, services, applications, kinds)
         #: Of the last forward pass in training: the mean cross-entropy of the lengths written again.
         self.own_loss: Tensor | float = 0.0
 
@@ -43,7 +43,7 @@ class FSNet(Network):
         return {**self.__dict__, "own_loss": 0.0}
 
     @staticmethod
-    def inputs(series: SeriesBatch) -> tuple[Tensor, ...]:
+    def inputs(series: SeriesBatch, timed: np.ndarray | None = None) -> tuple[Tensor, ...]:
         """(B, 32) words."""
         sizes = series.sizes.clip(-_LARGEST, _LARGEST)
         return (torch.from_numpy(np.where(sizes < 0, _LARGEST - sizes, sizes).astype(np.int64)),)

@@ -1,8 +1,8 @@
 """Soft labels by gradient-boosted trees, and a larger network beside them where one is asked for, for the network to
 learn from beside the labels (Hinton et al. 2015).
 
-On a few thousand windows trees generalise better than a network; what they make of a window says more than its label.
-Each window's teacher has not seen that window's recording (cross-fitting): else it would only repeat the labels.
+On few sites trees generalise better than a network; what they make of a window says more than its label.
+Each window's teacher has not seen that window's site (cross-fitting): else it would only repeat the labels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .. import systems
 from ..config import Config, ConfigError
 from ..data.dataset import Dataset
 from ..data.labels import MISSING
-from ..data.split import SPLITS, split_recordings
+from ..data.split import SPLITS, split_groups
 from ..evaluation import evaluate
 from ..network.architecture import TASKS, Architecture, Network
 from ..network.infer import infer
@@ -58,8 +58,8 @@ def soft_labels(
             pass
         begun = time.monotonic()
         train, validation = dataset.rows("train"), dataset.rows("validation")
-        fold = split_recordings(
-            dataset.recording[train], [values[train] for values in dataset.targets().values()], dataset.captures,
+        fold = split_groups(
+            dataset.site[train], [values[train] for values in dataset.targets().values()], dataset.sites,
             (1.0,) * FOLDS, 11,
         )  # fmt: skip
         result: dict[str, np.ndarray] = {}
@@ -114,7 +114,7 @@ def _by_network(
     split = np.where(dataset.split == SPLITS.index("validation"), dataset.split, MISSING)
     split[seen] = SPLITS.index("train")
     model, _ = fit(config, architecture, dataclasses.replace(dataset, split=split), checkpoint, say)
-    return infer(model, dataset.series[taught])
+    return infer(model, dataset.series[taught], dataset.timed[taught])
 
 
 def _mean(one: np.ndarray, other: np.ndarray) -> np.ndarray:

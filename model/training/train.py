@@ -28,12 +28,9 @@ from .losses import Objective
 from .pretrain import pretrain
 from .sampling import sampling
 
-#: Makes a network for so many services and applications; if it has an ``own_loss``, that is added to the tasks'.
-Build = Callable[[int, int], Network]
-
-#: Epochs whose mean score is compared: the validation captures are few, and the best of many single epochs is best by
-#: chance.
-_TOGETHER = 5
+#: Makes a network for so many services, applications and kinds of what is malicious; if it has an ``own_loss``, that is
+#: added to the tasks'.
+Build = Callable[[int, int, int], Network]
 
 
 def fit(
@@ -45,8 +42,9 @@ def fit(
     tensorboard: Path | None = None,
     taught: dict[str, np.ndarray] | None = None,
 ) -> tuple[Network, float]:
-    """The network of the epoch that scored best on the validation captures, with those just before it, and the seconds
-    that training took, without its teacher's.
+    """The network at the end of training, its weights the running mean of the last steps', and the seconds that
+    training took, without its teacher's. How many epochs there are is a choice made by cross-validation: no site is
+    looked at for the best one.
 
     Args:
         checkpoint: where each epoch leaves what an interrupted training goes on from.
@@ -64,20 +62,17 @@ def fit(
     model = _new(config, build, dataset)
     average = copy.deepcopy(model).eval().requires_grad_(False)
     validation = dataset.rows("validation")
-    tasks = tuple(task for task in TASKS if getattr(settings, task))
     key = hashlib.sha256(repr((config.seed, settings, build, dataset.digest())).encode())
     state: dict[str, Any] = {
         "key": key.hexdigest(),
         "epoch": 0,
         "seconds": 0.0,
-        "scores": [],
-        "best": -1.0,
-        "best_epoch": 0,
-        "best_model": model.state_dict(),
+        "average": average.state_dict(),
     }
     if settings.pretraining and isinstance(model, Model):
         state["seconds"] = pretrain(config, model, dataset, checkpoint.with_suffix(".pretrained.safetensors"), say)
         average.load_state_dict(model.state_dict())
+        state["average"] = average.state_dict()
     saved = load(checkpoint, state["key"], say)
     if saved:
         state = saved
@@ -88,31 +83,21 @@ def fit(
 
     board = Board(tensorboard, state["epoch"])
     for epoch in range(state["epoch"] + 1, settings.epochs + 1):
-        if epoch - 1 - state["best_epoch"] >= settings.patience:
-            break
         begun = time.monotonic()
         distributed.shared(epoch)
         # Early on the mean follows closely; later it is as long as asked for.
         loss = course.epoch(epoch, lambda done: _follow(average, model, min(settings.average, done / (done + 10))))
-        figures = evaluate.scores(
-            dataset, validation, infer(average, dataset.series[validation]), dict.fromkeys(TASKS, 1.0)
-        )
-        state["scores"].append(evaluate.headline(figures, tasks))
-        score = float(np.mean(state["scores"][-_TOGETHER:]))
-        better = score > state["best"]
-        if better:
-            state |= {"best": score, "best_epoch": epoch, "best_model": copy.deepcopy(average.state_dict())}
+        answers = infer(average, dataset.series[validation], dataset.timed[validation])
+        figures = evaluate.scores(dataset, validation, answers, dict.fromkeys(TASKS, 1.0))
         say(
             f"epoch {epoch}/{settings.epochs}: loss {loss:.3f}; validation: "
             f"service F1 {figures['service'].get('macro_f1', math.nan):.3f}, "
             f"application F1 {figures['application'].get('macro_f1', math.nan):.3f}, "
-            f"malicious AUROC {figures['malicious']['auroc']:.3f}"
-            f"{' (best)' if better else ''}; {time.monotonic() - begun:.0f} s"
+            f"malicious AUROC {figures['malicious']['auroc']:.3f}; {time.monotonic() - begun:.0f} s"
         )
         board.write(epoch, {
-            "training": {"loss": loss, "learning rate": course.schedule.get_last_lr()[0], "task weight": {
-                task: math.exp(-noise.item()) for task, noise in course.objective.noise.items()}},
-            "validation": {"score": score} | figures,
+            "training": {"loss": loss, "learning rate": course.schedule.get_last_lr()[0]},
+            "validation": figures,
         })  # fmt: skip
         state |= {
             "epoch": epoch,
@@ -123,7 +108,7 @@ def fit(
         save(checkpoint, state)
     distributed.shared(None)
     board.close()
-    model.load_state_dict(state["best_model"])
+    model.load_state_dict(state["average"])
     return model.cpu().eval(), state["seconds"]
 
 
@@ -138,7 +123,7 @@ def help_out() -> None:
 
 def _new(config: Config, build: Build, dataset: Dataset) -> Network:
     torch.manual_seed(config.seed)
-    return build(len(dataset.services), len(dataset.applications)).to(distributed.device())
+    return build(len(dataset.services), len(dataset.applications), len(dataset.kinds)).to(distributed.device())
 
 
 class _Course:
@@ -159,9 +144,9 @@ class _Course:
         settings = config.training
         self.config, self.dataset, self.model = config, dataset, model
         self.train = dataset.rows("train")
-        self.chance, drawn_per_epoch = sampling(dataset, self.train, settings.sampling, settings.lab)
-        self.steps = max(1, drawn_per_epoch // settings.batch)
-        self.objective = Objective(model, dataset, self.train, settings, taught).to(distributed.device())
+        self.chance, counts = sampling(dataset, self.train, settings.lab)
+        self.steps = max(1, settings.windows // settings.batch)
+        self.objective = Objective(model, dataset, counts, settings, taught).to(distributed.device())
         decayed = [p for p in self.objective.parameters() if p.ndim > 1]
         plain = [p for p in self.objective.parameters() if p.ndim <= 1]
         self.optimizer = torch.optim.AdamW(
@@ -174,7 +159,6 @@ class _Course:
         )
         if saved:
             model.load_state_dict(saved["model"])
-            self.objective.noise.load_state_dict(saved["noise"])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.schedule.load_state_dict(saved["schedule"])
         self.loss = distributed.alike(self.objective)
@@ -182,7 +166,6 @@ class _Course:
     def state(self) -> dict[str, Any]:
         return {
             "model": self.model.state_dict(),
-            "noise": self.objective.noise.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
         }
@@ -201,7 +184,8 @@ class _Course:
         for start in range(0, len(drawn), settings.batch):
             rows = drawn[start : start + settings.batch]
             windows = augment(self.dataset.series[rows], settings.augment, rng, settings.other_mtu)
-            loss = self.loss(windows[own], rows, own)
+            timed = self.dataset.timed[rows] & (rng.random(len(rows)) >= settings.no_gaps)
+            loss = self.loss(windows[own], timed[own], rows, own)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)

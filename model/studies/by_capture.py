@@ -1,0 +1,39 @@
+"""What a split by capture hides: the same training and test with captures shared out, not sites, so that most test
+windows are of networks that training knows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+
+from ..config import Config
+from ..data.dataset import Dataset
+from ..data.split import SPLITS, split_groups
+from ..evaluation import evaluate
+from ..network.architecture import TASKS, Architecture, Network
+from ..network.infer import infer
+from ..training.trainings import Trainings
+
+
+def begin(
+    config: Config, architecture: Architecture, dataset: Dataset, trainings: Trainings
+) -> Callable[[], dict[str, evaluate.Figures]]:
+    """Begin the training; what is returned gives its scores on its own test captures, by part."""
+    split = split_groups(
+        dataset.recording,
+        [dataset.service, dataset.application, dataset.malicious],
+        dataset.captures,
+        config.data.shares,
+        config.data.split_seed,
+    )
+    parted = dataclasses.replace(dataset, split=split)
+    assert len(config.data.shares) == len(SPLITS)
+    return partial(_found, parted, trainings.begin("split by capture", config, architecture, parted))
+
+
+def _found(parted: Dataset, training: Callable[[], Network]) -> dict[str, evaluate.Figures]:
+    test = parted.rows("test")
+    logits = infer(training(), parted.series[test], parted.timed[test])
+    return evaluate.by_part(parted, test, logits, dict.fromkeys(TASKS, 1.0))

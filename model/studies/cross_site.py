@@ -1,0 +1,60 @@
+"""Answers for sites that a model has not seen: the sites of training and validation in parts, each left out of a
+training of its own. Temperatures and thresholds come from them, for it is on such networks that they must hold.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from ..config import Config
+from ..data.dataset import Dataset
+from ..data.lab_windows import LAB
+from ..data.labels import MISSING
+from ..data.split import SPLITS, split_groups
+from ..network.architecture import TASKS, Architecture, Network
+from ..network.infer import infer
+from ..training.trainings import Trainings
+
+#: Rows of a data set, and their logits by task.
+Answers = tuple[np.ndarray, dict[str, np.ndarray]]
+
+
+def left_out(
+    config: Config, architecture: Architecture, dataset: Dataset, trainings: Trainings
+) -> Callable[[], Answers]:
+    """Begin the trainings; what is returned gives the windows of training and validation that count in a score, and the
+    answers of the models that had not seen their sites."""
+    folds = config.evaluation.site_folds
+    parts = site_parts(dataset, folds)
+    begun: list[tuple[Dataset, Callable[[], Network]]] = []
+    for fold in range(folds):
+        split = np.where(dataset.split == SPLITS.index("test"), MISSING, SPLITS.index("train"))
+        split[parts == fold] = SPLITS.index("test")
+        # The schedule is fixed, so nothing is chosen by validation; what it prints is of the left-out sites.
+        parted = dataclasses.replace(dataset, split=split)
+        begun.append((parted, trainings.begin(f"without sites {fold + 1} of {folds}", config, architecture, parted)))
+    return partial(_found, begun)
+
+
+def site_parts(dataset: Dataset, parts: int) -> np.ndarray:
+    """int64 (n,): the part of each window of training and validation, by its site; MISSING for the others."""
+    made = np.array([source == LAB for source in dataset.sources])[dataset.capture]
+    rows = np.flatnonzero((dataset.split != SPLITS.index("test")) & ~made)
+    result = np.full(len(dataset), MISSING)
+    result[rows] = split_groups(
+        dataset.site[rows], [values[rows] for values in dataset.targets().values()], dataset.sites, (1.0,) * parts, 7
+    )
+    return result
+
+
+def _found(begun: list[tuple[Dataset, Callable[[], Network]]]) -> Answers:
+    every, answers = [], []
+    for parted, training in begun:
+        rows = parted.rows("test")
+        every.append(rows)
+        answers.append(infer(training(), parted.series[rows], parted.timed[rows]))
+    return np.concatenate(every), {task: np.concatenate([each[task] for each in answers]) for task in TASKS}
