@@ -153,7 +153,7 @@ def test_the_shipped_table_names_every_public_capture_by_its_content():
     from pathlib import Path
 
     rows = fetch.read_table(Path("public"))
-    assert len(rows) == 2049 and len({row["capture"] for row in rows}) == 2049
+    assert len(rows) == 4387 and len({row["capture"] for row in rows}) == 4387
     assert all(len(row["source_commit"]) == 40 and len(row["source_sha256"]) == 64 for row in rows)
 
 
