@@ -117,6 +117,7 @@ class Evaluation:
 
     Attributes:
         seeds: trainings in all, each with the next seed; the first ships.
+        peer_seeds: of these, with how many what ours is compared with is trained.
         site_folds: parts of the sites in training and validation, each left out of a training of its own, whose answers
             for it temperatures and thresholds come from.
         class_folds: parts of the applications, each left out of a training of its own; 0 for none.
@@ -127,6 +128,7 @@ class Evaluation:
     """
 
     seeds: int = 1
+    peer_seeds: int = 5
     site_folds: int = 2
     class_folds: int = 0
     without_lab: bool = False
@@ -135,8 +137,9 @@ class Evaluation:
     networks: bool = False
 
     def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise ValueError("seeds must be at least 1")
+        for name in ("seeds", "peer_seeds"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
         if self.site_folds < 2:
             raise ValueError("site_folds must be at least 2")
         if self.class_folds < 0 or self.class_folds == 1:

@@ -49,7 +49,8 @@ def compare(
     about: evaluate.Figures = {"trained on": {}}
     validation, test = dataset.rows("validation"), dataset.rows("test")
     seeds = [
-        dataclasses.replace(config, seed=seed) for seed in range(config.seed, config.seed + config.evaluation.seeds)
+        dataclasses.replace(config, seed=seed)
+        for seed in range(config.seed, config.seed + min(config.evaluation.seeds, config.evaluation.peer_seeds))
     ]
 
     def begin(
