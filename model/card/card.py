@@ -14,18 +14,14 @@ from ..data.lab_windows import lab_rows
 from ..data.labels import EVIDENCE, MISSING
 from ..data.split import SPLITS
 from ..evaluation.calibrate import Calibration
-from ..evaluation.evaluate import MANY, Figures, mean_and_interval
+from ..evaluation.evaluate import Figures, mean_and_interval
 from ..evaluation.unknown import MEASURES, Part, better
 from .bars import bars, trained_on
+from .tables import NONE, interval, number, percent
+from .unseen import answers_given, by_transport, hidden, relied_on, unseen, words
 
 #: Sites in the table of what was flagged where.
 _SITES_SHOWN = 30
-#: Of the tables of scores.
-_HEAD = (
-    "| | service F1 | service accuracy | application F1 | application accuracy | malicious AUROC | recall at 1 % FP |"
-)
-#: An en dash, where there is no figure.
-_NONE = "\u2013"
 
 
 def write(
@@ -49,17 +45,17 @@ def write(
             f"`{command}` makes the model, every figure below, and this card."
         ),
         "",
-        *_unseen(config, dataset, figures),
+        *unseen(config, dataset, figures),
         "",
         "## What to rely on",
         "",
-        *_relied_on(test["all"], figures["decisions"]["all"]),
+        *relied_on(test["all"], figures["decisions"]["all"]),
         "",
         *answers_given(dataset, figures["decisions"], calibration),
         "",
-        *_by_transport(test),
+        *by_transport(test),
         "",
-        *_hidden(figures, test["all"]),
+        *hidden(figures, test["all"]),
         *bars(config.name, config.compared_name(), figures),
         *_losses(config.name, figures["seeds"], figures["peers"]),
         "",
@@ -72,7 +68,7 @@ def write(
         *(["", *pictures] if pictures else []),
         "",
         "Calibration error: "
-        + ", ".join(f"{task} {_number(scores.get('calibration_error'))}" for task, scores in test["all"].items())
+        + ", ".join(f"{task} {number(scores.get('calibration_error'))}" for task, scores in test["all"].items())
         + ".",
         "",
         "Accuracy of the surest part of all answers:",
@@ -80,7 +76,7 @@ def write(
         "| | 25 % | 50 % | 75 % | all |",
         "|---|---|---|---|---|",
         *[
-            f"| {task} | {' | '.join(_percent(accuracy) for accuracy in shares.values())} |"
+            f"| {task} | {' | '.join(percent(accuracy) for accuracy in shares.values())} |"
             for task, shares in figures["coverage"].items()
         ],
         "",
@@ -97,7 +93,7 @@ def write(
     for task in ("service", "application", "malicious_kind"):
         lines += [
             "",
-            f"## By {_words(task)}",
+            f"## By {words(task)}",
             "",
             "| | F1 | test windows | test sites | all sites |",
             "|---|---|---|---|---|",
@@ -107,179 +103,13 @@ def write(
     return "\n".join(lines) + "\n"
 
 
-def _unseen(config: Config, dataset: Dataset, figures: Figures) -> list[str]:
-    """The table that counts: networks of which nothing was trained on, chosen by, or calibrated with."""
-    seeds, rows = config.evaluation.seeds, dataset.rows("test")
-    by = dataset.report["split_by"]
-    lines = [
-        "## On networks that it has never seen",
-        "",
-        (
-            f"{len(rows):,} windows of {len(np.unique(dataset.site[rows])):,} sites: networks, labs or data sets that "
-            "lent nothing to training, to a choice, or to a threshold. At most "
-            f"{config.data.max_scored} windows with the same labels count of a capture. F1 is the mean over the "
-            f"classes in the test, and after the stroke over those of at least {MANY} of its sites."
-            if by == "site"
-            else f"{len(rows):,} windows of captures that lent nothing to training. There are too few sites to leave "
-            "some out, so that **these are captures of networks that it knows**: on another network expect less."
-        ),
-    ]
-    for part in ("all", "encrypted"):
-        lines += [
-            "",
-            f"{part.capitalize()} flows:",
-            "",
-            _HEAD,
-            "|---|---|---|---|---|---|---|",
-            _row(f"**{config.name}**, as shipped (seed {config.seed})", [figures["test"][part]]),
-            _interval_row(figures["intervals"].get(part, {})),
-            *(
-                [_row(f"{config.name}, mean of {seeds} seeds", [s[part] for s in figures["seeds"]])]
-                if seeds > 1
-                else []
-            ),
-            *[
-                _row(name + (f", mean of {len(runs)} seeds" if len(runs) > 1 else ""), [run[part] for run in runs])
-                for name, runs in figures["peers"].items()
-            ],
-        ]
-    lines += [
-        "",
-        "The interval is of 95 % over sites drawn anew; ± is half of that over the seeds, where there are several."
-        if seeds > 1
-        else "The interval is of 95 % over sites drawn anew. One seed was run, so there is none over seeds.",
-    ]
-    return lines
-
-
-def _interval_row(found: Figures) -> str:
-    def cell(task: str, figure: str) -> str:
-        low, high = found.get(task, {}).get(figure, (math.nan, math.nan))
-        return f"{_number(low)} to {_number(high)}" if math.isfinite(low) else _NONE
-
-    cells = [
-        cell("service", "macro_f1"), cell("service", "accuracy"), cell("application", "macro_f1"),
-        cell("application", "accuracy"), cell("malicious", "auroc"), cell("malicious", "recall_at_1_percent"),
-    ]  # fmt: skip
-    return f"| 95 % of it | {' | '.join(cells)} |"
-
-
-def _relied_on(test: Figures, decisions: Figures) -> list[str]:
-    """A sentence per task: what a user gets on another network."""
-    lines = []
-    for task in ("service", "application"):
-        decision = decisions[task]
-        best = sorted(
-            (
-                (each["f1"], name)
-                for name, each in test[task].get("by_class", {}).items()
-                if each["sites"] >= MANY and each["f1"] >= 0.7
-            ),
-            reverse=True,
-        )
-        told = f"; what is told best: {', '.join(name for _, name in best[:8])}" if best else ""
-        lines.append(
-            f"- **{task}**: given for {_percent(decision['answered'])} of the flows, and then right in "
-            f"{_percent(decision['accuracy'])} of them{told}."
-        )
-    flags = decisions["malicious"]
-    lines.append(
-        f"- **malicious**: of what is malicious {_percent(flags['recall'])} is flagged, and of what is harmless "
-        f"{_percent(flags['false_positives'])}: a flag is worth a look, and that there is none says little."
-    )
-    kind = decisions["malicious_kind"]
-    lines.append(
-        f"- **malicious_kind**: given for {_percent(kind['answered'])} of what is malicious, and then right in "
-        f"{_percent(kind['accuracy'])}."
-    )
-    return lines
-
-
-def _by_transport(test: dict[str, Figures]) -> list[str]:
-    return [
-        "### By transport",
-        "",
-        _HEAD.replace("| |", "| | windows with a service |", 1),
-        "|---|---|---|---|---|---|---|---|",
-        *[
-            _row(f"{name} | {scores['service']['windows']:,}", [scores])
-            for name, scores in test.items()
-            if name not in ("all", "encrypted")
-        ],
-    ]
-
-
-def _hidden(figures: Figures, test: Figures) -> list[str]:
-    """What a split by capture would have said."""
-    other = figures["by capture"]
-    if not other:
-        return []
-    return [
-        "### What a split by capture would have said",
-        "",
-        (
-            "The same training, with captures shared out instead of sites, so that most of what is tested is of "
-            "networks that training knows. Such figures say how alike the windows of one lab are, not how good a "
-            "model is."
-        ),
-        "",
-        _HEAD,
-        "|---|---|---|---|---|---|---|",
-        _row("sites split (seed 1)", [test]),
-        _row("captures split", [other["all"]]),
-        _row("captures split, encrypted flows", [other["encrypted"]]),
-    ]
-
-
-def answers_given(dataset: Dataset, decisions: Figures, calibration: Calibration) -> list[str]:
-    lines = [
-        "### Answers given",
-        "",
-        (
-            "Thresholds come from the answers of models for sites that they had not seen, training's and validation's. "
-            "This is what they do on the test sites."
-        ),
-        "",
-        "| | threshold | all flows | encrypted flows |",
-        "|---|---|---|---|",
-    ]
-    every, encrypted = decisions["all"], decisions["encrypted"]
-    for task, decision in every.items():
-        if task == "malicious":
-            lines.append(
-                f"| malicious | {calibration.thresholds[task]:.4f} | {_flags(decision)} | {_flags(encrypted[task])} |"
-            )
-            lines += [
-                f"| malicious, `--false-positives {share}` | {calibration.false_positives[share]:.4f} "
-                f"| {_flags(chosen)} | {_flags(encrypted[task]['at'][share])} |"
-                for share, chosen in decision["at"].items()
-            ]
-        else:
-            energy = calibration.energies.get(task)
-            threshold = f"{calibration.thresholds[task]:.4f}" if energy is None else f"energy {energy:.4f}"
-            cells = [
-                f"answers {_percent(each['answered'])}, {_percent(each['accuracy'])} of the answers are right"
-                for each in (decision, encrypted[task])
-            ]
-            lines.append(f"| {_words(task)} | {threshold} | {' | '.join(cells)} |")
-    return lines
-
-
-def _words(task: str) -> str:
-    return task.replace("malicious_kind", "kind of what is malicious")
-
-
-def _flags(decision: dict[str, float]) -> str:
-    return f"finds {_percent(decision['recall'])}, flags {_percent(decision['false_positives'])} of the harmless"
-
-
 def _unknown(parts: list[Part]) -> list[str]:
     if not parts:
         return []
 
     def mean(split: str, measure: str) -> str:
         scores = np.array([getattr(part, split)[measure] for part in parts])
-        return _number(float(scores[np.isfinite(scores)].mean())) if np.isfinite(scores).any() else _NONE
+        return number(float(scores[np.isfinite(scores)].mean())) if np.isfinite(scores).any() else NONE
 
     return [
         "",
@@ -293,7 +123,7 @@ def _unknown(parts: list[Part]) -> list[str]:
         f"| left out | {' | '.join(f'by {name}' for name in MEASURES)} |",
         "|---|" + "---|" * len(MEASURES),
         *[
-            f"| {', '.join(part.names)} | {' | '.join(_number(part.test[name]) for name in MEASURES)} |"
+            f"| {', '.join(part.names)} | {' | '.join(number(part.test[name]) for name in MEASURES)} |"
             for part in parts
         ],
         f"| mean | {' | '.join(mean('test', name) for name in MEASURES)} |",
@@ -316,9 +146,9 @@ def _packets_seen(found: dict[int, Figures]) -> list[str]:
         "| packets | service F1 | application F1 | malicious AUROC | recall at 1 % FP |",
         "|---|---|---|---|---|",
         *[
-            f"| {seen} | {_number(scores['service'].get('macro_f1'))} "
-            f"| {_number(scores['application'].get('macro_f1'))} "
-            f"| {_number(scores['malicious']['auroc'])} | {_number(scores['malicious']['recall_at_1_percent'])} |"
+            f"| {seen} | {number(scores['service'].get('macro_f1'))} "
+            f"| {number(scores['application'].get('macro_f1'))} "
+            f"| {number(scores['malicious']['auroc'])} | {number(scores['malicious']['recall_at_1_percent'])} |"
             for seen, scores in found.items()
         ],
     ]
@@ -339,7 +169,7 @@ def _mid_flow(seeds: list[dict[str, Figures]]) -> list[str]:
     ]
     for name, scores in seeds[0].items():
         cells = [
-            _interval([each[name][task].get(figure, math.nan) for each in seeds])
+            interval([each[name][task].get(figure, math.nan) for each in seeds])
             for task, figure in (("service", "macro_f1"), ("application", "macro_f1"), ("malicious", "auroc"),
                                  ("malicious", "recall_at_1_percent"))
         ]  # fmt: skip
@@ -372,7 +202,7 @@ def _by_source(flagged: dict[str, dict[str, tuple[int, int]]]) -> list[str]:
     })  # fmt: skip
     for source, _ in sorted(windows.most_common(_SITES_SHOWN)):
         cells = [
-            f"{hit:,} of {windows:,}" if windows else _NONE
+            f"{hit:,} of {windows:,}" if windows else NONE
             for hit, windows in (flagged[kind].get(source, (0, 0)) for kind in ("malicious", "harmless"))
         ]
         lines.append(f"| {source} | {' | '.join(cells)} |")
@@ -396,24 +226,6 @@ def _minutes(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"
 
 
-def _row(name: str, runs: list[Figures]) -> str:
-    """A row of the table: the figures of one run, or the mean and interval of several."""
-    cells = []
-    for task, figure in (
-        ("service", "macro_f1"),
-        ("service", "accuracy"),
-        ("application", "macro_f1"),
-        ("application", "accuracy"),
-        ("malicious", "auroc"),
-        ("malicious", "recall_at_1_percent"),
-    ):
-        cell = _interval([run[task].get(figure, math.nan) for run in runs])
-        if figure == "macro_f1":
-            cell += f" / {_number(mean_and_interval([run[task].get('macro_f1_many', math.nan) for run in runs])[0])}"
-        cells.append(cell)
-    return f"| {name} | {' | '.join(cells)} |"
-
-
 def _losses(name: str, seeds: list[Figures], peers: dict[str, list[Figures]]) -> list[str]:
     """A sentence per peer, as plain for a loss as for a win; of means over the seeds."""
     lines = []
@@ -429,12 +241,12 @@ def _losses(name: str, seeds: list[Figures], peers: dict[str, list[Figures]]) ->
 
     for peer, runs in peers.items():
         lost, won = [], []
-        for task, figure, words in wanted:
+        for task, figure, called in wanted:
             mine, theirs = mean(seeds, task, figure), mean(runs, task, figure)
             if mine < theirs:
-                lost.append(f"{words} ({_number(mine)} to {_number(theirs)})")
+                lost.append(f"{called} ({number(mine)} to {number(theirs)})")
             elif mine > theirs:
-                won.append(f"{words} ({_number(mine)} to {_number(theirs)})")
+                won.append(f"{called} ({number(mine)} to {number(theirs)})")
         lines.append(
             f"- Against {peer}, {name} loses on {', '.join(lost) or 'nothing'}; wins on {', '.join(won) or 'nothing'}."
         )
@@ -503,7 +315,7 @@ def _data(config: Config, dataset: Dataset, seen: dict[str, dict[str, float]]) -
             f"{dataset.report['copies']:,} windows that are in several captures to the microsecond are kept once, and "
             f"{dataset.report['copied_captures']:,} captures that hold copies of another's are of its site. So no "
             "test window has the sizes and times of a training window. The same sizes at other times have "
-            + ", ".join(f"{_percent(share['sizes'])} of {split}" for split, share in seen.items())
+            + ", ".join(f"{percent(share['sizes'])} of {split}" for split, share in seen.items())
             + ": the same device or program, at another time."
         ),
         "",
@@ -545,16 +357,3 @@ def _left_out(config: Config, dataset: Dataset) -> list[str]:
         lines += ["", f"{kind.capitalize()}: {listed}."]
     lines += ["", f"Captures that could not be read: {len(report['unreadable'])}."]
     return lines
-
-
-def _number(value: float | None) -> str:
-    return _NONE if value is None or not math.isfinite(value) else f"{value:.3f}"
-
-
-def _interval(values: list[float]) -> str:
-    mean, half = mean_and_interval(values)
-    return _number(mean) + (f" ± {half:.3f}" if math.isfinite(half) else "")
-
-
-def _percent(value: float) -> str:
-    return _NONE if not math.isfinite(value) else f"{100 * value:.1f} %"
