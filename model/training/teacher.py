@@ -24,11 +24,13 @@ from ..data.dataset import Dataset
 from ..data.labels import MISSING
 from ..data.split import SPLITS, split_groups
 from ..evaluation import evaluate
-from ..network.architecture import TASKS, Architecture, Network
+from ..network.architecture import Architecture, Network
 from ..network.infer import infer
 from .train import Build, fit
 
 FOLDS = 4
+#: What trees teach: where they are ahead of the network on sites that neither has seen.
+TAUGHT = ("malicious",)
 #: Of the network that teaches. One teacher serves all seeds, and the models that learn one task alone.
 _SEED = 1
 
@@ -36,9 +38,9 @@ _SEED = 1
 def soft_labels(
     config: Config, dataset: Dataset, folder: Path, say: Callable[[str], None]
 ) -> tuple[dict[str, np.ndarray], float]:
-    """Logits by task for every window of the training part, as (n, classes) or (n,) arrays over the whole data set,
-    zero elsewhere; and the seconds that they took. Kept in ``folder`` for whoever else learns from the same windows, in
-    this process or, meanwhile, in another.
+    """Logits, by task of TAUGHT, for every window of the training part, as (n, classes) or (n,) arrays over the whole
+    data set, zero elsewhere; and the seconds that they took. Kept in ``folder`` for whoever else learns from the same
+    windows, in this process or, meanwhile, in another.
 
     Raises:
         ConfigError: LightGBM is not installed.
@@ -53,11 +55,11 @@ def soft_labels(
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
             with np.load(cache) as stored:
-                return {task: stored[task] for task in TASKS}, float(stored["seconds"])
+                return {task: stored[task] for task in TAUGHT}, float(stored["seconds"])
         except (OSError, ValueError, KeyError):
             pass
         begun = time.monotonic()
-        train, validation = dataset.rows("train"), dataset.rows("validation")
+        train = dataset.rows("train")
         fold = split_groups(
             dataset.site[train], [values[train] for values in dataset.targets().values()], dataset.sites,
             (1.0,) * FOLDS, 11,
@@ -66,7 +68,7 @@ def soft_labels(
         for each in range(FOLDS):
             say(f"teaching trees, {each + 1} of {FOLDS}")
             seen, taught = train[fold != each], train[fold == each]
-            logits = systems.boosted_trees(dataset, seen, validation, taught, TASKS)
+            logits = systems.boosted_trees(dataset, seen, None, taught, TAUGHT)
             if logits is None:
                 raise ConfigError("training.teacher needs LightGBM; type: pip install lightgbm, or set it to 0")
             if network:
@@ -75,7 +77,7 @@ def soft_labels(
                     dataclasses.replace(config, seed=_SEED, training=settings), Architecture(**network), dataset, seen,
                     taught, cache.with_suffix(f".network{each + 1}.safetensors"), say,
                 )  # fmt: skip
-                logits = {task: _mean(logits[task], found[task]) for task in TASKS}
+                logits = {task: _mean(logits[task], found[task]) for task in TAUGHT}
             for task, values in logits.items():
                 result.setdefault(task, np.zeros((len(dataset), *values.shape[1:]), np.float32))[taught] = values
         new = cache.with_name(f".{cache.name}.new.npz")
