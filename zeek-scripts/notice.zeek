@@ -220,9 +220,9 @@ function malicious_host_level(key: SumStats::Key, result: SumStats::Result)
 function kinds_of_host(result: SumStats::ResultVal): string
 	{
 	local kinds: vector of string = vector();
+	local seen: vector of SumStats::Observation;
 	# One more, as connections without a kind are counted, too.
-	local seen: vector of SumStats::Observation = topk_get_top(result$topk,
-	    kinds_named + 1);
+	seen = topk_get_top(result$topk, kinds_named + 1);
 
 	for ( _, observed in seen )
 		if ( observed$str != "" && |kinds| < kinds_named )

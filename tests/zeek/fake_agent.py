@@ -19,7 +19,8 @@ from websockets.exceptions import ConnectionClosed
 
 SERVICES = ("web", "chat", "streaming", "unknown")
 APPLICATIONS = ("Alpha", "Beta", "Gamma", "unknown")
-KINDS = ("command_and_control", "scan", "")
+#: Of what is malicious, by the application.
+KINDS = ("scan", "brute_force", "", "command_and_control")
 
 
 def scalar(kind: str, data) -> dict:
@@ -36,8 +37,7 @@ def event(topic: str, name: str, *arguments) -> str:
 
 
 def verdict(flow: dict) -> list:
-    """The fields of MMTT::Verdict: service by the first size, application by the second, malicious and its kind by
-    both."""
+    """The fields of MMTT::Verdict: service by the first size, application and kind by the second, malicious by both."""
     up, down = flow["sizes"][0], flow["sizes"][1]
     malicious = (up + down) % 3 == 0
     return [
@@ -50,7 +50,7 @@ def verdict(flow: dict) -> list:
         scalar("real", 0.5),
         scalar("boolean", malicious),
         scalar("real", 0.95 if malicious else 0.25),
-        scalar("string", KINDS[(up + down) // 3 % 3] if malicious else ""),
+        scalar("string", KINDS[down % 4] if malicious else ""),
     ]
 
 
