@@ -42,6 +42,7 @@ def table(capture: Capture, classifier: Classifier) -> pd.DataFrame:
             "application_score": verdicts.application_score,
             "malicious": verdicts.malicious,
             "malicious_score": verdicts.malicious_score,
+            "malicious_kind": verdicts.malicious_kind,  # "" where there is none
         }
     )
 

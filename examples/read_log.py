@@ -131,6 +131,10 @@ def main() -> None:
     print("\nwindows by host and service:")
     print(pd.crosstab(answered["id.orig_h"], answered["service"]).to_string())
     print(f"\nhighest malicious score: {answered['malicious_score'].max():.2f}")
+    kinds = answered.get("malicious_kind", pd.Series(dtype="string")).dropna()  # logs up to 0.2.0 don't have it
+    if not kinds.empty:
+        print("\nwindows by malicious kind:")
+        print(kinds.value_counts().to_string())
 
 
 if __name__ == "__main__":

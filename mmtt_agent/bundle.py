@@ -23,6 +23,8 @@ MAX_LABEL = 64
 UNKNOWN = "unknown"
 #: The three questions, in the order of the model's outputs.
 TASKS = ("service", "application", "malicious")
+#: A fourth, of bundles that name ``malicious_kinds``: its calibration, threshold and output are called so.
+KIND = "malicious_kind"
 #: A share of false positives as bundles, options and settings spell it.
 _SHARE = re.compile(r"\d{1,2}(\.\d{1,4})?%", re.ASCII)
 
@@ -47,6 +49,8 @@ class Bundle:
         onnx: the bytes of ``model.onnx`` whose SHA-256 was checked.
         temperatures: per task, what its logits are divided by.
         thresholds: per task, the least probability for a label (malicious: for "yes").
+        malicious_kinds: what a malicious window may be: "scan", "tunnel" and so on; empty for a bundle that does not
+            tell them apart.
         energies: service and application, where that is what a label hangs on instead of its probability: the
             most of it.
         false_positives: what the threshold for malicious may be instead, by the share of harmless windows that it flags
@@ -66,6 +70,7 @@ class Bundle:
     onnx: bytes = field(repr=False)
     energies: dict[str, float] = field(default_factory=dict)
     false_positives: dict[str, float] = field(default_factory=dict)
+    malicious_kinds: tuple[str, ...] = ()
     mmtt: str | None = None
     trained: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -73,6 +78,11 @@ class Bundle:
     def model(self) -> str:
         """The model column of ``mmtt.log``: ``<name>@<first 8 hex digits of the model's SHA-256>``."""
         return f"{self.name}@{self.model_sha256[:8]}"
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The questions that its network answers: TASKS, and KIND where it has kinds."""
+        return (*TASKS, KIND) if self.malicious_kinds else TASKS
 
 
 def load(path: str | Path | None = None, false_positives: str | None = None) -> Bundle:
@@ -111,7 +121,10 @@ def load(path: str | Path | None = None, false_positives: str | None = None) -> 
             f"{onnx_path}: SHA-256 is {actual[:16]}…, {yaml_path.name} says {sha256[:16]}…; install the bundle again"
         )
     services = fields.labels("services")
-    thresholds = {task: fields.threshold(f"thresholds.{task}") for task in TASKS}
+    # Bundles up to 0.2.0 have none.
+    kinds = fields.labels("malicious_kinds") if "malicious_kinds" in content else ()
+    tasks = (*TASKS, KIND) if kinds else TASKS
+    thresholds = {task: fields.threshold(f"thresholds.{task}") for task in tasks}
     shares = fields.shares("false_positives")
     if false_positives is not None:
         if false_positives not in shares:
@@ -125,10 +138,11 @@ def load(path: str | Path | None = None, false_positives: str | None = None) -> 
         model_sha256=sha256,
         services=services,
         applications=fields.applications(services),
-        temperatures={task: fields.temperature(task) for task in TASKS},
+        temperatures={task: fields.temperature(task) for task in tasks},
         thresholds=thresholds,
         energies=fields.energies(),
         false_positives=shares,
+        malicious_kinds=kinds,
         onnx=onnx,
         mmtt=written_by,
         trained=content["trained"] if isinstance(content.get("trained"), dict) else {},

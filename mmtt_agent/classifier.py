@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import features, runtime
-from .bundle import UNKNOWN, Bundle, BundleError
+from .bundle import KIND, UNKNOWN, Bundle, BundleError
 from .runtime import onnxruntime
 from .series import MIN_PACKETS, SeriesBatch
 
@@ -25,7 +25,8 @@ _OUTPUTS = ["service_logits", "application_logits", "malicious_logits"]
 @dataclass(frozen=True, slots=True)
 class Verdicts:
     """Answers for ``n`` windows. Scores are probabilities, rounded to 4 decimals; for service and application
-    the score is that of the best label even where the label is "unknown"."""
+    the score is that of the best label even where the label is "unknown". ``malicious_kind`` is empty where a window is
+    not malicious, or the model not sure of what kind, or knows none."""
 
     service: list[str]
     service_score: np.ndarray
@@ -33,6 +34,7 @@ class Verdicts:
     application_score: np.ndarray
     malicious: np.ndarray
     malicious_score: np.ndarray
+    malicious_kind: list[str]
 
     def __len__(self) -> int:
         return len(self.service)
@@ -79,7 +81,8 @@ class Classifier:
                 f"takes {', '.join(sorted(inputs))}, the features are {', '.join(sorted(features.INPUT_NAMES))}"
             )
         outputs = {each.name for each in self._session.get_outputs()}
-        if missing := [name for name in _OUTPUTS if name not in outputs]:
+        self._outputs = [*_OUTPUTS, KIND] if bundle.malicious_kinds else _OUTPUTS
+        if missing := [name for name in self._outputs if name not in outputs]:
             raise self._problem(f"has no output {missing[0]}")
 
         self._services = [*bundle.services, UNKNOWN]
@@ -96,12 +99,12 @@ class Classifier:
         n = len(batch)
         if n == 0:
             nothing = np.zeros(0)
-            return Verdicts([], nothing, [], nothing, np.zeros(0, bool), nothing)
+            return Verdicts([], nothing, [], nothing, np.zeros(0, bool), nothing, [])
         return self._decide(*self.logits(batch))
 
     def logits(self, batch: SeriesBatch) -> tuple[np.ndarray, ...]:
-        """What the network says of at least one window, in the order of TASKS: (n, services), (n, applications),
-        (n,)."""
+        """What the network says of at least one window, in the order of the bundle's tasks: (n, services),
+        (n, applications), (n,), and (n, kinds) where it has any."""
         logits = []
         for start in range(0, len(batch), _FEATURES_AT_A_TIME):
             logits += self._run(batch[start : start + _FEATURES_AT_A_TIME])
@@ -112,12 +115,16 @@ class Classifier:
         rows = np.arange(-len(batch) % _FILL + len(batch))
         inputs = features.model_input(batch[np.where(rows < len(batch), rows, 0)])
         return [
-            self._session.run(_OUTPUTS, {name: array[start : start + CHUNK] for name, array in inputs.items()})
+            self._session.run(self._outputs, {name: array[start : start + CHUNK] for name, array in inputs.items()})
             for start in range(0, len(rows), CHUNK)
         ]
 
     def _decide(
-        self, service_logits: np.ndarray, application_logits: np.ndarray, malicious_logits: np.ndarray
+        self,
+        service_logits: np.ndarray,
+        application_logits: np.ndarray,
+        malicious_logits: np.ndarray,
+        kind_logits: np.ndarray | None = None,
     ) -> Verdicts:
         temperatures, thresholds = self.bundle.temperatures, self.bundle.thresholds
         rows = np.arange(len(service_logits))
@@ -141,14 +148,28 @@ class Classifier:
         application = np.where(possible, best, len(self._applications) - 1)
 
         malicious_score = _sigmoid(malicious_logits.reshape(len(rows)) / temperatures["malicious"]).round(4)
+        malicious = malicious_score >= thresholds["malicious"]
         return Verdicts(
             [self._services[i] for i in service.tolist()],
             service_score,
             [self._applications[i] for i in application.tolist()],
             application_score,
-            malicious_score >= thresholds["malicious"],
+            malicious,
             malicious_score,
+            self._kinds(malicious, kind_logits),
         )
+
+    def _kinds(self, malicious: np.ndarray, logits: np.ndarray | None) -> list[str]:
+        """Of each window, empty where it is not malicious or the network is not sure."""
+        kinds = [""] * len(malicious)
+        rows = np.flatnonzero(malicious)
+        if logits is None or not len(rows):
+            return kinds
+        probabilities = _softmax(logits[rows] / self.bundle.temperatures[KIND])
+        sure = probabilities.max(axis=1).round(4) >= self.bundle.thresholds[KIND]
+        for row, kind in zip(rows[sure].tolist(), probabilities[sure].argmax(axis=1).tolist(), strict=True):
+            kinds[row] = self.bundle.malicious_kinds[kind]
+        return kinds
 
     def _sure(self, task: str, logits: np.ndarray, score: np.ndarray) -> np.ndarray:
         """Which windows get a label, by what the bundle says it hangs on."""
@@ -164,9 +185,11 @@ class Classifier:
             (outputs,) = self._run(window)
         except Exception as error:  # noqa: BLE001
             raise self._problem(f"does not run on this mmtt's features ({error})") from None
-        widths = (len(self.bundle.services), len(self.bundle.applications), 1)
-        for name, output, width in zip(_OUTPUTS, outputs, widths, strict=True):
-            if output.shape not in ((_FILL, width), (_FILL,) if width == 1 else None):
+        kinds = self.bundle.malicious_kinds
+        widths = (len(self.bundle.services), len(self.bundle.applications), 1, *([len(kinds)] if kinds else []))
+        for name, output, width in zip(self._outputs, outputs, widths, strict=True):
+            # Only the answer that is one number may lack the second axis.
+            if output.shape not in ((_FILL, width), (_FILL,) if name == "malicious_logits" else None):
                 raise self._problem(f"gives {name} of shape {output.shape}, the taxonomy wants ({_FILL}, {width})")
 
     def _problem(self, text: str) -> BundleError:

@@ -24,7 +24,8 @@ function is_verdict_on(o: Outcome, v: Verdict): bool
 	    && is_score(v$application_score)
 	    && is_score(v$malicious_score)
 	    && /[ -~]{1,64}/ == v$service
-	    && /[ -~]{1,64}/ == v$application;
+	    && /[ -~]{1,64}/ == v$application
+	    && ( v$malicious_kind == "" || ( v$malicious && /[ -~]{1,64}/ == v$malicious_kind ) );
 	}
 
 function settle_by(o: Outcome, v: Verdict, a: Agent)

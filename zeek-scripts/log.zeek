@@ -28,6 +28,9 @@ export {
 		## Whether the window looks malicious, and how likely the model takes it to be.
 		malicious: bool &log &optional;
 		malicious_score: double &log &optional;
+		## What kind of malicious, such as "scan". Unset if it is not, or the model is not
+		## sure of what kind, or knows none.
+		malicious_kind: string &log &optional;
 		## "ok", or why there is no verdict: see :zeek:see:`MMTT::Outcome`.
 		status: string &log;
 		## From the end of the window to the verdict. Unset with a capture file, so that
@@ -65,6 +68,10 @@ hook outcome(o: Outcome)
 		info$application_score = v$application_score;
 		info$malicious = v$malicious;
 		info$malicious_score = v$malicious_score;
+
+		if ( v$malicious_kind != "" )
+			info$malicious_kind = v$malicious_kind;
+
 		info$model = o$model;
 		}
 

@@ -81,6 +81,16 @@ redef record connection += {
 # Originators with a connection that looked malicious of late: others' are not counted, as that costs.
 global suspects: set[addr] &create_expire=malicious_host_interval;
 
+# Of a host's kinds so many are counted, and so many named: those that most of its connections are of.
+const kinds_counted = 16;
+const kinds_named = 3;
+
+# A label as words of a sentence.
+function in_words(label: string): string
+	{
+	return gsub(label, /_/, " ");
+	}
+
 function is_exempt(id: conn_id): bool
 	{
 	if ( |exempt_ports| > 0 && id$resp_p in exempt_ports )
@@ -93,12 +103,22 @@ function is_exempt(id: conn_id): bool
 function malicious_flow(o: Outcome, v: Verdict)
 	{
 	local label = v$application != "unknown" ? v$application : v$service;
+	local kind = "";
+	local kind_field = "";
+
+	if ( v$malicious_kind != "" )
+		{
+		kind = ": " + in_words(v$malicious_kind);
+		kind_field = fmt(" kind %s,", v$malicious_kind);
+		}
+
+	# The kind is no part of the identifier: a flow's windows may differ in it, and would each raise a notice.
 	NOTICE(Notice::Info($note=Malicious_Flow, $ts=o$w$ts, $conn=o$c, $msg=fmt(
-	    "Traffic from %s to %s looks malicious (score %.2f, %s)",
-	    o$id$orig_h, o$id$resp_h, v$malicious_score, label), $sub=fmt(
-	    "service %s, application %s, window %d, model %s", v$service,
-	    v$application, o$w$window, o$model), $identifier=cat(o$id$resp_h,
-	    label)));
+	    "Traffic from %s to %s looks malicious%s (score %.2f, %s)",
+	    o$id$orig_h, o$id$resp_h, kind, v$malicious_score, label), $sub=fmt(
+	    "service %s, application %s,%s window %d, model %s", v$service,
+	    v$application, kind_field, o$w$window, o$model), $identifier=cat(
+	    o$id$resp_h, label)));
 	}
 
 # Each connection once as one that looks malicious; its first window decides whether it does not.
@@ -112,7 +132,7 @@ function count_for_host(o: Outcome, v: Verdict)
 		o$c$mmtt_counted = T;
 		add suspects[o$id$orig_h];
 		SumStats::observe("mmtt.malicious", SumStats::Key($host=o$id$orig_h),
-		    SumStats::Observation($num=1));
+		    SumStats::Observation($num=1, $str=v$malicious_kind));
 		}
 	else if ( o$w$window == 0 && o$id$orig_h in suspects )
 		SumStats::observe("mmtt.harmless", SumStats::Key($host=o$id$orig_h),
@@ -196,22 +216,38 @@ function malicious_host_level(key: SumStats::Key, result: SumStats::Result)
 	    malicious_host_connections : 0.0;
 	}
 
+# ": scan, brute force", the most frequent first; nothing where none has a kind.
+function kinds_of_host(result: SumStats::ResultVal): string
+	{
+	local kinds: vector of string = vector();
+	local seen: vector of SumStats::Observation;
+	# One more, as connections without a kind are counted, too.
+	seen = topk_get_top(result$topk, kinds_named + 1);
+
+	for ( _, observed in seen )
+		if ( observed$str != "" && |kinds| < kinds_named )
+			kinds += in_words(observed$str);
+
+	return |kinds| > 0 ? ": " + join_string_vec(kinds, ", ") : "";
+	}
+
 function malicious_host(key: SumStats::Key, result: SumStats::Result)
 	{
 	local malicious = result["mmtt.malicious"]$sum;
 	NOTICE(Notice::Info($note=Malicious_Host, $src=key$host, $msg=fmt(
-	    "%.0f of %.0f connections of %s within %s look malicious",
+	    "%.0f of %.0f connections of %s within %s look malicious%s",
 	    malicious, malicious + result["mmtt.harmless"]$sum, key$host,
-	    malicious_host_interval), $identifier=cat(key$host)));
+	    malicious_host_interval, kinds_of_host(result["mmtt.malicious"])),
+	    $identifier=cat(key$host)));
 	}
 
 event zeek_init()
 	{
 	SumStats::create(SumStats::SumStat($name="mmtt.malicious-host",
 	    $epoch=malicious_host_interval, $reducers=set(SumStats::Reducer(
-	    $stream="mmtt.malicious", $apply=set(SumStats::SUM)),
-	    SumStats::Reducer($stream="mmtt.harmless", $apply=set(
-	    SumStats::SUM))), $threshold=1.0,
-	    $threshold_val=malicious_host_level,
+	    $stream="mmtt.malicious", $apply=set(SumStats::SUM, SumStats::TOPK),
+	    $topk_size=kinds_counted), SumStats::Reducer(
+	    $stream="mmtt.harmless", $apply=set(SumStats::SUM))),
+	    $threshold=1.0, $threshold_val=malicious_host_level,
 	    $threshold_crossed=malicious_host));
 	}

@@ -16,7 +16,7 @@ module MMTT;
 
 export {
 	## Version of the messages. Agents of another one are not used.
-	const protocol_version = 1;
+	const protocol_version = 2;
 
 	## Agents publish here for every node.
 	const sensor_topic = "mmtt/sensor";
@@ -50,6 +50,9 @@ export {
 		malicious: bool;
 		## How likely the model takes it to be malicious, 0 to 1.
 		malicious_score: double;
+		## What kind of malicious, such as "scan"; empty if it is not, or the model is
+		## not sure of what kind, or knows none.
+		malicious_kind: string;
 	};
 
 	## An agent is there: when it connects, and every few seconds.

@@ -31,6 +31,7 @@ _LABELLED = (
     ("messages_refused", "Messages of Zeek's that were not used, by reason", "reason", ("refused",)),
     ("verdicts", "Verdicts by service", "service", ("services",)),
     ("applications", "Verdicts by application", "application", ("applications",)),
+    ("malicious_kinds", "Verdicts that say malicious and of what kind, by kind", "kind", ("malicious_kinds",)),
     ("reloads", "Reloads of the bundle by result", "result", ("reloads",)),
 )
 

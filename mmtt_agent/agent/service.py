@@ -205,6 +205,7 @@ class Service:
             "services": self._tally.services,
             "applications": self._tally.applications,
             "malicious": self._tally.malicious,
+            "malicious_kinds": self._tally.malicious_kinds,
             "suspicious": self._tally.suspicious(now - _RECENT)[:20],
         }
 

@@ -27,6 +27,7 @@ class Tally:
         self.services: Counter[str] = Counter()
         self.applications: Counter[str] = Counter()
         self.malicious = 0
+        self.malicious_kinds: Counter[str] = Counter()
         self.histograms = CollectorRegistry()
         self._waited: deque[float] = deque(maxlen=_LATEST)
         self._suspicious: deque[dict[str, Any]] = deque(maxlen=_KEPT)
@@ -57,6 +58,7 @@ class Tally:
         self.services.update(verdicts.service)
         self.applications.update(verdicts.application)
         self.malicious += int(verdicts.malicious.sum())
+        self.malicious_kinds.update(filter(None, verdicts.malicious_kind))
         rows = np.flatnonzero(verdicts.malicious_score >= _SUSPICIOUS)
         worst = rows[np.argsort(-verdicts.malicious_score[rows], kind="stable")[:_OF_A_JOB]]
         for row in worst.tolist():
@@ -70,6 +72,7 @@ class Tally:
                     "application": verdicts.application[row],
                     "malicious": bool(verdicts.malicious[row]),
                     "malicious_score": float(verdicts.malicious_score[row]),
+                    "malicious_kind": verdicts.malicious_kind[row],
                 }
             )
 

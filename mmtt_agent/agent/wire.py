@@ -18,7 +18,7 @@ from . import broker
 from .broker import Ack, Refused, WireError, count, short, string, unwrap
 from .flows import decode_flows
 
-PROTOCOL = 1
+PROTOCOL = 2
 #: Zeek's nodes listen here for agents.
 SENSOR_TOPIC = "mmtt/sensor"
 #: Agents listen here for Zeek's nodes.
@@ -163,9 +163,10 @@ def _answers(verdicts: Verdicts) -> Iterator[str]:
         verdicts.malicious,
         verdicts.malicious_score,
     )
-    rows = zip(verdicts.service, verdicts.application, *(column.tolist() for column in columns), strict=True)
-    for service, application, service_score, application_score, malicious, malicious_score in rows:
-        yield _answer("ok", service, service_score, application, application_score, malicious, malicious_score)
+    labels = verdicts.service, verdicts.application, verdicts.malicious_kind
+    rows = zip(*labels, *(column.tolist() for column in columns), strict=True)
+    for service, application, kind, service_score, application_score, malicious, malicious_score in rows:
+        yield _answer("ok", service, service_score, application, application_score, malicious, malicious_score, kind)
 
 
 def _answer(
@@ -176,6 +177,7 @@ def _answer(
     application_score: float,
     malicious: bool,
     malicious_score: float,
+    malicious_kind: str,
 ) -> str:
     return ",".join(
         (
@@ -186,8 +188,9 @@ def _answer(
             broker.real(application_score),
             broker.boolean(malicious),
             broker.real(malicious_score),
+            string(malicious_kind),
         )
     )
 
 
-_NO_VERDICT = {status: _answer(status, "", 0, "", 0, False, 0) for status in ("shed", "error")}
+_NO_VERDICT = {status: _answer(status, "", 0, "", 0, False, 0, "") for status in ("shed", "error")}

@@ -23,14 +23,15 @@ from websockets.asyncio.server import ServerConnection, serve
 from .. import bundle as bundles
 from .. import features
 from ..agent import wire
-from ..classifier import _OUTPUTS as OUTPUTS
 from ..classifier import CHUNK, Classifier
 from . import messages as made
 
 _AGENT = "bench"
 _TOPIC = f"mmtt/agent/{_AGENT}"
 _BATCHES, _FLOWS = 256, CHUNK
-_ID = re.compile(r'"MMTT::verdicts".{0,120}?"count","data":1\},\{"@data-type":"count","data":(\d+)\}', re.DOTALL)
+_ID = re.compile(
+    rf'"MMTT::verdicts".{{0,120}}?"count","data":{wire.PROTOCOL}\}},\{{"@data-type":"count","data":(\d+)\}}', re.DOTALL
+)
 
 
 class BenchError(Exception):
@@ -183,7 +184,7 @@ def _stages(classifier: Classifier, messages: list[str], seconds: float) -> dict
             marks.append(clock())
             inputs = features.model_input(batch.series)
             marks.append(clock())
-            logits = classifier._session.run(OUTPUTS, inputs)
+            logits = classifier._session.run(classifier._outputs, inputs)
             marks.append(clock())
             answers = classifier._decide(*logits)
             marks.append(clock())

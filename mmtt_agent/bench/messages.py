@@ -7,6 +7,8 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from ..agent.wire import PROTOCOL
+
 
 def value(data_type: str, data: Any) -> dict[str, Any]:
     return {"@data-type": data_type, "data": data}
@@ -54,7 +56,7 @@ def flows(n: int, seed: int = 1, packets: int | None = None) -> list[str]:
 
 
 def classify(
-    topic: str, batch_id: int, batch: list[str], reply_topic: str = "mmtt/node/zeek", protocol: int = 1
+    topic: str, batch_id: int, batch: list[str], reply_topic: str = "mmtt/node/zeek", protocol: int = PROTOCOL
 ) -> str:
     return event(
         topic,

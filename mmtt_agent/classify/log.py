@@ -25,6 +25,7 @@ COLUMNS = (
     ("application_score", "double"),
     ("malicious", "bool"),
     ("malicious_score", "double"),
+    ("malicious_kind", "string"),
     ("status", "string"),
     ("latency", "interval"),
     ("model", "string"),

@@ -17,7 +17,7 @@ _STEP = 1024
 
 
 class Row(NamedTuple):
-    """One row; a field that is unset in the log is None.
+    """One row; a field that is unset in the log is None, as a kind is where the model says none.
 
     Attributes:
         ts: µs since 1970, the window's first payload packet.
@@ -42,6 +42,7 @@ class Row(NamedTuple):
     application_score: float | None
     malicious: bool | None
     malicious_score: float | None
+    malicious_kind: str | None
     status: str
     latency: None
     model: str | None
@@ -74,14 +75,14 @@ def rows(
         enough.tolist(),
         strict=True,
     ):
-        said = (*next(answers), "ok", None, classifier.model) if answered else (*[None] * 6, "too_short", None, None)
+        said = (*next(answers), "ok", None, classifier.model) if answered else (*[None] * 7, "too_short", None, None)
         yield Row._make((ts, *about[connection], window, packets, *said, name))
 
 
 def _answers(
     series: SeriesBatch, classifier: Classifier, progress: Callable[[int, int], None]
 ) -> Iterator[tuple[Any, ...]]:
-    """Service, application, malicious and their scores, of each window."""
+    """Service, application, malicious, their scores, and the kind, of each window."""
     for start in range(0, len(series), _STEP):
         progress(start, len(series))
         verdicts = classifier.classify(series[start : start + _STEP])
@@ -92,6 +93,7 @@ def _answers(
             verdicts.application_score.tolist(),
             verdicts.malicious.tolist(),
             verdicts.malicious_score.tolist(),
+            (kind or None for kind in verdicts.malicious_kind),
             strict=True,
         )
 

@@ -76,12 +76,14 @@ def _flows(rows: list[Row], width: int, several: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.title, table.title_justify = "flows by their malicious score", "left"
     table.add_column("score", justify="right", no_wrap=True)
-    with_time = width >= _WIDE
+    with_time, with_kind = width >= _WIDE, any(row.malicious_kind for row in rows)
     if with_time:
         table.add_column("time (UTC)", no_wrap=True)
     table.add_column("flow", overflow="fold")
     table.add_column("service", overflow="fold")
     table.add_column("application", overflow="fold")
+    if with_kind:
+        table.add_column("kind", overflow="fold")
     if several:
         table.add_column("capture", overflow="fold")
     for row in rows:
@@ -91,6 +93,7 @@ def _flows(rows: list[Row], width: int, several: bool) -> Table:
             Text(f"{_endpoint(row.orig_h, row.orig_p)} → {_endpoint(row.resp_h, row.resp_p)}/{row.proto}"),
             _scored(row.service, row.service_score),
             _scored(row.application, row.application_score),
+            *([Text(row.malicious_kind or "")] if with_kind else []),
             *([Text(shown(row.capture))] if several else []),
         )
     return table

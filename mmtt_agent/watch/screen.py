@@ -18,6 +18,7 @@ def state(status: dict[str, Any]) -> Table:
     """The rows of ``mmtt status``."""
     windows, zeek, latency, reloads = (status[k] for k in ("windows", "zeek", "latency", "reloads"))
     answered = windows["answered"]
+    kinds = status.get("malicious_kinds")  # an agent up to 0.2.0 has none
     rows = [
         (
             "agent",
@@ -35,7 +36,7 @@ def state(status: dict[str, Any]) -> Table:
         ),
         ("in hand", f"{windows['in_hand']:,}, of these {windows['queued']:,} wait for the model"),
         ("lag", _lag(latency)),
-        ("malicious", f"{status['malicious']:,}"),
+        ("malicious", f"{status['malicious']:,}{f', of these {_most(kinds)}' if kinds else ''}"),
         ("services", _most(status["services"])),
         ("applications", _most(status["applications"])),
     ]
@@ -99,13 +100,15 @@ def _flows(flows: list[dict[str, Any]]) -> Table:
         "most suspicious flows of the last ten minutes: grep the uid in conn.log",
         "left",
     )
-    for name in ("score", "time (UTC)", "uid", "service", "application"):
+    with_kind = any(flow.get("malicious_kind") for flow in flows)
+    for name in ("score", "time (UTC)", "uid", "service", "application", *(["kind"] if with_kind else [])):
         table.add_column(name, justify="right" if name == "score" else "left", no_wrap=True)
     for flow in flows:
         table.add_row(
             Text(f"{flow['malicious_score']:.3f}", "bold red" if flow["malicious"] else "dim"),
             utc(flow["ts"], "%H:%M:%S"),
             *(Text(shown(flow[key])) for key in ("uid", "service", "application")),
+            *([Text(shown(flow.get("malicious_kind") or ""))] if with_kind else []),
         )
     return table
 

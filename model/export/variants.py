@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 
 from mmtt_agent import features, runtime
-from mmtt_agent.bundle import TASKS, Bundle
+from mmtt_agent.bundle import Bundle
 from mmtt_agent.classifier import CHUNK, Classifier, Verdicts
 from mmtt_agent.runtime import onnxruntime
 from mmtt_agent.series import SeriesBatch
@@ -133,7 +133,7 @@ def compare(shipped: Classifier, variant: Classifier, windows: SeriesBatch) -> C
 
 def scores(classifier: Classifier, dataset: Dataset, rows: np.ndarray) -> evaluate.Figures:
     """``evaluate.scores`` of the windows ``rows``."""
-    logits = dict(zip(TASKS, classifier.logits(dataset.series[rows]), strict=True))
+    logits = dict(zip(classifier.bundle.tasks, classifier.logits(dataset.series[rows]), strict=True))
     return evaluate.scores(dataset, rows, logits, classifier.bundle.temperatures)
 
 

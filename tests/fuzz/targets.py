@@ -50,7 +50,7 @@ def zeek_message(data: bytes) -> None:
             assert np.abs(job.series.sizes).max(initial=0) <= MAX_SIZE
             assert job.series.times.max(initial=0) <= MAX_WAIT_US
             half = np.full(n, 0.5, np.float32)
-            session.finish(job, Verdicts(["web"] * n, half, ["unknown"] * n, half, np.zeros(n, bool), half))
+            session.finish(job, Verdicts(["web"] * n, half, ["unknown"] * n, half, np.zeros(n, bool), half, [""] * n))
         session.drain()
         while answer := session.next_message():
             json.loads(answer)
@@ -97,7 +97,8 @@ def bundle_yaml(data: bytes) -> None:
     except bundle.BundleError as error:
         _one_line(error, str(directory))
         return
-    assert found.services and set(found.thresholds) == {"service", "application", "malicious"}
+    assert found.services and set(found.thresholds) == set(found.temperatures) == set(found.tasks)
+    assert ("malicious_kind" in found.tasks) == (len(found.malicious_kinds) > 0)
     assert all(0 <= threshold <= 1 for threshold in found.thresholds.values())
     assert all(0 < temperature < float("inf") for temperature in found.temperatures.values())
     assert {service for known in found.applications for service in known.services} <= set(found.services)

@@ -12,16 +12,22 @@ from mmtt_agent import features
 
 SERVICES = ["web", "chat", "voip"]
 APPLICATIONS = {"Alpha": ["web"], "Beta": ["chat", "voip"], "Gamma": ["web", "chat"]}
+#: Of a bundle that tells kinds of malicious apart: see :func:`with_kinds`.
+KINDS = ["command_and_control", "scan", "brute_force"]
 
 
-def network(services: int = 3, applications: int = 3, scale: float = 8.0) -> bytes:
-    """model.onnx: each size word votes for labels by fixed random weights, and the votes are averaged."""
+def network(services: int = 3, applications: int = 3, scale: float = 8.0, kinds: int = 0) -> bytes:
+    """model.onnx: each size word votes for labels by fixed random weights, and the votes are averaged.
+
+    Args:
+        kinds: of malicious; without any there is no such output, as in bundles up to 0.2.0.
+    """
     # Imported here so that where onnx is not installed only the tests that make a bundle skip.
     import pytest
 
     onnx = pytest.importorskip("onnx")
-    helper, kinds = onnx.helper, onnx.TensorProto
-    types = {"int32": kinds.INT32, "float32": kinds.FLOAT}
+    helper = onnx.helper
+    types = {"int32": onnx.TensorProto.INT32, "float32": onnx.TensorProto.FLOAT}
     from mmtt_agent.series import SeriesBatch
 
     example = features.model_input(SeriesBatch.from_lists([[1] * 4], [[0] * 4]))
@@ -31,18 +37,20 @@ def network(services: int = 3, applications: int = 3, scale: float = 8.0) -> byt
     ]
     random = np.random.default_rng(7)
     nodes, weights, outputs = [], [], []
-    for name, width in (("service", services), ("application", applications), ("malicious", 1)):
+    heads = [("service", services), ("application", applications), ("malicious", 1), ("malicious_kind", kinds)]
+    for name, width in heads if kinds else heads[:-1]:
+        output = "malicious_kind" if name == "malicious_kind" else f"{name}_logits"
         votes = random.normal(0, scale, (features.SIZE_WORDS, width)).astype(np.float32)
         weights.append(onnx.numpy_helper.from_array(votes, f"{name}_votes"))
         nodes.append(helper.make_node("Gather", [f"{name}_votes", "sizes"], [f"{name}_each"]))
-        result = f"{name}_logits" if width > 1 else f"{name}_wide"
+        result = f"{name}_wide" if name == "malicious" else output
         nodes.append(helper.make_node("ReduceMean", [f"{name}_each"], [result], axes=[1], keepdims=0))
         shape = ["n", width]
-        if width == 1:
+        if name == "malicious":
             weights.append(onnx.numpy_helper.from_array(np.array([-1]), "flat"))
-            nodes.append(helper.make_node("Reshape", [result, "flat"], [f"{name}_logits"]))
+            nodes.append(helper.make_node("Reshape", [result, "flat"], [output]))
             shape = ["n"]
-        outputs.append(helper.make_tensor_value_info(f"{name}_logits", kinds.FLOAT, shape))
+        outputs.append(helper.make_tensor_value_info(output, types["float32"], shape))
     graph = helper.make_graph(nodes, "tiny", inputs, outputs, weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     return model.SerializeToString()
@@ -60,6 +68,17 @@ def content(onnx: bytes) -> dict:
         "calibration": {task: {"temperature": 1.0} for task in ("service", "application", "malicious")},
         "thresholds": {"service": 0.5, "application": 0.5, "malicious": 0.5},
         "trained": {"on": "nothing"},
+    }
+
+
+def with_kinds() -> dict:
+    """What :func:`make_bundle` has to be told for a bundle that tells kinds of malicious apart."""
+    tasks = ("service", "application", "malicious", "malicious_kind")
+    return {
+        "onnx": network(kinds=len(KINDS)),
+        "malicious_kinds": KINDS,
+        "calibration": {task: {"temperature": 1.0} for task in tasks},
+        "thresholds": dict.fromkeys(tasks, 0.5),
     }
 
 

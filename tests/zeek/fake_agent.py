@@ -19,6 +19,8 @@ from websockets.exceptions import ConnectionClosed
 
 SERVICES = ("web", "chat", "streaming", "unknown")
 APPLICATIONS = ("Alpha", "Beta", "Gamma", "unknown")
+#: Of what is malicious, by the application.
+KINDS = ("scan", "brute_force", "", "command_and_control")
 
 
 def scalar(kind: str, data) -> dict:
@@ -35,7 +37,7 @@ def event(topic: str, name: str, *arguments) -> str:
 
 
 def verdict(flow: dict) -> list:
-    """The fields of MMTT::Verdict: service by the first size, application by the second, malicious by both."""
+    """The fields of MMTT::Verdict: service by the first size, application and kind by the second, malicious by both."""
     up, down = flow["sizes"][0], flow["sizes"][1]
     malicious = (up + down) % 3 == 0
     return [
@@ -48,6 +50,7 @@ def verdict(flow: dict) -> list:
         scalar("real", 0.5),
         scalar("boolean", malicious),
         scalar("real", 0.95 if malicious else 0.25),
+        scalar("string", KINDS[down % 4] if malicious else ""),
     ]
 
 
@@ -55,16 +58,19 @@ def nonsense(flow: dict, number: int) -> list:
     """A verdict that is not one; one of several kinds by turns."""
     fields = verdict(flow)
     wrong = [
-        (0, scalar("string", "CnotThisOne")),
-        (1, scalar("count", 99)),
-        (2, scalar("string", "fine")),
-        (3, scalar("string", "a\tb\n" * 50)),
-        (4, scalar("real", 1.5)),
-        (6, scalar("real", -0.1)),
-        (8, scalar("real", 1e300)),
+        {0: scalar("string", "CnotThisOne")},
+        {1: scalar("count", 99)},
+        {2: scalar("string", "fine")},
+        {3: scalar("string", "a\tb\n" * 50)},
+        {4: scalar("real", 1.5)},
+        {6: scalar("real", -0.1)},
+        {8: scalar("real", 1e300)},
+        {7: scalar("boolean", True), 9: scalar("string", "a\tb")},
+        {7: scalar("boolean", True), 9: scalar("string", "x" * 65)},
+        {7: scalar("boolean", False), 9: scalar("string", "scan")},
     ]
-    place, value = wrong[number % len(wrong)]
-    fields[place] = value
+    for place, value in wrong[number % len(wrong)].items():
+        fields[place] = value
     return fields
 
 
@@ -104,7 +110,7 @@ class Agent:
         ticking.cancel()
 
     async def send(self, name: str, *arguments, topic: str = "mmtt/sensor") -> None:
-        protocol = 2 if self.options.mode == "version" else 1
+        protocol = 1 if self.options.mode == "version" else 2
         await self.zeek.send(event(topic, name, scalar("count", protocol), *arguments))
 
     async def hello(self) -> None:
@@ -152,7 +158,7 @@ class Agent:
     async def answer(self, reply_topic: str, batch_id: int, flows: list[dict]) -> None:
         records = [verdict(flow) for flow in flows]
         if self.options.mode == "nonsense":
-            records = [nonsense(flow, i) for i, flow in enumerate(flows)]
+            records = [nonsense(flow, self.answered + i) for i, flow in enumerate(flows)]
         if self.options.mode == "few":
             records = records[:1]
         if self.options.mode == "many":

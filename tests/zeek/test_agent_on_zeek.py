@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from agent_program import PROGRAM
-from tiny_bundle import make_bundle
+from tiny_bundle import make_bundle, with_kinds
 
 ZEEK = os.environ.get("ZEEK") or shutil.which("zeek") or "/opt/zeek/bin/zeek"
 pytestmark = pytest.mark.skipif(not shutil.which(ZEEK), reason="no Zeek")
@@ -34,7 +34,7 @@ export {
 		uid: string; window: count; status: string;
 		service: string; service_score: double;
 		application: string; application_score: double;
-		malicious: bool; malicious_score: double;
+		malicious: bool; malicious_score: double; malicious_kind: string;
 	};
 	type Flow: record { uid: string; window: count; sizes: vector of int; times: vector of count; };
 	global agent_hello: event(protocol: count, agent: string, topic: string, model: string, credit: count);
@@ -52,6 +52,7 @@ global output = open_for_append(getenv("OUTPUT"));
 global asked = F;
 global answered = 0;
 global good = 0;
+global with_kind = 0;
 
 function flow_of(batch: count, place: count): Flow
 	{
@@ -105,12 +106,18 @@ event verdicts(protocol: count, batch_id: count, verdicts: vector of Verdict)
 		local v = verdicts[place];
 		if ( v$uid == fmt("C%d-%d", batch_id, place) && v$window == batch_id % 4 &&
 			v$status == "ok" && v$service != "" && v$application != "" &&
-			v$service_score > 0.0 && v$service_score <= 1.0 && v$malicious_score <= 1.0 )
+			v$service_score > 0.0 && v$service_score <= 1.0 && v$malicious_score <= 1.0 &&
+			( v$malicious || v$malicious_kind == "" ) )
+			{
 			++good;
+			if ( v$malicious_kind != "" )
+				++with_kind;
+			}
 		}
 	if ( answered == batches )
 		{
 		print output, "answered", protocol, good;
+		print output, "kinds", with_kind;
 		if ( getenv("THEN") == "end" )
 			terminate();
 		}
@@ -223,7 +230,7 @@ def place(tmp_path):
 
     class Place:
         def zeek(self, name="zeek", **environment) -> Program:
-            environment = {"PROTOCOL": 1, "THEN": "go on", **environment}
+            environment = {"PROTOCOL": 2, "THEN": "go on", **environment}
             return Program(tmp_path, name, [ZEEK, "-b", "peer.zeek"], PORT=f"{port}/tcp", **environment)
 
         def agent(self, *options) -> Program:
@@ -234,19 +241,26 @@ def place(tmp_path):
     return Place()
 
 
-ALL = rf"^answered, 1, {BATCHES * 64}$"
+ALL = rf"^answered, 2, {BATCHES * 64}$"
 
 
 def test_every_event_arrives_with_its_types(place):
     with place.zeek() as zeek, place.agent() as agent:
-        zeek.says(r"^hello, 1, a1, mmtt/agent/a1, [\w.-]+@[0-9a-f]{8}, 4096$")
+        zeek.says(r"^hello, 2, a1, mmtt/agent/a1, [\w.-]+@[0-9a-f]{8}, 4096$")
         zeek.says(ALL)
-        zeek.says(r"^tick, 1, a1$")
+        zeek.says(r"^tick, 2, a1$")
         agent.process.terminate()
-        zeek.says(r"^bye, 1, a1$")
+        zeek.says(r"^bye, 2, a1$")
         assert agent.ends() == 0
         agent.says(f"{BATCHES * 64} flows answered ok")
         assert "error" not in zeek.output.read_text()
+
+
+def test_kinds_of_malicious_arrive_and_without_them_none(place, tmp_path):
+    for options, kinds in (((), "0"), (("--bundle", make_bundle(tmp_path / "kinds", **with_kinds())), "[1-9][0-9]*")):
+        with place.zeek(f"zeek{len(options)}") as zeek, place.agent(*options):
+            zeek.says(ALL)
+            zeek.says(f"^kinds, {kinds}$")
 
 
 def test_a_zeek_that_was_killed_and_comes_back_is_served(place):
@@ -288,11 +302,11 @@ def test_offline_the_agent_ends_with_zeek_and_says_nothing(place, end):
 
 
 def test_a_package_of_another_protocol_is_told_once_and_not_answered(place):
-    with place.zeek(PROTOCOL=2) as zeek, place.agent() as agent:
-        agent.says("error: Zeek's package speaks protocol 2, this agent speaks 1; install matching versions of both")
+    with place.zeek(PROTOCOL=1) as zeek, place.agent() as agent:
+        agent.says("error: Zeek's package speaks protocol 1, this agent speaks 2; install matching versions of both")
         zeek.says("^tick")
         assert "answered" not in zeek.output.read_text()
-        assert agent.output.read_text().count("speaks protocol 2") == 1
+        assert agent.output.read_text().count("speaks protocol 1") == 1
 
 
 def test_rows_carry_the_model_that_gave_them_across_a_reload(tmp_path):

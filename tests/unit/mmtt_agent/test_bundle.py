@@ -1,7 +1,7 @@
 """A bundle is loaded whole and checked, or refused with one line that names the file and what is wrong."""
 
 import pytest
-from tiny_bundle import SERVICES, content, make_bundle, network
+from tiny_bundle import KINDS, SERVICES, content, make_bundle, network, with_kinds
 
 from mmtt_agent import __version__, bundle
 from mmtt_agent.bundle import BundleError
@@ -28,6 +28,19 @@ def test_a_good_bundle(tmp_path, onnx):
     assert [a.name for a in loaded.applications] == ["Alpha", "Beta", "Gamma"]
     assert loaded.model == f"tiny-1@{content(onnx)['model_sha256'][:8]}"
     assert loaded.onnx == onnx
+
+
+def test_a_bundle_up_to_0_2_0_has_no_kinds_of_malicious(tmp_path, onnx):
+    for loaded in (bundle.load(make_bundle(tmp_path, onnx)), bundle.load()):
+        assert (loaded.malicious_kinds, loaded.tasks) == ((), bundle.TASKS)
+        assert {*loaded.temperatures} == {*loaded.thresholds} == {*bundle.TASKS}
+
+
+def test_a_bundle_with_kinds_of_malicious(tmp_path):
+    loaded = bundle.load(make_bundle(tmp_path, **with_kinds()))
+    assert loaded.malicious_kinds == tuple(KINDS)
+    assert loaded.tasks == (*bundle.TASKS, "malicious_kind")
+    assert (loaded.temperatures["malicious_kind"], loaded.thresholds["malicious_kind"]) == (1.0, 0.5)
 
 
 def test_what_an_unknown_label_hangs_on(tmp_path, onnx):
@@ -136,6 +149,16 @@ def test_not_a_mapping(tmp_path, onnx, text, names):
         ({"applications": [{"name": "A", "services": []}]}, "list of services"),
         ({"applications": [{"name": "A", "services": ["web"]}] * 2}, "twice"),
         ({"applications": ["A"]}, "applications must each"),
+        ({"malicious_kinds": []}, "malicious_kinds must be a list of names"),
+        ({"malicious_kinds": "scan"}, "malicious_kinds must be a list of names"),
+        ({"malicious_kinds": ["scan", "scan"]}, "malicious_kinds names 'scan' twice"),
+        ({"malicious_kinds": ["scan", "unknown"]}, "malicious_kinds holds 'unknown', which can't be a label"),
+        ({"malicious_kinds": ["x" * 65]}, "can't be a label"),
+        ({"malicious_kinds": ["scan"]}, "thresholds.malicious_kind is missing"),
+        (
+            {"malicious_kinds": ["scan"], "thresholds": dict.fromkeys((*bundle.TASKS, "malicious_kind"), 0.5)},
+            "calibration.malicious_kind.temperature is missing",
+        ),
         ({"calibration": {}}, "calibration.service.temperature is missing"),
         ({"calibration": {t: {"temperature": 0} for t in bundle.TASKS}}, "above 0"),
         ({"calibration": {t: {"temperature": float("nan")} for t in bundle.TASKS}}, "must be a number"),

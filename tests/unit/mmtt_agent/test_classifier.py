@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tiny_bundle import APPLICATIONS, make_bundle, network
+from tiny_bundle import APPLICATIONS, KINDS, make_bundle, network, with_kinds
 
 from mmtt_agent import bundle
 from mmtt_agent.bundle import BundleError
@@ -37,6 +37,12 @@ def shipped():
     return Classifier(bundle.load())
 
 
+@pytest.fixture(scope="module")
+def told_apart(tmp_path_factory):
+    """A bundle that tells kinds of malicious apart."""
+    return bundle.load(make_bundle(tmp_path_factory.mktemp("kinds"), **with_kinds()))
+
+
 def as_rows(verdicts):
     return list(zip(*(list(getattr(verdicts, name)) for name in verdicts.__slots__), strict=True))
 
@@ -51,6 +57,68 @@ def test_every_window_gets_a_verdict_of_the_taxonomy(classifier):
         assert ((scores >= 0) & (scores <= 1)).all()
         assert (scores == scores.round(4)).all()
     assert verdicts.malicious.tolist() == (verdicts.malicious_score >= 0.5).tolist()
+
+
+def test_a_kind_where_a_window_is_malicious_and_the_model_sure(told_apart):
+    batch = windows(500)
+    classifier = Classifier(told_apart)
+    logits = classifier.logits(batch)
+    assert [each.shape for each in logits] == [(500, 3), (500, 3), (500,), (500, 3)]
+    verdicts = classifier.classify(batch)
+    exponent = np.exp(logits[3].astype(np.float64))
+    probability = exponent / exponent.sum(axis=1, keepdims=True)
+    expected = [
+        KINDS[best] if malicious and sure else ""
+        for malicious, best, sure in zip(
+            verdicts.malicious, probability.argmax(axis=1), probability.max(axis=1).round(4) >= 0.5, strict=True
+        )
+    ]
+    assert verdicts.malicious_kind == expected
+    assert {*expected} == {"", *KINDS}
+    given = np.array([kind != "" for kind in expected])
+    assert (verdicts.malicious & ~given).any() and not (given & ~verdicts.malicious).any()
+
+
+def test_kinds_have_a_temperature_and_a_threshold_of_their_own(told_apart):
+    batch = windows(300)
+
+    def kinds(temperature: float, threshold: float) -> list[str]:
+        changed = dataclasses.replace(
+            told_apart,
+            temperatures=told_apart.temperatures | {"malicious_kind": temperature},
+            thresholds=told_apart.thresholds | {"malicious_kind": threshold},
+        )
+        return Classifier(changed).classify(batch).malicious_kind
+
+    usual = Classifier(told_apart).classify(batch)
+    assert [kind != "" for kind in kinds(1.0, 0.0)] == usual.malicious.tolist()
+    assert {*kinds(100.0, 0.5)} == {*kinds(1.0, 1.0)} == {""}
+
+
+def test_other_answers_are_the_same_with_kinds_and_without(told_apart, classifier):
+    batch = windows(200)
+    with_them, without = Classifier(told_apart).classify(batch), classifier.classify(batch)
+    assert [row[:-1] for row in as_rows(with_them)] == [row[:-1] for row in as_rows(without)]
+    assert {*without.malicious_kind} == {""}
+
+
+def test_a_model_of_one_kind(tmp_path):
+    made = make_bundle(tmp_path, **with_kinds() | {"onnx": network(kinds=1), "malicious_kinds": ["scan"]})
+    verdicts = Classifier(bundle.load(made)).classify(windows(100))
+    assert [kind == "scan" for kind in verdicts.malicious_kind] == verdicts.malicious.tolist()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "names"),
+    [
+        (0, "the network has no output malicious_kind"),
+        (5, "gives malicious_kind of shape (8, 5), the taxonomy wants (8, 3)"),
+    ],
+)
+def test_a_network_that_does_not_fit_the_kinds(tmp_path, kinds, names):
+    with pytest.raises(BundleError) as caught:
+        Classifier(bundle.load(make_bundle(tmp_path, **with_kinds() | {"onnx": network(kinds=kinds)})))
+    assert names in str(caught.value) and "\n" not in str(caught.value) and "model.onnx" in str(caught.value)
 
 
 def test_unknown_below_the_threshold_and_only_there(classifier):
@@ -91,10 +159,10 @@ def test_temperature_makes_less_sure(loaded):
     assert warm.service_score.max() < 0.4
 
 
-@pytest.mark.parametrize("network", ["tiny", "shipped"])
+@pytest.mark.parametrize("network", ["tiny", "kinds", "shipped"])
 @pytest.mark.parametrize("n", [1, 2, 63, 64, 65, 200])
-def test_verdicts_do_not_depend_on_company(classifier, shipped, network, n):
-    classifier = shipped if network == "shipped" else classifier
+def test_verdicts_do_not_depend_on_company(classifier, told_apart, shipped, network, n):
+    classifier = {"tiny": classifier, "kinds": Classifier(told_apart), "shipped": shipped}[network]
     batch = windows(n)
     together = as_rows(classifier.classify(batch))
     alone = [row for i in range(n) for row in as_rows(classifier.classify(batch[i : i + 1]))]

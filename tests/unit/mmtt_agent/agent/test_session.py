@@ -20,7 +20,7 @@ def verdicts_of(job) -> Verdicts:
     """Verdicts that show which window they are of: the service is the window's first size."""
     n = len(job.series)
     names = [str(size) for size in job.series.sizes[:, 0].tolist()]
-    return Verdicts(names, np.ones(n), ["x"] * n, np.ones(n), np.zeros(n, bool), np.zeros(n))
+    return Verdicts(names, np.ones(n), ["x"] * n, np.ones(n), np.zeros(n, bool), np.zeros(n), [""] * n)
 
 
 def sent(session) -> list[tuple]:
@@ -61,7 +61,7 @@ def test_subscribes_first_and_says_hello_when_acknowledged():
     assert sent(session) == [] and session.state is State.SUBSCRIBING
     session.receive(ACK)
     assert session.state is State.SERVING
-    assert sent(session) == [("MMTT::agent_hello", [1, "a", TOPIC, "m@1", 128])]
+    assert sent(session) == [("MMTT::agent_hello", [2, "a", TOPIC, "m@1", 128])]
 
 
 def test_ticks_each_second_and_hello_every_five():
@@ -75,7 +75,7 @@ def test_ticks_each_second_and_hello_every_five():
 
 def test_hello_on_request():
     session = served()
-    session.receive(event("mmtt/agents", "MMTT::hello_request", count(1)))
+    session.receive(event("mmtt/agents", "MMTT::hello_request", count(2)))
     assert [name for name, _ in sent(session)] == ["MMTT::agent_hello"]
 
 
@@ -83,7 +83,7 @@ def test_what_is_not_sent_does_not_pile_up():
     session = served()
     for _ in range(1000):
         session.tick()
-        session.receive(event("mmtt/agents", "MMTT::hello_request", count(1)))
+        session.receive(event("mmtt/agents", "MMTT::hello_request", count(2)))
     assert len(sent(session)) == 2
 
 
@@ -199,10 +199,10 @@ def test_what_is_for_an_agent_whose_name_begins_like_ours():
 def test_another_protocol_is_told_once_and_not_answered():
     session = served()
     for _ in range(10):
-        session.receive(classify(TOPIC, 1, flows(3), protocol=2))
+        session.receive(classify(TOPIC, 1, flows(3), protocol=1))
     assert sent(session) == []
     (note,) = session.notes
-    assert (note.level, "speaks protocol 2" in note.text) == ("error", True)
+    assert (note.level, "speaks protocol 1" in note.text) == ("error", True)
     assert session.counts["messages of another protocol"] == 10
 
 

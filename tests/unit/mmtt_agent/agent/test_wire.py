@@ -55,7 +55,7 @@ def test_an_empty_batch():
 def test_acknowledgement_error_and_request():
     assert wire.decode('{"type":"ack","endpoint":"e","version":"8.2.2"}') == wire.Ack("e", "8.2.2")
     assert wire.decode('{"type":"error","code":"c","context":"t"}') == wire.Refused("c", "t")
-    assert wire.decode(event("mmtt/agents", "MMTT::hello_request", count(1))) == wire.HelloRequest()
+    assert wire.decode(event("mmtt/agents", "MMTT::hello_request", count(2))) == wire.HelloRequest()
     assert wire.decode(event("mmtt/agents", "Other::event", count(1))) == wire.Foreign("Other::event")
 
 
@@ -154,8 +154,10 @@ def test_more_than_64_flows():
 
 
 def test_another_protocol():
-    with pytest.raises(wire.UnknownProtocol, match="speaks protocol 2, this agent speaks 1"):
-        wire.decode(event(TOPIC, "MMTT::classify", count(2), value("boolean", True)))
+    with pytest.raises(
+        wire.UnknownProtocol, match="speaks protocol 1, this agent speaks 2; install matching versions of both"
+    ):
+        wire.decode(event(TOPIC, "MMTT::classify", count(1), value("boolean", True)))
 
 
 GOOD = json.loads(classify(TOPIC, 1, flows(1)))
@@ -181,7 +183,7 @@ GOOD = json.loads(classify(TOPIC, 1, flows(1)))
         (event(TOPIC, "MMTT::classify", string("1")), "protocol version is not a count"),
         (event(TOPIC, "MMTT::classify", count(-1)), "protocol version -1"),
         (event(TOPIC, "MMTT::classify", count(True)), "protocol version is not a count"),
-        (event(TOPIC, "MMTT::classify", count(1)), "has 1 arguments, not 4"),
+        (event(TOPIC, "MMTT::classify", count(2)), "has 1 arguments, not 4"),
         (classify(TOPIC, -1, []), "batch id -1"),
         (classify(TOPIC, 1 << 64, []), "batch id 18446744073709551616"),
         (classify(TOPIC, 10**400, []), "batch id a huge number"),
@@ -190,7 +192,7 @@ GOOD = json.loads(classify(TOPIC, 1, flows(1)))
         (classify(TOPIC, 1, [], "mmtt/node/a b"), "reply topic"),
         (classify(TOPIC, 1, [], "mmtt/node/" + "x" * 256), "reply topic"),
         (
-            event(TOPIC, "MMTT::classify", count(1), string("mmtt/node/a"), count(1), vector(count(1))),
+            event(TOPIC, "MMTT::classify", count(2), string("mmtt/node/a"), count(1), vector(count(1))),
             "flow is not a",
         ),
     ],
@@ -302,6 +304,7 @@ def verdicts(n: int) -> Verdicts:
         np.full(n, 1.0),
         np.arange(n) % 2 == 0,
         np.full(n, 0.00004),
+        ["scan" if i % 2 == 0 else "" for i in range(n)],
     )
 
 
@@ -317,10 +320,10 @@ def test_hello_tick_and_bye():
     topic, body = sent(wire.encode_hello("a", "m@1", 4096))
     assert topic == "mmtt/sensor"
     assert body == vector(
-        string("MMTT::agent_hello"), vector(count(1), string("a"), string(TOPIC), string("m@1"), count(4096))
+        string("MMTT::agent_hello"), vector(count(2), string("a"), string(TOPIC), string("m@1"), count(4096))
     )
-    assert plain(sent(wire.encode_tick("a"))[1]) == ["MMTT::tick", [1, "a"]]
-    assert plain(sent(wire.encode_bye("a"))[1]) == ["MMTT::agent_bye", [1, "a"]]
+    assert plain(sent(wire.encode_tick("a"))[1]) == ["MMTT::tick", [2, "a"]]
+    assert plain(sent(wire.encode_bye("a"))[1]) == ["MMTT::agent_bye", [2, "a"]]
     assert json.loads(wire.encode_subscriptions("a")) == [TOPIC, "mmtt/agents"]
 
 
@@ -330,7 +333,7 @@ def test_the_layout_of_a_verdict_is_frozen():
     assert body == vector(
         string("MMTT::verdicts"),
         vector(
-            count(1),
+            count(2),
             count(7),
             vector(
                 vector(
@@ -343,6 +346,7 @@ def test_the_layout_of_a_verdict_is_frozen():
                     value("real", 1.0),
                     value("boolean", True),
                     value("real", 0.0),
+                    string("scan"),
                 )
             ),
         ),
@@ -352,10 +356,11 @@ def test_the_layout_of_a_verdict_is_frozen():
 def test_every_flow_is_answered_in_order():
     batch = batch_of(flow("C1"), "nonsense", flow("C3"), flow("C4"), flow("C5"))
     records = plain(sent(wire.encode_verdicts(batch, verdicts(2), range(3, 5)))[1])[1][2]
+    assert [r[9] for r in records] == ["scan", "", "", "", ""]
     assert [(r[0], r[2]) for r in records] == [
         ("C1", "ok"), ("", "error"), ("C3", "ok"), ("C4", "shed"), ("C5", "shed"),
     ]  # fmt: skip
-    assert records[4][3:] == ["", 0, "", 0, False, 0]
+    assert records[4][3:] == ["", 0, "", 0, False, 0, ""]
 
 
 def test_without_verdicts_every_flow_is_an_error():

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 from places import DATA
 from rich.console import Console
-from tiny_bundle import make_bundle
+from tiny_bundle import KINDS, make_bundle, with_kinds
 
 from mmtt_agent.classify import table
 from mmtt_agent.classify.cli import classify
@@ -26,7 +26,7 @@ from mmtt_agent.classify.rows import Row
 OFFICE = DATA / "office.pcap"
 
 ROW = Row(1_700_000_000_000_120, "CAbc", "10.0.0.1", 4000, "fd00::1", 443, "tcp", 0, 32,
-          "web", 0.97, "-", 1.0, False, 0.0123, "ok", None, "m@12345678", "a.pcap")  # fmt: skip
+          "web", 0.97, "-", 1.0, False, 0.0123, None, "ok", None, "m@12345678", "a.pcap")  # fmt: skip
 
 
 def run(*arguments, input: bytes | None = None):
@@ -226,6 +226,31 @@ def test_more_is_called_malicious_where_more_false_alarms_may_be(tmp_path):
     ]
 
 
+def test_kinds_of_malicious_stand_where_the_model_is_sure_of_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    made = make_bundle(tmp_path, **with_kinds())
+    text = run(OFFICE, "--bundle", made).stdout
+    malicious, kinds = column(text, "malicious"), column(text, "malicious_kind")
+    assert {*kinds} > {"-"} and {*kinds} <= {"-", *KINDS}
+    assert {m for m, kind in zip(malicious, kinds, strict=True) if kind != "-"} == {"T"}
+    # As Zeek does it, JSON leaves out what is unset.
+    lines = [json.loads(line) for line in run(OFFICE, "--bundle", made, "--format", "json").stdout.splitlines()]
+    assert [line.get("malicious_kind", "-") for line in lines] == kinds
+    assert list(next(line for line in lines if "malicious_kind" in line))[14:17] == [
+        "malicious_score", "malicious_kind", "status",
+    ]  # fmt: skip
+    table = run(OFFICE, "--bundle", made, "--format", "table", "--flows", 0).stdout
+    assert "kind" in table and any(kind in table for kind in KINDS)
+
+
+def test_a_model_without_kinds_leaves_the_column_unset_and_the_table_as_it_was():
+    assert {*column(run(OFFICE).stdout, "malicious_kind")} == {"-"}
+    assert "malicious_kind" not in run(OFFICE, "--format", "json").stdout
+    console = Console(width=140, record=True, file=io.StringIO())
+    table.show(console, [ROW], 0, several=False)
+    assert "kind" not in console.export_text()
+
+
 def test_names_that_would_read_as_unset_are_escaped(tmp_path):
     path = tmp_path / "log"
     with path.open("w") as out:
@@ -233,7 +258,7 @@ def test_names_that_would_read_as_unset_are_escaped(tmp_path):
     (row,) = body(path.read_text())
     assert row[0] == "1700000000.000120"
     assert row[11] == "\\x2d"
-    assert row[16] == "-"
+    assert row[15] == row[17] == "-"
 
 
 def test_the_installed_program_runs_and_a_closed_pipe_is_no_error():

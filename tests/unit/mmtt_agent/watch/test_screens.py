@@ -25,7 +25,8 @@ STATUS = {
     "latency": {"p50": 0.001, "p99": 0.002}, "reloads": {"ok": 0, "failed": 1}, "reload_problem": "gone\x1b",
     "malicious": 1, "services": {"web\x1b": 9}, "applications": {"A→\u202e": 9},
     "suspicious": [{"malicious_score": 0.9, "malicious": True, "ts": 9e15, "uid": "C\x1b", "service": "web",
-                    "application": "A"}],
+                    "application": "A", "malicious_kind": "scan\x1b"}],
+    "malicious_kinds": {"scan\x1b": 1},
 }  # fmt: skip
 
 
@@ -79,7 +80,7 @@ def test_what_an_agent_says_of_itself_is_shown_escaped(agent):
         plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", sent)
         assert not re.search("[\x07\x1b\x9b\u202e]", plain), plain
         assert "\x1b[5m" not in sent, "nothing blinks"
-        assert "a1\\x1b[31m" in plain and "no Zeek\\n\\x1b[5m" in plain and "web\\x1b" in plain
+        assert "a1\\x1b[31m" in plain and "no Zeek\\n\\x1b[5m" in plain and "web\\x1b" in plain and "scan\\x1b" in plain
     assert "9000000000000000 s" in plain
 
 

@@ -11,6 +11,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from places import ZEEK_SCRIPTS
 from program import mmtt
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
-from tiny_bundle import make_bundle
+from tiny_bundle import KINDS, make_bundle, with_kinds
 
 from mmtt_agent import __version__
 from mmtt_agent.agent.runner import Runner
@@ -98,6 +99,42 @@ def test_what_is_done_is_counted(bundle):
                 assert (first["service"], first["application"]) == (worst[3], worst[5])
                 assert (await get(address, "/health")) == (200, "ok\n")
                 assert (await get(address, "/else"))[0] == 404
+
+    asyncio.run(story())
+
+
+def test_kinds_of_malicious_are_counted_and_shown(tmp_path):
+    used, address = make_bundle(tmp_path, **with_kinds()), free_address()
+
+    async def story():
+        async with FakeZeek() as zeek:
+            agent = Agent("--url", zeek.url, "--bundle", used, "--id", "a1", "--metrics-listen", address)
+            async with agent:
+                await zeek.next("MMTT::agent_hello")
+                await zeek.send(classify("mmtt/agent/a1", 1, flows(64)))
+                records = (await zeek.next("MMTT::verdicts"))[1][2]
+                kinds = Counter(record[9] for record in records if record[9])
+                assert kinds and {*kinds} <= {*KINDS} and all(record[7] for record in records if record[9])
+                found = await metrics(address)
+                for kind, number in kinds.items():
+                    assert found["mmtt_agent_malicious_kinds_total", kind] == number
+                status = json.loads((await get(address, "/status"))[1])
+                assert status["malicious_kinds"] == kinds
+                by_uid = {record[0]: record[9] for record in records}
+                assert {f["uid"]: f["malicious_kind"] for f in status["suspicious"]}.items() <= by_uid.items()
+                console = Console(file=io.StringIO(), width=140)
+                console.print(screen.state(status), screen.live(status, rates.between(status, status), 10))
+                shown = console.file.getvalue()
+                (most, number), *_ = kinds.most_common(1)
+                assert f", of these {most} {number}" in shown and re.search(r"application +kind", shown)
+                # An agent up to 0.2.0 says nothing of kinds.
+                del status["malicious_kinds"]
+                for flow in status["suspicious"]:
+                    del flow["malicious_kind"]
+                console = Console(file=io.StringIO(), width=140)
+                console.print(screen.state(status), screen.live(status, rates.between(status, status), 10))
+                shown = console.file.getvalue()
+                assert f"of these {most}" not in shown and not re.search(r"application +kind", shown)
 
     asyncio.run(story())
 
