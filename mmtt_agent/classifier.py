@@ -81,7 +81,7 @@ class Classifier:
                 f"takes {', '.join(sorted(inputs))}, the features are {', '.join(sorted(features.INPUT_NAMES))}"
             )
         outputs = {each.name for each in self._session.get_outputs()}
-        self._outputs = [*_OUTPUTS, KIND] if bundle.malicious_kinds else _OUTPUTS
+        self._outputs = [*_OUTPUTS, f"{KIND}_logits"] if bundle.malicious_kinds else _OUTPUTS
         if missing := [name for name in self._outputs if name not in outputs]:
             raise self._problem(f"has no output {missing[0]}")
 

@@ -39,7 +39,7 @@ def network(services: int = 3, applications: int = 3, scale: float = 8.0, kinds:
     nodes, weights, outputs = [], [], []
     heads = [("service", services), ("application", applications), ("malicious", 1), ("malicious_kind", kinds)]
     for name, width in heads if kinds else heads[:-1]:
-        output = "malicious_kind" if name == "malicious_kind" else f"{name}_logits"
+        output = f"{name}_logits"
         votes = random.normal(0, scale, (features.SIZE_WORDS, width)).astype(np.float32)
         weights.append(onnx.numpy_helper.from_array(votes, f"{name}_votes"))
         nodes.append(helper.make_node("Gather", [f"{name}_votes", "sizes"], [f"{name}_each"]))

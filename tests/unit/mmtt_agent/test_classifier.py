@@ -111,8 +111,8 @@ def test_a_model_of_one_kind(tmp_path):
 @pytest.mark.parametrize(
     ("kinds", "names"),
     [
-        (0, "the network has no output malicious_kind"),
-        (5, "gives malicious_kind of shape (8, 5), the taxonomy wants (8, 3)"),
+        (0, "the network has no output malicious_kind_logits"),
+        (5, "gives malicious_kind_logits of shape (8, 5), the taxonomy wants (8, 3)"),
     ],
 )
 def test_a_network_that_does_not_fit_the_kinds(tmp_path, kinds, names):
