@@ -28,6 +28,7 @@ class Training:
         average: decay per step of the running mean of the weights, which is what is scored and shipped; 0 for none.
         augment: share of the training windows that are changed before each use.
         other_mtu: share of these in which what was sent in full packets is cut anew for another MTU.
+        prior: how far the answers are moved from the classes' shares in training to those that there are, 0 to 1.
         no_gaps: share of the training windows whose times are not shown, besides those that have none.
         lab: share of the training windows that come from the traffic lab, where its captures are given.
         teacher: share of the loss that is the distance from boosted trees' answers; 0 to learn from the labels alone.
@@ -49,6 +50,7 @@ class Training:
     augment: float = 0.7
     other_mtu: float = 0.0
     no_gaps: float = 0.0
+    prior: float = 0.0
     lab: float = 0.5
     teacher: float = 0.0
     teacher_network: dict[str, Any] = field(default_factory=dict)

@@ -11,9 +11,8 @@ import numpy as np
 from .dataset import Dataset
 from .labels import MISSING
 
-#: To what power of what there is of a class its windows count for less. At 0 the rare classes are not learnt, at 0.5
-#: the plenty ones are mistaken for them: macro-F1 against accuracy, by cross-validation over sites.
-_RARE = 0.3
+#: To what power of what there is of a class its windows count for less in training.
+_RARE = 0.5
 
 
 def weights(dataset: Dataset, rows: np.ndarray, task: str) -> np.ndarray:
@@ -22,6 +21,23 @@ def weights(dataset: Dataset, rows: np.ndarray, task: str) -> np.ndarray:
     A repository counts by the root of what it has of a class. What is malicious, or not, is as much as the other; of
     services, applications and kinds the rare ones count for more than their number, but not for as much.
     """
+    return _weights(dataset, rows, task, 1.0 if task == "malicious" else _RARE)
+
+
+def class_shares(dataset: Dataset, rows: np.ndarray, task: str) -> tuple[np.ndarray, np.ndarray]:
+    """The share (classes,) of each class in the windows ``rows``, as `weights` have it in training, and as it is where
+    only repositories are weighed."""
+    labels = dataset.targets()[task][rows]
+    known = labels != MISSING
+    found = []
+    for rare in (_RARE, 0.0):
+        weight = _weights(dataset, rows, task, rare)[known]
+        total = np.bincount(labels[known], weight, minlength=dataset.classes(task))
+        found.append(total / max(total.sum(), 1e-9))
+    return found[0], found[1]
+
+
+def _weights(dataset: Dataset, rows: np.ndarray, task: str, rare: float) -> np.ndarray:
     labels = dataset.targets()[task][rows]
     known = np.flatnonzero(labels != MISSING)
     found = np.zeros(len(rows))
@@ -34,6 +50,6 @@ def weights(dataset: Dataset, rows: np.ndarray, task: str) -> np.ndarray:
     )
     weight = 1 / np.sqrt(count[group])
     total = np.bincount(labels[known], weight, minlength=dataset.classes(task))
-    weight /= total[labels[known]] ** (1.0 if task == "malicious" else _RARE)
+    weight /= total[labels[known]] ** rare
     found[known] = weight * len(known) / weight.sum()
     return found

@@ -26,6 +26,7 @@ from .board import Board
 from .checkpoint import load, save
 from .losses import Objective
 from .pretrain import pretrain
+from .prior import adjust
 from .sampling import sampling
 
 #: Makes a network for so many services, applications and kinds of what is malicious; if it has an ``own_loss``, that is
@@ -109,6 +110,8 @@ def fit(
     distributed.shared(None)
     board.close()
     model.load_state_dict(state["average"])
+    if settings.prior and isinstance(model, Model):
+        adjust(model, dataset, settings.prior)
     return model.cpu().eval(), state["seconds"]
 
 
