@@ -67,17 +67,8 @@ class Training:
         for name in ("epochs", "windows", "batch", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
-        for name in (
-            "warm_up",
-            "average",
-            "augment",
-            "other_mtu",
-            "lab",
-            "label_smoothing",
-            "teacher",
-            "hidden",
-            "no_gaps",
-        ):
+        shares = ("warm_up", "average", "augment", "other_mtu", "lab", "label_smoothing", "teacher", "hidden")
+        for name in (*shares, "no_gaps", "prior"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1")
         if self.teacher_network and not self.teacher:
