@@ -62,7 +62,7 @@ class Servers:
                     answer = Answer(_said(service), _said(application))
                     for name in names:
                         if not self._add(name, _Entry(answer, service == "web")):
-                            raise ServersError(f"{path}: {name} stands in the table twice")
+                            raise ServersError(f"{path}: {name} stands in the table with two meanings")
         about = self._read(roles)
         self._anywhere = _Roles(roles, about.get("anywhere"))
         self._first = _Roles(roles, about.get("first"))
@@ -169,16 +169,14 @@ class Servers:
         return content
 
     def _add(self, name: str, entry: _Entry) -> bool:
-        """False if the name is there already."""
+        """False if the name is there with another meaning."""
         label, _, parent = name.partition(".")
         if "*" not in label:
-            return self._suffixes.setdefault(name, entry) is entry
+            return self._suffixes.setdefault(name, entry) == entry
         under = self._patterns.setdefault(parent, [])
         pattern = _glob([label])
-        if any(pattern.pattern == other.pattern for other, _ in under):
-            return False
         under.append((pattern, entry))
-        return True
+        return all(pattern.pattern != other.pattern or entry == said for other, said in under)
 
 
 class _Roles:
