@@ -24,7 +24,8 @@ _TOR = re.compile(r"www\.([a-z2-7]{8,25})\.(?:com|net)")
 _INSIDE = re.compile(r"[a-z][0-9]+[a-z]")
 #: Who has the network gives these names; they stand for nobody's product.
 _LOCAL = frozenset(
-    "arpa local localdomain localhost lan home internal intranet private corp box test invalid example lab".split()
+    {"arpa", "local", "localdomain", "localhost", "lan", "home", "internal", "intranet", "private", "corp", "box", "test", "invalid", "example", "lab"}
+)
 )
 
 
@@ -115,8 +116,8 @@ class Servers:
         words = name.split(".")
         public = 2 if len(words) > 2 and len(words[-1]) == 2 and words[-2] in self._double else 1
         entry, below = self._find(name, words, public)
-        if entry is not None and not entry.open:
-            return entry.answer
+        if entry is not None and (not entry.open or len(words) == 1):
+            return entry.answer if len(words) > 1 or not entry.open else None
         if entry is None:
             if len(words) < 2 or words[-1] in _LOCAL or words[-1].isdecimal():
                 return None
