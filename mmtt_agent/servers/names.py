@@ -26,7 +26,6 @@ _INSIDE = re.compile(r"[a-z][0-9]+[a-z]")
 _LOCAL = frozenset(
     {"arpa", "local", "localdomain", "localhost", "lan", "home", "internal", "intranet", "private", "corp", "box", "test", "invalid", "example", "lab"}
 )
-)
 
 
 class ServersError(ValueError):
