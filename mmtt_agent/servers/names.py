@@ -20,11 +20,28 @@ _NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 _ADDRESS = re.compile(r"(?:.*\D)?\d{1,3}[.-]\d{1,3}[.-]\d{1,3}[.-]\d{1,3}(?:\D.*)?")
 _CONSONANTS = re.compile(r"[bcdfghjklmnpqrstvwxz2-9]{6}")
 #: The names that Tor makes up for its handshakes: www., base32, .com or .net.
-_TOR = re.compile(r"www\.([a-z2-7]{8,25})\.(?:com|net)")
-_INSIDE = re.compile(r"[a-z][0-9]+[a-z]")
+_TOR = re.compile(r"www\.([a-z2-7]{6,25})\.(?:com|net)")
+_INSIDE = re.compile(r"[a-z][0-9]+(?=[a-z])")
+_RUN = re.compile(r"[bcdfghjklmnpqrstvwxz]{4}")
 #: Who has the network gives these names; they stand for nobody's product.
 _LOCAL = frozenset(
-    {"arpa", "local", "localdomain", "localhost", "lan", "home", "internal", "intranet", "private", "corp", "box", "test", "invalid", "example", "lab"}
+    {
+        "arpa",
+        "local",
+        "localdomain",
+        "localhost",
+        "lan",
+        "home",
+        "internal",
+        "intranet",
+        "private",
+        "corp",
+        "box",
+        "test",
+        "invalid",
+        "example",
+        "lab",
+    }
 )
 
 
@@ -45,6 +62,13 @@ class _Entry(NamedTuple):
     open: bool
 
 
+class _Pattern(NamedTuple):
+    #: How many labels it has before the last one with `*`.
+    labels: int
+    text: re.Pattern[str]
+    entry: _Entry
+
+
 class Servers:
     """A table of names and the roles that hold where it says `web` or nothing.
 
@@ -54,7 +78,7 @@ class Servers:
 
     def __init__(self, files: Iterable[Path], roles: Path) -> None:
         self._suffixes: dict[str, _Entry] = {}
-        self._patterns: dict[str, list[tuple[re.Pattern[str], _Entry]]] = {}
+        self._patterns: dict[str, list[_Pattern]] = {}
         self._digest = hashlib.sha256()
         for path in files:
             for application, services in self._read(path).items():
@@ -89,7 +113,7 @@ class Servers:
     @property
     def answers(self) -> set[Answer]:
         """All that an entry or a role can say by itself."""
-        patterns = (entry for under in self._patterns.values() for _, entry in under)
+        patterns = (pattern.entry for under in self._patterns.values() for pattern in under)
         roles = {answer for some in (self._anywhere, self._first, self._unknown) for answer in some.answers}
         return {entry.answer for entry in (*self._suffixes.values(), *patterns)} | roles
 
@@ -115,10 +139,12 @@ class Servers:
         words = name.split(".")
         public = 2 if len(words) > 2 and len(words[-1]) == 2 and words[-2] in self._double else 1
         entry, below = self._find(name, words, public)
-        if entry is not None and (not entry.open or len(words) == 1):
-            return entry.answer if len(words) > 1 or not entry.open else None
+        if entry is not None and not entry.open:
+            return entry.answer
+        if len(words) < 2:
+            return None
         if entry is None:
-            if len(words) < 2 or words[-1] in _LOCAL or words[-1].isdecimal():
+            if words[-1] in _LOCAL or words[-1].isdecimal():
                 return None
             below = max(len(words) - public - 1, 0)
         answer = self._role(words[:below], entry is None)
@@ -143,9 +169,9 @@ class Servers:
                 entry = self._suffixes.get(text[start:])
                 if entry is not None:
                     return entry, before
-                for pattern, found in self._patterns.get(text[rest:], ()):
-                    if pattern.fullmatch(word):
-                        return found, before
+                for labels, pattern, found in self._patterns.get(text[rest:], ()):
+                    if labels <= before and pattern.fullmatch(".".join(words[before - labels : before + 1])):
+                        return found, before - labels
             start = rest
         return None, 0
 
@@ -170,13 +196,15 @@ class Servers:
 
     def _add(self, name: str, entry: _Entry) -> bool:
         """False if the name is there with another meaning."""
-        label, _, parent = name.partition(".")
-        if "*" not in label:
+        brand = ".*" if name.endswith(".*") else ""
+        labels = name.removesuffix(brand).split(".")
+        starred = max((at for at, label in enumerate(labels) if "*" in label), default=None)
+        if starred is None:
             return self._suffixes.setdefault(name, entry) == entry
-        under = self._patterns.setdefault(parent, [])
-        pattern = _glob([label])
-        under.append((pattern, entry))
-        return all(pattern.pattern != other.pattern or entry == said for other, said in under)
+        under = self._patterns.setdefault(".".join(labels[starred + 1 :]) + brand, [])
+        made = _Pattern(starred, _glob([".".join(labels[: starred + 1])]), entry)
+        under.append(made)
+        return all(made.text.pattern != other.text.pattern or entry == other.entry for other in under)
 
 
 class _Roles:
@@ -229,8 +257,10 @@ def _glob(labels: list[str]) -> re.Pattern[str]:
 def _unknown(name: str, site: str) -> Answer | None:
     """A name that nothing is known of is nearly always a web site's: all but addresses and names that nobody chose."""
     tor = _TOR.fullmatch(name)
-    if tor and (_CONSONANTS.search(tor[1]) or _INSIDE.search(tor[1])) and not tor[1].isalpha():
-        return Answer("tunnel", "Tor")
+    if tor and not tor[1].isalpha():
+        inside = len(_INSIDE.findall(tor[1])) + (_CONSONANTS.search(tor[1]) is not None)
+        if inside > 1 or (inside and _RUN.search(tor[1])):
+            return Answer("tunnel", "Tor")
     if _ADDRESS.fullmatch(name) or (len(site) > 9 and _CONSONANTS.search(site)):
         return None
     return Answer("web", None)

@@ -61,7 +61,8 @@ def test_forms_of_a_name(form):
 @pytest.mark.parametrize(
     "name",
     ["", ".", "-", "10.2.3.4", "10.2.3.4:443", "::1", "[2001:db8::1]:443", "fe80::1%eth0", "printer", "nas.local",
-     "4.3.2.10.in-addr.arpa", "a b.com", "a..com", "\x00.com", "http://a.com/", "x" * 300 + ".com", "ec2-3-4-5-6.nobody.net"],
+     "4.3.2.10.in-addr.arpa", "a b.com", "a..com", "\x00.com", "http://a.com/", "x" * 300 + ".com",
+     "ec2-3-4-5-6.nobody.net"],
 )  # fmt: skip
 def test_no_answer(name):
     assert named(name) is None
