@@ -79,7 +79,7 @@ class Servers:
     def __init__(self, files: Iterable[Path], roles: Path) -> None:
         self._suffixes: dict[str, _Entry] = {}
         self._patterns: dict[str, list[_Pattern]] = {}
-        self._digest = hashlib.sha256()
+        self._digest = ""
         for path in files:
             for application, services in self._read(path).items():
                 for service, names in _pairs(path, application, services):
@@ -98,17 +98,16 @@ class Servers:
         more = Servers.__new__(Servers)
         more.__dict__.update(self.__dict__)
         more._suffixes, more._patterns = dict(self._suffixes), dict(self._patterns)
-        more._digest = self._digest.copy()
         for name, answer in domains.items():
             suffix = name.lower().strip().strip(".").removeprefix("*.")
             more._suffixes[suffix] = _Entry(answer, False)
-            more._digest.update(repr((suffix, *answer)).encode())
+            more._seen(repr((suffix, *answer)).encode())
         return more
 
     @property
     def digest(self) -> str:
         """Changes when the answers may."""
-        return self._digest.hexdigest()
+        return self._digest
 
     @property
     def answers(self) -> set[Answer]:
@@ -191,8 +190,11 @@ class Servers:
             raise ServersError(f"{path}: can't be read ({error})") from None
         if not isinstance(content, dict):
             raise ServersError(f"{path}: must hold names by application and service")
-        self._digest.update(text)
+        self._seen(text)
         return content
+
+    def _seen(self, text: bytes) -> None:
+        self._digest = hashlib.sha256(self._digest.encode() + text).hexdigest()
 
     def _add(self, name: str, entry: _Entry) -> bool:
         """False if the name is there with another meaning."""

@@ -64,15 +64,15 @@ class ServerNameSource:
         )
         if not self._files:
             raise DatasetError(f"{logs}: holds no ssl.log, quic.log or dns.log; run `zeek -r` on the captures there")
-        own: dict[str, servers.Answer] = {}
+        self._own: dict[str, servers.Answer] = {}
         for domain, about in (domains or {}).items():
             if not isinstance(about, dict) or about.get("service") not in services:
                 raise DatasetError(f"domains: {domain} must have a service of: {', '.join(services)}")
-            own[str(domain)] = servers.Answer(about["service"], about.get("application"))
-        self._servers = servers.shipped().with_domains(own)
+            self._own[str(domain)] = servers.Answer(about["service"], about.get("application"))
 
     def digest(self) -> str:
-        digest = hashlib.sha256(repr((self._servers.digest, self.origin, self.malicious)).encode())
+        answers = servers.shipped().with_domains(self._own).digest
+        digest = hashlib.sha256(repr((answers, self.origin, self.malicious)).encode())
         for path in (*self._paths, *self._files):
             digest.update(f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
         return digest.hexdigest()
@@ -103,6 +103,11 @@ class ServerNameSource:
         answers = looked_up.get((orig, resp), [])
         before = bisect_right(answers, (begin + _SLACK, "\U0010ffff")) - 1
         return answers[before][1] if before >= 0 and begin - answers[before][0] < _REMEMBERED else None
+
+    @cached_property
+    def _servers(self) -> servers.Servers:
+        """Made where labels are, so that no process hands it to another."""
+        return servers.shipped().with_domains(self._own)
 
     @cached_property
     def _seen(self) -> tuple[dict[tuple[str, int, str, int], list[_Named]], dict[tuple[str, str], list[_Named]]]:
