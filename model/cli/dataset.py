@@ -124,3 +124,32 @@ def build(manifest: Path, out: Path, jobs: int) -> None:
         f"{windows.get('labelled', 0):,} labelled, {named}{windows.get('too short', 0):,} too short, "
         f"{len(report['unreadable'])} captures could not be read (see dataset.yaml)"
     )
+
+
+@dataset.command(short_help="What names of servers say.")
+@click.argument("file", type=paths.PATH, default="-", metavar="[FILE]")
+def hosts(file: Path) -> None:
+    """Print each name of FILE (or of standard input), one a line, with the service that it stands for and the
+    application: `host service application` with tabs between them, - where nothing can be told.
+
+    \b
+    $ echo rr3---sn-4g5e6nez.googlevideo.com | mmtt dataset hosts
+    rr3---sn-4g5e6nez.googlevideo.com  streaming  YouTube
+
+    By the table that labels captures (mmtt_agent/servers/*.yaml, which says how it is read), without a manifest's own
+    domains. Names of servers of a network: cat ssl.log | zeek-cut server_name | sort -u | mmtt dataset hosts
+    """
+    with _plainly(file):
+        from mmtt_agent.servers import shipped
+
+        from ..data.errors import DatasetError
+
+        named = shipped().named
+        with click.open_file(str(file), encoding="utf-8") as names:
+            try:
+                for line in names:
+                    if name := line.strip():
+                        service, application = named(name) or (None, None)
+                        click.echo(f"{shown(name)}\t{service or '-'}\t{application or '-'}")
+            except UnicodeDecodeError:
+                raise DatasetError(f"{shown(file)}: is not text in UTF-8") from None

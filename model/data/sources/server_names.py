@@ -1,8 +1,7 @@
 """Captures of one's own network, their flows named by what Zeek saw: the server names of ssl.log and quic.log, and for
 flows without one the name that the host had looked up for the address before (dns.log).
 
-A name stands for a service and an application by its longest suffix in the table of domains (domains.yaml, and the
-user's).
+A name stands for a service and an application by the table of servers (mmtt_agent.servers), and the user's domains.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from mmtt_agent import servers
 from mmtt_agent.capture import Capture
 from mmtt_agent.series import SeriesBatch
 
@@ -66,14 +65,15 @@ class ServerNameSource:
         )
         if not self._files:
             raise DatasetError(f"{logs}: holds no ssl.log, quic.log or dns.log; run `zeek -r` on the captures there")
-        text = Path(__file__).with_name("domains.yaml").read_text(encoding="utf-8")
-        self.domains: dict[str, dict[str, str]] = yaml.safe_load(text) | (domains or {})
-        for domain, about in self.domains.items():
+        self._own: dict[str, servers.Answer] = {}
+        for domain, about in (domains or {}).items():
             if not isinstance(about, dict) or about.get("service") not in services:
                 raise DatasetError(f"domains: {domain} must have a service of: {', '.join(services)}")
+            self._own[str(domain)] = servers.Answer(about["service"], about.get("application"))
 
     def digest(self) -> str:
-        digest = hashlib.sha256(repr((sorted(self.domains.items()), self.origin, self.malicious)).encode())
+        answers = servers.shipped().with_domains(self._own).digest
+        digest = hashlib.sha256(repr((answers, self.origin, self.malicious)).encode())
         for path in (*self._paths, *self._files):
             digest.update(f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
         return digest.hexdigest()
@@ -94,13 +94,9 @@ class ServerNameSource:
             begin = found.ts[c] / 1e6
             end = (capture.windows.ts[row] + capture.windows.series.times[row].max()) / 1e6
             name = self._name(str(orig), int(found.orig_p[c]), str(resp), int(found.resp_p[c]), begin, end)
-            about = self._about(name) if name else None
+            about = self._servers.named(name) if name else None
             named += about is not None
-            labels.append(
-                Labels(about["service"], about.get("application"), self.malicious)
-                if about
-                else Labels(malicious=self.malicious)
-            )
+            labels.append(Labels(*about, malicious=self.malicious) if about else Labels(malicious=self.malicious))
         return labels, {"named by a server name": named, "without a known name": len(labels) - named}
 
     def _name(self, orig: str, orig_p: int, resp: str, resp_p: int, begin: float, end: float) -> str | None:
@@ -112,16 +108,10 @@ class ServerNameSource:
         before = bisect_right(answers, (begin + _SLACK, "\U0010ffff")) - 1
         return answers[before][1] if before >= 0 and begin - answers[before][0] < _REMEMBERED else None
 
-    def _about(self, name: str) -> dict[str, str] | None:
-        words = name.lower().rstrip(".").split(".")
-        return next(
-            (
-                self.domains[suffix]
-                for start in range(len(words))
-                if (suffix := ".".join(words[start:])) in self.domains
-            ),
-            None,
-        )
+    @cached_property
+    def _servers(self) -> servers.Servers:
+        """Made where labels are, so that no process hands it to another."""
+        return servers.shipped().with_domains(self._own)
 
     @cached_property
     def _seen(self) -> tuple[dict[tuple[str, int, str, int], list[_Named]], dict[tuple[str, str], list[_Named]]]:
