@@ -192,7 +192,8 @@ class Taxonomy:
             return False
         if capture.malicious != "1" or flow is None:
             return None
-        if role and any(role):
+        if role and role[1]:
+            # A name that is no known product's may be anybody's.
             return False if role[1] in self._harmless else None
         name = self._own_name(flow, even_guessed=True)
         if name is None or name in self._attack_vectors:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import zstandard
 
+from mmtt_agent import servers
 from mmtt_agent.capture import Capture, Connections, Windows
 from mmtt_agent.series import SeriesBatch
 
@@ -59,7 +60,7 @@ class TableSource:
         self._hosts = _read_hosts(directory / "hosts.tsv")
 
     def digest(self) -> str:
-        digest = hashlib.sha256(self.taxonomy.digest.encode())
+        digest = hashlib.sha256(f"{self.taxonomy.digest} {servers.shipped().digest}".encode())
         for name in ("captures.tsv", "flows.tsv.zst"):
             try:
                 digest.update((self.directory / name).read_bytes())
@@ -109,7 +110,8 @@ class TableSource:
         return labels, {"named by nDPI": named, "not named by nDPI": len(found) - named}
 
     def _server(self, name: str) -> tuple[str | None, str | None] | None:
-        return self._hosts.get(name.lower().rstrip("."))
+        judged = self._hosts.get(name.lower().rstrip("."))
+        return servers.named(name) if judged is None else judged
 
     @cached_property
     def _series(self) -> dict[str, list[dict[str, Any]]]:
