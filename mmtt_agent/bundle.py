@@ -21,7 +21,7 @@ FORMAT = 1
 MAX_LABEL = 64
 #: The word written where no label is sure enough; no label may be called so.
 UNKNOWN = "unknown"
-#: The three questions, in the order of the model's outputs.
+#: The questions that every model answers, in the order of its outputs.
 TASKS = ("service", "application", "malicious")
 #: A fourth, of bundles that name ``malicious_kinds``: its calibration, threshold and output are called so.
 KIND = "malicious_kind"

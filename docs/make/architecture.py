@@ -56,19 +56,20 @@ def picture() -> str:
         svg.arrow((680, 108), (712, 108), (712, 160), (728, 160)),
         svg.arrow((680, 264), (712, 264), (712, 212), (728, 212)),
         svg.box(730, 134, 238, 104, svg.AMBER, [
-            "joint decoder", "three questions that attend to", "each other, and to both encoders",
+            "joint decoder", "questions that attend to", "each other, and to both encoders",
             layered("decoder_layers")]),
     ]  # fmt: skip
     heads = (
-        ("service", f"{len(shipped.services)} answers", 730),
-        ("application", f"{len(shipped.applications)} answers", 812),
-        ("malicious", "yes or no", 894),
+        ("service", f"{len(shipped.services)} answers", 711),
+        ("application", f"{len(shipped.applications)} answers", 779),
+        ("malicious", "yes or no", 847),
+        ("its kind", f"{len(shipped.malicious_kinds)} answers", 915),
     )
     for name, answers, x in heads:
         parts += [
-            svg.arrow((x + 37, 238), (x + 37, 288)),
-            svg.box(x, 290, 74, 44, svg.AMBER, [name, answers]),
-            svg.arrow((x + 37, 334), (x + 37, 370)),
+            svg.arrow((x + 32, 238), (x + 32, 288)),
+            svg.box(x, 290, 64, 44, svg.AMBER, [name, answers]),
+            svg.arrow((x + 32, 334), (x + 32, 370)),
         ]
     parts += [
         svg.box(

@@ -84,7 +84,8 @@ class Dataset:
         transport: uint8 (n,), index into TRANSPORTS.
         capture: int64 (n,), index into ``captures`` (paths) and ``sources`` (the repository of each).
         recording: int64 (n,), the first of the captures that are copies or cuts of the same recording.
-        site: int64 (n,), index into ``sites``; the same for all windows of a recording.
+        site: int64 (n,), index into ``sites``; the same for all windows of a recording. Where there are too few sites
+            to share out, each recording is one.
         split: int64 (n,), index into SPLITS; the same for all windows of a site.
         scored: bool (n,), whether it counts in a score, beside the others of its capture with the same labels.
         applications: name -> the services it can be.
@@ -308,8 +309,13 @@ def _assemble(entries: list[Entry], parts: list[_Part], selection: Selection, ta
     series, window, timed, rank = series[rows], window[rows], timed[rows], rank[rows]
     capture, recording = capture[rows], recording[rows]
     # What was recorded once is on one side: at the site of the first of its copies.
-    sites = sorted({entry.site or entry.origin for entry in entries})
-    site = np.array([sites.index(entry.site or entry.origin) for entry in entries], np.int64)[recording]
+    site_of = [entry.site or entry.origin for entry in entries]
+    by_site = len({site_of[each] for each in np.unique(recording).tolist()}) >= _FEW_SITES
+    if not by_site:
+        site_of = [entry.name for entry in entries]
+    sites = sorted(set(site_of))
+    places = {name: place for place, name in enumerate(sites)}
+    site = np.array([places[name] for name in site_of], np.int64)[recording]
 
     services_seen: dict[str, set[str]] = defaultdict(set)
     for label in labels:
@@ -325,23 +331,16 @@ def _assemble(entries: list[Entry], parts: list[_Part], selection: Selection, ta
     order, kinds = list(applications), list(taxonomy.kinds)
 
     def numbers(names: Iterable[str | None], among: list[str]) -> np.ndarray:
-        places: dict[str | None, int] = {name: place for place, name in enumerate(among)}
-        return np.array([places.get(name, MISSING) for name in names], np.int64)
+        place: dict[str | None, int] = {name: number for number, name in enumerate(among)}
+        return np.array([place.get(name, MISSING) for name in names], np.int64)
 
     service = numbers((label.service for label in labels), services)
     application = numbers((label.application for label in labels), order)
     malicious = np.array([MISSING if label.malicious is None else label.malicious for label in labels], np.int64)
     useful = (service != MISSING) | (application != MISSING) | (malicious != MISSING)
     tasks = [service[useful], application[useful], malicious[useful]]
-    by_site = len(np.unique(site[useful])) >= _FEW_SITES
-    split = split_groups(
-        site[useful] if by_site else recording[useful],
-        tasks,
-        sites if by_site else [entry.name for entry in entries],
-        selection.shares,
-        selection.split_seed,
-        frozen_sites() if by_site else {},
-    )
+    frozen = frozen_sites() if by_site else {}
+    split = split_groups(site[useful], tasks, sites, selection.shares, selection.split_seed, frozen)
     return Dataset(
         series=series[useful],
         timed=timed[useful],
@@ -366,7 +365,7 @@ def _assemble(entries: list[Entry], parts: list[_Part], selection: Selection, ta
         sites=sites,
         report={
             "split_by": "site" if by_site else "recording",
-            "site_of": [entry.site or entry.origin for entry in entries],
+            "site_of": site_of,
             "dropped_services": {s: service_sites[s] for s in taxonomy.services if s not in services},
             "dropped_applications": {a: n for a, n in sorted(application_sites.items()) if a not in applications},
             "copies": len(every) - len(same),
@@ -393,9 +392,8 @@ def _of_use(dataset: Dataset, others: list[_Other]) -> tuple[SeriesBatch, np.nda
     """Of the windows without labels those that say nothing of what is held out, and whether their times are known."""
     held_out = dataset.split != SPLITS.index("train")
     theirs = set(dataset.capture[np.isin(dataset.recording, dataset.recording[held_out])].tolist())
-    if dataset.report["split_by"] == "site":
-        names = {dataset.sites[each] for each in np.unique(dataset.site[held_out]).tolist()}
-        theirs |= {number for number, name in enumerate(dataset.report["site_of"]) if name in names}
+    names = {dataset.sites[each] for each in np.unique(dataset.site[held_out]).tolist()}
+    theirs |= {number for number, name in enumerate(dataset.report["site_of"]) if name in names}
     others = [other for other in others if other[0] not in theirs]
     series = SeriesBatch.concatenate([part for _, part, _ in others])
     timed = np.concatenate([part for _, _, part in others]) if others else np.zeros(0, bool)
