@@ -120,23 +120,10 @@ class Servers:
         """What is known of a name, None where nothing is. Any text will do: ports, a dot at the end, capitals and
         `*.` are put aside; addresses, single words and names of a network's own (`.local`) have no answer.
         """
-        name = name.strip().lower().rstrip(".")
-        if ":" in name:
-            head, _, port = name.partition(":")
-            if not port.isdecimal():
-                return None
-            name = head.rstrip(".")
-        if name.startswith("*."):
-            name = name[2:]
-        if not name.isascii():
-            try:
-                name = name.encode("idna").decode()
-            except UnicodeError:
-                return None
-        if len(name) > 253 or not _NAME.fullmatch(name) or _NUMBERS.fullmatch(name):
+        read = self._labels(name)
+        if read is None:
             return None
-        words = name.split(".")
-        public = 2 if len(words) > 2 and len(words[-1]) == 2 and words[-2] in self._double else 1
+        name, words, public = read
         entry, below = self._find(name, words, public)
         if entry is not None and not entry.open:
             return entry.answer
@@ -154,6 +141,33 @@ class Servers:
         if entry is not None:
             return entry.answer
         return _unknown(name, words[-public - 1])
+
+    def knows(self, name: str) -> bool:
+        """Whether the table has the name, or one above it: what `named` says of others, it says of any."""
+        read = self._labels(name)
+        return read is not None and self._find(*read)[0] is not None
+
+    def _labels(self, name: str) -> tuple[str, list[str], int] | None:
+        """The name in the form that the table has, its labels, and how many of these are a country's or a registry's;
+        None for what is no name."""
+        name = name.strip().lower().rstrip(".")
+        if ":" in name:
+            head, _, port = name.partition(":")
+            if not port.isdecimal():
+                return None
+            name = head.rstrip(".")
+        if name.startswith("*."):
+            name = name[2:]
+        if not name.isascii():
+            try:
+                name = name.encode("idna").decode()
+            except UnicodeError:
+                return None
+        if len(name) > 253 or not _NAME.fullmatch(name) or _NUMBERS.fullmatch(name):
+            return None
+        words = name.split(".")
+        public = 2 if len(words) > 2 and len(words[-1]) == 2 and words[-2] in self._double else 1
+        return name, words, public
 
     def _find(self, name: str, words: list[str], public: int) -> tuple[_Entry | None, int]:
         """The entry of the longest suffix, and how many labels stand before it. `*` at the end of an entry is any

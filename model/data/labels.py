@@ -30,8 +30,11 @@ EVIDENCE = ("name", "protocol", "capture")
 #: How flows are scored apart. The first is everything that is in clear text, or of which it is not known.
 TRANSPORTS = ("other", "TLS", "QUIC", "other encrypted")
 
-#: Service and application of a server, None for what can't be told; None for a name of which nothing is known.
-NameServer = Callable[[str], "tuple[str | None, str | None] | None"]
+#: Service and application of a server, None for what can't be told, and whether it is one that is known; None for a
+#: name of which nothing is known.
+NameServer = Callable[[str], "tuple[str | None, str | None, bool] | None"]
+#: Ports from which on systems choose them by chance.
+_EPHEMERAL = 32768
 
 
 class TaxonomyError(DatasetError):
@@ -52,12 +55,16 @@ class CaptureLabels:
 
 @dataclass(frozen=True)
 class FlowName:
-    """What nDPI says of a flow. ``name`` is "protocol" or "protocol.application"; ``guessed``: by port or address."""
+    """What nDPI says of a flow. ``name`` is "protocol" or "protocol.application"; ``guessed``: by port or address;
+    ``protocol`` is IP's, 6 or 17, ``ports`` those of both ends, ``size`` bytes in both directions; 0 for not known."""
 
     name: str
     category: str
     guessed: bool
     server_name: str = ""
+    protocol: int = 0
+    ports: tuple[int, int] = (0, 0)
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -124,6 +131,17 @@ class Taxonomy:
             self._encrypted = frozenset(tables["encrypted"])
             self._categories: dict[str, str] = tables["categories"]
             self._settled: dict[str, str] = tables["settled"]
+            self._owners = frozenset(tables["owners"])
+            self._ports: dict[tuple[int, int], dict[str, str]] = {
+                ({"tcp": 6, "udp": 17}[key.partition("/")[0]], int(key.partition("/")[2])): about
+                for key, about in tables["ports"].items()
+            }
+            self._content: dict[str, int] = tables["content"]
+            self._http, self._quic, self._not_tls, self._tcp_only = (
+                frozenset(tables[key]) for key in ("http", "quic", "not_tls", "tcp_only")
+            )
+            self._beside: dict[str, list[str]] = tables["beside"]
+            self._shell_ports = frozenset(tables["shell_ports"])
             self._captures: dict[str, str] = tables["captures"]
             self._capture_applications: dict[str, str | None] = tables["capture_applications"]
             self._background: dict[str, list[str]] = tables["background"]
@@ -162,23 +180,26 @@ class Taxonomy:
             return Labels(transport=transport)
         role = name_server(flow.server_name) if flow and self._names_a_server(flow) else None
         malicious = self.malicious(capture, flow, role)
-        service, application = role or (None, None)
+        service, application, _ = role or (None, None, False)
         service_by, application_by = "name" if service else "", "name" if application else ""
         by_protocol = self._by_protocol(flow)
         if not service and by_protocol[0]:
             service, service_by = by_protocol[0], "protocol"
         if not application and by_protocol[1]:
             application, application_by = by_protocol[1], "protocol"
+        if flow and not service and not application and not role:
+            service, application = self._by_port(flow)
+            service_by, application_by = "protocol" if service else "", "protocol" if application else ""
         # Traffic of malware says nothing about what HTTP is otherwise good for, and a capture of X may hold anything
         # else, too, whose names say so.
         if not service and not application and not role and capture.malicious in ("0", "unknown"):
             service, application = self._by_capture(capture, flow)
             service_by, application_by = "capture" if service else "", "capture" if application else ""
-        kind = self.kind(capture) if malicious else None
+        kind = self.kind(capture, flow) if malicious else None
         return Labels(service, application, malicious, kind, service_by, application_by, transport)
 
     def malicious(
-        self, capture: CaptureLabels, flow: FlowName | None, role: tuple[str | None, str | None] | None = None
+        self, capture: CaptureLabels, flow: FlowName | None, role: tuple[str | None, str | None, bool] | None = None
     ) -> bool | None:
         """Whether a flow is part of an attack. In a malicious capture only what is not in doubt counts: what nDPI
         names as an ordinary application, what goes to a server that is known, or what it has not seen at all, is not
@@ -192,29 +213,60 @@ class Taxonomy:
             return False
         if capture.malicious != "1" or flow is None:
             return None
-        if role and role[1]:
-            # A name that is no known product's may be anybody's.
+        if role and role[2]:
+            # A name that is in no table may be anybody's.
             return False if role[1] in self._harmless else None
+        if self._socket_pair(flow) or self._port_of(flow) is not None:
+            return None
+        if flow.name.partition(".")[0] in self._beside.get(self.kind(capture) or "", ()):
+            return None
         name = self._own_name(flow, even_guessed=True)
         if name is None or name in self._attack_vectors:
             return True
-        about = f"{capture.path} {capture.service} {capture.application} {capture.note}".lower()
+        about = f"{capture.path} {capture.service} {capture.application}".lower()
         if any(word in about for word in self._background.get(name, ())):
             return True
         return None
 
-    def kind(self, capture: CaptureLabels) -> str | None:
-        """Of what kind the attack is that the capture shows; None where its labels don't tell."""
-        for about in (
-            capture.service,
-            capture.note.split(";")[0],
-            capture.application,
-            capture.path.rpartition("/")[2],
-        ):
+    def kind(self, capture: CaptureLabels, flow: FlowName | None = None) -> str | None:
+        """Of what kind the attack is that the capture shows, or of it the flow; None where their labels don't tell."""
+        file = capture.path.rpartition("/")[2]
+        for about in (capture.note.split(";")[0], capture.application, file, capture.service):
             for kind, words in self._kinds.items():
-                if words.search(about.replace("_", " ") if about is not capture.service else about):
-                    return kind
+                if words.search(about) or words.search(about.replace("_", " ")):
+                    shell = kind == "exploit" and flow is not None and not self._shell_ports.isdisjoint(flow.ports)
+                    return "command_and_control" if shell else kind
         return None
+
+    def _may_be(self, service: str, capture: CaptureLabels, flow: FlowName) -> bool:
+        """Whether what the capture is of may be in such a flow."""
+        protocol = flow.name.partition(".")[0]
+        if self._socket_pair(flow) or self._port_of(flow) is not None:
+            return False
+        if flow.size and flow.size < self._content.get(service, 0):
+            return False
+        if flow.protocol == 17 and capture.application in self._tcp_only:
+            return False
+        if protocol in ("TLS", "QUIC", "HTTP", "DTLS") and "background" in capture.note:
+            return False
+        wanted = {"HTTP": service in self._http, "QUIC": service in self._quic, "TLS": service not in self._not_tls}
+        return wanted.get(protocol, True)
+
+    def _port_of(self, flow: FlowName) -> dict[str, str] | None:
+        """What the ports of a flow are a program's own, where nDPI does not know more; None for all others."""
+        if self._own_name(flow) is not None:
+            return None
+        return next((self._ports[key] for port in flow.ports if (key := (flow.protocol, port)) in self._ports), None)
+
+    def _by_port(self, flow: FlowName) -> tuple[str | None, str | None]:
+        about = self._port_of(flow) or {}
+        return about.get("service"), about.get("application")
+
+    @staticmethod
+    def _socket_pair(flow: FlowName) -> bool:
+        """A program that talks to itself: two ports chosen by chance, one after the other."""
+        one, other = flow.ports
+        return flow.protocol == 6 and min(one, other) >= _EPHEMERAL and abs(one - other) <= 2
 
     def of_series(self, about: CaptureLabels) -> tuple[str | None, str | None]:
         """Service and application of a flow that somebody has labelled one by one."""
@@ -249,6 +301,11 @@ class Taxonomy:
         if flow is None or (flow.guessed and not even_guessed):
             return None
         protocol, _, application = flow.name.partition(".")
+        if flow.name in self._owners:
+            return None
+        if protocol == "NetBIOS" and flow.protocol:
+            # On TCP it is what carries SMB, on UDP announcements, whatever these look like.
+            return "SMBv1" if flow.protocol == 6 else protocol
         if application in self._carries.get(protocol, ()):
             return application
         if protocol not in self._generic:
@@ -275,8 +332,10 @@ class Taxonomy:
         """Service and application of a capture of one thing, for a flow of which nothing more is known; of what nDPI
         guesses, only that it does not contradict."""
         service = self._captures.get(capture.service)
-        if service is None:
+        if service is None or (flow is not None and not self._may_be(service, capture, flow)):
             return None, None
+        if flow is not None and flow.name.startswith("STUN") and service == "chat":
+            service = "voip"
         if flow is not None and flow.guessed:
             guess = self._by_protocol(FlowName(flow.name, flow.category, False))
             if guess[0] not in (None, service):

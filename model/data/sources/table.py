@@ -109,9 +109,9 @@ class TableSource:
         labels = [self.taxonomy.labels(about, flow, self._server) for flow in found]
         return labels, {"named by nDPI": named, "not named by nDPI": len(found) - named}
 
-    def _server(self, name: str) -> tuple[str | None, str | None] | None:
-        judged = self._hosts.get(name.lower().rstrip("."))
-        return servers.named(name) if judged is None else judged
+    def _server(self, name: str) -> tuple[str | None, str | None, bool] | None:
+        answer = self._hosts.get(name.lower().rstrip(".")) or servers.named(name)
+        return (*answer, servers.shipped().knows(name)) if answer else None
 
     @cached_property
     def _series(self) -> dict[str, list[dict[str, Any]]]:
@@ -219,7 +219,15 @@ def _read_flow_names(directory: Path) -> dict[str, _Flows]:
                     (
                         int(row["first_seen_ms"]) * 1000,
                         int(row["last_seen_ms"]) * 1000 + 999,
-                        FlowName(row["ndpi_app"], row["ndpi_category"], row["ndpi_guessed"] == "1", row["sni"]),
+                        FlowName(
+                            row["ndpi_app"],
+                            row["ndpi_category"],
+                            row["ndpi_guessed"] == "1",
+                            row["sni"],
+                            int(row["proto"]),
+                            (source[1], target[1]),
+                            int(row.get("bytes") or 0),
+                        ),
                     )
                 )
     except OSError as error:
