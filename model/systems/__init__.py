@@ -13,8 +13,8 @@ from .trees import boosted_trees, raw_points
 #: Networks to compare with, by the name that the card gives them.
 NETWORKS = {"mini-FlowPic CNN": MiniFlowPic, "FS-Net": FSNet, "mm-CESNET-v2": MMCesnetV2}
 
-#: For how many times as many epochs as ours each is trained: until the validation captures' scores no longer rise.
-EPOCHS = {"mini-FlowPic CNN": 2.5, "FS-Net": 0.5, "mm-CESNET-v2": 1.0}
+#: For how many times as many epochs as ours each is trained.
+EPOCHS = {"mini-FlowPic CNN": 1.5, "FS-Net": 0.5, "mm-CESNET-v2": 0.6}
 
 __all__ = [
     "EPOCHS",
