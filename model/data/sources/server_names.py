@@ -97,7 +97,13 @@ class ServerNameSource:
             about = self._about(name) if name else None
             named += about is not None
             labels.append(
-                Labels(about["service"], about.get("application"), self.malicious)
+                Labels(
+                    about["service"],
+                    about.get("application"),
+                    self.malicious,
+                    service_by="name",
+                    application_by="name" if about.get("application") else "",
+                )
                 if about
                 else Labels(malicious=self.malicious)
             )
