@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -181,7 +182,7 @@ class Dataset:
             with np.load(path) as stored:
                 arrays = dict(stored)
             about = json.loads(str(arrays.pop("about")))
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             return None
         if about.pop("key") != key and key is not None:
             return None

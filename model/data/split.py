@@ -102,6 +102,12 @@ def split_groups(
             assign(c, SPLITS.index(frozen[names[c]]))
     while len(assigned) < len(order):
         left = Counter(label for c in order if c not in assigned for label in labels_of[c])
+        if not left:
+            # Groups without a label, such as those whose one label a study has taken away.
+            for c in order:
+                if c not in assigned:
+                    assign(c, int(np.argmax(wanted_groups)))
+            break
         rarest = min(left, key=lambda label: (left[label], label))
         for c in order:
             if c in assigned or rarest not in labels_of[c]:

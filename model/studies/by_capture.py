@@ -8,8 +8,11 @@ import dataclasses
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
+
 from ..config import Config
 from ..data.dataset import Dataset
+from ..data.lab_windows import lab_rows
 from ..data.split import SPLITS, split_groups
 from ..evaluation import evaluate
 from ..network.architecture import TASKS, Architecture, Network
@@ -21,15 +24,17 @@ def begin(
     config: Config, architecture: Architecture, dataset: Dataset, trainings: Trainings
 ) -> Callable[[], dict[str, evaluate.Figures]]:
     """Begin the training; what is returned gives its scores on its own test captures, by part."""
-    split = split_groups(
-        dataset.recording,
-        [dataset.service, dataset.application, dataset.malicious],
+    # The lab's windows are for training alone here, too.
+    real = np.flatnonzero(~lab_rows(dataset))
+    split = np.full(len(dataset), SPLITS.index("train"))
+    split[real] = split_groups(
+        dataset.recording[real],
+        [values[real] for values in (dataset.service, dataset.application, dataset.malicious)],
         dataset.captures,
         config.data.shares,
         config.data.split_seed,
     )
     parted = dataclasses.replace(dataset, split=split)
-    assert len(config.data.shares) == len(SPLITS)
     return partial(_found, parted, trainings.begin("split by capture", config, architecture, parted))
 
 

@@ -36,5 +36,7 @@ def sampling(dataset: Dataset, rows: np.ndarray, lab: float) -> tuple[np.ndarray
     counts = {}
     for task, weight in wanted.items():
         counts[task] = np.zeros(len(dataset), np.float32)
-        counts[task][rows] = np.clip(weight / max(weight.sum(), 1) / chance, 0, _MOST)
+        wanted_share = weight / max(weight.sum(), 1)
+        # What is never drawn (the lab's, where it has no share) counts nothing.
+        counts[task][rows] = np.divide(wanted_share, chance, out=np.zeros(len(rows)), where=chance > 0).clip(0, _MOST)
     return chance, counts

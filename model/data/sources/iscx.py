@@ -94,10 +94,13 @@ class IscxSource:
         ports = np.stack([capture.connections.orig_p[connection], capture.connections.resp_p[connection]])
         beside = (capture.connections.proto[connection] == 17) & np.isin(ports, _BACKGROUND).any(axis=0)
         # From outside a tunnel is a tunnel, whatever is in it.
+        application = {"tor": "Tor", "vpn": "OpenVPN"}.get(shown.tunnel, shown.application)
         label = Labels(
             "tunnel" if shown.tunnel else shown.service,
-            {"tor": "Tor", "vpn": "OpenVPN"}.get(shown.tunnel, shown.application),
+            application,
             False,
+            service_by="capture",
+            application_by="capture" if application else "",
         )
         return [Labels() if each else label for each in beside.tolist()], {"background of the host": int(beside.sum())}
 

@@ -71,7 +71,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
             for number, line in enumerate(io.TextIOWrapper(stream, encoding="utf-8"), 1):
                 flow = json.loads(line)
-                if not isinstance(flow, dict) or not {"source", "sizes", "service", "malicious"} <= flow.keys():
+                if not _is_series(flow):
                     raise DatasetError(f"{path}: line {number} is no series; fetch it again")
                 yield flow
     except OSError as error:
@@ -80,13 +80,26 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         raise DatasetError(f"{path}: damaged ({error}); fetch it again") from None
 
 
+def _is_series(flow: object) -> bool:
+    if not isinstance(flow, dict) or not all(isinstance(flow.get(key), str) for key in ("source", "service")):
+        return False
+    sizes, times = flow.get("sizes"), flow.get("times_us")
+    if not _whole_numbers(sizes) or (times is not None and not _whole_numbers(times)):
+        return False
+    return "malicious" in flow and (times is None or len(times) == len(sizes))
+
+
+def _whole_numbers(given: Any) -> bool:
+    return isinstance(given, list) and all(isinstance(each, int) for each in given)
+
+
 def _payload(flow: dict[str, Any]) -> tuple[list[int], list[int] | None]:
     """Signed payload sizes and times of the first window."""
-    given, kind = np.array(flow["sizes"], np.int64), flow.get("size_kind", "")
+    given, kind = np.array(flow["sizes"], np.int64), flow.get("size_kind") or ""
     if kind.endswith("frame_length"):
         payload = np.where(np.abs(given) <= _PADDED, 0, np.abs(given) - _FRAME)
     elif kind == "ip_length":
-        smallest = int(np.abs(given).min(initial=_IP))
+        smallest = int(np.abs(given).min()) if len(given) else _IP
         headers = _UDP if "/UDP_" in flow.get("flow", "") else _IP_OPTIONS if smallest == _IP_OPTIONS else _IP
         payload = np.abs(given) - headers
     else:
@@ -104,7 +117,11 @@ def _labels(flow: dict[str, Any], taxonomy: Taxonomy) -> Labels:
     # Corrected flow by flow by who gathered them, so each is a capture of one thing.
     malicious = {"1": True, "0": False}.get(str(flow["malicious"]))
     about = CaptureLabels(
-        "", "malicious" if malicious else "benign", flow["service"], flow.get("application", ""), str(flow["malicious"])
+        "",
+        "malicious" if malicious else "benign",
+        flow["service"],
+        flow.get("application") or "",
+        str(flow["malicious"]),
     )
     service, application = taxonomy.of_series(about)
     return Labels(

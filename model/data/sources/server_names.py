@@ -96,7 +96,16 @@ class ServerNameSource:
             name = self._name(str(orig), int(found.orig_p[c]), str(resp), int(found.resp_p[c]), begin, end)
             about = self._servers.named(name) if name else None
             named += about is not None
-            labels.append(Labels(*about, malicious=self.malicious) if about else Labels(malicious=self.malicious))
+            service, application = about or (None, None)
+            labels.append(
+                Labels(
+                    service,
+                    application,
+                    self.malicious,
+                    service_by="name" if service else "",
+                    application_by="name" if application else "",
+                )
+            )
         return labels, {"named by a server name": named, "without a known name": len(labels) - named}
 
     def _name(self, orig: str, orig_p: int, resp: str, resp_p: int, begin: float, end: float) -> str | None:

@@ -57,7 +57,7 @@ class TableSource:
     def __init__(self, directory: Path, taxonomy: Taxonomy) -> None:
         self.directory, self.taxonomy = directory, taxonomy
         self._captures = {row.labels.path: row for row in read_captures(directory)}
-        self._hosts = _read_hosts(directory / "hosts.tsv")
+        self._hosts = _read_hosts(directory / "hosts.tsv", taxonomy.services)
 
     def digest(self) -> str:
         digest = hashlib.sha256(f"{self.taxonomy.digest} {servers.shipped().digest}".encode())
@@ -185,24 +185,28 @@ def read_captures(directory: Path) -> list[TableRow]:
     return rows
 
 
-def _read_hosts(path: Path) -> dict[str, tuple[str | None, str | None]]:
+def _read_hosts(path: Path, services: Sequence[str]) -> dict[str, tuple[str | None, str | None]]:
     """Service and application of each server in the table; none where there is no table."""
     if not path.exists():
         return {}
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return {
-                row["host"]: (_told(row["service"]), _told(row["application"]))
+            hosts = {
+                row["host"].lower(): (_told(row["service"]), _told(row["application"]))
                 for row in _table(path, file, ("host", "service", "application"))
             }
     except OSError as error:
         raise DatasetError(f"{path}: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path}: not a table of tabs in UTF-8 ({error}); save it as one") from None
+    for host, (service, _) in hosts.items():
+        if service is not None and service not in services:
+            raise DatasetError(f"{path}: {host} has the service {service!r}; known: {', '.join(services)}")
+    return hosts
 
 
 def _told(value: str) -> str | None:
-    return None if value == "-" else value
+    return None if value in ("-", "") else value
 
 
 def _read_flow_names(directory: Path) -> dict[str, _Flows]:

@@ -1,14 +1,17 @@
 import csv
+import dataclasses
 import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zstandard
+from synthetic import synthetic
 
 from mmtt_agent.series import SeriesBatch
 from mmtt_model.data import dataset as ds
 from mmtt_model.data.labels import FlowName, Labels, Taxonomy
+from mmtt_model.data.rows import CaptureRows
 from mmtt_model.data.sources import Entry, table
 
 
@@ -70,30 +73,109 @@ def test_damaged_tables_give_one_line(tmp_path):
         ds.load_or_build(tmp_path, tmp_path / "cache.npz", ds.Selection(), print)
 
 
-def _dataset(n=40):
-    rng = np.random.default_rng(0)
-    series = SeriesBatch.from_lists(
-        rng.integers(1, 1400, (n, 4)).tolist(), np.cumsum(rng.integers(0, 99, (n, 4)), 1).tolist()
-    )
-    labels = np.arange(n) % 2
-    return ds.Dataset(
-        series, np.zeros(n, np.uint8), labels, labels.copy(), labels.copy(), np.arange(n) // 4,
-        np.arange(n) // 4, np.arange(n) // 4 % 3, ["web", "chat"], {"A": ["web"], "B": ["chat"]},
-        [f"c{i}" for i in range(n // 4)], ["repo"] * (n // 4),
-        {"counts": {"windows": n}, "unreadable": [], "dropped_services": {}, "dropped_applications": {"C": 1}},
-    )  # fmt: skip
-
-
 def test_a_cached_data_set_comes_back_whole_and_only_for_the_same_key(tmp_path):
-    made, path = _dataset(), tmp_path / "dataset.npz"
+    made, path = synthetic(), tmp_path / "dataset.npz"
+    made.unlabelled, made.unlabelled_timed = made.series[:3], np.array([True, False, True])
     made.save(path, "key")
     back = ds.Dataset.load(path, "key")
-    np.testing.assert_array_equal(back.series.sizes, made.series.sizes)
-    np.testing.assert_array_equal(back.split, made.split)
-    assert (back.services, back.applications, back.report) == (made.services, made.applications, made.report)
+    for field in dataclasses.fields(made):
+        one, other = getattr(made, field.name), getattr(back, field.name)
+        if isinstance(one, SeriesBatch):
+            assert all((getattr(one, name) == getattr(other, name)).all() for name in ("sizes", "times", "lengths"))
+        elif isinstance(one, np.ndarray):
+            np.testing.assert_array_equal(one, other, strict=True)
+        else:
+            assert one == other, field.name
+    assert back.digest() == made.digest()
     assert ds.Dataset.load(path, "another key") is None
-    path.write_bytes(b"damaged")
-    assert ds.Dataset.load(path, "key") is None
+    for damaged in (b"damaged", path.read_bytes()[:-100]):
+        path.write_bytes(damaged)
+        assert ds.Dataset.load(path, "key") is None
+
+
+def test_scores_count_only_so_much_of_a_capture_and_training_all():
+    made = synthetic()
+    made.scored[::2] = False
+    assert len(made.rows("train")) == (made.split == 0).sum()
+    assert len(made.rows("test")) == (made.split == 2).sum() / 2 and made.scored[made.rows("test")].all()
+
+
+def _rows(name, site, windows, labels, timed=True, labelled=True):
+    """A capture's rows; ``windows`` are sizes and times."""
+    n = len(windows)
+    series = SeriesBatch.from_lists(*(list(each) for each in zip(*windows, strict=True)))
+    return CaptureRows(Entry(name, Path(name), site, labelled, site=site), series, np.zeros(n, np.uint8),
+                       np.full(n, timed), labels, {})  # fmt: skip
+
+
+def _choose(captures, **selection):
+    return ds.choose(captures, ds.Selection(**selection), Taxonomy(), Path("here"), lambda _: None)
+
+
+def _window(number, *, at=0):
+    return [100 + number % 1000, -50, 60 + number // 1000, -70], [0, 1, 2, 3 + at]
+
+
+def _sites(many, captures=3):
+    """Captures of so many sites, each with two windows of its own."""
+    return [
+        _rows(f"site{site}/{each}", f"site{site}", [_window(10 * site + each), _window(10 * site + each, at=9)],
+              [Labels("web" if site % 2 else "chat", None, False, None, "name")] * 2)
+        for site in range(many)
+        for each in range(captures)
+    ]  # fmt: skip
+
+
+def test_no_site_is_on_two_sides():
+    made = _choose(_sites(30))
+    assert made.report["split_by"] == "site" and set(made.split) == {0, 1, 2}
+    assert all(len(set(made.split[made.site == site])) == 1 for site in set(made.site))
+    assert [made.sites[site] for site in made.site[:2]] == ["site0", "site0"]
+
+
+def test_copies_at_several_sites_are_kept_once_and_whole_captures_of_them_are_on_one_side():
+    captures = _sites(30)
+    # A capture at site 29 begins with a copy of a window of site 0, and has one more.
+    copy = _rows("copy", "site29", [_window(0), _window(5000)], [Labels("chat", None, False)] * 2)
+    made = _choose([*captures, copy])
+    assert made.report["copies"] == 1 and made.report["copied_captures"] == 1
+    rows = made.recording == 0
+    assert rows.sum() == 3 and {made.sites[site] for site in made.site[rows]} == {"site0"}
+    assert len(set(made.split[made.site == 0])) == 1
+
+
+def test_sites_written_down_are_where_the_list_has_them(monkeypatch):
+    monkeypatch.setattr(ds, "frozen_sites", lambda: {"site3": "test", "site4": "validation", "site5": "train"})
+    made = _choose(_sites(12))
+    by_name = {made.sites[site]: split for site, split in zip(made.site, made.split, strict=True)}
+    assert [by_name[f"site{each}"] for each in (3, 4, 5)] == [2, 1, 0]
+
+
+def test_of_few_sites_recordings_are_shared_out():
+    made = _choose(_sites(4, captures=20))
+    assert made.report["split_by"] == "recording" and set(made.split) == {0, 1, 2}
+    assert all(len(set(made.split[made.recording == each])) == 1 for each in set(made.recording))
+
+
+def test_what_is_of_fewer_sites_than_asked_for_is_not_learnt():
+    captures = _sites(20)
+    for each in captures[:6]:  # two sites, many windows
+        each.labels = [Labels("gaming", "Steam", False)] * 2
+    made = _choose(captures, min_sites=3)
+    assert "gaming" not in made.services and not made.applications
+    assert made.report["dropped_services"]["gaming"] == made.report["dropped_applications"]["Steam"] == 2
+    assert (made.service[made.site < 2] == ds.MISSING).all() and (made.malicious == 0).all()
+    assert "gaming" in _choose(captures, min_sites=2).services
+
+
+def test_a_capture_lends_no_more_than_told_to_training_and_less_to_scores():
+    scan = _rows(
+        "scan", "lab", [_window(7000 + each) for each in range(50)], [Labels(malicious=True, kind="scan")] * 50
+    )
+    made = _choose([*_sites(20), scan], max_windows=30, max_scored=4)
+    rows = made.capture == 60
+    assert rows.sum() == 30 and made.scored[rows].sum() == 4 and made.scored[~rows].all()
+    assert made.kinds[made.malicious_kind[rows][0]] == "scan" and (made.malicious_kind[~rows] == ds.MISSING).all()
 
 
 def test_a_flow_that_is_in_several_captures_is_kept_once_and_its_captures_stay_together():
@@ -101,14 +183,30 @@ def test_a_flow_that_is_in_several_captures_is_kept_once_and_its_captures_stay_t
     shared, other = ([100, -200, 300, -400], [0, 10, 20, 35]), ([70, -80, 90, -100], [0, 5, 6, 7])
     flows = [[shared], [shared, other], [other]] + [[([c, -c, c, -c], [0, 1, 2, 3])] for c in range(10, 40)]
     marks = [[True], [False, True], [None]] + [[c % 2 == 0] for c in range(30)]
-    parts = []
-    for index, (windows, malicious) in enumerate(zip(flows, marks, strict=True)):
-        labels = [Labels("web" if index % 2 else "chat", None, mark) for mark in malicious]
-        series = SeriesBatch.from_lists(*(list(each) for each in zip(*windows, strict=True)))
-        parts.append((index, series, np.zeros(len(windows), np.uint8), labels))
-    captures = [Entry(f"c{i}", Path(f"c{i}"), "repo") for i in range(len(flows))]
-    made = ds._assemble(captures, parts, ds.Selection(min_captures=3), Taxonomy())
+    captures = [
+        _rows(f"c{index}", f"s{index}", windows, [Labels("web" if index % 2 else "chat", None, each) for each in of])
+        for index, (windows, of) in enumerate(zip(flows, marks, strict=True))
+    ]  # fmt: skip
+    made = _choose(captures)
     assert made.report["copies"] == 2 and made.report["copied_captures"] == 2
     assert len(made) == 31 and [100, -200, 300, -400] not in made.series.sizes[:, :4].tolist(), "nothing is agreed on"
-    assert (made.capture[0], made.recording[0], made.malicious[0]) == (1, 0, 1), "labelled in one capture only"
-    assert made.service[0] == ds.MISSING, "called chat in one capture, web in the other"
+    (row,) = np.flatnonzero(made.series.sizes[:, 0] == 70)
+    assert (made.capture[row], made.recording[row], made.malicious[row]) == (1, 0, 1), "labelled in one capture only"
+    assert made.sites[made.site[row]] == "s0" and made.service[row] == ds.MISSING, (
+        "chat in one capture, web in the other"
+    )
+
+
+def test_sizes_alone_make_no_two_captures_one_recording():
+    """Short answers of a device are alike in sizes everywhere."""
+    captures = _sites(12)
+    for number in (0, 5):
+        captures.append(
+            _rows(f"series/{number}", f"site{number}", [([9, 9, 9, 9], [0] * 4)], [Labels("iot")], timed=False)
+        )
+    made = _choose(captures)
+    assert made.report["copies"] == 1 and made.report["copied_captures"] == 0
+    assert (
+        not made.timed[made.series.sizes[:, 0] == 9].any()
+        and made.timed.sum() == len(made) - (made.series.sizes[:, 0] == 9).sum()
+    )

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +14,15 @@ pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[t
 pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'mmtt[train]'")
 
 from mmtt_agent.capture import read_capture
+from mmtt_agent.series import SeriesBatch
 from mmtt_model.cli.dataset import dataset
+from mmtt_model.data import build
 from mmtt_model.data.build import read_built
 from mmtt_model.data.dataset import Selection, load_or_build
 from mmtt_model.data.errors import DatasetError
 from mmtt_model.data.labels import Labels, Taxonomy
-from mmtt_model.data.sources import read_manifest, table
+from mmtt_model.data.rows import CaptureRows
+from mmtt_model.data.sources import Entry, read_manifest, table
 
 OFFICE = DATA / "office.pcap"
 
@@ -80,13 +84,41 @@ def test_ones_own_network_is_labelled_by_the_names_that_zeek_saw(network, tmp_pa
     (rows,) = read_built(out)
     assert rows.entry.name == "monday.pcap" and len(rows.labels) == len(rows.series) == len(rows.window) > 5
     labels = set(rows.labels)
-    assert Labels("streaming", "YouTube", False) in labels, "by its server name"
-    assert Labels("database", None, False) in labels, "by what had been looked up, and the user's own domain"
+    assert Labels("streaming", "YouTube", False, None, "name", "name") in labels, "by its server name"
+    assert Labels("database", None, False, None, "name") in labels, (
+        "by what had been looked up, and the user's own domain"
+    )
     assert Labels(None, None, False) in labels, "the rest is not guessed"
     report = yaml.safe_load((out / "dataset.yaml").read_text())
-    assert report["services"]["streaming"] >= 1 and report["windows"]["too short"] > 0
-    made = load_or_build(out, tmp_path / "cache.npz", Selection(min_captures=1), lambda _: None)
+    streaming = report["services"]["streaming"]
+    assert streaming["labels"] == streaming["name"] >= 1 and streaming["sites"] == 1 and streaming["capture"] == 0
+    assert report["windows"]["too short"] > 0
+    header, *table_of_services = result.stdout.splitlines()[:3]
+    assert header.split("\t") == ["services", "labels", "sites", "name", "protocol", "capture"]
+    assert "\t".join(("streaming", *map(str, streaming.values()))) in table_of_services
+    made = load_or_build(out, tmp_path / "cache.npz", Selection(min_sites=1), lambda _: None)
     assert made.sources == ["mine"] and "streaming" in made.services
+
+
+def test_rows_come_back_from_parquet_as_they_were(tmp_path):
+    series = SeriesBatch.from_lists([[100, -200, 300, -400], [1, 2, 3, 4, 5]], [[0, 10, 2**31 - 1, 2**31 - 1], [0] * 5])
+    labels = [Labels("web", "Google", True, "scan", "name", "protocol", 2), Labels()]
+    entry = Entry("a/b.pcap", Path("captures/a/b.pcap"), "owner/name", True, "MIT", "a site")
+    rows = CaptureRows(
+        entry, series, np.array([3, 0], np.uint8), np.array([True, False]), labels, {"windows": 9}, "cut"
+    )
+    empty = CaptureRows(Entry("series/x", Path("."), "x", series=True), SeriesBatch.from_lists([], []),
+                        np.zeros(0, np.uint8), np.zeros(0, bool), [], {})  # fmt: skip
+    folder = tmp_path / "windows"
+    folder.mkdir()
+    build._write([rows, empty], folder / "00000.parquet", "key")
+    back, nothing = read_built(tmp_path)
+    assert (back.entry, back.labels, back.counts, back.error) == (entry, labels, {"windows": 9}, "cut")
+    for name in ("sizes", "times", "lengths"):
+        np.testing.assert_array_equal(getattr(back.series, name), getattr(series, name), strict=True)
+    assert (back.window.tolist(), back.timed.tolist()) == ([3, 0], [True, False])
+    assert nothing.entry == empty.entry and not len(nothing.series) and not nothing.labels
+    assert build._made_of(folder / "00000.parquet") == "key"
 
 
 def test_a_build_goes_on_where_it_stopped_and_begins_anew_when_labels_change(network, tmp_path):
@@ -117,9 +149,11 @@ def test_iscx_captures_are_labelled_by_their_names_and_the_hosts_background_is_n
     manifest.write_text("kind: iscx\ndirectory: captures\n")
     assert _build(manifest, tmp_path / "out").exit_code == 0
     found = {rows.entry.name: (rows.entry.labelled, set(rows.labels)) for rows in read_built(tmp_path / "out")}
-    assert found["skype_audio1a.pcap"][1] - {Labels()} == {Labels("voip", "Skype", False)}
-    assert found["vpn_netflix_A.pcap"][1] - {Labels()} == {Labels("tunnel", "OpenVPN", False)}
-    assert found["Tor/spotify.pcap"][1] - {Labels()} == {Labels("tunnel", "Tor", False)}
+    assert found["skype_audio1a.pcap"][1] - {Labels()} == {Labels("voip", "Skype", False, None, "capture", "capture")}
+    assert found["vpn_netflix_A.pcap"][1] - {Labels()} == {
+        Labels("tunnel", "OpenVPN", False, None, "capture", "capture")
+    }
+    assert found["Tor/spotify.pcap"][1] - {Labels()} == {Labels("tunnel", "Tor", False, None, "capture", "capture")}
     assert found["unknown.pcap"] == (False, {Labels()})
 
 

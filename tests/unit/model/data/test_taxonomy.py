@@ -1,8 +1,33 @@
-import pytest
+from pathlib import Path
 
-from mmtt_model.data.labels import CaptureLabels, FlowName, Labels, Taxonomy, TaxonomyError
+import pytest
+import yaml
+
+from mmtt_model.data import labels
+from mmtt_model.data.labels import (
+    TRANSPORTS,
+    CaptureLabels,
+    FlowName,
+    Labels,
+    Taxonomy,
+    TaxonomyError,
+    agreed,
+)
 
 TAXONOMY = Taxonomy()
+SHIPPED = Path(labels.__file__).with_name("taxonomy.yaml")
+
+
+#: What servers are, as a table of judged names has it.
+SERVERS = {
+    "r1.googlevideo.com": ("streaming", "YouTube"),
+    "www.youtube.com": ("web", "YouTube"),
+    "shop.example": ("web", None),
+    "tracker.example": (None, None),
+    "ocsp.digicert.com": ("infrastructure", "OCSP"),
+    "ctldl.windowsupdate.com": ("software_update", "Windows Update"),
+    "drive.google.com": ("file_transfer", "Google Drive"),
+}
 
 
 def capture(group="ndpi", service="see result", application="see result", malicious="unknown", path="x.pcap.zst"):
@@ -13,11 +38,20 @@ def ndpi(name, category="Web", guessed=False, server_name="example.org"):
     return FlowName(name, category, guessed, server_name)
 
 
+def named(about, flow):
+    """Labels where servers are known."""
+    return TAXONOMY.labels(about, flow, SERVERS.get)
+
+
 @pytest.mark.parametrize(
     ("name", "category", "service", "application"),
     [
-        ("TLS.YouTube", "Media", "streaming", "YouTube"),
-        ("QUIC.YouTubeUpload", "Media", "streaming", "YouTube"),
+        # Whose it is; whether a page or a video is for its server's name to say.
+        ("TLS.YouTube", "Media", None, "YouTube"),
+        ("QUIC.YouTubeUpload", "Media", None, "YouTube"),
+        ("TLS.WindowsUpdate", "SoftwareUpdate", "software_update", "Windows Update"),
+        ("TLS.DoH_DoT", "Network", "infrastructure", "DoH"),
+        ("DTLS.SRTP", "VoIP", "voip", "RTP"),
         ("STUN.WhatsAppCall", "VoIP", "voip", "WhatsApp"),
         ("WhatsApp", "Chat", "chat", "WhatsApp"),
         ("Zoom", "Video", "voip", "Zoom"),
@@ -27,9 +61,9 @@ def ndpi(name, category="Web", guessed=False, server_name="example.org"):
         ("BitTorrent", "Download", "p2p", "BitTorrent"),
         ("DNP3", "IoT-Scada", "industrial", "DNP3"),
         # A protocol that carries anything is no application.
-        ("TLS", "Web", "web", None),
-        ("HTTP", "Streaming", "streaming", None),
-        ("QUIC", "Web", "web", None),
+        ("TLS", "Web", None, None),
+        ("HTTP", "Streaming", None, None),
+        ("QUIC", "Web", None, None),
         ("Unknown", "Unspecified", None, None),
         ("DTLS", "Network", None, None),
         # Which of its services it is, nothing says.
@@ -39,27 +73,81 @@ def ndpi(name, category="Web", guessed=False, server_name="example.org"):
 def test_ndpi_names_become_services_and_applications(name, category, service, application):
     found = TAXONOMY.labels(capture(), ndpi(name, category))
     assert (found.service, found.application) == (service, application)
+    assert (found.service_by, found.application_by) == tuple(
+        "protocol" if each else "" for each in (service, application)
+    )
 
 
-def test_what_ndpi_guessed_is_no_label():
-    assert TAXONOMY.labels(capture(), ndpi("SSH", "RemoteAccess", guessed=True)) == Labels()
+def test_a_server_is_what_its_name_says_before_all_else():
+    """Not what its protocol's owner is known for, nor what the capture shows."""
+    video = capture("benign", "streaming", "youtube", "0")
+    page = named(video, ndpi("TLS.YouTube", "Media", server_name="www.youtube.com"))
+    assert page == Labels("web", "YouTube", False, None, "name", "name", 1)
+    found = named(capture("benign", "web", "x", "0"), ndpi("QUIC.YouTube", "Media", server_name="r1.googlevideo.com"))
+    assert found == Labels("streaming", "YouTube", False, None, "name", "name", 2)
 
 
-def test_tls_without_a_server_name_may_be_anything():
-    assert TAXONOMY.labels(capture(), ndpi("TLS", server_name="")).service is None
+def test_what_the_name_leaves_open_the_protocol_says():
+    found = named(capture("benign", "web", "x", "0"), ndpi("TLS.Google", server_name="tracker.example"))
+    assert found == Labels(None, "Google", False, None, "", "protocol", 1)
+    assert named(capture(), ndpi("SSH", "RemoteAccess")).service_by == "protocol"
 
 
-def test_a_captures_service_counts_where_ndpi_knows_only_the_protocol():
+def test_a_question_for_a_name_is_no_flow_to_that_server():
+    found = named(capture("benign", "streaming", "youtube", "0"),
+                  ndpi("DNS.YouTube", "Network", server_name="r1.googlevideo.com"))  # fmt: skip
+    assert (found.service, found.application, found.service_by) == ("infrastructure", "DNS", "protocol")
+
+
+@pytest.mark.parametrize("name", ["SSH", "TLS.Google", "TLS.Facebook", "QUIC.YouTube", "TLS.WindowsUpdate"])
+def test_what_ndpi_guessed_from_an_address_or_a_port_names_nothing(name):
+    found = TAXONOMY.labels(capture(), ndpi(name, "Web", guessed=True))
+    assert (found.service, found.application, found.malicious) == (None, None, None)
+
+
+def test_a_capture_of_one_thing_names_what_name_and_protocol_leave_open():
     camera = capture("benign", "iot", "EdimaxCam1", "0")
-    assert TAXONOMY.labels(camera, ndpi("HTTP")) == Labels("iot", None, False)
-    assert TAXONOMY.labels(camera, ndpi("Unknown", "Unspecified")) == Labels("iot", None, False)
-    assert TAXONOMY.labels(camera, None) == Labels("iot", None, False)
-    assert TAXONOMY.labels(camera, ndpi("DNS", "Network")) == Labels("infrastructure", "DNS", False)
+    plain = Labels("iot", None, False, None, "capture")
+    for flow in (ndpi("HTTP"), ndpi("Unknown", "Unspecified"), None):
+        assert named(camera, flow) == plain
+    assert named(capture("benign", "streaming", "youtube", "0"), ndpi("QUIC")) == Labels(
+        "streaming", "YouTube", False, None, "capture", "capture", 2
+    )
+    assert named(camera, ndpi("DNS", "Network")).service == "infrastructure"
+
+
+def test_background_of_a_capture_is_not_what_the_capture_is_of():
+    video = capture("benign", "streaming", "youtube", "0")
+    for flow in (
+        ndpi("TLS.Facebook", "SocialNetwork"),
+        ndpi("TLS", server_name="shop.example"),
+        ndpi("TLS", server_name="tracker.example"),  # known, but as nothing
+        ndpi("SSH", "RemoteAccess", guessed=True),
+    ):
+        found = named(video, flow)
+        assert found.service != "streaming" and found.application != "YouTube", flow
+    assert named(video, ndpi("RTSP", "Streaming", guessed=True)).service == "streaming", "the guess agrees"
+
+
+@pytest.mark.parametrize("about", [
+    capture(), capture("benign", "see result", "x", "0"), capture("malicious", "iot", "MQTT", "1"),
+    capture("malicious", "web", "x", "mixed"),
+])  # fmt: skip
+def test_a_capture_of_several_things_or_of_an_attack_names_no_service(about):
+    assert named(about, ndpi("HTTP")).service is None
 
 
 def test_mining_is_a_service_and_not_known_to_be_malicious():
     mining = capture("benign", "mining", "cgminer", "unknown")
-    assert TAXONOMY.labels(mining, ndpi("TLS", "Web")) == Labels("crypto_currency", None, None)
+    assert TAXONOMY.labels(mining, ndpi("TLS", "Web")) == Labels("crypto_currency", None, None, None, "capture", "", 1)
+
+
+@pytest.mark.parametrize(("name", "transport"), [
+    ("HTTP", "other"), ("DNS.DoH_DoT", "other"), ("TLS.YouTube", "TLS"), ("QUIC", "QUIC"), ("SSH", "other encrypted"),
+    ("DTLS.SRTP", "other encrypted"), ("IMAPS", "other encrypted"),
+])  # fmt: skip
+def test_flows_are_told_apart_by_what_can_be_read_of_them_even_by_a_guess(name, transport):
+    assert TRANSPORTS[TAXONOMY.labels(capture(), ndpi(name, guessed=True)).transport] == transport
 
 
 @pytest.mark.parametrize(
@@ -79,7 +167,8 @@ def test_what_is_recognised_in_a_demonstration_is_harmless_unless_it_may_show_an
 
 
 def test_mixed_captures_are_not_labelled():
-    assert TAXONOMY.labels(capture("mixed", "web", "tls", "0"), ndpi("TLS.YouTube", "Media")) == Labels()
+    found = named(capture("mixed", "web", "tls", "0"), ndpi("TLS.YouTube", "Media", server_name="www.youtube.com"))
+    assert not found and found == Labels(transport=1)
 
 
 MALWARE = capture("malicious", "malware", "emotet", "1", "malicious/emotet.pcap.zst")
@@ -111,33 +200,80 @@ def test_what_remains_of_a_malicious_capture_is_malicious(name):
     assert TAXONOMY.malicious(MALWARE, ndpi(name)) is True
 
 
+@pytest.mark.parametrize(("server", "expected"), [
+    ("ctldl.windowsupdate.com", False), ("ocsp.digicert.com", False),
+    # Servers that are known are not the attacker's; but who runs what is on these may be.
+    ("shop.example", None), ("drive.google.com", None),
+    ("evil.example", True),
+])  # fmt: skip
+def test_background_of_malware_is_harmless_only_at_servers_that_no_attacker_runs(server, expected):
+    found = named(MALWARE, ndpi("TLS", server_name=server))
+    assert found.malicious is expected and found.kind == ("command_and_control" if expected else None)
+    assert found.service == SERVERS.get(server, (None,))[0], "it is labelled as anywhere"
+
+
 def test_a_flow_that_ndpi_has_not_seen_is_in_doubt():
     assert TAXONOMY.malicious(MALWARE, None) is None
 
 
 def test_an_attack_over_a_background_protocol_is_an_attack():
     tunnel = capture("malicious", "exfil_tunnel", "dnscat2", "1")
-    assert TAXONOMY.labels(tunnel, ndpi("DNS", "Network")) == Labels(None, None, True)
+    found = TAXONOMY.labels(tunnel, ndpi("DNS", "Network"))
+    assert (found.malicious, found.kind) == (True, "tunnel")
     assert TAXONOMY.malicious(tunnel, ndpi("SSDP", "System")) is None
     assert TAXONOMY.malicious(capture("malicious", "lateral_movement", "x", "1"), ndpi("Kerberos", "Network")) is True
 
 
 def test_malwares_http_does_not_teach_what_web_is():
-    assert TAXONOMY.labels(MALWARE, ndpi("HTTP")) == Labels(None, None, True)
-    assert TAXONOMY.labels(MALWARE, ndpi("DNS", "Network")) == Labels("infrastructure", "DNS", None)
+    assert TAXONOMY.labels(MALWARE, ndpi("HTTP")) == Labels(None, None, True, "command_and_control")
+    assert TAXONOMY.labels(MALWARE, ndpi("DNS", "Network")) == Labels(
+        "infrastructure", "DNS", None, None, "protocol", "protocol"
+    )
 
 
 def test_captures_of_attack_beside_background_say_neither():
     assert TAXONOMY.malicious(capture("malicious", "c2_lateral", "empire", "mixed"), ndpi("HTTP")) is None
 
 
-def test_a_taxonomy_that_contradicts_itself_is_refused(tmp_path):
-    text = "services: {web: x}\ngeneric: {TLS: web}\ncarries: {}\ncategories: {Email: email}\ncaptures: {}\n"
-    path = tmp_path / "taxonomy.yaml"
-    path.write_text(
-        text + "background: {}\nattack_vectors: []\ndemonstrations: {groups: [], doubtful: []}\napplications: {}\n"
+@pytest.mark.parametrize(("about", "kind"), [
+    (("dos", "slowloris"), "denial_of_service"), (("bruteforce", "ssh"), "brute_force"), (("scan", "nmap"), "scan"),
+    (("exfil_tunnel", "dnscat2"), "tunnel"), (("lateral_movement", "psexec"), "exploit"),
+    (("c2", "x"), "command_and_control"),
+    # The service says nothing of it, the application does.
+    (("web", "DVWA"), "web_attack"), (("see result", "log4shell"), "exploit"), (("web", "HTTP"), None),
+])  # fmt: skip
+def test_an_attack_is_of_the_kind_that_its_captures_labels_tell(about, kind):
+    attack = capture("malicious", *about, "1")
+    assert TAXONOMY.labels(attack, ndpi("HTTP")).kind == kind and kind in (*TAXONOMY.kinds, None)
+
+
+def test_what_is_harmless_or_in_doubt_has_no_kind():
+    for malicious in ("0", "unknown", "mixed"):
+        assert TAXONOMY.labels(capture("x", "scan", "nmap", malicious), ndpi("HTTP")).kind is None
+
+
+def test_copies_that_are_called_different_things_are_in_doubt():
+    one = Labels("web", "Google", True, "scan", "name", "name", 1)
+    assert agreed([one, Labels("chat", "Google", True, None, "capture", "protocol")]) == Labels(
+        None, "Google", True, "scan", "", "name", 1
     )
-    with pytest.raises(TaxonomyError, match="'email'"):
+    assert agreed([Labels(), one]) == one
+    assert agreed([one, Labels(malicious=False)]).kind is None, "whether it is malicious is in doubt"
+
+
+def test_a_taxonomy_that_contradicts_itself_is_refused(tmp_path):
+    path, tables = tmp_path / "taxonomy.yaml", yaml.safe_load(SHIPPED.read_text())
+    for table, entry in (
+        ("categories", {"Email": "emial"}),
+        ("settled", {"RDP": "emial"}),
+        ("captures", {"x": "emial"}),
+        ("applications", {"GMail": {"services": ["emial"]}}),
+    ):
+        path.write_text(yaml.safe_dump(tables | {table: entry}))
+        with pytest.raises(TaxonomyError, match="'emial'"):
+            Taxonomy(path)
+    path.write_text(yaml.safe_dump(tables | {"kinds": {"scan": ["("]}}))
+    with pytest.raises(TaxonomyError, match="not a taxonomy"):
         Taxonomy(path)
     path.write_text("services: [")
     with pytest.raises(TaxonomyError, match="not a taxonomy"):
