@@ -86,7 +86,7 @@ def _is_series(flow: object) -> bool:
     sizes, times = flow.get("sizes"), flow.get("times_us")
     if not _whole_numbers(sizes) or (times is not None and not _whole_numbers(times)):
         return False
-    return "malicious" in flow and (times is None or len(times) == len(sizes))
+    return "malicious" in flow and (times is None or len(times) == len(sizes or []))
 
 
 def _whole_numbers(given: Any) -> bool:
