@@ -213,8 +213,8 @@ class Taxonomy:
             return False
         if capture.malicious != "1" or flow is None:
             return None
-        if role and role[2]:
-            # A name that is in no table may be anybody's.
+        if role and role[2] and any(role[:2]):
+            # A name that is in no table may be anybody's, and one that anybody can have (dynamic DNS), too.
             return False if role[1] in self._harmless else None
         if self._socket_pair(flow) or self._port_of(flow) is not None:
             return None
@@ -264,9 +264,9 @@ class Taxonomy:
 
     @staticmethod
     def _socket_pair(flow: FlowName) -> bool:
-        """A program that talks to itself: two ports chosen by chance, one after the other."""
+        """A program that talks to itself: two ports chosen by chance, one soon after the other."""
         one, other = flow.ports
-        return flow.protocol == 6 and min(one, other) >= _EPHEMERAL and abs(one - other) <= 2
+        return flow.protocol == 6 and min(one, other) >= _EPHEMERAL and abs(one - other) <= 6
 
     def of_series(self, about: CaptureLabels) -> tuple[str | None, str | None]:
         """Service and application of a flow that somebody has labelled one by one."""
@@ -332,14 +332,15 @@ class Taxonomy:
         """Service and application of a capture of one thing, for a flow of which nothing more is known; of what nDPI
         guesses, only that it does not contradict."""
         service = self._captures.get(capture.service)
-        if service is None or (flow is not None and not self._may_be(service, capture, flow)):
+        # A flow that nDPI has not seen may be anything.
+        if service is None or flow is None or not self._may_be(service, capture, flow):
             return None, None
-        if flow is not None and flow.name.startswith("STUN") and service == "chat":
+        if flow.name.startswith("STUN") and service == "chat":
             service = "voip"
-        if flow is not None and flow.guessed:
+        if flow.guessed:
             guess = self._by_protocol(FlowName(flow.name, flow.category, False))
             if guess[0] not in (None, service):
                 return None, None
-        elif flow is not None and self._own_name(flow) is not None:
+        elif self._own_name(flow) is not None:
             return None, None
-        return self.of_series(capture)
+        return service, self.of_series(capture)[1]
