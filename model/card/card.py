@@ -16,6 +16,7 @@ from ..data.split import SPLITS
 from ..evaluation.calibrate import Calibration
 from ..evaluation.evaluate import Figures, mean_and_interval
 from ..evaluation.unknown import MEASURES, Part, better
+from .audit import audit
 from .bars import bars, trained_on
 from .tables import NONE, interval, number, percent
 from .unseen import answers_given, by_transport, hidden, relied_on, unseen, words
@@ -310,6 +311,7 @@ def _data(config: Config, dataset: Dataset, seen: dict[str, dict[str, float]]) -
                 ("application", dataset.application, dataset.application_by),
             )
         ],
+        *audit(dataset),
         "",
         (
             f"{dataset.report['copies']:,} windows that are in several captures to the microsecond are kept once, and "
