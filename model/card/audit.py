@@ -6,6 +6,7 @@ import csv
 import io
 from importlib import resources
 
+from .. import data
 from ..data.dataset import Dataset
 from ..data.split import frozen_sites
 from .tables import percent
@@ -15,13 +16,14 @@ def audit(dataset: Dataset) -> list[str]:
     """The audit as a table, for the data that it is of."""
     if len(frozen_sites().keys() & set(dataset.sites)) * 2 < len(dataset.sites):
         return []
-    text = (resources.files(__package__).joinpath("..", "data", "audit.tsv")).read_text(encoding="utf-8")
+    text = (resources.files(data) / "audit.tsv").read_text(encoding="utf-8")
     return [
         "",
         (
-            "Up to 200 labels of each kind, drawn at random, were looked at by eye, beside all that is known of the flow. What "
-            "was found most often was mended after that (flows that nDPI has not seen no longer take the capture's label: 61 "
-            "of the 69 wrong applications by capture; names of trackers in captures of attacks), so fewer are wrong now."
+            "Up to 200 labels of each kind, drawn at random, were looked at by eye, beside all that is known of the flow. "
+            "What was found most often was mended after that (flows that nDPI has not seen no longer take the capture's "
+            "label: 61 of the 69 wrong applications by capture; names of trackers in captures of attacks), so fewer are "
+            "wrong now."
         ),
         "",
         "| | from | looked at | wrong | can't be told |",
