@@ -84,13 +84,11 @@ def _is_series(flow: object) -> bool:
     if not isinstance(flow, dict) or not all(isinstance(flow.get(key), str) for key in ("source", "service")):
         return False
     sizes, times = flow.get("sizes"), flow.get("times_us")
-    if not _whole_numbers(sizes) or (times is not None and not _whole_numbers(times)):
+    if times is None:
+        times = sizes
+    if not isinstance(sizes, list) or not isinstance(times, list) or len(sizes) != len(times):
         return False
-    return "malicious" in flow and (times is None or len(times) == len(sizes or []))
-
-
-def _whole_numbers(given: Any) -> bool:
-    return isinstance(given, list) and all(isinstance(each, int) for each in given)
+    return "malicious" in flow and all(isinstance(each, int) for each in (*sizes, *times))
 
 
 def _payload(flow: dict[str, Any]) -> tuple[list[int], list[int] | None]:

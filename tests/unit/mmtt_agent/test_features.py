@@ -125,3 +125,32 @@ def test_a_window_without_its_first_packets_is_as_if_the_capture_had_begun_later
     assert (later.lengths == [2, 0]).all() and later.sizes.shape == batch.sizes.shape
     assert later.sizes[0, :3].tolist() == [30, -40, 0] and later.times[0, :3].tolist() == [0, 150, 0]
     assert not later.sizes[1].any() and not later.times[1].any()
+
+
+def test_what_comes_of_times_that_are_not_known_is_said_to_be_unknown():
+    windows = _batch([[(100, 0), (-1400, 50), (-1400, 3)], [(7, 0), (8, 9)]])
+    known, shown = features.model_input(windows), features.model_input(windows, np.array([True, False]))
+    for name, array in known.items():
+        assert shown[name].dtype == array.dtype
+        np.testing.assert_array_equal(shown[name][0], array[0])
+    assert shown["gaps"][1].tolist() == [features.GAP_UNKNOWN] * 2 + [features.PAD] * 30
+    assert not shown["picture"][1].any()
+    np.testing.assert_array_equal(shown["sizes"][1], known["sizes"][1])
+    of_times = [name == "duration" or "gap" in name for name in features._STATISTICS]
+    last = features._FIRST_WORD[1:] - 1
+    assert (shown["statistics"][1] == np.where(of_times, last, known["statistics"][1])).all() and any(of_times)
+    assert not (known["statistics"][:, of_times] == last[of_times]).any(), "a word that no time has"
+
+
+def test_times_that_are_not_known_do_not_matter():
+    sizes, untimed = [[100, -200, 300, -400]], np.zeros(1, bool)
+    one, other = (SeriesBatch.from_lists(sizes, [times]) for times in ([0, 0, 0, 0], [0, 5, 10**6, 10**7]))
+    for name, array in features.model_input(one, untimed).items():
+        np.testing.assert_array_equal(array, features.model_input(other, untimed)[name])
+
+
+def test_unknown_words_are_a_scale_of_their_own():
+    """Neighbours on a scale share what is learnt; what is not known is no neighbour of the longest."""
+    assert sum(features.GAP_SCALES) == features.GAP_WORDS and features.GAP_SCALES[-1] == 1
+    assert sum(features.STATISTIC_SCALES) == features.STATISTIC_WORDS
+    assert features.STATISTIC_SCALES.count(1) == features._OF_TIMES.sum()

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
@@ -12,16 +14,15 @@ SMALL = Architecture(width=16, heads=2, feed_forward=16, text_layers=1, image_la
 @pytest.fixture
 def model():
     torch.manual_seed(3)
-    return Model(SMALL, services=5, applications=7).eval()
+    return Model(SMALL, services=5, applications=7, kinds=3).eval()
 
 
 def _windows():
     return SeriesBatch.from_lists([[100, -200, 300, -400], [50] * 32], [[0, 10, 20, 30], list(range(32))])
 
 
-def test_three_answers_per_window(model):
-    service, application, malicious = model(*Model.inputs(_windows()))
-    assert (service.shape, application.shape, malicious.shape) == ((2, 5), (2, 7), (2,))
+def test_four_answers_per_window(model):
+    assert [answer.shape for answer in model(*Model.inputs(_windows()))] == [(2, 5), (2, 7), (2,), (2, 3)]
 
 
 def test_padding_is_not_read(model):
@@ -95,10 +96,52 @@ def test_the_line_up_is_of_packets_in_their_places(packets):
     assert torch.equal(before, line_up(beyond, filled))
 
 
+@pytest.mark.parametrize("many", [2, 4])
+def test_packets_that_are_read_as_one_word_shorten_the_sentence_and_their_padding_is_not_read(many):
+    torch.manual_seed(3)
+    model = Model(dataclasses.replace(SMALL, packets_per_word=many), 5, 7, 3).eval()
+    sizes = [100, -200, 300, -400, 50][: 4 + many % 4 // 2]  # a word that is half filled, too
+    inputs = Model.inputs(SeriesBatch.from_lists([sizes, [50] * 32], [list(range(len(sizes))), list(range(32))]))
+    before, words = model(*inputs), -(-len(sizes) // many)
+    read, blocked = model.text(*inputs[:3])
+    assert read.shape[1] == model.text.statistic_words + 32 // many
+    assert (blocked[0, 0, 0] == 0).sum() == model.text.statistic_words + words
+    with torch.no_grad():
+        model.text.size.tables[0][features.PAD].normal_()
+        model.text.gap.tables[0][features.PAD].normal_()
+        model.text.position[model.text.statistic_words + words :].normal_()
+    for a, b in zip(before, model(*inputs), strict=True):
+        torch.testing.assert_close(a[0], b[0])
+
+
+def test_exact_sizes_are_left_out_in_training_alone():
+    torch.manual_seed(3)
+    model = Model(dataclasses.replace(SMALL, exact_dropout=0.5, dropout=0.0), 5, 7, 3)
+    inputs = Model.inputs(SeriesBatch.from_lists([[100, -200, 300, -400]] * 64, [[0, 10, 20, 30]] * 64))
+
+    def answers(training):
+        return model.train(training)(*inputs)[0].detach()
+
+    def alike(found, one):
+        return torch.isclose(found, one, atol=1e-5).all(1)
+
+    with torch.no_grad():
+        model.text.size.tables[0].normal_()
+    whole, shown = answers(False), answers(True)
+    exact = alike(shown, whole[0])
+    assert alike(whole, whole[0]).all() and 10 < exact.sum() < 54, "in training some windows are seen whole"
+    coarse = shown[~exact][0]
+    assert alike(shown[~exact], coarse).all()
+    with torch.no_grad():
+        model.text.size.tables[0].normal_()
+    assert alike(answers(True), coarse).any() and not alike(answers(False), coarse).any(), "and some by coarse sizes"
+
+
 def test_every_parameter_learns(model):
     model.train()
-    service, application, malicious = model(*Model.inputs(_windows()))
-    (service.logsumexp(1).sum() + application.logsumexp(1).sum() + malicious.square().sum()).backward()
+    service, application, malicious, kind = model(*Model.inputs(_windows()))
+    named = (answer.logsumexp(1).sum() for answer in (service, application, kind))
+    (sum(named) + malicious.square().sum()).backward()
     idle = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert idle == []
 
@@ -110,6 +153,8 @@ def test_every_parameter_learns(model):
         {"patch": 5},
         {"text_layers": 0},
         {"statistics_per_word": 5},
+        {"packets_per_word": 3},
+        {"exact_dropout": 1.0},
         {"neighbours": 4},
         {"dropout": 1.0},
         {"width": 6.5},
