@@ -22,8 +22,8 @@ def audit(dataset: Dataset) -> list[str]:
         (
             "Up to 200 labels of each kind, drawn at random, were looked at by eye, beside all that is known of the "
             "flow. What was found most often was mended after that (flows that nDPI has not seen no longer take the "
-            "capture's label: 61 of the 69 wrong applications by capture; names of trackers in captures of attacks), so "
-            "fewer are wrong now."
+            "capture's label: 61 of the 69 wrong applications by capture; names of trackers in captures of attacks), "
+            "so fewer are wrong now."
         ),
         "",
         "| | from | looked at | wrong | can't be told |",
