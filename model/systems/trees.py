@@ -13,13 +13,15 @@ from ..data.weights import weights
 
 #: Trees of a class at most, and after how many without gain on the validation sites there are no more.
 _ROUNDS, _PATIENCE = 150, 15
+#: How many where there are none to choose by.
+_UNCHOSEN = 60
 
 
 def boosted_trees(
     dataset: Dataset, train: np.ndarray, validation: np.ndarray, rows: np.ndarray, tasks: tuple[str, ...]
 ) -> dict[str, np.ndarray] | None:
-    """Logits of LightGBM, a model per task, weighted as ours, as many trees as are best on ``validation``; None if
-    LightGBM is not installed."""
+    """Logits of LightGBM, a model per task, weighted as ours, as many trees as are best on ``validation``, if it has
+    labels; None if LightGBM is not installed."""
     try:
         import lightgbm
     except ImportError:
@@ -30,7 +32,7 @@ def boosted_trees(
         values = dataset.targets()[task]
         known = {name: r[values[r] != MISSING] for name, r in (("train", train), ("validation", validation))}
         binary = task == "malicious"
-        if not all(map(len, known.values())):
+        if not len(known["train"]):
             # Nothing to learn from: all answers are as likely.
             result[task] = np.zeros(len(rows) if binary else (len(rows), dataset.classes(task)))
             continue
@@ -39,14 +41,15 @@ def boosted_trees(
             there = values[of] != MISSING
             weight = weights(dataset, of, task)[there]
             parts[name] = lightgbm.Dataset(points[name][there], values[of][there], weight=weight)
+        chosen = len(known["validation"]) > 0
         several = {"objective": "multiclass", "num_class": dataset.classes(task)}
         objective = {"objective": "binary"} if binary else several
         booster = lightgbm.train(
             objective | {"verbose": -1, "num_threads": 1, "learning_rate": 0.1, "num_leaves": 31, "seed": 1},
             parts["train"],
-            _ROUNDS,
-            valid_sets=[parts["validation"]],
-            callbacks=[lightgbm.early_stopping(_PATIENCE, verbose=False)],
+            _ROUNDS if chosen else _UNCHOSEN,
+            valid_sets=[parts["validation"]] if chosen else None,
+            callbacks=[lightgbm.early_stopping(_PATIENCE, verbose=False)] if chosen else None,
         )
         result[task] = np.asarray(booster.predict(points["rows"], raw_score=True))
     return result

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from .. import systems
-from ..config import Config, ConfigError
+from ..config import Config, ConfigError, Training
 from ..data.dataset import Dataset
 from ..data.labels import MISSING
 from ..data.split import SPLITS, split_groups
@@ -44,7 +44,10 @@ def soft_labels(
         ConfigError: LightGBM is not installed.
     """
     settings = dataclasses.replace(
-        config.training, teacher=0.0, teacher_network={}, service=1.0, application=1.0, malicious=1.0
+        config.training,
+        teacher=0.0,
+        teacher_network={},
+        **{task: getattr(Training, task) for task in TASKS},
     )
     network = config.training.teacher_network
     told = (dataset.digest(), network, settings if network else None)
