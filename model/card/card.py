@@ -18,8 +18,8 @@ from ..evaluation.evaluate import MANY, Figures, mean_and_interval
 from ..evaluation.unknown import MEASURES, Part, better
 from .bars import bars, trained_on
 
-#: Sites in the table of what was flagged where.
-_SITES_SHOWN = 30
+#: Repositories in the table of what was flagged where.
+_REPOSITORIES_SHOWN = 30
 #: Of the tables of scores.
 _HEAD = (
     "| | service F1 | service accuracy | application F1 | application accuracy | malicious AUROC | recall at 1 % FP |"
@@ -59,7 +59,7 @@ def write(
         "",
         *_by_transport(test),
         "",
-        *_hidden(figures, test["all"]),
+        *_hidden(config, figures, test["all"]),
         *bars(config.name, config.compared_name(), figures),
         *_losses(config.name, figures["seeds"], figures["peers"]),
         "",
@@ -84,7 +84,7 @@ def write(
             for task, shares in figures["coverage"].items()
         ],
         "",
-        "Flagged as malicious, by where the test windows come from (the sites with most of them):",
+        "Flagged as malicious, by where the test windows come from (the repositories with most of them):",
         "",
         "| | malicious windows | harmless windows |",
         "|---|---|---|",
@@ -209,7 +209,7 @@ def _by_transport(test: dict[str, Figures]) -> list[str]:
     ]
 
 
-def _hidden(figures: Figures, test: Figures) -> list[str]:
+def _hidden(config: Config, figures: Figures, test: Figures) -> list[str]:
     """What a split by capture would have said."""
     other = figures["by capture"]
     if not other:
@@ -225,7 +225,7 @@ def _hidden(figures: Figures, test: Figures) -> list[str]:
         "",
         _HEAD,
         "|---|---|---|---|---|---|---|",
-        _row("sites split (seed 1)", [test]),
+        _row(f"sites split (seed {config.seed})", [test]),
         _row("captures split", [other["all"]]),
         _row("captures split, encrypted flows", [other["encrypted"]]),
     ]
@@ -297,9 +297,9 @@ def _unknown(parts: list[Part]) -> list[str]:
             for part in parts
         ],
         f"| mean | {' | '.join(mean('test', name) for name in MEASURES)} |",
-        f"| mean, validation captures | {' | '.join(mean('validation', name) for name in MEASURES)} |",
+        f"| mean, validation sites | {' | '.join(mean('validation', name) for name in MEASURES)} |",
         "",
-        f"On the validation captures the {better(parts)} is the better one; applications are `unknown` by that.",
+        f"On the validation sites the {better(parts)} is the better one; applications are `unknown` by that.",
     ]
 
 
@@ -370,7 +370,7 @@ def _by_source(flagged: dict[str, dict[str, tuple[int, int]]]) -> list[str]:
         source: flagged["malicious"].get(source, (0, 0))[1] + flagged["harmless"].get(source, (0, 0))[1]
         for source in {*flagged["malicious"], *flagged["harmless"]}
     })  # fmt: skip
-    for source, _ in sorted(windows.most_common(_SITES_SHOWN)):
+    for source, _ in sorted(windows.most_common(_REPOSITORIES_SHOWN)):
         cells = [
             f"{hit:,} of {windows:,}" if windows else _NONE
             for hit, windows in (flagged[kind].get(source, (0, 0)) for kind in ("malicious", "harmless"))
@@ -386,7 +386,7 @@ def _pretrained(config: Config) -> list[str]:
         (
             f"What ships was pretrained on all training windows, labelled or not, {config.training.pretraining} epochs "
             "long. Ours by halves, for one task or on less data was not, nor was what is trained without a part of the "
-            "repositories or of the applications: pretraining would have seen their windows."
+            "applications: pretraining would have seen their windows."
         ),
         "",
     ]

@@ -14,7 +14,7 @@ from mmtt_model.network.architecture import TASKS, Architecture, Model
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     torch.manual_seed(5)
-    model = Model(Architecture(width=32, decoder_layers=2), services=2, applications=3).eval()
+    model = Model(Architecture(width=32, decoder_layers=2), services=2, applications=3, kinds=2).eval()
     directory = tmp_path_factory.mktemp("bundle")
     export.write_bundle(
         directory,
@@ -22,6 +22,7 @@ def exported(tmp_path_factory):
         name="test",
         services=["web", "chat"],
         applications={"A": ["web"], "B": ["web", "chat"], "C": ["chat"]},
+        kinds=["scan", "tunnel"],
         calibration=Calibration(
             dict.fromkeys(TASKS, 1.5), dict.fromkeys(TASKS, 0.5), {"1%": 0.25}, {"application": -2.5}
         ),
@@ -54,6 +55,7 @@ def test_the_bundle_loads_and_says_what_it_is(exported):
     assert bundle.load(directory, "1%").thresholds["malicious"] == 0.25
     assert {path.name for path in directory.iterdir()} == {"model.onnx", "bundle.yaml"}
     content = yaml.safe_load((directory / "bundle.yaml").read_text())
+    assert content["malicious_kinds"] == ["scan", "tunnel"] and set(content["thresholds"]) == set(TASKS)
     assert content["model_sha256"] == hashlib.sha256((directory / "model.onnx").read_bytes()).hexdigest()
 
 
