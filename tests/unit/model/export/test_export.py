@@ -5,7 +5,7 @@ import yaml
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
 
-from mmtt_agent import bundle
+from mmtt_agent import __version__, bundle
 from mmtt_model.evaluation.calibrate import Calibration
 from mmtt_model.export import export
 from mmtt_model.network.architecture import TASKS, Architecture, Model
@@ -48,7 +48,7 @@ def test_a_network_that_is_not_the_model_is_refused(exported, tmp_path, monkeypa
 def test_the_bundle_loads_and_says_what_it_is(exported):
     _, directory = exported
     loaded = bundle.load(directory)
-    assert loaded.mmtt == bundle.load().mmtt  # this version
+    assert loaded.mmtt == __version__
     assert loaded.applications[1].services == ("chat", "web")
     assert loaded.temperatures["malicious"] == 1.5
     assert loaded.energies == {"application": -2.5}
