@@ -21,8 +21,8 @@ from .bars import bars, trained_on
 from .tables import NONE, interval, number, percent
 from .unseen import answers_given, by_transport, hidden, relied_on, unseen, words
 
-#: Sites in the table of what was flagged where.
-_SITES_SHOWN = 30
+#: Repositories in the table of what was flagged where.
+_REPOSITORIES_SHOWN = 30
 
 
 def write(
@@ -56,7 +56,7 @@ def write(
         "",
         *by_transport(test),
         "",
-        *hidden(figures, test["all"]),
+        *hidden(config, figures, test["all"]),
         *bars(config.name, config.compared_name(), figures),
         *_losses(config.name, figures["seeds"], figures["peers"]),
         "",
@@ -81,7 +81,7 @@ def write(
             for task, shares in figures["coverage"].items()
         ],
         "",
-        "Flagged as malicious, by where the test windows come from (the sites with most of them):",
+        "Flagged as malicious, by where the test windows come from (the repositories with most of them):",
         "",
         "| | malicious windows | harmless windows |",
         "|---|---|---|",
@@ -128,9 +128,9 @@ def _unknown(parts: list[Part]) -> list[str]:
             for part in parts
         ],
         f"| mean | {' | '.join(mean('test', name) for name in MEASURES)} |",
-        f"| mean, validation captures | {' | '.join(mean('validation', name) for name in MEASURES)} |",
+        f"| mean, validation sites | {' | '.join(mean('validation', name) for name in MEASURES)} |",
         "",
-        f"On the validation captures the {better(parts)} is the better one; applications are `unknown` by that.",
+        f"On the validation sites the {better(parts)} is the better one; applications are `unknown` by that.",
     ]
 
 
@@ -201,7 +201,7 @@ def _by_source(flagged: dict[str, dict[str, tuple[int, int]]]) -> list[str]:
         source: flagged["malicious"].get(source, (0, 0))[1] + flagged["harmless"].get(source, (0, 0))[1]
         for source in {*flagged["malicious"], *flagged["harmless"]}
     })  # fmt: skip
-    for source, _ in sorted(windows.most_common(_SITES_SHOWN)):
+    for source, _ in sorted(windows.most_common(_REPOSITORIES_SHOWN)):
         cells = [
             f"{hit:,} of {windows:,}" if windows else NONE
             for hit, windows in (flagged[kind].get(source, (0, 0)) for kind in ("malicious", "harmless"))
@@ -217,7 +217,7 @@ def _pretrained(config: Config) -> list[str]:
         (
             f"What ships was pretrained on all training windows, labelled or not, {config.training.pretraining} epochs "
             "long. Ours by halves, for one task or on less data was not, nor was what is trained without a part of the "
-            "repositories or of the applications: pretraining would have seen their windows."
+            "applications: pretraining would have seen their windows."
         ),
         "",
     ]

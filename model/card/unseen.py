@@ -97,7 +97,7 @@ def by_transport(test: dict[str, Figures]) -> list[str]:
     ]
 
 
-def hidden(figures: Figures, test: Figures) -> list[str]:
+def hidden(config: Config, figures: Figures, test: Figures) -> list[str]:
     """What a split by capture would have said."""
     other = figures["by capture"]
     if not other:
@@ -113,7 +113,7 @@ def hidden(figures: Figures, test: Figures) -> list[str]:
         "",
         HEAD,
         "|---|---|---|---|---|---|---|",
-        row("sites split (seed 1)", [test]),
+        row(f"sites split (seed {config.seed})", [test]),
         row("captures split", [other["all"]]),
         row("captures split, encrypted flows", [other["encrypted"]]),
     ]

@@ -195,7 +195,9 @@ def site_intervals(
     dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray], times: int = 300
 ) -> dict[str, dict[str, tuple[float, float]]]:
     """Task -> figure -> its 95 % interval over sites drawn anew, with replacement, so many ``times`` (bootstrap by
-    clusters): how much hangs on which networks are in the test."""
+    clusters): how much hangs on which networks are in the test. Empty where there is no window."""
+    if not len(rows):
+        return {}
     rng = np.random.default_rng(1)
     site = dataset.site[rows]
     members = [np.flatnonzero(site == each) for each in np.unique(site)]
@@ -207,7 +209,7 @@ def site_intervals(
             known = labels != MISSING
             predicted = logits[task][drawn][known].argmax(axis=1)
             found.setdefault((task, "macro_f1"), []).append(macro_f1(labels[known], predicted))
-            found.setdefault((task, "accuracy"), []).append(float((predicted == labels[known]).mean()))
+            found.setdefault((task, "accuracy"), []).append(_mean((predicted == labels[known]).tolist()))
         labels = dataset.malicious[rows[drawn]]
         known = labels != MISSING
         output = logits["malicious"][drawn][known]

@@ -10,9 +10,11 @@ from functools import partial
 
 import numpy as np
 
+from mmtt_agent.series import SeriesBatch
+
 from ..config import Config
 from ..data.dataset import Dataset
-from ..data.lab_windows import LAB
+from ..data.lab_windows import lab_rows
 from ..data.labels import MISSING
 from ..data.split import SPLITS, split_groups
 from ..network.architecture import TASKS, Architecture, Network
@@ -34,16 +36,18 @@ def left_out(
     for fold in range(folds):
         split = np.where(dataset.split == SPLITS.index("test"), MISSING, SPLITS.index("train"))
         split[parts == fold] = SPLITS.index("test")
-        # The schedule is fixed, so nothing is chosen by validation; what it prints is of the left-out sites.
-        parted = dataclasses.replace(dataset, split=split)
+        # The schedule is fixed, so nothing is chosen by validation, and none is kept back. Of windows without labels it
+        # is not known whether they are of the sites left out.
+        parted = dataclasses.replace(
+            dataset, split=split, unlabelled=SeriesBatch.empty(), unlabelled_timed=np.zeros(0, bool)
+        )
         begun.append((parted, trainings.begin(f"without sites {fold + 1} of {folds}", config, architecture, parted)))
     return partial(_found, begun)
 
 
 def site_parts(dataset: Dataset, parts: int) -> np.ndarray:
     """int64 (n,): the part of each window of training and validation, by its site; MISSING for the others."""
-    made = np.array([source == LAB for source in dataset.sources])[dataset.capture]
-    rows = np.flatnonzero((dataset.split != SPLITS.index("test")) & ~made)
+    rows = np.flatnonzero((dataset.split != SPLITS.index("test")) & ~lab_rows(dataset))
     result = np.full(len(dataset), MISSING)
     result[rows] = split_groups(
         dataset.site[rows], [values[rows] for values in dataset.targets().values()], dataset.sites, (1.0,) * parts, 7

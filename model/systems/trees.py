@@ -11,46 +11,47 @@ from ..data.dataset import Dataset
 from ..data.labels import MISSING
 from ..data.weights import weights
 
-#: Trees of a class at most, and after how many without gain on the validation sites there are no more; and how many
-#: where there are no such sites.
-_ROUNDS, _PATIENCE, _FIXED = 150, 15, 100
+#: Trees of a class at most, and after how many without gain on the validation sites there are no more.
+_ROUNDS, _PATIENCE = 150, 15
+#: How many where there are none to choose by.
+_UNCHOSEN = 60
 
 
 def boosted_trees(
-    dataset: Dataset, train: np.ndarray, validation: np.ndarray | None, rows: np.ndarray, tasks: tuple[str, ...]
+    dataset: Dataset, train: np.ndarray, validation: np.ndarray, rows: np.ndarray, tasks: tuple[str, ...]
 ) -> dict[str, np.ndarray] | None:
-    """Logits of LightGBM, a model per task, weighted as ours, as many trees as are best on ``validation``, or a fixed
-    number without one; None if LightGBM is not installed."""
+    """Logits of LightGBM, a model per task, weighted as ours, as many trees as are best on ``validation``, if it has
+    labels; None if LightGBM is not installed."""
     try:
         import lightgbm
     except ImportError:
         return None
     result: dict[str, np.ndarray] = {}
-    asked = _points(dataset, rows)
-    sets = {"train": train} if validation is None else {"train": train, "validation": validation}
-    points = {name: _points(dataset, of) for name, of in sets.items()}
+    points = {name: _points(dataset, of) for name, of in (("train", train), ("validation", validation), ("rows", rows))}
     for task in tasks:
         values = dataset.targets()[task]
+        known = {name: r[values[r] != MISSING] for name, r in (("train", train), ("validation", validation))}
         binary = task == "malicious"
-        if not all((values[of] != MISSING).any() for of in sets.values()):
+        if not len(known["train"]):
             # Nothing to learn from: all answers are as likely.
             result[task] = np.zeros(len(rows) if binary else (len(rows), dataset.classes(task)))
             continue
         parts = {}
-        for name, of in sets.items():
+        for name, of in (("train", train), ("validation", validation)):
             there = values[of] != MISSING
             weight = weights(dataset, of, task)[there]
             parts[name] = lightgbm.Dataset(points[name][there], values[of][there], weight=weight)
+        chosen = len(known["validation"]) > 0
         several = {"objective": "multiclass", "num_class": dataset.classes(task)}
         objective = {"objective": "binary"} if binary else several
         booster = lightgbm.train(
             objective | {"verbose": -1, "num_threads": 1, "learning_rate": 0.1, "num_leaves": 31, "seed": 1},
             parts["train"],
-            _FIXED if validation is None else _ROUNDS,
-            valid_sets=[parts["validation"]] if validation is not None else [],
-            callbacks=[lightgbm.early_stopping(_PATIENCE, verbose=False)] if validation is not None else [],
+            _ROUNDS if chosen else _UNCHOSEN,
+            valid_sets=[parts["validation"]] if chosen else None,
+            callbacks=[lightgbm.early_stopping(_PATIENCE, verbose=False)] if chosen else None,
         )
-        result[task] = np.asarray(booster.predict(asked, raw_score=True))
+        result[task] = np.asarray(booster.predict(points["rows"], raw_score=True))
     return result
 
 

@@ -26,14 +26,13 @@ from .checkpoint import load, save
 
 
 class _Guesser(nn.Module):
-    """What turns a read word into a guess of each of its packets' size word and gap word."""
+    """What turns a read word into guesses of the size word and the gap word of each of its packets."""
 
     def __init__(self, width: int, packets_per_word: int) -> None:
         super().__init__()
-        self.place = nn.Parameter(torch.empty(packets_per_word, width).normal_(std=0.02))
         self.hidden = nn.Parameter(torch.empty(width).normal_(std=0.02))
-        self.size = nn.Linear(width, features.SIZE_WORDS)
-        self.gap = nn.Linear(width, features.GAP_WORDS)
+        self.size = nn.Linear(width, packets_per_word * features.SIZE_WORDS)
+        self.gap = nn.Linear(width, packets_per_word * features.GAP_WORDS)
 
 
 def pretrain(config: Config, model: Model, dataset: Dataset, cache: Path, say: Callable[[str], None]) -> float:
@@ -97,10 +96,9 @@ def _loss(
     if not hidden.any():
         return (guesser.hidden * 0).sum()
     read, _ = model.text(statistics, sizes, gaps, (hidden, guesser.hidden))
-    words = read[:, -sizes.shape[1] // len(guesser.place) :]
-    packets = (words[:, :, None] + guesser.place).flatten(1, 2)[hidden]
+    packets = read[:, model.text.statistic_words :]
     size, gap = (
-        functional.cross_entropy(guess(packets), words[hidden].long())
+        functional.cross_entropy(guess(packets).reshape(*words.shape, -1)[hidden], words[hidden].long())
         for guess, words in ((guesser.size, sizes), (guesser.gap, gaps))
     )
     return size + gap

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 
 from .. import systems
-from ..config import Config, ConfigError
+from ..config import Config, ConfigError, Training
 from ..data.dataset import Dataset
 from ..data.labels import MISSING
 from ..data.split import SPLITS, split_groups
 from ..evaluation import evaluate
-from ..network.architecture import Architecture, Network
+from ..network.architecture import TASKS, Architecture, Network
 from ..network.infer import infer
 from .train import Build, fit
 
@@ -46,7 +46,10 @@ def soft_labels(
         ConfigError: LightGBM is not installed.
     """
     settings = dataclasses.replace(
-        config.training, teacher=0.0, teacher_network={}, service=1.0, application=1.0, malicious=1.0
+        config.training,
+        teacher=0.0,
+        teacher_network={},
+        **{task: getattr(Training, task) for task in TASKS},
     )
     network = config.training.teacher_network
     told = (dataset.digest(), network, settings if network else None)
@@ -59,7 +62,7 @@ def soft_labels(
         except (OSError, ValueError, KeyError):
             pass
         begun = time.monotonic()
-        train = dataset.rows("train")
+        train, validation = dataset.rows("train"), dataset.rows("validation")
         fold = split_groups(
             dataset.site[train], [values[train] for values in dataset.targets().values()], dataset.sites,
             (1.0,) * FOLDS, 11,
@@ -68,7 +71,7 @@ def soft_labels(
         for each in range(FOLDS):
             say(f"teaching trees, {each + 1} of {FOLDS}")
             seen, taught = train[fold != each], train[fold == each]
-            logits = systems.boosted_trees(dataset, seen, None, taught, TAUGHT)
+            logits = systems.boosted_trees(dataset, seen, validation, taught, TAUGHT)
             if logits is None:
                 raise ConfigError("training.teacher needs LightGBM; type: pip install lightgbm, or set it to 0")
             if network:

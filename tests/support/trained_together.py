@@ -16,7 +16,7 @@ from mmtt_model.training.train import fit, help_out
 out = Path(sys.argv[1])
 # A process draws its own dropout; without any, all together must do what one does alone.
 architecture = Architecture(**{**TINY["architecture"], "dropout": 0.0})
-told = Config("tiny", training=Training(epochs=2, batch=32, learning_rate=0.01, task_weights="learned"))
+told = Config("tiny", training=Training(epochs=2, windows=128, batch=32, learning_rate=0.01))
 with distributed.joined() as helping:
     if helping:
         help_out()

@@ -10,6 +10,8 @@ from mmtt_agent import bundle
 from mmtt_agent.classifier import Classifier
 from mmtt_model.cli.train import train as command
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def test_training_makes_a_bundle_that_tells_the_classes_apart(tmp_path, data, tiny):
     out = tmp_path / "out"
@@ -27,7 +29,8 @@ def test_training_makes_a_bundle_that_tells_the_classes_apart(tmp_path, data, ti
     card = (out / "CARD.md").read_text()
     for words in (
         "mmtt train tiny.yaml", "nearest neighbours", "recall at 1 %", "mean of 2 seeds", "Rare (2)", "gaming (1)",
-        "left out of training", "--false-positives 0.1%",
+        "On networks that it has never seen", "Encrypted flows:", "95 % of it", "--false-positives 0.1%",
+        "kind of what is malicious", "answers of models for sites that they had not seen",
         "Applications that it does not know", "applications are `unknown` by that",
     ):  # fmt: skip
         assert words in card, words

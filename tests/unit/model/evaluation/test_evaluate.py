@@ -6,6 +6,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 from synthetic import synthetic
 
 from mmtt_model.data import dataset
+from mmtt_model.data.labels import TRANSPORTS
 from mmtt_model.evaluation import evaluate
 
 
@@ -57,3 +58,47 @@ def test_abstention_reaches_the_accuracy_asked_for():
     right = np.random.default_rng(4).random(1000) < confidence
     threshold = evaluate.abstention_threshold(right, confidence, 0.8)
     assert right[confidence >= threshold].mean() >= 0.8 and 0.3 < (confidence >= threshold).mean() < 0.7
+
+
+def _right(made, rows, wrong=()):
+    """Logits for ``rows`` that are all right, but for those of these sites."""
+    turned = np.isin(made.site[rows], wrong)
+    service = np.eye(2)[np.where(turned, 1 - made.service[rows], made.service[rows])]
+    return {"service": service, "application": service, "malicious": service[:, 1], "malicious_kind": service}
+
+
+def test_scores_are_told_apart_by_what_can_be_read_of_the_flows():
+    made, rows = synthetic(), np.arange(240)
+    made.service[made.transport == 2] = 1 - made.service[made.transport == 2]  # QUIC's are all taken for the other
+    answers = _right(synthetic(), rows)
+    found = evaluate.by_part(made, rows, answers, dict.fromkeys(answers, 1.0))
+    assert list(found) == ["all", "encrypted", *TRANSPORTS]
+    assert [found[part]["service"]["accuracy"] for part in found] == pytest.approx([3 / 4, 2 / 3, 1, 1, 0, 1])
+    assert found["all"]["service"]["windows"] == 240 and found["TLS"]["service"]["windows"] == 60
+
+
+def test_a_class_of_few_sites_is_not_in_the_mean_of_those_of_many():
+    made, rows = synthetic(), np.arange(240)
+    made.service[:] = 0
+    made.service[: 8 * (evaluate.MANY - 1)] = 1
+    answers = _right(made, rows, wrong=range(evaluate.MANY - 1))
+    found = evaluate.scores(made, rows, answers, dict.fromkeys(answers, 1.0))["service"]
+    assert found["by_class"]["streaming"] == {"f1": 0, "windows": 16, "sites": evaluate.MANY - 1}
+    assert found["macro_f1_many"] == found["by_class"]["chat"]["f1"] == 2 * found["macro_f1"] and found["sites"] == 30
+
+
+def test_an_interval_is_as_wide_as_sites_differ():
+    made, rows = synthetic(), np.arange(240)
+    same = evaluate.site_intervals(made, rows, _right(made, rows), 50)
+    assert same["service"] == {"macro_f1": (1, 1), "accuracy": (1, 1)} and same["malicious"]["auroc"] == (1, 1)
+    low, high = evaluate.site_intervals(made, rows, _right(made, rows, wrong=range(10)), 200)["service"]["accuracy"]
+    # A third of 30 sites is wrong throughout: two standard errors are 0.17.
+    assert low == pytest.approx(2 / 3 - 0.17, abs=0.06) and high == pytest.approx(2 / 3 + 0.17, abs=0.06)
+
+
+def test_of_no_windows_there_is_no_interval_and_of_none_with_a_label_none_either():
+    made = synthetic()
+    assert evaluate.site_intervals(made, np.zeros(0, int), _right(made, np.zeros(0, int))) == {}
+    made.application[:] = dataset.MISSING
+    rows = np.arange(240)
+    assert np.isnan(evaluate.site_intervals(made, rows, _right(made, rows), 5)["application"]["accuracy"]).all()

@@ -5,7 +5,7 @@ import yaml
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
 
-from mmtt_agent import bundle
+from mmtt_agent import __version__, bundle
 from mmtt_model.evaluation.calibrate import Calibration
 from mmtt_model.export import export
 from mmtt_model.network.architecture import TASKS, Architecture, Model
@@ -14,7 +14,7 @@ from mmtt_model.network.architecture import TASKS, Architecture, Model
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     torch.manual_seed(5)
-    model = Model(Architecture(width=32, decoder_layers=2), services=2, applications=3).eval()
+    model = Model(Architecture(width=32, decoder_layers=2), services=2, applications=3, kinds=2).eval()
     directory = tmp_path_factory.mktemp("bundle")
     export.write_bundle(
         directory,
@@ -22,6 +22,7 @@ def exported(tmp_path_factory):
         name="test",
         services=["web", "chat"],
         applications={"A": ["web"], "B": ["web", "chat"], "C": ["chat"]},
+        kinds=["scan", "tunnel"],
         calibration=Calibration(
             dict.fromkeys(TASKS, 1.5), dict.fromkeys(TASKS, 0.5), {"1%": 0.25}, {"application": -2.5}
         ),
@@ -47,13 +48,14 @@ def test_a_network_that_is_not_the_model_is_refused(exported, tmp_path, monkeypa
 def test_the_bundle_loads_and_says_what_it_is(exported):
     _, directory = exported
     loaded = bundle.load(directory)
-    assert loaded.mmtt == bundle.load().mmtt  # this version
+    assert loaded.mmtt == __version__
     assert loaded.applications[1].services == ("chat", "web")
     assert loaded.temperatures["malicious"] == 1.5
     assert loaded.energies == {"application": -2.5}
     assert bundle.load(directory, "1%").thresholds["malicious"] == 0.25
     assert {path.name for path in directory.iterdir()} == {"model.onnx", "bundle.yaml"}
     content = yaml.safe_load((directory / "bundle.yaml").read_text())
+    assert content["malicious_kinds"] == ["scan", "tunnel"] and set(content["thresholds"]) == set(TASKS)
     assert content["model_sha256"] == hashlib.sha256((directory / "model.onnx").read_bytes()).hexdigest()
 
 

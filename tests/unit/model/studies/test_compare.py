@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def test_the_table_has_each_network_and_ours_by_halves_with_a_score_per_seed(tmp_path):
     config = Config(
         architecture=TINY["architecture"],
-        training=Training(epochs=1, batch=32, pretraining=1),
+        training=Training(epochs=1, windows=32, batch=32, pretraining=1),
         evaluation=Evaluation(seeds=2, without_lab=True, halves=True, networks=True),
     )
     more = synthetic()

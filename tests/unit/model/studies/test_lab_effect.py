@@ -9,6 +9,8 @@ from synthetic import TINY, synthetic
 from mmtt_model.config import Config, Training
 from mmtt_model.studies import lab_effect
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def test_the_effect_is_scored_on_real_captures_and_the_lab_told_from_them(recorded, tmp_path, monkeypatch):
     pytest.importorskip("lightgbm", reason="lightgbm is not installed: pip install 'mmtt[train]'")
@@ -16,7 +18,7 @@ def test_the_effect_is_scored_on_real_captures_and_the_lab_told_from_them(record
     real.services[0] = "web"
     real.window[:] = 0
     monkeypatch.setattr(lab_effect, "load_or_build", lambda *_: real)
-    config = Config(architecture=TINY["architecture"], training=Training(epochs=1, batch=32))
+    config = Config(architecture=TINY["architecture"], training=Training(epochs=1, windows=64, batch=32))
     text = lab_effect.measure(config, tmp_path, recorded, tmp_path / "out", lambda _: None)
     assert text.count("| real captures |") == text.count("| the lab alone |") == 2
     (line,) = [line for line in text.splitlines() if line.startswith("| web |")]

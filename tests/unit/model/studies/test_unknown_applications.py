@@ -14,6 +14,8 @@ from mmtt_model.network.architecture import Architecture
 from mmtt_model.studies.unknown_applications import left_out
 from mmtt_model.training.trainings import Trainings
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def test_each_part_is_left_out_once_and_what_is_unlike_the_rest_is_found(tmp_path):
     made = synthetic()
@@ -24,7 +26,7 @@ def test_each_part_is_left_out_once_and_what_is_unlike_the_rest_is_found(tmp_pat
     made.applications["Third"] = ["chat"]
     config = Config(
         architecture=TINY["architecture"],
-        training=Training(epochs=3, batch=32, learning_rate=0.01),
+        training=Training(epochs=3, windows=160, batch=32, learning_rate=0.01),
         evaluation=Evaluation(class_folds=3),
     )
     trainings = Trainings(tmp_path, lambda _: None)

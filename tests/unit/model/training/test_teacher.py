@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -10,15 +12,16 @@ from mmtt_model.evaluation import evaluate
 from mmtt_model.training import teacher
 
 
-def test_no_window_is_taught_by_trees_that_knew_its_recording(tmp_path, monkeypatch):
+def test_no_window_is_taught_by_trees_that_knew_its_site(tmp_path, monkeypatch):
     data, seen = synthetic(), []
 
     def trees(dataset, train, validation, rows, tasks):
-        seen.append((set(dataset.recording[train]), set(dataset.recording[rows])))
+        seen.append((set(dataset.site[train]), set(dataset.site[rows])))
         return {
             "service": np.ones((len(rows), 2)),
             "application": np.ones((len(rows), 2)),
             "malicious": np.ones(len(rows)),
+            "malicious_kind": np.ones((len(rows), 2)),
         }
 
     monkeypatch.setattr(teacher.systems, "boosted_trees", trees)
@@ -30,26 +33,27 @@ def test_no_window_is_taught_by_trees_that_knew_its_recording(tmp_path, monkeypa
     assert len(seen) == teacher.FOLDS and (again["service"] == logits["service"]).all()
 
 
-def test_a_network_that_teaches_beside_the_trees_knows_no_recording_that_it_teaches_either(tmp_path, monkeypatch):
+def test_a_network_that_teaches_beside_the_trees_knows_no_site_that_it_teaches_either(tmp_path, monkeypatch):
     data, seen = synthetic(), []
 
     def trees(dataset, train, validation, rows, tasks):
-        seen.append((set(dataset.recording[train]), set(dataset.recording[rows])))
+        seen.append((set(dataset.site[train]), set(dataset.site[rows])))
         return {
             "service": np.zeros((len(rows), 2)),
             "application": np.zeros((len(rows), 2)),
             "malicious": np.zeros(len(rows)),
+            "malicious_kind": np.zeros((len(rows), 2)),
         }
 
     def fit(settings, build, dataset, checkpoint, say):
-        assert set(dataset.recording[dataset.rows("train")]) == seen[-1][0]
+        assert set(dataset.site[dataset.rows("train")]) == seen[-1][0]
         assert set(dataset.rows("validation")) == set(data.rows("validation")) and not len(dataset.rows("test"))
         assert build.width == 32 and not settings.training.teacher
         return None, 0.0
 
-    def sure(model, series):
+    def sure(model, series, timed):
         answers = np.tile([50.0, -50.0], (len(series), 1))
-        return {"service": answers, "application": answers, "malicious": answers[:, 0]}
+        return {"service": answers, "application": answers, "malicious": answers[:, 0], "malicious_kind": answers}
 
     monkeypatch.setattr(teacher.systems, "boosted_trees", trees)
     monkeypatch.setattr(teacher, "fit", fit)
@@ -60,4 +64,8 @@ def test_a_network_that_teaches_beside_the_trees_knows_no_recording_that_it_teac
         logits, _ = teacher.soft_labels(told, data, tmp_path, lambda _: None)
         assert evaluate.softmax(logits["service"][rows])[:, 0] == pytest.approx(wanted, abs=1e-3)
         assert evaluate.sigmoid(logits["malicious"][rows]) == pytest.approx(wanted, abs=1e-3)
+    assert len(seen) == 2 * teacher.FOLDS
+    # A model of one task alone learns from the same teacher.
+    alone = dataclasses.replace(settings.training, service=0.0, application=0.0, malicious_kind=0.0)
+    teacher.soft_labels(dataclasses.replace(settings, training=alone), data, tmp_path, lambda _: None)
     assert len(seen) == 2 * teacher.FOLDS

@@ -18,7 +18,7 @@ from mmtt_model.config import Config, Training
 from mmtt_model.network.architecture import Architecture
 from mmtt_model.training.trainings import TrainingError, Trainings
 
-TOLD = Config(architecture=TINY["architecture"], training=Training(epochs=2, batch=32, teacher=0.5))
+TOLD = Config(architecture=TINY["architecture"], training=Training(epochs=2, windows=64, batch=32, teacher=0.5))
 
 
 def test_side_by_side_makes_what_one_after_the_other_makes(tmp_path):
