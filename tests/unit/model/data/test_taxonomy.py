@@ -18,15 +18,16 @@ TAXONOMY = Taxonomy()
 SHIPPED = Path(labels.__file__).with_name("taxonomy.yaml")
 
 
-#: What servers are, as a table of judged names has it.
+#: What servers are, and whether they are known, as a table of judged names has it.
 SERVERS = {
-    "r1.googlevideo.com": ("streaming", "YouTube"),
-    "www.youtube.com": ("web", "YouTube"),
-    "shop.example": ("web", None),
-    "tracker.example": (None, None),
-    "ocsp.digicert.com": ("infrastructure", "OCSP"),
-    "ctldl.windowsupdate.com": ("software_update", "Windows Update"),
-    "drive.google.com": ("file_transfer", "Google Drive"),
+    "r1.googlevideo.com": ("streaming", "YouTube", True),
+    "www.youtube.com": ("web", "YouTube", True),
+    "shop.example": ("web", None, True),
+    "anybody.example": ("web", None, False),
+    "tracker.example": (None, None, True),
+    "ocsp.digicert.com": ("infrastructure", "OCSP", True),
+    "ctldl.windowsupdate.com": ("software_update", "Windows Update", True),
+    "drive.google.com": ("file_transfer", "Google Drive", True),
 }
 
 
@@ -108,8 +109,9 @@ def test_what_ndpi_guessed_from_an_address_or_a_port_names_nothing(name):
 def test_a_capture_of_one_thing_names_what_name_and_protocol_leave_open():
     camera = capture("benign", "iot", "EdimaxCam1", "0")
     plain = Labels("iot", None, False, None, "capture")
-    for flow in (ndpi("HTTP"), ndpi("Unknown", "Unspecified"), None):
+    for flow in (ndpi("HTTP"), ndpi("Unknown", "Unspecified")):
         assert named(camera, flow) == plain
+    assert not named(camera, None).service, "what nDPI has not seen may be anything"
     assert named(capture("benign", "streaming", "youtube", "0"), ndpi("QUIC")) == Labels(
         "streaming", "YouTube", False, None, "capture", "capture", 2
     )
@@ -127,6 +129,22 @@ def test_background_of_a_capture_is_not_what_the_capture_is_of():
         found = named(video, flow)
         assert found.service != "streaming" and found.application != "YouTube", flow
     assert named(video, ndpi("RTSP", "Streaming", guessed=True)).service == "streaming", "the guess agrees"
+
+
+@pytest.mark.parametrize(("about", "flow", "service"), [
+    # Too little for a film; a gigabyte is enough.
+    (("streaming", "YouTube"), FlowName("QUIC", "Web", False, "", 17, (50000, 443), 9_000), None),
+    (("streaming", "YouTube"), FlowName("QUIC", "Web", False, "", 17, (50000, 443), 10**9), "streaming"),
+    # Programs' own ports, and a program that talks to itself.
+    (("streaming", "YouTube"), FlowName("Unknown", "", False, "", 17, (5353, 5353), 10**9), "infrastructure"),
+    (("voip", "Zoom"), FlowName("TLS", "Web", False, "", 6, (50000, 8009), 10**6), "iot"),
+    (("iot", "MQTT"), FlowName("Unknown", "", False, "", 6, (40001, 40002), 10**6), None),
+    (("remote_access", "SSH"), FlowName("Unknown", "", False, "", 17, (50000, 9999), 10**6), None),
+    (("remote_access", "Telnet"), FlowName("HTTP", "Web", False, "", 6, (50000, 80), 10**6), None),
+    (("chat", "WhatsApp"), FlowName("STUN", "Network", False, "", 17, (50000, 3478), 10**6), "voip"),
+])  # fmt: skip
+def test_what_a_capture_is_of_is_not_said_of_what_can_not_be_that(about, flow, service):
+    assert named(capture("benign", *about, "0"), flow).service == service
 
 
 @pytest.mark.parametrize("about", [

@@ -30,7 +30,7 @@ def test_no_window_is_taught_by_trees_that_knew_its_site(tmp_path, monkeypatch):
     assert len(seen) == teacher.FOLDS and not any(known & taught for known, taught in seen)
     assert (logits["malicious"][data.rows("train")] == 1).all() and not logits["malicious"][data.rows("test")].any()
     again, _ = teacher.soft_labels(config.Config(seed=2), data, tmp_path, lambda _: None)
-    assert len(seen) == teacher.FOLDS and (again["service"] == logits["service"]).all()
+    assert len(seen) == teacher.FOLDS and (again["malicious"] == logits["malicious"]).all()
 
 
 def test_a_network_that_teaches_beside_the_trees_knows_no_site_that_it_teaches_either(tmp_path, monkeypatch):
@@ -62,7 +62,6 @@ def test_a_network_that_teaches_beside_the_trees_knows_no_site_that_it_teaches_e
     rows = data.rows("train")
     for wanted, told in ((0.75, settings), (0.5, config.Config(training=config.Training(teacher=0.5)))):
         logits, _ = teacher.soft_labels(told, data, tmp_path, lambda _: None)
-        assert evaluate.softmax(logits["service"][rows])[:, 0] == pytest.approx(wanted, abs=1e-3)
         assert evaluate.sigmoid(logits["malicious"][rows]) == pytest.approx(wanted, abs=1e-3)
     assert len(seen) == 2 * teacher.FOLDS
     # A model of one task alone learns from the same teacher.
