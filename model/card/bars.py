@@ -84,7 +84,7 @@ def trained_on(about: Figures) -> list[str]:
     if not chosen:
         return []
     told = "; ".join(f"{peer}: {data}" for peer, data in chosen.items())
-    return [f"What the others were trained on is what was better for them on the validation captures: {told}.", ""]
+    return [f"What the others were trained on is what was better for them on the validation sites: {told}.", ""]
 
 
 def _figure(runs: list[Figures], part: str, task: str, figure: str) -> float:

@@ -23,7 +23,7 @@ MEASURES = {"highest probability": max_probability, "energy": energy}
 @dataclass(frozen=True)
 class Part:
     """A part of the applications that a model was trained without: their ``names``, and by measure the AUROC of telling
-    their windows from the others', on the test captures and on the validation captures; NaN where there are none of one
+    their windows from the others', on the test sites and on the validation sites; NaN where there are none of one
     kind."""
 
     names: list[str]
@@ -32,7 +32,7 @@ class Part:
 
 
 def better(parts: list[Part]) -> str:
-    """The measure that is better on the validation captures, on average; the probability where nothing tells them
+    """The measure that is better on the validation sites, on average; the probability where nothing tells them
     apart.
     """
     told = [part.validation for part in parts if np.isfinite(list(part.validation.values())).all()]

@@ -39,7 +39,7 @@ def compare(
             classes.
 
     Returns:
-        Name -> scores on the test captures, a dict per seed (one for what has no chance in it); and about them
+        Name -> scores on the test sites, a dict per seed (one for what has no chance in it); and about them
         ``time``, what one model for all tasks takes of the time of single-task models together, and ``trained on``,
         peer -> data set, where there are several.
     """
@@ -68,7 +68,7 @@ def compare(
         return infer(network, dataset.series[rows], dataset.timed[rows])
 
     def best(peer: str, on_validation: dict[_Key, _Logits]) -> _Key:
-        """The key of the answers that score best on the validation captures; a key's first part is a data set."""
+        """The key of the answers that score best on the validation sites; a key's first part is a data set."""
         chosen = max(on_validation, key=lambda key: evaluate.headline(
             evaluate.scores(dataset, validation, on_validation[key], PLAIN), TASKS))  # fmt: skip
         if len(datasets) > 1:

@@ -8,6 +8,7 @@ from synthetic import synthetic
 from mmtt_model.data import dataset
 from mmtt_model.data.labels import TRANSPORTS
 from mmtt_model.evaluation import evaluate
+from mmtt_model.evaluation.calibrate import Calibration, decisions
 
 
 def test_scores_are_what_their_definitions_say():
@@ -102,3 +103,15 @@ def test_of_no_windows_there_is_no_interval_and_of_none_with_a_label_none_either
     made.application[:] = dataset.MISSING
     rows = np.arange(240)
     assert np.isnan(evaluate.site_intervals(made, rows, _right(made, rows), 5)["application"]["accuracy"]).all()
+
+
+def test_data_of_which_nothing_is_known_to_be_encrypted_is_scored():
+    made, rows = synthetic(), np.arange(240)
+    made.transport[:] = 0
+    answers = _right(made, rows)
+    plain = dict.fromkeys(answers, 1.0)
+    found = evaluate.by_part(made, rows, answers, plain)
+    assert found["encrypted"]["service"] == {"windows": 0} and np.isnan(found["encrypted"]["malicious"]["auroc"])
+    none = {task: values[:0] for task, values in answers.items()}
+    decided = decisions(made, rows[:0], none, Calibration(plain, plain, {"1%": 0.5}))
+    assert np.isnan(decided["malicious_kind"]["answered"]) and np.isnan(decided["malicious"]["recall"])
