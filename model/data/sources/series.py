@@ -2,18 +2,17 @@
 of captures, a JSON object per line.
 
 Each has ``source`` (a repository, and after a colon a part of it), ``service``, ``application``, ``malicious`` ("1",
-"0"), ``sizes`` (signed, positive from the originator), ``times_us`` (since the first, or null where the source has
-none) and ``size_kind``, which says what the sizes count.
+"0"; a word or null for not known), ``sizes`` (signed, positive from the originator), ``times_us`` (since the first, or
+null where the source has none) and ``size_kind``, which says what the sizes count.
 """
 
 from __future__ import annotations
 
-import io
 import json
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import zstandard
@@ -22,9 +21,14 @@ from mmtt_agent.series import MAX_PAYLOAD_PACKETS, MAX_SIZE, MAX_WAIT_US, MIN_PA
 
 from ..errors import DatasetError
 from ..labels import CaptureLabels, Labels, Taxonomy
+from .compressed import open_text
 
 #: Files of a directory that hold series, where it has any.
 FILES = ("series.jsonl.zst", "sequences.jsonl.zst")
+#: What sizes can count, beside all that ends in frame_length.
+_SIZE_KINDS = ("tcp_payload", "udp_payload", "payload_from_frame", "tls_record", "ip_length")
+#: Sizes and times are below this.
+_MOST = 1 << 31
 #: Bytes of headers in each of the sizes that count them, and of what is padding or no more than an acknowledgement.
 #: TCP's may have options in each packet (timestamps): by the smallest of a flow's sizes.
 _FRAME, _PADDED = 54, 60
@@ -68,11 +72,14 @@ def windows(flows: list[dict[str, Any]], taxonomy: Taxonomy) -> tuple[SeriesBatc
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
-            for number, line in enumerate(io.TextIOWrapper(stream, encoding="utf-8"), 1):
-                flow = json.loads(line)
-                if not _is_series(flow):
-                    raise DatasetError(f"{path}: line {number} is no series; fetch it again")
+        with open_text(path) as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    flow = json.loads(line)
+                except (ValueError, RecursionError):
+                    raise DatasetError(f"{path}: line {number} is no JSON; fetch it again") from None
+                if wrong := _wrong_in(flow):
+                    raise DatasetError(f"{path}: line {number} is no series: {wrong}; fetch it again")
                 yield flow
     except OSError as error:
         raise DatasetError(f"{path}: {error.strerror}") from None
@@ -80,15 +87,33 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         raise DatasetError(f"{path}: damaged ({error}); fetch it again") from None
 
 
-def _is_series(flow: object) -> bool:
-    if not isinstance(flow, dict) or not all(isinstance(flow.get(key), str) for key in ("source", "service")):
-        return False
+def _wrong_in(flow: object) -> str:
+    """What keeps it from being a series; empty where nothing does."""
+    if not isinstance(flow, dict):
+        return "it must be an object"
+    if not isinstance(flow.get("source"), str) or not flow["source"]:
+        return "source must be text"
+    if not isinstance(flow.get("service"), str):
+        return "service must be text"
+    for key in ("application", "flow", "licence", "size_kind"):
+        if not isinstance(flow.get(key), str | None):
+            return f"{key} must be text or null"
+    malicious = flow.get("malicious", False)
+    if not isinstance(malicious, str | None) and (type(malicious) is not int or malicious not in (0, 1)):
+        return 'malicious must be "1", "0", or a word or null for not known'
+    kind = flow.get("size_kind")
+    if kind and kind not in _SIZE_KINDS and not kind.endswith("frame_length"):
+        return f"size_kind {kind!r} is none of {', '.join(_SIZE_KINDS)}, frame_length"
     sizes, times = flow.get("sizes"), flow.get("times_us")
-    if times is None:
-        times = sizes
-    if not isinstance(sizes, list) or not isinstance(times, list) or len(sizes) != len(times):
-        return False
-    return "malicious" in flow and all(isinstance(each, int) for each in (*sizes, *times))
+    if not _whole_numbers(sizes) or not _whole_numbers(times if times is not None else []):
+        return "sizes and times_us must be whole numbers below 2^31"
+    if times is not None and (len(sizes) != len(times) or min(times, default=0) < 0):
+        return "times_us must be as many as sizes, and none negative"
+    return ""
+
+
+def _whole_numbers(values: object) -> TypeGuard[list[int]]:
+    return isinstance(values, list) and all(type(each) is int and -_MOST < each < _MOST for each in values)
 
 
 def _payload(flow: dict[str, Any]) -> tuple[list[int], list[int] | None]:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import ipaddress
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +24,7 @@ from mmtt_agent.series import SeriesBatch
 
 from ..errors import DatasetError
 from ..labels import UNLABELLED_GROUPS, CaptureLabels, FlowName, Labels, Taxonomy
+from .compressed import open_text
 from .series import FILES, series_sources, windows
 from .source import Entry
 
@@ -161,9 +161,20 @@ def read_captures(directory: Path) -> list[TableRow]:
     """What captures.tsv says of each capture. Raises DatasetError."""
     path = directory / "captures.tsv"
     rows = []
+    lines: dict[str, int] = {}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in _table(path, file, CAPTURE_COLUMNS):
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            for line, row in _table(path, file, CAPTURE_COLUMNS):
+                place = PurePosixPath(row["capture"])
+                if not place.parts or place.is_absolute() or ".." in place.parts:
+                    raise DatasetError(
+                        f"{path}: line {line}: capture {row['capture']!r} is not inside the directory; give a path "
+                        "below captures/"
+                    )
+                if (earlier := lines.setdefault(row["capture"], line)) != line:
+                    raise DatasetError(
+                        f"{path}: line {line}: {row['capture']} is on line {earlier} already; remove one of them"
+                    )
                 labels = CaptureLabels(
                     row["capture"],
                     row["group"],
@@ -189,12 +200,18 @@ def _read_hosts(path: Path, services: Sequence[str]) -> dict[str, tuple[str | No
     """Service and application of each server in the table; none where there is no table."""
     if not path.exists():
         return {}
+    hosts: dict[str, tuple[str | None, str | None]] = {}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            hosts = {
-                row["host"].lower(): (_told(row["service"]), _told(row["application"]))
-                for row in _table(path, file, ("host", "service", "application"))
-            }
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            for line, row in _table(path, file, ("host", "service", "application")):
+                host = row["host"].strip().lower().rstrip(".").removeprefix("*.")
+                answer = _told(row["service"]), _told(row["application"])
+                if not host:
+                    raise DatasetError(f"{path}: line {line}: has no host; name one, or remove the line")
+                if hosts.setdefault(host, answer) != answer:
+                    raise DatasetError(
+                        f"{path}: line {line}: {host} is there already with another answer; remove one of them"
+                    )
     except OSError as error:
         raise DatasetError(f"{path}: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
@@ -214,9 +231,8 @@ def _read_flow_names(directory: Path) -> dict[str, _Flows]:
     path = directory / "flows.tsv.zst"
     names: defaultdict[str, _Flows] = defaultdict(lambda: defaultdict(list))
     try:
-        with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
-            text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
-            for row in _table(path, text, FLOW_COLUMNS):
+        with open_text(path, newline="") as text:
+            for _, row in _table(path, text, FLOW_COLUMNS):
                 source = (_address(row["src_ip"]), int(row["src_port"]))
                 target = (_address(row["dst_ip"]), int(row["dst_port"]))
                 names[row["capture"]][_key(int(row["proto"]), source, target)].append(
@@ -241,8 +257,8 @@ def _read_flow_names(directory: Path) -> dict[str, _Flows]:
     return {capture: dict(flows) for capture, flows in names.items()}
 
 
-def _table(path: Path, file: Iterable[str], columns: Sequence[str]) -> Iterator[dict[str, str]]:
-    """The rows of a table that has these columns, each in every row."""
+def _table(path: Path, file: Iterable[str], columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a table that has these columns, each in every row, and the lines that they are on."""
     reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
     missing = [column for column in columns if column not in (reader.fieldnames or ())]
     if missing:
@@ -250,7 +266,7 @@ def _table(path: Path, file: Iterable[str], columns: Sequence[str]) -> Iterator[
     for row in reader:
         if lacking := [column for column in columns if row[column] is None]:
             raise DatasetError(f"{path}: line {reader.line_num} ends before the column {lacking[0]!r}; fetch it again")
-        yield row
+        yield reader.line_num, row
 
 
 def _address(text: str) -> bytes:

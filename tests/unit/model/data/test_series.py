@@ -79,6 +79,9 @@ def test_their_labels_are_what_whoever_gathered_them_says():
     b"no zstd", zstandard.compress(b"{no json\n"), zstandard.compress(b"\xff\n"), zstandard.compress(b"[1]\n"),
     *[zstandard.compress(json.dumps(flow([1, 2]) | wrong).encode()) for wrong in (
         {"sizes": ["x"]}, {"sizes": 7}, {"times_us": [1]}, {"times_us": [1, None]}, {"source": None}, {"service": 3},
+        {"source": ""}, {"application": ["x"]}, {"flow": 5}, {"size_kind": 5}, {"size_kind": "frame_lenght"},
+        {"malicious": True}, {"malicious": 2}, {"malicious": 1.0}, {"sizes": [True, 2]}, {"sizes": [2**31, 1]},
+        {"times_us": [-1, 2]}, {"times_us": [0, 2**31]},
     )],
 ])  # fmt: skip
 def test_a_damaged_file_gives_one_line(tmp_path, content):
@@ -86,6 +89,26 @@ def test_a_damaged_file_gives_one_line(tmp_path, content):
     with pytest.raises(DatasetError, match=r"series\.jsonl\.zst: .*fetch it again") as raised:
         series.series_sources(tmp_path)
     assert "\n" not in str(raised.value)
+
+
+def test_the_line_that_is_damaged_is_told(tmp_path):
+    lines = [json.dumps(flow([1, 2])), json.dumps(flow([1, 2], malicious=1, times_us=[5, 3])), "{x"]
+    (tmp_path / "series.jsonl.zst").write_bytes(zstandard.compress("\n".join(lines).encode()))
+    with pytest.raises(DatasetError, match="line 3 is no JSON"):
+        series.series_sources(tmp_path)
+
+
+def test_all_frames_are_read_and_none_that_is_cut_off_is_taken_for_whole(directory):
+    path = directory / "sequences.jsonl.zst"
+    whole = zstandard.compress(json.dumps(flow([1, 2, 3, 4])).encode() + b"\n")
+    path.write_bytes(whole * 2)
+    assert len(series.series_sources(directory)["owner/data:part"]) == 2
+    flows = (directory / "flows.tsv.zst").read_bytes()
+    for cut, content in ((path, (whole * 2)[:-4]), (path, b""), (directory / "flows.tsv.zst", flows[:-2])):
+        cut.write_bytes(content)
+        with pytest.raises(DatasetError, match=rf"{cut.name}: ends before its end; fetch it again"):
+            TableSource(directory, TAXONOMY).entries()
+        path.write_bytes(whole)
 
 
 @pytest.fixture
@@ -133,6 +156,15 @@ def test_a_table_of_judged_servers_outranks_ndpi(directory):
     assert TableSource(directory, TAXONOMY).digest() != before, "what was made of other labels is made anew"
     hosts(directory, ("judged.example", "web", "-", "0"))
     assert {(label.service, label.service_by) for label in office(directory)} == {("web", "name")}
+
+
+def test_servers_are_found_however_they_are_written(directory):
+    hosts(directory, (" *.Judged.Example. ", "chat", "Discord", "1"), ("judged.example", "chat", "Discord", "0"))
+    (directory / "hosts.tsv").write_bytes(b"\xef\xbb\xbf" + (directory / "hosts.tsv").read_bytes())
+    assert {label.application for label in office(directory)} == {"Discord"}
+    hosts(directory, ("judged.example", "chat", "Discord", "1"), ("Judged.Example.", "web", "-", "0"))
+    with pytest.raises(DatasetError, match=r"hosts\.tsv: line 3: judged\.example is there already with another answer"):
+        TableSource(directory, TAXONOMY)
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,24 @@ def test_a_table_of_captures_that_is_none_is_told_in_a_line(tmp_path, content, t
     assert "captures.tsv" in str(raised.value) and "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        ("a.pcap", "line 3: a.pcap is on line 2 already"),
+        ("../b.pcap", "line 3: .*not inside"),
+        ("/b.pcap", "not inside"),
+    ],
+)
+def test_captures_that_are_there_twice_or_elsewhere_are_refused(tmp_path, second, told):
+    rows = ["\t".join(table.CAPTURE_COLUMNS), *("\t".join((name, *"x" * 5)) for name in ("a.pcap", "b.pcap"))]
+    path = tmp_path / "captures.tsv"
+    path.write_text("\n".join(rows), encoding="utf-8-sig")
+    assert len(table.read_captures(tmp_path)) == 2, "what an editor puts before the text is no part of it"
+    path.write_text("\n".join(rows).replace("b.pcap", second))
+    with pytest.raises(DatasetError, match=told):
+        table.read_captures(tmp_path)
+
+
 def test_what_names_are_captures_is_one_list_and_what_cant_be_searched_is_told(tmp_path):
     logs, captures = tmp_path / "logs", tmp_path / "captures"
     logs.mkdir()
