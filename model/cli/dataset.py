@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import click
 
 from mmtt_agent import paths
 from mmtt_agent.output import shown
+
+#: Characters of a line of names: nothing without lines, as /dev/zero, fills the memory.
+_LONGEST = 65_536
 
 
 @click.group(short_help="Data sets to train on, from captures and labels.")
@@ -115,7 +119,8 @@ def build(manifest: Path, out: Path, jobs: int) -> None:
 
         report = make(read_manifest(manifest, Taxonomy()), out, jobs, _say)
     windows = report["windows"]
-    named = "".join(f"{count:,} {what}, " for what, count in windows.items() if what.endswith("name"))
+    told = {"windows", "kept", "labelled", "malicious", "harmless", "too short"}
+    named = "".join(f"{count:,} {what}, " for what, count in windows.items() if what not in told)
     for kind in ("services", "applications", "kinds"):
         for row in _table(kind, report[kind]):
             click.echo(row)
@@ -145,10 +150,17 @@ def hosts(file: Path) -> None:
         from ..data.errors import DatasetError
 
         named = shipped().named
+        if str(file) == "-" and sys.stdin is None:
+            raise DatasetError("standard input is closed; name a FILE, or pipe names into the command")
         with click.open_file(str(file), encoding="utf-8") as names:
             try:
-                for line in names:
-                    if name := line.strip():
+                for number, line in enumerate(iter(lambda: names.readline(_LONGEST + 1), ""), 1):
+                    if len(line) > _LONGEST:
+                        raise DatasetError(
+                            f"{shown(file)}: line {number} has more than {_LONGEST:,} characters; give a name a line"
+                        )
+                    # What some editors put before the text.
+                    if name := (line.removeprefix("\ufeff") if number == 1 else line).strip():
                         service, application = named(name) or (None, None)
                         click.echo(f"{shown(name)}\t{service or '-'}\t{application or '-'}")
             except UnicodeDecodeError:

@@ -10,6 +10,7 @@ protocol, capture), transport, and key, which is the same for windows with the s
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -35,6 +36,12 @@ from .sources import Entry, Source
 #: Captures in one file of rows: what a run that was stopped may lose.
 _PER_FILE = 50
 _FORMAT = 4
+#: Names of files of rows; others in their directory are somebody else's.
+_PART = "[0-9]" * 5 + ".parquet"
+#: Where files of rows are until all are made.
+_NEW = ".windows.new"
+#: Captures, the file for their rows, and what these are made of.
+_Task = tuple[list[Entry], Path, str]
 #: Columns that are the fields of `Labels`.
 _LABELS = tuple(each.name for each in dataclasses.fields(Labels))
 
@@ -48,26 +55,59 @@ def build(source: Source, out: Path, jobs: int, say: Callable[[str], None]) -> d
     _parquet()
     entries = source.entries()
     made_of = hashlib.sha256(f"{_FORMAT} {__version__} {source.digest()}".encode()).hexdigest()
-    folder = out / "windows"
-    folder.mkdir(parents=True, exist_ok=True)
-    (out / "dataset.yaml").unlink(missing_ok=True)
+    folder, new = out / "windows", out / _NEW
     parts = [entries[start : start + _PER_FILE] for start in range(0, len(entries), _PER_FILE)]
     paths = [folder / f"{number:05}.parquet" for number in range(len(parts))]
-    to_do = [number for number, path in enumerate(paths) if _made_of(path) != made_of]
+    # Until all is made, what an earlier run has finished stays as it is.
+    ready = [path if _made_of(path) == made_of else new / path.name for path in paths]
+    to_do = [number for number, path in enumerate(ready) if path != paths[number] and _made_of(path) != made_of]
     if len(to_do) < len(parts):
         say(f"{out}: {len(parts) - len(to_do)} of {len(parts)} files of windows are there already")
-    tasks = [(parts[number], paths[number], made_of) for number in to_do]
+    before = [path for path in (out, *out.parents) if not path.exists()]
+    new.mkdir(parents=True, exist_ok=True)
+    try:
+        report = _made(source, [(parts[number], ready[number], made_of) for number in to_do], entries, ready, jobs, say)
+    except BaseException:
+        # Nothing is left of a run that made nothing.
+        with contextlib.suppress(OSError):
+            for path in (new, *before):
+                path.rmdir()
+        raise
+    folder.mkdir(exist_ok=True)
+    others = {path for path in folder.glob(_PART) if path not in paths}
+    if ready != paths or others:
+        (out / "dataset.yaml").unlink(missing_ok=True)
+    for path, target in zip(ready, paths, strict=True):
+        if path != target:
+            os.replace(path, target)
+    for path in (*others, *new.iterdir()):
+        path.unlink()
+    new.rmdir()
+    about = out / ".dataset.yaml.new"
+    about.write_text(
+        yaml.safe_dump({"format": _FORMAT, "made_of": made_of, **report}, sort_keys=False, allow_unicode=True)
+    )
+    os.replace(about, out / "dataset.yaml")
+    return report
+
+
+def _made(
+    source: Source, tasks: list[_Task], entries: list[Entry], paths: list[Path], jobs: int, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Do what is to be done, and tell of all ``paths``. Raises DatasetError if no capture could be read."""
     with multiprocessing.get_context("spawn").Pool(min(jobs, max(1, len(tasks))), _begin, (source,)) as pool:
         for done, _ in enumerate(pool.imap_unordered(_make, tasks), 1):
             say(f"reading captures: {done * _PER_FILE if done < len(tasks) else len(entries):,} of {len(entries):,}")
-    for path in set(folder.glob("*.parquet")) - set(paths):
-        path.unlink()
-    report = _report(out, paths)
-    new = out / ".dataset.yaml.new"
-    new.write_text(
-        yaml.safe_dump({"format": _FORMAT, "made_of": made_of, **report}, sort_keys=False, allow_unicode=True)
-    )
-    os.replace(new, out / "dataset.yaml")
+    report = _report(paths)
+    # One that is read has windows, if only some that are too short.
+    if len(report["unreadable"]) == len(entries) and not report["windows"].get("windows"):
+        for path in paths:
+            if path.parent.name == _NEW:
+                path.unlink()
+        raise DatasetError(
+            f"none of {len(entries):,} captures could be read; mend them or the manifest; the first: "
+            f"{report['unreadable'][0]}"
+        )
     return report
 
 
@@ -104,7 +144,7 @@ def built_digest(directory: Path) -> str:
 
 def read_built(directory: Path) -> Iterator[CaptureRows]:
     """The captures that were built there, in their order. Raises DatasetError."""
-    for path in sorted((directory / "windows").glob("*.parquet")):
+    for path in sorted((directory / "windows").glob(_PART)):
         yield from _read(path)
 
 
@@ -118,7 +158,7 @@ def _begin(source: Source) -> None:
     _Process.source = source
 
 
-def _make(task: tuple[list[Entry], Path, str]) -> None:
+def _make(task: _Task) -> None:
     entries, path, made_of = task
     _write([read_rows(_Process.source, entry) for entry in entries], path, made_of)
 
@@ -224,7 +264,7 @@ def _made_of(path: Path) -> str:
         return ""
 
 
-def _report(out: Path, paths: list[Path]) -> dict[str, Any]:
+def _report(paths: list[Path]) -> dict[str, Any]:
     """What was kept, and what was not and why."""
     counts: Counter[str] = Counter()
     found: dict[str, dict[str, _Found]] = {"services": {}, "applications": {}, "kinds": {}}

@@ -43,7 +43,12 @@ def read_rows(source: Source, entry: Entry) -> CaptureRows:
 
     if entry.series:
         series, timed, labels, short = source.series(entry)
-        counts = {"windows": len(series) + short, "too short": short, "of series without a capture": len(series)}
+        counts = {
+            "windows": len(series) + short,
+            "too short": short,
+            "of series without a capture": len(series),
+            "of series without a known service": sum(not label.service and not label.malicious for label in labels),
+        }
         return CaptureRows(entry, series, np.zeros(len(series), np.uint8), timed, labels, counts)
     empty = SeriesBatch.from_lists([], [])
     try:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from ..errors import DatasetError
 from ..labels import Taxonomy
 from .iscx import IscxSource
-from .server_names import ServerNameSource
+from .server_names import ServerNameSource, own_domains
 from .source import Entry, Source
 from .table import TableSource
 
@@ -22,6 +24,19 @@ _KEYS = {
 }
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML, of which a key that is there twice is an error, not what the last one says."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is there twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
 def read_manifest(path: Path, taxonomy: Taxonomy) -> Source:
     """The source that a manifest describes; a directory stands for a manifest of kind tables. Paths in a manifest are
     relative to it.
@@ -32,13 +47,13 @@ def read_manifest(path: Path, taxonomy: Taxonomy) -> Source:
     if path.is_dir():
         return TableSource(path, taxonomy)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
         raise DatasetError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DatasetError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
     kind = content.pop("kind", None) if isinstance(content, dict) else None
-    if kind not in _KEYS:
+    if not isinstance(kind, str) or kind not in _KEYS:
         raise DatasetError(f"{path}: kind must be one of {', '.join(_KEYS)}")
     for key in content:
         if key not in _KEYS[kind]:
@@ -52,15 +67,19 @@ def read_manifest(path: Path, taxonomy: Taxonomy) -> Source:
         return TableSource(directory, taxonomy)
     if kind == "iscx":
         return IscxSource(directory)
-    if content.get("malicious") not in (None, True, False):
+    if not isinstance(content.get("malicious"), bool | None):
         raise DatasetError(f"{path}: malicious must be true or false, or left out if it is not known")
-    if not isinstance(content.get("domains", {}), dict):
-        raise DatasetError(f"{path}: domains must hold suffixes, each with a service and perhaps an application")
+    for key in ("logs", "origin"):
+        if key in content and (not isinstance(content[key], str) or not content[key].strip()):
+            raise DatasetError(f"{path}: {key} must be text; put it in quotes, or leave it out")
+    try:
+        domains = own_domains(content.get("domains", {}), taxonomy.services)
+    except DatasetError as error:
+        raise DatasetError(f"{path}: {error}") from None
     return ServerNameSource(
         directory,
-        path.parent / str(content.get("logs", content["directory"])),
-        str(content.get("origin", "own")),
-        taxonomy.services,
-        content.get("domains"),
+        path.parent / content.get("logs", content["directory"]),
+        content.get("origin", "own"),
+        domains,
         content.get("malicious"),
     )

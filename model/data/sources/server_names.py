@@ -10,10 +10,14 @@ import csv
 import gzip
 import hashlib
 import io
+import itertools
 import json
+import math
+import re
+import zlib
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,13 +38,51 @@ _LOGS = {"ssl": "server_name", "quic": "server_name", "dns": "query"}
 _REMEMBERED = 3600.0
 #: Seconds by which a log's time may differ from the packets'.
 _SLACK = 2.0
+_NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 #: A name, and when it was seen.
 _Named = tuple[float, str]
 
 
+def own_domains(given: object, services: Sequence[str]) -> dict[str, servers.Answer]:
+    """What a manifest says of domains: name -> {service, application}.
+
+    Raises:
+        DatasetError: what is wrong, for after the manifest's name.
+    """
+    if not isinstance(given, dict):
+        raise DatasetError("domains must hold suffixes, each with a service and perhaps an application")
+    own: dict[str, servers.Answer] = {}
+    for domain, about in given.items():
+        name = _domain(domain) if isinstance(domain, str) else None
+        if name is None:
+            raise DatasetError(f"domains: {domain!r} is no name; give one such as intra.example.org, without a port")
+        if not isinstance(about, dict) or not isinstance(about.get("service"), str) or about["service"] not in services:
+            raise DatasetError(f"domains: {domain} must have a service of: {', '.join(services)}")
+        if unknown := [key for key in about if key not in ("service", "application")]:
+            raise DatasetError(f"domains: {domain}: unknown key {unknown[0]!r}; known: application, service")
+        application = about.get("application")
+        if application is not None and (not isinstance(application, str) or not application.strip()):
+            raise DatasetError(f"domains: {domain}: application must be text, in quotes if need be, or left out")
+        answer = servers.Answer(about["service"], None if application == "-" else application)
+        if own.setdefault(name, answer) != answer:
+            raise DatasetError(f"domains: {domain} is there already with another answer; remove one of them")
+    return own
+
+
+def _domain(text: str) -> str | None:
+    """The name as names are looked up; None for what is none."""
+    name = text.strip().lower().strip(".").removeprefix("*.")
+    if not name.isascii():
+        try:
+            name = name.encode("idna").decode()
+        except UnicodeError:
+            return None
+    return name if len(name) <= 253 and _NAME.fullmatch(name) else None
+
+
 class ServerNameSource:
     """``directory`` of captures, ``logs`` that Zeek made of the same traffic (TSV or JSON, plain or .gz), ``domains``:
-    suffix -> {service, application} beside the shipped table. ``malicious`` is what all of it is: False for a network
+    suffixes beside the shipped table (see `own_domains`). ``malicious`` is what all of it is: False for a network
     that is known to be clean, else None.
 
     Raises:
@@ -54,8 +96,7 @@ class ServerNameSource:
         directory: Path,
         logs: Path,
         origin: str,
-        services: tuple[str, ...],
-        domains: dict[str, dict[str, str]] | None = None,
+        domains: Mapping[str, servers.Answer] | None = None,
         malicious: bool | None = None,
     ) -> None:
         self.directory, self.logs, self.origin, self.malicious = directory, logs, origin, malicious
@@ -65,11 +106,7 @@ class ServerNameSource:
         )
         if not self._files:
             raise DatasetError(f"{logs}: holds no ssl.log, quic.log or dns.log; run `zeek -r` on the captures there")
-        self._own: dict[str, servers.Answer] = {}
-        for domain, about in (domains or {}).items():
-            if not isinstance(about, dict) or about.get("service") not in services:
-                raise DatasetError(f"domains: {domain} must have a service of: {', '.join(services)}")
-            self._own[str(domain)] = servers.Answer(about["service"], about.get("application"))
+        self._own = dict(domains or {})
 
     def digest(self) -> str:
         answers = servers.shipped().with_domains(self._own).digest
@@ -133,12 +170,20 @@ class ServerNameSource:
                 try:
                     name, ts = row.get(_LOGS[kind]), float(row["ts"])
                     ends = (row["id.orig_h"], int(row["id.orig_p"]), row["id.resp_h"], int(row["id.resp_p"]))
-                except (KeyError, ValueError, TypeError) as error:
-                    raise DatasetError(f"{path}: not a {kind}.log of Zeek's ({error!r})") from None
+                    answers = row.get("answers") or []
+                    texts = [name or "", ends[0], ends[2], *(answers if isinstance(answers, list) else [answers])]
+                    if wrong := next((text for text in texts if not isinstance(text, str)), None):
+                        raise ValueError(f"{wrong!r} is no text")
+                    if not math.isfinite(ts):
+                        raise ValueError(f"ts is {ts}")
+                except (KeyError, ValueError, TypeError, OverflowError) as error:
+                    why = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+                    raise DatasetError(
+                        f"{path}: not a {kind}.log of Zeek's ({why}); make it again, or move it elsewhere"
+                    ) from None
                 if not name or name in ("-", "(empty)"):
                     continue
                 if kind == "dns":
-                    answers = row.get("answers") or []
                     for address in answers if isinstance(answers, list) else answers.split(","):
                         looked_up[ends[0], address].append((ts, name))
                 else:
@@ -154,8 +199,11 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
             first = file.readline()
             if first.startswith("{"):
-                for line in (first, *file):
-                    yield json.loads(line)
+                for line in itertools.chain((first,), file):
+                    row = json.loads(line)
+                    if not isinstance(row, dict):
+                        raise ValueError("a line is no object")
+                    yield row
                 return
             fields: list[str] = []
             while first.startswith("#"):
@@ -164,5 +212,5 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
                 first = file.readline()
             rest = io.StringIO(first + "".join(line for line in file if not line.startswith("#")))
             yield from csv.DictReader(rest, fields, delimiter="\t", quoting=csv.QUOTE_NONE)
-    except (OSError, EOFError, UnicodeDecodeError, ValueError) as error:
-        raise DatasetError(f"{path}: can't be read as a log of Zeek's ({error})") from None
+    except (OSError, EOFError, ValueError, RecursionError, csv.Error, zlib.error) as error:
+        raise DatasetError(f"{path}: can't be read as a log of Zeek's ({error}); make it again") from None

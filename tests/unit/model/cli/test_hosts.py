@@ -33,6 +33,23 @@ def test_a_file_that_cannot_be_read_is_one_line(content, says, tmp_path):
     assert result.exit_code == 1 and says in result.stderr and len(result.stderr.splitlines()) == 1
 
 
+def test_what_an_editor_puts_before_the_text_is_no_part_of_a_name(tmp_path):
+    (tmp_path / "names").write_text("a.com\n", encoding="utf-8-sig")
+    assert CliRunner().invoke(dataset, ["hosts", str(tmp_path / "names")]).output == "a.com\tweb\t-\n"
+
+
+def test_a_line_without_end_is_told_and_so_is_an_input_that_is_closed():
+    result = CliRunner().invoke(dataset, ["hosts", "/dev/zero"])
+    assert result.exit_code == 1 and result.output.endswith(
+        "line 1 has more than 65,536 characters; give a name a line\n"
+    )
+    code = "import sys; sys.argv = ['mmtt', 'dataset', 'hosts']; from mmtt_agent.cli import main; main()"
+    done = subprocess.run(
+        ["sh", "-c", '"$0" -c "$1" <&-', sys.executable, code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and "standard input is closed" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
 def test_torch_is_not_needed():
     code = (
         "import sys; sys.modules['torch'] = None; sys.argv = ['mmtt', 'dataset', 'hosts'];"

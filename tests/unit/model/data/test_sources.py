@@ -1,5 +1,6 @@
 """Data sets from captures and what Zeek or the files' names say of them: built, taken up again, read back."""
 
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+import zstandard
 from click.testing import CliRunner
 from places import DATA
 
@@ -23,6 +25,7 @@ from mmtt_model.data.errors import DatasetError
 from mmtt_model.data.labels import Labels, Taxonomy
 from mmtt_model.data.rows import CaptureRows
 from mmtt_model.data.sources import Entry, read_manifest, table
+from mmtt_model.data.sources.server_names import own_domains
 
 OFFICE = DATA / "office.pcap"
 
@@ -162,20 +165,94 @@ def test_iscx_captures_are_labelled_by_their_names_and_the_hosts_background_is_n
     ("kind: iscx\ndirectory: nowhere", "is not there"),
     ("kind: server_names\ndirectory: .\nmalicious: maybe", "malicious must be"),
     ("kind: iscx\ndirectory: .", "no captures"),
+    ("kind: [a]", "kind must be one of"), ("kind: iscx\nkind: tables", "'kind' is there twice"),
+    ("[" * 9999, "not YAML"),
+    ("kind: 2026-99-99", "not YAML"),
+    *[(f"kind: server_names\ndirectory: .\n{line}", word) for line, word in (
+        ("malicious: 0", "malicious must be"), ("malicious: 1.0", "malicious must be"), ("malicious: [a]", "malicious"),
+        ("origin: [a]", "origin must be text"), ("origin:", "origin must be text"), ("logs: 5", "logs must be text"),
+        *[(f"domains: {{{each}}}", told) for each, told in (
+            ('"a b.org": {service: web}', "'a b.org' is no name"), ('"": {service: web}', "is no name"),
+            ('"https://a.org/": {service: web}', "is no name"), ('"a.org:443": {service: web}', "is no name"),
+            ("5: {service: web}", "is no name"), ('"a.*.org": {service: web}', "is no name"),
+            ("a.org: {service: [web]}", "must have a service of"), ("a.org: web", "must have a service of"),
+            ("a.org: {service: web, aplication: X}", "unknown key 'aplication'"),
+            *[(f"a.org: {{service: web, application: {value}}}", "application must be text")
+              for value in ("5", "[a]", "true", '""')],
+            ('"*.a.org": {service: chat}, A.org.: {service: web}', "another answer"),
+            ("a.org: {service: chat}, a.org: {service: web}", "is there twice"),
+        )],
+    )],
 ])  # fmt: skip
 def test_a_wrong_manifest_gives_one_line(text, word, tmp_path):
     manifest = tmp_path / "manifest.yaml"
     manifest.write_text(text)
-    with pytest.raises(DatasetError, match=word):
+    with pytest.raises(DatasetError, match=word) as raised:
         read_manifest(manifest, Taxonomy())
+    assert "manifest.yaml" in str(raised.value) or word == "no captures"
     result = _build(manifest, tmp_path / "out")
     assert result.exit_code == 1 and len(result.output.strip().splitlines()) == 1 and not (tmp_path / "out").exists()
 
 
-def test_a_log_that_is_none_is_named(network, tmp_path):
-    (network.parent / "logs" / "quic.log").write_text("{not json\n")
-    result = _build(network, tmp_path / "out")
-    assert result.exit_code == 1 and "quic.log" in result.output and np.size(result.output.splitlines()) == 1
+def test_domains_are_names_as_they_are_looked_up():
+    given = {
+        "*.A.org.": {"service": "web", "application": "-"},
+        "m\u00fcnchen.de": {"service": "web", "application": "X"},
+    }
+    assert own_domains(given, Taxonomy().services) == {"a.org": ("web", None), "xn--mnchen-3ya.de": ("web", "X")}
+
+
+_ROW = {"ts": 1, "id.orig_h": "a", "id.orig_p": 1, "id.resp_h": "b", "id.resp_p": 2, "server_name": "a.org"}
+
+
+@pytest.mark.parametrize(("name", "content"), [
+    ("quic.log", b"{not json\n"), ("quic.log", b"{}\n[1]\n"), ("quic.log.gz", gzip.compress(b"x")[:10] + b"\xff" * 9),
+    ("quic.log", b"#fields\tts\n" + b"1" * 200_000),
+    *[("quic.log", json.dumps(_ROW | wrong).encode()) for wrong in (
+        {"server_name": 5}, {"server_name": ["a"]}, {"id.orig_h": ["a"]}, {"ts": float("nan")}, {"ts": [1]},
+    )],
+    ("dns.log", json.dumps(_ROW | {"query": "a.org", "answers": 5}).encode()),
+    ("dns.log", json.dumps(_ROW | {"query": "a.org", "answers": [["a"]]}).encode()),
+])  # fmt: skip
+def test_a_log_that_is_none_is_named_and_nothing_is_left_of_the_build(network, tmp_path, name, content):
+    (network.parent / "logs" / name).write_bytes(content)
+    result = _build(network, tmp_path / "out" / "deep")
+    assert result.exit_code == 1 and name in result.output and np.size(result.output.splitlines()) == 1
+    assert isinstance(result.exception, SystemExit) and not (tmp_path / "out").exists()
+
+
+def test_a_build_that_fails_leaves_the_finished_one_and_what_is_not_its_own(network, tmp_path):
+    out = tmp_path / "out"
+    _build(network, out)
+    (out / "windows" / "mine.parquet").write_bytes(b"")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    (network.parent / "captures" / "monday.pcap").write_bytes(b"no capture at all")
+    result = _build(network, out)
+    assert result.exit_code == 1 and "none of 1 captures could be read" in result.output
+    assert "monday.pcap" in result.output
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert not (out / ".windows.new").exists() and len(list(read_built(out))) == 1
+    _build(network, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_files_of_more_captures_than_there_are_now_go_and_others_stay(network, tmp_path):
+    out = tmp_path / "out"
+    _build(network, out)
+    for name in ("mine.parquet", "00007.parquet"):
+        (out / "windows" / name).write_bytes(b"")
+    assert _build(network, out).exit_code == 0
+    assert {path.name for path in (out / "windows").iterdir()} == {"00000.parquet", "mine.parquet"}
+    assert len(list(read_built(out))) == 1 and (out / "dataset.yaml").exists()
+
+
+def test_what_names_what_is_printed(tmp_path):
+    (tmp_path / "captures").mkdir()
+    shutil.copy(OFFICE, tmp_path / "captures" / "a.pcap")
+    (tmp_path / "captures.tsv").write_text("\t".join(table.CAPTURE_COLUMNS) + "\na.pcap\tbenign\tweb\tx\t0\to/a\n")
+    (tmp_path / "flows.tsv.zst").write_bytes(zstandard.compress("\t".join(table.FLOW_COLUMNS).encode()))
+    result = _build(tmp_path, tmp_path / "out")
+    assert " 0 named by nDPI, " in result.stdout and " not named by nDPI, " in result.stdout
 
 
 def test_a_damaged_file_of_windows_says_what_to_do(network, tmp_path):
