@@ -1,7 +1,8 @@
 """``mmtt dataset build``: every window of a source's captures as Parquet, made in parallel, taken up again where it
 stopped.
 
-A directory of it holds ``windows/NNNNN.parquet``, a row per window, and ``dataset.yaml``, written last. Columns:
+A directory of it holds ``windows/NNNNN.parquet``, a row per window, and ``dataset.yaml``, written last. Until all is
+made, files of rows are in ``.windows.new``, and what an earlier run has finished stays as it was. Columns:
 capture, origin, site, labelled (whether the capture has labels), window (index in its connection), timed (whether its
 times are known), sizes (bytes of payload, negative from the responder), times (µs since the window's first packet),
 service, application, malicious, kind (null where not known), service_by, application_by (what these come from: name,

@@ -41,8 +41,11 @@ def read_table(table: Path) -> list[dict[str, str]]:
         else:
             raw = table.read_bytes()
         if raw.startswith(b"\x28\xb5\x2f\xfd"):
-            raw = zstandard.ZstdDecompressor().decompressobj().decompress(raw)
-        rows = list(csv.DictReader(io.StringIO(raw.decode()), delimiter="\t", quoting=csv.QUOTE_NONE))
+            whole = zstandard.ZstdDecompressor().decompressobj()
+            raw = whole.decompress(raw)
+            if not whole.eof or whole.unused_data:
+                raise DatasetError(f"{table}: is not one whole file of Zstandard; get it again")
+        rows = list(csv.DictReader(io.StringIO(raw.decode("utf-8-sig")), delimiter="\t", quoting=csv.QUOTE_NONE))
     except OSError as error:
         raise DatasetError(
             f"{table}: {error.strerror}; give a captures.tsv, or the word public for the shipped one"
@@ -52,7 +55,11 @@ def read_table(table: Path) -> list[dict[str, str]]:
     for column in _NEEDED:
         if not rows or not rows[0].get(column):
             raise DatasetError(f"{table}: has no column {column!r} with values")
+    seen: set[str] = set()
     for row in rows:
+        if row["capture"] in seen:
+            raise DatasetError(f"{table}: capture {row['capture']!r} is there twice; remove one of them")
+        seen.add(row["capture"])
         place = PurePosixPath(row["capture"])
         if place.is_absolute() or ".." in place.parts:
             raise DatasetError(f"{table}: capture {row['capture']!r} is not inside the directory")

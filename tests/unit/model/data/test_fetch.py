@@ -170,6 +170,19 @@ def test_a_table_that_cant_be_used_gives_one_line(text, word, tmp_path):
     assert result.exit_code == 1 and len(result.output.splitlines()) == 1 and not (tmp_path / "out").exists()
 
 
+def test_a_table_is_read_whole_and_names_each_capture_once(tmp_path):
+    lines = ["\t".join(_COLUMNS), "\t".join(_row("x.pcap", "a", b"x").values())]
+    table = tmp_path / "captures.tsv"
+    table.write_text("\n".join(lines), encoding="utf-8-sig")
+    assert [row["capture"] for row in fetch.read_table(table)] == ["x.pcap"]
+    table.write_text("\n".join([*lines, lines[1]]))
+    with pytest.raises(DatasetError, match=r"captures\.tsv: capture 'x\.pcap' is there twice"):
+        fetch.read_table(table)
+    table.write_bytes(zstandard.compress("\n".join(lines).encode())[:-2])
+    with pytest.raises(DatasetError, match="not one whole file"):
+        fetch.read_table(table)
+
+
 def test_without_nfstream_naming_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "nfstream", None)
     result = CliRunner().invoke(dataset, ["name", str(tmp_path)])

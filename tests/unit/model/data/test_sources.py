@@ -131,6 +131,13 @@ def test_a_build_goes_on_where_it_stopped_and_begins_anew_when_labels_change(net
     first = file.stat().st_mtime_ns
     assert "1 of 1 files of windows are there already" in _build(network, out).stderr
     assert file.stat().st_mtime_ns == first
+    # One that was stopped: what it made is where it is until all is made.
+    (out / "dataset.yaml").unlink()
+    (out / ".windows.new").mkdir()
+    file.rename(out / ".windows.new" / file.name)
+    assert "1 of 1 files of windows are there already" in _build(network, out).stderr
+    assert file.stat().st_mtime_ns == first and not (out / ".windows.new").exists()
+    assert (out / "dataset.yaml").exists()
     network.write_text(network.read_text().replace("malicious: false", "malicious: true"))
     assert _build(network, out).exit_code == 0 and file.stat().st_mtime_ns != first
     (rows,) = read_built(out)
