@@ -31,9 +31,13 @@ def test_a_good_bundle(tmp_path, onnx):
 
 
 def test_a_bundle_up_to_0_2_0_has_no_kinds_of_malicious(tmp_path, onnx):
-    for loaded in (bundle.load(make_bundle(tmp_path, onnx)), bundle.load()):
-        assert (loaded.malicious_kinds, loaded.tasks) == ((), bundle.TASKS)
-        assert {*loaded.temperatures} == {*loaded.thresholds} == {*bundle.TASKS}
+    loaded = bundle.load(make_bundle(tmp_path, onnx))
+    assert (loaded.malicious_kinds, loaded.tasks) == ((), bundle.TASKS)
+    assert {*loaded.temperatures} == {*loaded.thresholds} == {*bundle.TASKS}
+
+
+def test_the_shipped_bundle_tells_kinds_of_malicious_apart():
+    assert {"command_and_control", "scan", "brute_force"} < {*bundle.load().malicious_kinds}
 
 
 def test_a_bundle_with_kinds_of_malicious(tmp_path):
