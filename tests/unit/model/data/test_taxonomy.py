@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mmtt_agent import servers
 from mmtt_model.data import labels
 from mmtt_model.data.labels import (
     TRANSPORTS,
@@ -298,3 +299,7 @@ def test_a_taxonomy_that_contradicts_itself_is_refused(tmp_path):
         Taxonomy(path)
     with pytest.raises(TaxonomyError, match="No such file"):
         Taxonomy(tmp_path / "none.yaml")
+
+
+def test_the_table_of_servers_names_the_services_that_there_are():
+    assert {answer.service for answer in servers.shipped().answers} <= {None, *TAXONOMY.services}
