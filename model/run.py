@@ -119,24 +119,21 @@ def _run(
     known, logits = cross_site_answers()
     calibration = calibrate(config.decision, dataset, known, logits, by_energy)
     temperatures = calibration.temperatures
-    figures["cross-site"] = evaluate.by_part(dataset, known, logits, temperatures)
     models = [training() for training in seeds]
-    for model in models:
-        answers = infer(model, dataset.series[test], dataset.timed[test])
+    answered = [infer(model, dataset.series[test], dataset.timed[test]) for model in models]
+    for model, answers in zip(models, answered, strict=True):
         figures["seeds"].append(evaluate.by_part(dataset, test, answers, temperatures))
         figures.setdefault("mid-flow", []).append(mid_flow(dataset, test, partial(infer, model), temperatures))
-    model, answers = models[0], infer(models[0], dataset.series[test], dataset.timed[test])
+    model, answers = models[0], answered[0]
     figures["test"] = figures["seeds"][0]
+    within = evaluate.within(dataset, test, answers)
+    told_apart = {name: within[name] for name in ("all", "encrypted")}
     figures["intervals"] = {
-        name: evaluate.site_intervals(dataset, test[part], {task: values[part] for task, values in answers.items()})
-        for name, part in evaluate.parts(dataset, test).items()
-        if name in ("all", "encrypted")
+        name: evaluate.site_intervals(dataset, rows, theirs) for name, (rows, theirs) in told_apart.items()
     }
     figures["shipped_seconds"] = trainings.seconds(f"seed{config.seed}", dataset)
     figures["decisions"] = {
-        name: decisions(dataset, test[part], {task: values[part] for task, values in answers.items()}, calibration)
-        for name, part in evaluate.parts(dataset, test).items()
-        if name in ("all", "encrypted")
+        name: decisions(dataset, rows, theirs, calibration) for name, (rows, theirs) in told_apart.items()
     }
     figures["coverage"] = evaluate.coverage(dataset, test, answers)
     figures["packets seen"] = by_packets(dataset, test, partial(infer, model), temperatures)

@@ -52,7 +52,7 @@ def write(
         "",
         *relied_on(test["all"], figures["decisions"]["all"]),
         "",
-        *answers_given(dataset, figures["decisions"], calibration),
+        *answers_given(figures["decisions"], calibration),
         "",
         *by_transport(test),
         "",

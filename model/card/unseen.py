@@ -119,7 +119,7 @@ def hidden(config: Config, figures: Figures, test: Figures) -> list[str]:
     ]
 
 
-def answers_given(dataset: Dataset, decisions: Figures, calibration: Calibration) -> list[str]:
+def answers_given(decisions: Figures, calibration: Calibration) -> list[str]:
     lines = [
         "### Answers given",
         "",

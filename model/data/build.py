@@ -193,7 +193,7 @@ def _write(captures: list[CaptureRows], path: Path, made_of: str) -> None:
                 (
                     rows.entry.name,
                     rows.entry.origin,
-                    rows.entry.site or rows.entry.origin,
+                    rows.entry.left_out_with,
                     rows.entry.labelled,
                     int(rows.window[row]),
                     bool(rows.timed[row]),
@@ -280,7 +280,7 @@ def _report(paths: list[Path]) -> dict[str, Any]:
             counts["labelled"] += sum(map(bool, rows.labels))
             counts["malicious"] += sum(label.malicious is True for label in rows.labels)
             counts["harmless"] += sum(label.malicious is False for label in rows.labels)
-            site = rows.entry.site or rows.entry.origin
+            site = rows.entry.left_out_with
             for label in rows.labels:
                 for kind, name, by in (
                     ("services", label.service, label.service_by),

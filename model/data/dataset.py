@@ -310,7 +310,7 @@ def _assemble(entries: list[Entry], parts: list[_Part], selection: Selection, ta
     series, window, timed, rank = series[rows], window[rows], timed[rows], rank[rows]
     capture, recording = capture[rows], recording[rows]
     # What was recorded once is on one side: at the site of the first of its copies.
-    site_of = [entry.site or entry.origin for entry in entries]
+    site_of = [entry.left_out_with for entry in entries]
     by_site = len({site_of[each] for each in np.unique(recording).tolist()}) >= _FEW_SITES
     if not by_site:
         site_of = [entry.name for entry in entries]

@@ -43,8 +43,7 @@ def _weights(dataset: Dataset, rows: np.ndarray, task: str, rare: float) -> np.n
     found = np.zeros(len(rows))
     if not len(known):
         return found
-    names = sorted(set(dataset.sources))
-    repository = np.array([names.index(name) for name in dataset.sources], np.int64)[dataset.capture[rows[known]]]
+    repository = np.unique(dataset.sources, return_inverse=True)[1][dataset.capture[rows[known]]]
     _, group, count = np.unique(
         repository * dataset.classes(task) + labels[known], return_inverse=True, return_counts=True
     )

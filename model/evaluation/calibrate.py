@@ -113,23 +113,19 @@ def decisions(
                     energy(logits[task][known], calibration.temperatures[task]).round(4) <= calibration.energies[task]
                 )
             right = probability.argmax(axis=1) == labels
-            result[task] = {"answered": _mean(given), "accuracy": _mean(right[given])}
+            result[task] = {"answered": evaluate.mean(given), "accuracy": evaluate.mean(right[given])}
         if task == "malicious_kind":
             # Only what is flagged is given a kind.
             flagged = evaluate.sigmoid(logits["malicious"][known] / calibration.temperatures["malicious"]).round(4)
             given &= flagged >= thresholds["malicious"]
-            result[task] = {"answered": _mean(given), "accuracy": _mean(right[given])}
+            result[task] = {"answered": evaluate.mean(given), "accuracy": evaluate.mean(right[given])}
     return result
 
 
 def _flags(labels: np.ndarray, flagged: np.ndarray) -> dict[str, float]:
-    return {"recall": _mean(flagged[labels == 1]), "false_positives": _mean(flagged[labels == 0])}
+    return {"recall": evaluate.mean(flagged[labels == 1]), "false_positives": evaluate.mean(flagged[labels == 0])}
 
 
 def _percent(share: float) -> str:
     """0.001 -> "0.1%", as bundles, options and settings spell it."""
     return f"{100 * share:.4f}".rstrip("0").rstrip(".") + "%"
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if len(values) else float("nan")

@@ -144,7 +144,7 @@ def scores(
             "windows": int(known.sum()),
             "sites": len(np.unique(sites)),
             "macro_f1": macro_f1(labels, predicted),
-            "macro_f1_many": _mean([each["f1"] for each in by_class.values() if each["sites"] >= MANY]),
+            "macro_f1_many": mean([each["f1"] for each in by_class.values() if each["sites"] >= MANY]),
             "accuracy": float(right.mean()),
             "calibration_error": calibration_error(right, probability.max(axis=1)),
             "by_class": by_class,
@@ -153,8 +153,9 @@ def scores(
     return result
 
 
-def _mean(values: list[float]) -> float:
-    return float(np.mean(values)) if values else float("nan")
+def mean(values: np.ndarray | list[float]) -> float:
+    """NaN where there are none."""
+    return float(np.mean(values)) if len(values) else float("nan")
 
 
 def malicious_scores(dataset: Dataset, rows: np.ndarray, logits: np.ndarray, temperature: float) -> Figures:
@@ -181,13 +182,23 @@ def parts(dataset: Dataset, rows: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
+def within(
+    dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray]
+) -> dict[str, tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """The rows of each of `parts`, and their logits."""
+    return {
+        name: (rows[part], {task: values[part] for task, values in logits.items()})
+        for name, part in parts(dataset, rows).items()
+    }
+
+
 def by_part(
     dataset: Dataset, rows: np.ndarray, logits: dict[str, np.ndarray], temperatures: dict[str, float]
 ) -> dict[str, Figures]:
     """`scores` for each of `parts`."""
     return {
-        name: scores(dataset, rows[part], {task: values[part] for task, values in logits.items()}, temperatures)
-        for name, part in parts(dataset, rows).items()
+        name: scores(dataset, inside, theirs, temperatures)
+        for name, (inside, theirs) in within(dataset, rows, logits).items()
     }
 
 
@@ -209,7 +220,7 @@ def site_intervals(
             known = labels != MISSING
             predicted = logits[task][drawn][known].argmax(axis=1)
             found.setdefault((task, "macro_f1"), []).append(macro_f1(labels[known], predicted))
-            found.setdefault((task, "accuracy"), []).append(_mean((predicted == labels[known]).tolist()))
+            found.setdefault((task, "accuracy"), []).append(mean(predicted == labels[known]))
         labels = dataset.malicious[rows[drawn]]
         known = labels != MISSING
         output = logits["malicious"][drawn][known]

@@ -36,6 +36,11 @@ class Entry:
     site: str = ""
     series: bool = False
 
+    @property
+    def left_out_with(self) -> str:
+        """Its site, the origin where it names none."""
+        return self.site or self.origin
+
 
 class Source(Protocol):
     """Captures, and what their windows are. ``checksums``: whether packets with wrong ones are left out, as by Zeek."""
