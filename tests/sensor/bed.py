@@ -195,14 +195,22 @@ class Bed:
             "--id", name, "--metrics-listen", "off", *arguments,
         )  # fmt: skip
 
-    def traffic(self, flows: int, rate: float, name: str = "traffic", *arguments) -> Callable[[], dict]:
-        """Begin; what is returned waits for the end, and gives what was sent."""
+    def traffic(self, flows: int | None, rate: float, name: str = "traffic", *arguments) -> Callable[[], dict]:
+        """Begin; what is returned waits for the end, and gives what was sent.
+
+        With None ``flows`` it goes on until that is called: where something has to come back under traffic, how long a
+        busy machine takes for it is not known.
+        """
+        most = 60_000 if flows is None else flows
         process = self.start(
-            name, sys.executable, HERE / "traffic.py", "wire", "--flows", flows, "--rate", rate, *arguments
+            name, sys.executable, HERE / "traffic.py", "wire", "--flows", most, "--rate", rate, *arguments
         )
 
         def end() -> dict:
-            assert process.wait(flows / rate + 120) == 0, self.said(name)
+            if flows is None:
+                assert process.poll() is None, f"the traffic ended by itself: {self.said(name)}"
+                process.send_signal(signal.SIGTERM)
+            assert process.wait(most / rate + 120) == 0, self.said(name)
             return json.loads((self.directory / name / "stdout").read_text())
 
         return end
