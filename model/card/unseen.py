@@ -21,8 +21,8 @@ def unseen(config: Config, dataset: Dataset, figures: Figures) -> list[str]:
         (
             f"{len(rows):,} windows of {len(np.unique(dataset.site[rows])):,} sites: networks, labs or data sets that "
             "lent nothing to training, to a choice, or to a threshold. At most "
-            f"{config.data.max_scored} windows with the same labels count of a capture. F1 is the mean over the "
-            f"classes in the test, and after the stroke over those of at least {MANY} of its sites."
+            f"{config.data.max_scored} windows with the same labels count of a capture, and none without times. F1 is "
+            f"the mean over the classes in the test, and after the stroke over those of at least {MANY} of its sites."
             if by == "site"
             else f"{len(rows):,} windows of captures that lent nothing to training. There are too few sites to leave "
             "some out, so that **these are captures of networks that it knows**: on another network expect less."

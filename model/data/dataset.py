@@ -27,7 +27,7 @@ from .sources import Entry, TableSource
 from .split import SPLITS, digest, equal_windows, frozen_sites, recordings, split_groups
 
 #: Changes with every change of what a cached data set holds.
-CACHE_VERSION = 7
+CACHE_VERSION = 8
 #: Fewer sites than this can't be shared out, and recordings are in their place.
 _FEW_SITES = 10
 #: Windows without a label of one capture, by its index, and whether their times are known.
@@ -55,7 +55,7 @@ class Selection:
         min_sites: sites that a service or an application must occur in to be kept.
         max_windows: windows kept of one capture with the same labels, so that a scan does not count as a thousand
             flows.
-        max_scored: of these, those that count in a score.
+        max_scored: of these, those that count in a score; of windows without times none does.
         split_seed: freezes which site is in which split, of those that the shipped list does not have.
         shares: of the sites in training, validation and test.
         lab_malicious: whether the traffic lab's windows teach what is malicious too, or services and applications
@@ -262,18 +262,19 @@ def choose(
         counts["captures without labels"] += not rows.entry.labelled
         kept: list[int] = []
         rank: list[int] = []
-        taken: Counter[Labels] = Counter()
+        taken: Counter[tuple[Any, ...]] = Counter()
         for row in (
             _shuffled(len(rows.labels), f"{selection.split_seed} {rows.entry.name}") if rows.entry.labelled else ()
         ):
             label = rows.labels[row]
+            alike = label.service, label.application, label.malicious
             if not label:
                 counts["without a label"] += 1
-            elif taken[label] >= selection.max_windows:
+            elif taken[alike] >= selection.max_windows:
                 counts["beyond max_windows"] += 1
             else:
-                rank.append(taken[label])
-                taken[label] += 1
+                rank.append(taken[alike])
+                taken[alike] += 1
                 kept.append(row)
         counts["labelled"] += len(kept)
         without = [row for row, label in enumerate(rows.labels) if not label]
@@ -357,7 +358,8 @@ def _assemble(entries: list[Entry], parts: list[_Part], selection: Selection, ta
         recording=recording[useful],
         site=site[useful],
         split=split,
-        scored=rank[useful] < selection.max_scored,
+        # A sensor never sends a window without times.
+        scored=(rank < selection.max_scored)[useful] & timed[useful],
         services=services,
         applications=applications,
         kinds=kinds,

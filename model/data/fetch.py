@@ -17,10 +17,11 @@ import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import zstandard
 
+from . import tables
 from .errors import DatasetError
 
 #: Where a file of a public repository is, by repository, commit and path.
@@ -45,24 +46,17 @@ def read_table(table: Path) -> list[dict[str, str]]:
             raw = whole.decompress(raw)
             if not whole.eof or whole.unused_data:
                 raise DatasetError(f"{table}: is not one whole file of Zstandard; get it again")
-        rows = list(csv.DictReader(io.StringIO(raw.decode("utf-8-sig")), delimiter="\t", quoting=csv.QUOTE_NONE))
+        text = io.StringIO(raw.decode("utf-8-sig"), newline="")
+        rows = [row for _, row in tables.read_captures(table, text, _NEEDED)]
     except OSError as error:
         raise DatasetError(
             f"{table}: {error.strerror}; give a captures.tsv, or the word public for the shipped one"
         ) from None
-    except (ValueError, zstandard.ZstdError) as error:
+    except (ValueError, csv.Error, zstandard.ZstdError) as error:
         raise DatasetError(f"{table}: not a table ({error})") from None
     for column in _NEEDED:
         if not rows or not rows[0].get(column):
             raise DatasetError(f"{table}: has no column {column!r} with values")
-    seen: set[str] = set()
-    for row in rows:
-        if row["capture"] in seen:
-            raise DatasetError(f"{table}: capture {row['capture']!r} is there twice; remove one of them")
-        seen.add(row["capture"])
-        place = PurePosixPath(row["capture"])
-        if place.is_absolute() or ".." in place.parts:
-            raise DatasetError(f"{table}: capture {row['capture']!r} is not inside the directory")
     return rows
 
 

@@ -10,9 +10,9 @@ import csv
 import hashlib
 import ipaddress
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ from mmtt_agent import servers
 from mmtt_agent.capture import Capture, Connections, Windows
 from mmtt_agent.series import SeriesBatch
 
+from .. import tables
 from ..errors import DatasetError
 from ..labels import UNLABELLED_GROUPS, CaptureLabels, FlowName, Labels, Taxonomy
 from .compressed import open_text
@@ -161,20 +162,9 @@ def read_captures(directory: Path) -> list[TableRow]:
     """What captures.tsv says of each capture. Raises DatasetError."""
     path = directory / "captures.tsv"
     rows = []
-    lines: dict[str, int] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            for line, row in _table(path, file, CAPTURE_COLUMNS):
-                place = PurePosixPath(row["capture"])
-                if not place.parts or place.is_absolute() or ".." in place.parts:
-                    raise DatasetError(
-                        f"{path}: line {line}: capture {row['capture']!r} is not inside the directory; give a path "
-                        "below captures/"
-                    )
-                if (earlier := lines.setdefault(row["capture"], line)) != line:
-                    raise DatasetError(
-                        f"{path}: line {line}: {row['capture']} is on line {earlier} already; remove one of them"
-                    )
+            for _, row in tables.read_captures(path, file, CAPTURE_COLUMNS):
                 labels = CaptureLabels(
                     row["capture"],
                     row["group"],
@@ -203,7 +193,7 @@ def _read_hosts(path: Path, services: Sequence[str]) -> dict[str, tuple[str | No
     hosts: dict[str, tuple[str | None, str | None]] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            for line, row in _table(path, file, ("host", "service", "application")):
+            for line, row in tables.read(path, file, ("host", "service", "application")):
                 host = row["host"].strip().lower().rstrip(".").removeprefix("*.")
                 answer = _told(row["service"]), _told(row["application"])
                 if not host:
@@ -232,24 +222,12 @@ def _read_flow_names(directory: Path) -> dict[str, _Flows]:
     names: defaultdict[str, _Flows] = defaultdict(lambda: defaultdict(list))
     try:
         with open_text(path, newline="") as text:
-            for _, row in _table(path, text, FLOW_COLUMNS):
-                source = (_address(row["src_ip"]), int(row["src_port"]))
-                target = (_address(row["dst_ip"]), int(row["dst_port"]))
-                names[row["capture"]][_key(int(row["proto"]), source, target)].append(
-                    (
-                        int(row["first_seen_ms"]) * 1000,
-                        int(row["last_seen_ms"]) * 1000 + 999,
-                        FlowName(
-                            row["ndpi_app"],
-                            row["ndpi_category"],
-                            row["ndpi_guessed"] == "1",
-                            row["sni"],
-                            int(row["proto"]),
-                            (source[1], target[1]),
-                            int(row.get("bytes") or 0),
-                        ),
-                    )
-                )
+            for line, row in tables.read(path, text, FLOW_COLUMNS):
+                try:
+                    key, flow = _flow(row)
+                except ValueError as error:
+                    raise DatasetError(f"{path}: line {line}: {error}; fetch it again") from None
+                names[row["capture"]][key].append(flow)
     except OSError as error:
         raise DatasetError(f"{path}: {error.strerror}; --data must name a directory that holds it") from None
     except (ValueError, csv.Error, zstandard.ZstdError) as error:
@@ -257,16 +235,22 @@ def _read_flow_names(directory: Path) -> dict[str, _Flows]:
     return {capture: dict(flows) for capture, flows in names.items()}
 
 
-def _table(path: Path, file: Iterable[str], columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a table that has these columns, each in every row, and the lines that they are on."""
-    reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-    missing = [column for column in columns if column not in (reader.fieldnames or ())]
-    if missing:
-        raise DatasetError(f"{path}: has no column {missing[0]!r}")
-    for row in reader:
-        if lacking := [column for column in columns if row[column] is None]:
-            raise DatasetError(f"{path}: line {reader.line_num} ends before the column {lacking[0]!r}; fetch it again")
-        yield reader.line_num, row
+def _flow(row: dict[str, str]) -> tuple[tuple[int, _End, _End], tuple[int, int, FlowName]]:
+    """Raises ValueError for what is no number, or no address."""
+    protocol = int(row["proto"])
+    source = (_address(row["src_ip"]), int(row["src_port"]))
+    target = (_address(row["dst_ip"]), int(row["dst_port"]))
+    name = FlowName(
+        row["ndpi_app"],
+        row["ndpi_category"],
+        row["ndpi_guessed"] == "1",
+        row["sni"],
+        protocol,
+        (source[1], target[1]),
+        int(row.get("bytes") or 0),
+    )
+    first, last = int(row["first_seen_ms"]) * 1000, int(row["last_seen_ms"]) * 1000 + 999
+    return _key(protocol, source, target), (first, last, name)
 
 
 def _address(text: str) -> bytes:

@@ -73,6 +73,17 @@ def test_damaged_tables_give_one_line(tmp_path):
         ds.load_or_build(tmp_path, tmp_path / "cache.npz", ds.Selection(), print)
 
 
+def test_a_flow_with_a_bad_value_is_named_by_its_line(tmp_path):
+    flow = dict.fromkeys(table.FLOW_COLUMNS, "1") | {"src_ip": "10.0.0.1", "dst_ip": "10.0.0.2"}
+    for wrong, says in (
+        ({"src_port": "https"}, "invalid literal.*'https'"),
+        ({"dst_ip": "10.0.0"}, "'10.0.0' does not"),
+    ):
+        _write(tmp_path, [dict.fromkeys(table.CAPTURE_COLUMNS, "x")], [flow, flow | wrong])
+        with pytest.raises(ds.DatasetError, match=rf"flows\.tsv\.zst: line 3: {says}.*; fetch it again"):
+            ds.load_or_build(tmp_path, tmp_path / "cache.npz", ds.Selection(), print)
+
+
 def test_a_cached_data_set_comes_back_whole_and_only_for_the_same_key(tmp_path):
     made, path = synthetic(), tmp_path / "dataset.npz"
     made.unlabelled, made.unlabelled_timed = made.series[:3], np.array([True, False, True])
@@ -176,6 +187,28 @@ def test_a_capture_lends_no_more_than_told_to_training_and_less_to_scores():
     rows = made.capture == 60
     assert rows.sum() == 30 and made.scored[rows].sum() == 4 and made.scored[~rows].all()
     assert made.kinds[made.malicious_kind[rows][0]] == "scan" and (made.malicious_kind[~rows] == ds.MISSING).all()
+
+
+def test_alike_is_what_has_the_same_answers_whatever_they_come_from():
+    labels = [Labels("web", service_by=("name", "capture")[each % 2], transport=each % 4) for each in range(40)]
+    made = _choose(
+        [*_sites(20), _rows("browsing", "lab", [_window(8000 + each) for each in range(40)], labels)],
+        max_windows=30, max_scored=4,
+    )  # fmt: skip
+    rows = made.capture == 60
+    assert rows.sum() == 30 and made.scored[rows].sum() == 4
+
+
+def test_windows_without_times_are_trained_on_and_not_scored():
+    """A sensor never sends such."""
+    untimed = [
+        _rows(f"series/{each}", f"site{each}", [([9, 9, 9, 9 + each], [0] * 4)], [Labels("iot")], timed=False)
+        for each in range(20)
+    ]
+    made = _choose([*_sites(20), *untimed])
+    assert (~made.timed).sum() == 20 and not made.scored[~made.timed].any() and made.scored[made.timed].all()
+    assert not set(made.rows("test")) & set(np.flatnonzero(~made.timed))
+    assert set(made.rows("train")) & set(np.flatnonzero(~made.timed))
 
 
 def test_a_flow_that_is_in_several_captures_is_kept_once_and_its_captures_stay_together():

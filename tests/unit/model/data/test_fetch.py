@@ -176,7 +176,7 @@ def test_a_table_is_read_whole_and_names_each_capture_once(tmp_path):
     table.write_text("\n".join(lines), encoding="utf-8-sig")
     assert [row["capture"] for row in fetch.read_table(table)] == ["x.pcap"]
     table.write_text("\n".join([*lines, lines[1]]))
-    with pytest.raises(DatasetError, match=r"captures\.tsv: capture 'x\.pcap' is there twice"):
+    with pytest.raises(DatasetError, match=r"captures\.tsv: line 3: x\.pcap is on line 2 already"):
         fetch.read_table(table)
     table.write_bytes(zstandard.compress("\n".join(lines).encode())[:-2])
     with pytest.raises(DatasetError, match="not one whole file"):
