@@ -211,6 +211,9 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
                     fields = first.rstrip("\n").split("\t")[1:]
                 first = file.readline()
             rest = io.StringIO(first + "".join(line for line in file if not line.startswith("#")))
-            yield from csv.DictReader(rest, fields, delimiter="\t", quoting=csv.QUOTE_NONE)
+            for row in csv.DictReader(rest, fields, delimiter="\t", quoting=csv.QUOTE_NONE):
+                if None in row.values():
+                    raise ValueError(f"the row of ts {row.get('ts')} is cut off")
+                yield row
     except (OSError, EOFError, ValueError, RecursionError, csv.Error, zlib.error) as error:
         raise DatasetError(f"{path}: can't be read as a log of Zeek's ({error}); make it again") from None

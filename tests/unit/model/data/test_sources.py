@@ -215,6 +215,7 @@ _ROW = {"ts": 1, "id.orig_h": "a", "id.orig_p": 1, "id.resp_h": "b", "id.resp_p"
 @pytest.mark.parametrize(("name", "content"), [
     ("quic.log", b"{not json\n"), ("quic.log", b"{}\n[1]\n"), ("quic.log.gz", gzip.compress(b"x")[:10] + b"\xff" * 9),
     ("quic.log", b"#fields\tts\n" + b"1" * 200_000),
+    ("quic.log", ("#fields\t" + "\t".join(_ROW) + "\n1\ta\t1\tb").encode()),
     *[("quic.log", json.dumps(_ROW | wrong).encode()) for wrong in (
         {"server_name": 5}, {"server_name": ["a"]}, {"id.orig_h": ["a"]}, {"ts": float("nan")}, {"ts": [1]},
     )],
