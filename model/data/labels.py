@@ -273,7 +273,8 @@ class Taxonomy:
         application = self._capture_applications.get(
             about.application, self._application.get(about.application, about.application)
         )
-        return self._captures.get(about.service), application if application in self.applications else None
+        known = {*self.applications, *self._capture_applications.values()}
+        return self._captures.get(about.service), application if application in known else None
 
     def transport(self, flow: FlowName | None) -> int:
         """Index into TRANSPORTS. A port is enough for this."""

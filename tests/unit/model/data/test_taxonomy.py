@@ -119,6 +119,14 @@ def test_a_capture_of_one_thing_names_what_name_and_protocol_leave_open():
     assert named(camera, ndpi("DNS", "Network")).service == "infrastructure"
 
 
+@pytest.mark.parametrize(("given", "application"), [
+    ("youtube", "YouTube"), ("Gmail", "GMail"), ("SFTP", "SSH"), ("Skype", "Skype"), ("mumble", "Mumble"),
+    ("HTTPS", None), ("Edimax Camera", None),
+])  # fmt: skip
+def test_applications_as_captures_and_series_name_them_become_ours(given, application):
+    assert TAXONOMY.of_series(capture("benign", "voip", given, "0")) == ("voip", application)
+
+
 def test_background_of_a_capture_is_not_what_the_capture_is_of():
     video = capture("benign", "streaming", "youtube", "0")
     for flow in (
