@@ -21,6 +21,8 @@ _ADDRESS = re.compile(r"(?:.*\D)?\d{1,3}[.-]\d{1,3}[.-]\d{1,3}[.-]\d{1,3}(?:\D.*
 _CONSONANTS = re.compile(r"[bcdfghjklmnpqrstvwxz2-9]{6}")
 #: The names that Tor makes up for its handshakes: www., base32, .com or .net.
 _TOR = re.compile(r"www\.([a-z2-7]{6,25})\.(?:com|net)")
+#: What an internationalised label begins with.
+_IDN = "xn--"
 _INSIDE = re.compile(r"[a-z][0-9]+(?=[a-z])")
 _RUN = re.compile(r"[bcdfghjklmnpqrstvwxz]{4}")
 #: Who has the network gives these names; they stand for nobody's product.
@@ -80,18 +82,24 @@ class Servers:
         self._suffixes: dict[str, _Entry] = {}
         self._patterns: dict[str, list[_Pattern]] = {}
         self._digest = ""
+        about = self._read(roles)
+        self._anywhere = _Roles(roles, about.get("anywhere"))
+        self._first = _Roles(roles, about.get("first"))
+        self._media = _Roles(roles, about.get("first, where media are"))
+        self._unknown = _Roles(roles, about.get("first, of unknown names"))
+        self._media_words = _glob(str(about.get("words of media", "")).split())
+        self._double = frozenset(str(about.get("second-level", "")).split())
+        #: Applications with hosts that deliver media.
+        self._players: set[str | None] = set()
         for path in files:
             for application, services in self._read(path).items():
                 for service, names in _pairs(path, application, services):
                     answer = Answer(_said(service), _said(application))
+                    if service == "streaming" and answer.application:
+                        self._players.add(answer.application)
                     for name in names:
                         if not self._add(name, _Entry(answer, service == "web")):
                             raise ServersError(f"{path}: {name} stands in the table with two meanings")
-        about = self._read(roles)
-        self._anywhere = _Roles(roles, about.get("anywhere"))
-        self._first = _Roles(roles, about.get("first"))
-        self._unknown = _Roles(roles, about.get("first, of unknown names"))
-        self._double = frozenset(str(about.get("second-level", "")).split())
 
     def with_domains(self, domains: Mapping[str, Answer]) -> Servers:
         """This table and somebody's own suffixes, which come before equal ones and over roles."""
@@ -113,7 +121,9 @@ class Servers:
     def answers(self) -> set[Answer]:
         """All that an entry or a role can say by itself."""
         patterns = (pattern.entry for under in self._patterns.values() for pattern in under)
-        roles = {answer for some in (self._anywhere, self._first, self._unknown) for answer in some.answers}
+        roles = {
+            answer for some in (self._anywhere, self._first, self._media, self._unknown) for answer in some.answers
+        }
         return {entry.answer for entry in (*self._suffixes.values(), *patterns)} | roles
 
     def named(self, name: str) -> Answer | None:
@@ -133,7 +143,7 @@ class Servers:
             if words[-1] in _LOCAL or words[-1].isdecimal():
                 return None
             below = max(len(words) - public - 1, 0)
-        answer = self._role(words[:below], entry is None)
+        answer = self._role(words, below, entry)
         if answer is not None:
             if answer.application is None and entry is not None:
                 return Answer(answer.service, entry.answer.application)
@@ -188,13 +198,24 @@ class Servers:
             start = rest
         return None, 0
 
-    def _role(self, below: list[str], unknown: bool) -> Answer | None:
+    def _role(self, words: list[str], below: int, entry: _Entry | None) -> Answer | None:
+        """What the labels say that stand before the entry's, or before the registrable domain where there is none."""
         if not below:
             return None
-        for word in below:
+        for word in words[:below]:
             if answer := self._anywhere.of(word):
                 return answer
-        return self._first.of(below[0]) or (self._unknown.of(below[0]) if unknown else None)
+        if answer := self._first.of(words[0]):
+            return answer
+        if (answer := self._media.of(words[0])) and self._has_media(words[1:], entry):
+            return answer
+        return self._unknown.of(words[0]) if entry is None else None
+
+    def _has_media(self, words: list[str], entry: _Entry | None) -> bool:
+        """Whether what streams there is sound or pictures: whose it is delivers such, or another label says so."""
+        if entry is not None and entry.answer.application in self._players:
+            return True
+        return any(not word.startswith(_IDN) and self._media_words.fullmatch(word) for word in words)
 
     def _read(self, path: Path) -> dict[Any, Any]:
         try:
@@ -245,6 +266,9 @@ class _Roles:
 
     def of(self, word: str) -> Answer | None:
         """A label with a number behind it (`imap2`, `smtp-01`) has the role of the label."""
+        if word.startswith(_IDN):
+            # The letters are an encoding's: nobody chose them.
+            return None
         found = self._words.get(word) or self._words.get(word.rstrip("0123456789").rstrip("-_"))
         if found is None:
             for pattern, answer in self._patterns:
@@ -271,13 +295,16 @@ def _glob(labels: list[str]) -> re.Pattern[str]:
 
 
 def _unknown(name: str, site: str) -> Answer | None:
-    """A name that nothing is known of is nearly always a web site's: all but addresses and names that nobody chose."""
+    """A name that nothing is known of is nearly always a web site's: all but addresses and names that nobody chose.
+    Of an internationalised one the letters are an encoding's, which look like no word."""
     tor = _TOR.fullmatch(name)
     if tor and not tor[1].isalpha():
         inside = len(_INSIDE.findall(tor[1])) + (_CONSONANTS.search(tor[1]) is not None)
         if inside > 1 or (inside and _RUN.search(tor[1])):
             return Answer("tunnel", "Tor")
-    if _ADDRESS.fullmatch(name) or (len(site) > 9 and _CONSONANTS.search(site)):
+    if _ADDRESS.fullmatch(name):
+        return None
+    if len(site) > 9 and _CONSONANTS.search(site) and not site.startswith(_IDN):
         return None
     return Answer("web", None)
 

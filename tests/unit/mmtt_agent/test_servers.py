@@ -52,6 +52,72 @@ def test_roles_and_what_is_left(name, answer):
     assert named(name) == answer
 
 
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        # Prices and events stream, too.
+        ("stream.binance.com", ("web", "Binance")),
+        ("stream.bybit.com", ("web", "Bybit")),
+        ("stream.wikimedia.org", ("web", "Wikipedia")),
+        ("clientstream.launchdarkly.com", ("web", None)),
+        # Whose it is delivers sound or pictures, or another label says that it does.
+        ("live10p.hotstar.com", ("streaming", "Hotstar")),
+        ("video.hotstar.com", ("streaming", "Hotstar")),
+        ("live.twitch.tv", ("streaming", "Twitch")),
+        ("cdnt-stream.dzcdn.net", ("streaming", "Deezer")),
+        ("cdns-preview-d.dzcdn.net", ("streaming", "Deezer")),
+        ("stream.nobody-knows.fm", ("streaming", None)),
+        ("live2.radio-nobody-knows.org", ("streaming", None)),
+        ("a.rtmp.nobody-knows.org", ("streaming", None)),
+        # A page about what is on.
+        ("live.bilibili.com", ("web", "Bilibili")),
+        # Nothing says.
+        ("stream.nobody-knows.org", (None, None)),
+        ("live.xn--80atv.org", (None, None)),
+    ],
+)
+def test_a_stream_is_of_media_only_where_something_else_says_so(name, answer):
+    assert named(name) == answer
+
+
+@pytest.mark.parametrize(
+    ("site", "application", "service", "own"),
+    [
+        ("telegram.org", "Telegram", "chat", "149-154-167-91.telegram.org"),
+        ("signal.org", "Signal", "chat", "chat.signal.org"),
+        ("matrix.org", "Element", "chat", "matrix-client.matrix.org"),
+        ("line.me", "LINE", "chat", "access.line.me"),
+        ("webex.com", "Webex", "voip", "idbroker.webex.com"),
+        ("linphone.org", "Linphone", "voip", "sip.linphone.org"),
+        ("anydesk.com", "AnyDesk", "remote_access", "relay-1a2b.net.anydesk.com"),
+        ("1fichier.com", "1fichier", "file_transfer", "a-12.1fichier.com"),
+    ],
+)
+def test_the_site_of_a_service_is_web_and_its_own_hosts_are_not(site, application, service, own):
+    assert named(site) == named(f"www.{site}") == ("web", application)
+    assert named(own) == (service, application)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("session.minecraft.net", ("gaming", "Minecraft")),
+        ("ws.push.samsung.com", ("infrastructure", "Samsung")),
+        ("cluster0-shard-00-00.abcde.mongodb.net", ("database", "MongoDB")),
+        ("packages.nobody-knows.org", ("software_update", None)),
+    ],
+)
+def test_hosts_beside_a_companys_pages(name, answer):
+    assert named(name) == answer
+
+
+@pytest.mark.parametrize(
+    "name", ["xn--80aesfpebagmfblc0a.xn--p1ai", "www.xn--hxbcdfgklwb-cvb.com", "xn--bcher-ota.example.com"]
+)
+def test_an_internationalised_name_is_neither_made_by_a_machine_nor_a_role(name):
+    assert named(name) == ("web", None)
+
+
 @pytest.mark.parametrize("form", ["{}.", "{}:443", "*.{}", " {}\n"])
 def test_forms_of_a_name(form):
     assert named(form.format("WWW.Netflix.com")) == ("web", "Netflix")
