@@ -143,7 +143,9 @@ class Taxonomy:
             self._beside: dict[str, list[str]] = tables["beside"]
             self._shell_ports = frozenset(tables["shell_ports"])
             self._captures: dict[str, str] = tables["captures"]
+            self._unsaid = frozenset(tables["unsaid"])
             self._capture_applications: dict[str, str | None] = tables["capture_applications"]
+            self._alike: dict[str | None, list[str | None]] = tables["alike"]
             self._background: dict[str, list[str]] = tables["background"]
             self._harmless = frozenset(tables["harmless"])
             self._attack_vectors = frozenset(tables["attack_vectors"])
@@ -154,7 +156,7 @@ class Taxonomy:
                 alias: name for name, entry in tables["applications"].items() for alias in entry.get("ndpi", [name])
             }
             self._kinds: dict[str, re.Pattern[str]] = {
-                kind: re.compile(r"(?<![a-z])(?:" + "|".join(words) + ")", re.IGNORECASE)
+                kind: re.compile(r"(?<![a-z0-9])(?:" + "|".join(words) + ")", re.IGNORECASE)
                 for kind, words in tables["kinds"].items()
             }
         except OSError as error:
@@ -187,6 +189,10 @@ class Taxonomy:
             service, service_by = by_protocol[0], "protocol"
         if not application and by_protocol[1]:
             application, application_by = by_protocol[1], "protocol"
+        if by_protocol[1] == application and self._own_name(flow) in self._alike:
+            made_of = self.of_series(capture)[1]
+            if made_of in self._alike[self._own_name(flow)]:
+                application, application_by = made_of, "capture"
         if flow and not service and not application and not role:
             service, application = self._by_port(flow)
             service_by, application_by = "protocol" if service else "", "protocol" if application else ""
@@ -218,9 +224,10 @@ class Taxonomy:
             return False if role[1] in self._harmless else None
         if self._socket_pair(flow) or self._port_of(flow) is not None:
             return None
-        if flow.name.partition(".")[0] in self._beside.get(self.kind(capture) or "", ()):
-            return None
         name = self._own_name(flow, even_guessed=True)
+        beside = self._beside.get(self.kind(capture) or "", ())
+        if flow.name.partition(".")[0] in beside or name in beside:
+            return None
         if name is None or name in self._attack_vectors:
             return True
         about = f"{capture.path} {capture.service} {capture.application}".lower()
@@ -276,6 +283,13 @@ class Taxonomy:
         known = {*self.applications, *self._capture_applications.values()}
         return self._captures.get(about.service), application if application in known else None
 
+    def lacks_service_of(self, capture: CaptureLabels) -> bool:
+        """Whether the capture's service is a word that stands for nothing here, and so is lost. What attacks are of has
+        words of its own."""
+        if capture.group in UNLABELLED_GROUPS or capture.malicious not in ("0", "unknown"):
+            return False
+        return capture.service not in self._captures and capture.service not in self._unsaid
+
     def transport(self, flow: FlowName | None) -> int:
         """Index into TRANSPORTS. A port is enough for this."""
         if flow is None:
@@ -306,7 +320,9 @@ class Taxonomy:
             return None
         if protocol == "NetBIOS" and flow.protocol:
             # On TCP it is what carries SMB, on UDP announcements, whatever these look like.
-            return "SMBv1" if flow.protocol == 6 else protocol
+            if flow.protocol != 6:
+                return protocol
+            return application if application in self._carries.get(protocol, ()) else "SMBv1"
         if application in self._carries.get(protocol, ()):
             return application
         if protocol not in self._generic:

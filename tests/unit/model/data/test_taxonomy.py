@@ -121,6 +121,7 @@ def test_a_capture_of_one_thing_names_what_name_and_protocol_leave_open():
 
 @pytest.mark.parametrize(("given", "application"), [
     ("youtube", "YouTube"), ("Gmail", "GMail"), ("SFTP", "SSH"), ("Skype", "Skype"), ("mumble", "Mumble"),
+    ("Microsoft Teams", "Teams"), ("Tencent Meeting (VooV, wemeet)", "Tencent Meeting"), ("webex", "Webex"),
     ("HTTPS", None), ("Edimax Camera", None),
 ])  # fmt: skip
 def test_applications_as_captures_and_series_name_them_become_ours(given, application):
@@ -222,7 +223,7 @@ def test_a_hosts_ordinary_business_is_not_labelled_malicious(name, category, gue
     assert TAXONOMY.malicious(MALWARE, ndpi(name, category, guessed)) is None
 
 
-@pytest.mark.parametrize("name", ["HTTP", "TLS", "Unknown", "SMTP", "SMBv23", "FTP_CONTROL"])
+@pytest.mark.parametrize("name", ["HTTP", "TLS", "Unknown", "SMTP", "SMBv1", "FTP_CONTROL"])
 def test_what_remains_of_a_malicious_capture_is_malicious(name):
     assert TAXONOMY.malicious(MALWARE, ndpi(name)) is True
 
@@ -237,6 +238,34 @@ def test_background_of_malware_is_harmless_only_at_servers_that_no_attacker_runs
     found = named(MALWARE, ndpi("TLS", server_name=server))
     assert found.malicious is expected and found.kind == ("command_and_control" if expected else None)
     assert found.service == SERVERS.get(server, (None,))[0], "it is labelled as anywhere"
+
+
+@pytest.mark.parametrize(("about", "name", "expected"), [
+    (("malware", "infection"), "NetBIOS.SMBv23", None), (("c2", "empire"), "SMBv23", None),
+    # The older version is what worms spread by; and what is under other words is an attack by it.
+    (("malware", "infection"), "NetBIOS.SMBv1", True), (("lateral_movement", "psexec"), "NetBIOS.SMBv23", True),
+    (("scan", "nmap"), "NetBIOS.SMBv23", True), (("credential_access", "mimikatz"), "NetBIOS.SMBv23", True),
+])  # fmt: skip
+def test_a_domain_members_files_are_its_own_business_beside_malware(about, name, expected):
+    flow = FlowName(name, "System", False, "", 6, (50000, 445))
+    assert TAXONOMY.malicious(capture("malicious", *about, "1"), flow) is expected
+
+
+@pytest.mark.parametrize(("application", "name", "expected"), [
+    ("Facebook Messenger", "STUN.WhatsAppCall", ("Messenger", "capture")),
+    ("Facebook Messenger", "STUN", ("Messenger", "capture")),
+    ("WhatsApp", "STUN.WhatsAppCall", ("WhatsApp", "protocol")),
+    ("Zoom", "STUN.WhatsAppCall", ("WhatsApp", "protocol")),
+])  # fmt: skip
+def test_a_messengers_calls_are_its_own_where_ndpi_takes_them_for_its_sisters(application, name, expected):
+    found = named(capture("benign", "voip", application, "0"), ndpi(name, "VoIP", server_name=""))
+    assert (found.service, found.application, found.application_by) == ("voip", *expected)
+
+
+def test_a_word_within_a_files_checksum_is_no_kind():
+    for file, kind in (("64a1d0df748b1c2.pcap.zst", "exploit"), ("cryptowall4_c2.pcap.zst", "command_and_control")):
+        about = capture("malicious", "exploit_kit", "x", "1", f"malicious/{file}")
+        assert TAXONOMY.kind(about) == kind
 
 
 def test_a_flow_that_ndpi_has_not_seen_is_in_doubt():
