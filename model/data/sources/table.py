@@ -108,7 +108,10 @@ class TableSource:
         found = [_name_of(flows, capture.connections, capture.windows, row) for row in rows.tolist()]
         named = sum(flow is not None for flow in found)
         labels = [self.taxonomy.labels(about, flow, self._server) for flow in found]
-        return labels, {"named by nDPI": named, "not named by nDPI": len(found) - named}
+        counts = {"named by nDPI": named, "not named by nDPI": len(found) - named}
+        if self.taxonomy.lacks_service_of(about):
+            counts[f"in captures of {about.service!r}, which is no service"] = len(found)
+        return labels, counts
 
     def _server(self, name: str) -> tuple[str | None, str | None, bool] | None:
         answer = self._hosts.get(name.lower().rstrip(".")) or servers.named(name)

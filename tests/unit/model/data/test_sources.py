@@ -257,10 +257,13 @@ def test_files_of_more_captures_than_there_are_now_go_and_others_stay(network, t
 def test_what_names_what_is_printed(tmp_path):
     (tmp_path / "captures").mkdir()
     shutil.copy(OFFICE, tmp_path / "captures" / "a.pcap")
-    (tmp_path / "captures.tsv").write_text("\t".join(table.CAPTURE_COLUMNS) + "\na.pcap\tbenign\tweb\tx\t0\to/a\n")
+    header, row = "\t".join(table.CAPTURE_COLUMNS), "a.pcap\tbenign\t{}\tx\t{}\to/a\n"
     (tmp_path / "flows.tsv.zst").write_bytes(zstandard.compress("\t".join(table.FLOW_COLUMNS).encode()))
-    result = _build(tmp_path, tmp_path / "out")
-    assert " 0 named by nDPI, " in result.stdout and " not named by nDPI, " in result.stdout
+    for service, malicious, lost in (("web", 0, False), ("wbe", 0, True), ("see result", 0, False), ("c2", 1, False)):
+        (tmp_path / "captures.tsv").write_text(f"{header}\n{row.format(service, malicious)}")
+        result = _build(tmp_path, tmp_path / "out")
+        assert " 0 named by nDPI, " in result.stdout and " not named by nDPI, " in result.stdout
+        assert ("in captures of 'wbe', which is no service" in result.stdout) is lost
 
 
 def test_a_damaged_file_of_windows_says_what_to_do(network, tmp_path):
