@@ -105,6 +105,8 @@ def test_the_site_of_a_service_is_web_and_its_own_hosts_are_not(site, applicatio
         ("ws.push.samsung.com", ("infrastructure", "Samsung")),
         ("cluster0-shard-00-00.abcde.mongodb.net", ("database", "MongoDB")),
         ("packages.nobody-knows.org", ("software_update", None)),
+        # Pages to search in.
+        ("packages.debian.org", ("web", "Debian")),
     ],
 )
 def test_hosts_beside_a_companys_pages(name, answer):
