@@ -20,8 +20,9 @@ try:
     from mmtt_model import config, run
     from mmtt_model.data.build import build
     from mmtt_model.data.errors import DatasetError
-    from mmtt_model.data.labels import Labels, Taxonomy
+    from mmtt_model.data.labels import Labels
     from mmtt_model.data.sources import Entry
+    from mmtt_model.data.taxonomy import Taxonomy
 except ModuleNotFoundError as error:
     sys.exit(f"this needs {error.name}, which is not installed; type: pip install 'mmtt[train]'")
 

@@ -114,8 +114,8 @@ def build(manifest: Path, out: Path, jobs: int) -> None:
     """
     with _plainly(out):
         from ..data.build import build as make
-        from ..data.labels import Taxonomy
         from ..data.sources import read_manifest
+        from ..data.taxonomy import Taxonomy
 
         report = make(read_manifest(manifest, Taxonomy()), out, jobs, _say)
     windows = report["windows"]

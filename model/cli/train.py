@@ -72,7 +72,7 @@ def train(
         from .. import run as training
         from ..config import ConfigError, Evaluation, read, shipped
         from ..data.errors import DatasetError
-        from ..data.labels import TaxonomyError
+        from ..data.taxonomy import TaxonomyError
         from ..export.export import ExportError
         from ..training import distributed
         from ..training.train import help_out

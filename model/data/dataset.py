@@ -21,10 +21,11 @@ from mmtt_agent.series import SeriesBatch
 
 from .build import built_digest, is_built, read_built
 from .errors import DatasetError
-from .labels import EVIDENCE, MISSING, Labels, Taxonomy, agreed
+from .labels import EVIDENCE, MISSING, Labels, agreed
 from .rows import CaptureRows, read_rows
 from .sources import Entry, TableSource
 from .split import SPLITS, digest, equal_windows, frozen_sites, recordings, split_groups
+from .taxonomy import Taxonomy
 
 #: Changes with every change of what a cached data set holds.
 CACHE_VERSION = 8

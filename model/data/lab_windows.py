@@ -13,8 +13,9 @@ from mmtt_agent.series import MIN_PACKETS, SeriesBatch
 
 from .dataset import Dataset, Selection
 from .lab_captures import read_labelled
-from .labels import EVIDENCE, MISSING, Taxonomy
+from .labels import EVIDENCE, MISSING
 from .split import SPLITS, digest
+from .taxonomy import Taxonomy
 
 #: What `Dataset.sources` has for the lab's captures.
 LAB = "lab"

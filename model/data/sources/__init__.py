@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from ..errors import DatasetError
-from ..labels import Taxonomy
+from ..taxonomy import Taxonomy
 from .iscx import IscxSource
 from .server_names import ServerNameSource, own_domains
 from .source import Entry, Source

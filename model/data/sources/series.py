@@ -20,7 +20,8 @@ import zstandard
 from mmtt_agent.series import MAX_PAYLOAD_PACKETS, MAX_SIZE, MAX_WAIT_US, MIN_PACKETS, SeriesBatch
 
 from ..errors import DatasetError
-from ..labels import CaptureLabels, Labels, Taxonomy
+from ..labels import CaptureLabels, Labels
+from ..taxonomy import Taxonomy
 from .compressed import open_text
 
 #: Files of a directory that hold series, where it has any.

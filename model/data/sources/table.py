@@ -24,7 +24,8 @@ from mmtt_agent.series import SeriesBatch
 
 from .. import tables
 from ..errors import DatasetError
-from ..labels import UNLABELLED_GROUPS, CaptureLabels, FlowName, Labels, Taxonomy
+from ..labels import CaptureLabels, FlowName, Labels
+from ..taxonomy import UNLABELLED_GROUPS, Taxonomy
 from .compressed import open_text
 from .series import FILES, series_sources, windows
 from .source import Entry

@@ -10,9 +10,10 @@ from synthetic import synthetic
 
 from mmtt_agent.series import SeriesBatch
 from mmtt_model.data import dataset as ds
-from mmtt_model.data.labels import FlowName, Labels, Taxonomy
+from mmtt_model.data.labels import FlowName, Labels
 from mmtt_model.data.rows import CaptureRows
 from mmtt_model.data.sources import Entry, table
+from mmtt_model.data.taxonomy import Taxonomy
 
 
 class _Connections:

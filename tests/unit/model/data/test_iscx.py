@@ -3,8 +3,8 @@
 import pytest
 
 pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
-from mmtt_model.data.labels import Taxonomy
 from mmtt_model.data.sources.iscx import shown_in
+from mmtt_model.data.taxonomy import Taxonomy
 
 
 def _names(text):

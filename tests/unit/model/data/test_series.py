@@ -13,9 +13,10 @@ from places import DATA
 from mmtt_agent.capture import read_capture
 from mmtt_model.data.dataset import Selection, load_or_build
 from mmtt_model.data.errors import DatasetError
-from mmtt_model.data.labels import Labels, Taxonomy
+from mmtt_model.data.labels import Labels
 from mmtt_model.data.rows import read_rows
 from mmtt_model.data.sources import TableSource, series, table
+from mmtt_model.data.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy()
 

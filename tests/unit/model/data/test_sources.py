@@ -22,10 +22,11 @@ from mmtt_model.data import build
 from mmtt_model.data.build import read_built
 from mmtt_model.data.dataset import Selection, load_or_build
 from mmtt_model.data.errors import DatasetError
-from mmtt_model.data.labels import Labels, Taxonomy
+from mmtt_model.data.labels import Labels
 from mmtt_model.data.rows import CaptureRows
 from mmtt_model.data.sources import Entry, read_manifest, table
 from mmtt_model.data.sources.server_names import own_domains
+from mmtt_model.data.taxonomy import Taxonomy
 
 OFFICE = DATA / "office.pcap"
 

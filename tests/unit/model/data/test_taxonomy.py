@@ -4,19 +4,12 @@ import pytest
 import yaml
 
 from mmtt_agent import servers
-from mmtt_model.data import labels
-from mmtt_model.data.labels import (
-    TRANSPORTS,
-    CaptureLabels,
-    FlowName,
-    Labels,
-    Taxonomy,
-    TaxonomyError,
-    agreed,
-)
+from mmtt_model.data import taxonomy
+from mmtt_model.data.labels import TRANSPORTS, CaptureLabels, FlowName, Labels, agreed
+from mmtt_model.data.taxonomy import Taxonomy, TaxonomyError
 
 TAXONOMY = Taxonomy()
-SHIPPED = Path(labels.__file__).with_name("taxonomy.yaml")
+SHIPPED = Path(taxonomy.__file__).with_name("taxonomy.yaml")
 
 
 #: What servers are, and whether they are known, as a table of judged names has it.

@@ -15,9 +15,10 @@ from synthetic import TINY, synthetic
 from mmtt_agent.series import SeriesBatch
 from mmtt_model.config import Config, Training
 from mmtt_model.data.dataset import Selection, choose
-from mmtt_model.data.labels import Labels, Taxonomy
+from mmtt_model.data.labels import Labels
 from mmtt_model.data.rows import CaptureRows
 from mmtt_model.data.sources import Entry
+from mmtt_model.data.taxonomy import Taxonomy
 from mmtt_model.network.architecture import Architecture, Model
 from mmtt_model.training.pretrain import pretrain
 from mmtt_model.training.train import fit
