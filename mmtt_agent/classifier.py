@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,16 +10,17 @@ import numpy as np
 from . import features, runtime
 from .bundle import KIND, UNKNOWN, Bundle, BundleError
 from .runtime import onnxruntime
-from .series import MIN_PACKETS, SeriesBatch
+from .series import MAX_PAYLOAD_PACKETS, MIN_PACKETS, SeriesBatch
 
 #: Windows the network sees at a time: on more it is no faster, as less of it stays in the cache.
-CHUNK = 64
-#: The last chunk is filled up to a multiple of this. On fewer rows than a vector register holds the network may
+CHUNK = 128
+#: A chunk is filled up to a multiple of this. On fewer rows than a vector register holds the network may
 #: add in another order, and a window's verdict must not depend on how many others it came with.
 _FILL = 8
 
 # Features are integer arithmetic: how many windows they are computed on together changes nothing.
-_FEATURES_AT_A_TIME = 16 * CHUNK
+_FEATURES_AT_A_TIME = 8 * CHUNK
+_STEPS = MAX_PAYLOAD_PACKETS // features.CUT_STEP
 _OUTPUTS = ["service_logits", "application_logits", "malicious_logits"]
 
 
@@ -80,6 +82,9 @@ class Classifier:
             raise self._problem(
                 f"takes {', '.join(sorted(inputs))}, the features are {', '.join(sorted(features.INPUT_NAMES))}"
             )
+        # Networks of older bundles take all places.
+        axes = {each.name: each.shape for each in self._session.get_inputs()}
+        self._cuts = not any(isinstance(axes[name][1], int) for name in features.CUT_NAMES)
         outputs = {each.name for each in self._session.get_outputs()}
         self._outputs = [*_OUTPUTS, f"{KIND}_logits"] if bundle.malicious_kinds else _OUTPUTS
         if missing := [name for name in self._outputs if name not in outputs]:
@@ -107,17 +112,36 @@ class Classifier:
         (n, applications), (n,), and (n, kinds) where it has any."""
         logits = []
         for start in range(0, len(batch), _FEATURES_AT_A_TIME):
-            logits += self._run(batch[start : start + _FEATURES_AT_A_TIME])
-        return tuple(np.concatenate(part)[: len(batch)] for part in zip(*logits, strict=True))
+            part = batch[start : start + _FEATURES_AT_A_TIME]
+            logits.append(self.run(features.model_input(part), part.lengths))
+        return tuple(np.concatenate(part) for part in zip(*logits, strict=True))
 
-    def _run(self, batch: SeriesBatch) -> list[list[np.ndarray]]:
-        """The network's outputs, chunk by chunk; the last chunk is filled up with copies of the first window."""
-        rows = np.arange(-len(batch) % _FILL + len(batch))
-        inputs = features.model_input(batch[np.where(rows < len(batch), rows, 0)])
-        return [
-            self._session.run(self._outputs, {name: array[start : start + CHUNK] for name, array in inputs.items()})
-            for start in range(0, len(rows), CHUNK)
-        ]
+    def run(self, inputs: dict[str, np.ndarray], lengths: np.ndarray) -> list[np.ndarray]:
+        """What :meth:`logits` gives, for the input of ``features.model_input`` of windows of so many packets (n,)."""
+        chunks = list(self._chunks(lengths))
+        outputs = []
+        for rows, places in chunks:
+            chunk = {name: array[rows] for name, array in inputs.items()}
+            for name in features.CUT_NAMES:
+                chunk[name] = chunk[name][:, :places]
+            outputs.append(self._session.run(self._outputs, chunk))
+        order = np.concatenate([rows for rows, _ in chunks])
+        found = []
+        for parts in zip(*outputs, strict=True):
+            ordered = np.concatenate(parts)
+            found.append(np.empty((len(lengths), *ordered.shape[1:]), ordered.dtype))
+            found[-1][order] = ordered
+        return found
+
+    def _chunks(self, lengths: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
+        """Which windows to run together, and how many places for packets they take. That hangs on a window's own
+        length, so that its verdict does not depend on the others. A chunk is filled up with copies of its last one."""
+        steps = -(-lengths // features.CUT_STEP) if self._cuts else np.full_like(lengths, _STEPS)
+        for step in range(1, _STEPS + 1):
+            rows = np.flatnonzero(steps.clip(1) == step)
+            for start in range(0, len(rows), CHUNK):
+                chunk = rows[start : start + CHUNK]
+                yield np.append(chunk, chunk[-1:].repeat(-len(chunk) % _FILL)), step * features.CUT_STEP
 
     def _decide(
         self,
@@ -182,7 +206,7 @@ class Classifier:
         """Run the network once on plain windows, and look at what comes out."""
         window = SeriesBatch.from_lists([[1] * MIN_PACKETS] * _FILL, [[0] * MIN_PACKETS] * _FILL)
         try:
-            (outputs,) = self._run(window)
+            outputs = self.run(features.model_input(window), window.lengths)
         except Exception as error:  # noqa: BLE001
             raise self._problem(f"does not run on this mmtt's features ({error})") from None
         kinds = self.bundle.malicious_kinds

@@ -16,6 +16,9 @@ from .series import MAX_PAYLOAD_PACKETS, MAX_SIZE, MAX_WAIT_US, SeriesBatch
 FEATURE_VERSION = 3
 #: The arrays that the network takes, by name.
 INPUT_NAMES = ("statistics", "sizes", "gaps", "picture")
+#: Those with a place per packet. A network may take them cut to a multiple of so many places, if all past it are PAD.
+CUT_NAMES = ("sizes", "gaps")
+CUT_STEP = 8
 
 #: Number of a packet place that holds no packet, in ``sizes`` and ``gaps``.
 PAD = 0

@@ -23,12 +23,12 @@ from websockets.asyncio.server import ServerConnection, serve
 from .. import bundle as bundles
 from .. import features
 from ..agent import wire
-from ..classifier import CHUNK, Classifier
+from ..classifier import Classifier
 from . import messages as made
 
 _AGENT = "bench"
 _TOPIC = f"mmtt/agent/{_AGENT}"
-_BATCHES, _FLOWS = 256, CHUNK
+_BATCHES, _FLOWS = 256, wire.MAX_FLOWS
 _ID = re.compile(
     rf'"MMTT::verdicts".{{0,120}}?"count","data":{wire.PROTOCOL}\}},\{{"@data-type":"count","data":(\d+)\}}', re.DOTALL
 )
@@ -184,7 +184,7 @@ def _stages(classifier: Classifier, messages: list[str], seconds: float) -> dict
             marks.append(clock())
             inputs = features.model_input(batch.series)
             marks.append(clock())
-            logits = classifier._session.run(classifier._outputs, inputs)
+            logits = classifier.run(inputs, batch.series.lengths)
             marks.append(clock())
             answers = classifier._decide(*logits)
             marks.append(clock())

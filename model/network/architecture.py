@@ -4,7 +4,7 @@
                                                       +--> joint decoder: a query per task -> a head per task
     picture (time x signed size)   -> image encoder --+
 
-Shapes are written with B windows, T words, P patches, D = width, H heads.
+Shapes are written with B windows, N packets, T words, P patches, D = width, H heads.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Architecture:
             raise ValueError(f"patch {self.patch} must divide the picture's sides {features.PICTURE_SHAPE}")
         if self.neighbours % 2 == 0:
             raise ValueError(f"neighbours {self.neighbours} must be odd: as many before a packet as after it")
-        for name, many in (("statistics_per_word", features.STATISTICS), ("packets_per_word", MAX_PAYLOAD_PACKETS)):
+        for name, many in (("statistics_per_word", features.STATISTICS), ("packets_per_word", features.CUT_STEP)):
             if many % getattr(self, name):
                 raise ValueError(f"{name} must divide {many}")
 
@@ -114,8 +114,17 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Sequential):
+    """Exported with all words in one matrix, so that the runtime makes one step of a product and what is cut off."""
+
     def __init__(self, width: int, hidden: int) -> None:
-        super().__init__(Linear(width, hidden), nn.ReLU(), Linear(hidden, width))
+        super().__init__(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, D)"""
+        rows = x.flatten(0, 1)
+        for layer in self:
+            rows = layer(rows)
+        return torch.unflatten(rows, 0, (-1, x.shape[1]))
 
 
 class EncoderLayer(nn.Module):
@@ -168,19 +177,24 @@ class ScaleEmbedding(nn.Module):
 class Neighbours(nn.Module):
     """Packets with what stands around each: a convolution of the normalised input, added to it."""
 
+    steps: Tensor
+
     def __init__(self, config: Architecture) -> None:
         super().__init__()
         self.count = config.neighbours
+        self.register_buffer("steps", torch.arange(config.neighbours), persistent=False)
         self.norm = nn.LayerNorm(config.width)
         self.mix = Linear(config.neighbours * config.width, config.width)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, packets: Tensor, filled: Tensor) -> Tensor:
-        """(B, 32, D), (B, 32, 1) -> (B, 32, D)"""
+        """(B, N, D), (B, N, 1) -> (B, N, D)"""
         side = self.count // 2
         padded = functional.pad(self.norm(packets) * filled, (0, 0, side, side))
-        around = torch.cat([padded[:, step : step + MAX_PAYLOAD_PACKETS] for step in range(self.count)], 2)
-        return cast("Tensor", packets + self.dropout(self.mix(around).relu()) * filled)
+        # Picked at once: put together from slices it takes twice as long.
+        places = torch.arange(packets.shape[1], device=packets.device)[:, None] + self.steps
+        around = torch.unflatten(padded.index_select(1, places.flatten()), 1, (-1, self.count)).flatten(2)
+        return cast("Tensor", packets + self.dropout(self.mix(around).relu()))
 
 
 class LineUp(nn.Module):
@@ -195,9 +209,10 @@ class LineUp(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, packets: Tensor, filled: Tensor) -> Tensor:
-        """(B, 32, D), (B, 32, 1) -> (B, 1, D)"""
-        places = self.narrow(self.norm(packets)) * filled
-        return cast("Tensor", self.dropout(self.mix(places.flatten(1)[:, None]).relu()))
+        """(B, N, D), (B, N, 1) -> (B, 1, D)"""
+        places = (self.narrow(self.norm(packets)) * filled).flatten(1)
+        places = functional.pad(places, (0, self.mix.in_features - places.shape[1]))
+        return cast("Tensor", self.dropout(self.mix(places[:, None]).relu()))
 
 
 class TextEncoder(nn.Module):
@@ -246,7 +261,8 @@ class TextEncoder(nn.Module):
         if self.packets_per_word > 1:
             packets = self.together(torch.unflatten(packets * filled, 1, (-1, self.packets_per_word)).flatten(2))
             padding = padding[:, :: self.packets_per_word]
-        x = self.dropout(self.word_dropout(torch.cat([about, packets], 1)) + self.position)
+        words = self.word_dropout(torch.cat([about, packets], 1))
+        x = self.dropout(words + self.position[: words.shape[1]])
         x = torch.cat([x[:, :1] + line_up, x[:, 1:]], 1)
         padded = functional.pad(padding, (self.statistic_words, 0))
         blocked = (padded * BLOCKED)[:, None, None, :]
@@ -280,6 +296,32 @@ class ImageEncoder(nn.Module):
         return cast("Tensor", self.norm(x))
 
 
+class CrossAttention(Attention):
+    """:class:`Attention` for queries that are few beside what they read: they are taken through the weights of the
+    keys and the values, not all that is read. A bias of the keys would add the same to all scores of a query."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__(width, heads)
+        self.key = Linear(width, width, bias=False)
+
+    def forward(self, queries: Tensor, keys: Tensor, blocked: Tensor | None = None) -> Tensor:
+        """(B or 1, Q, D), (B, K, D), (B, 1, K) -> (B, Q, D)"""
+        by_head = (self.heads, self.depth)
+        q = self.query(queries).unflatten(2, by_head)[:, :, :, None] * self.depth**-0.5  # (B, Q, H, 1, D/H)
+        asked = (q @ torch.unflatten(self.key.weight, 0, by_head)).flatten(3).flatten(1, 2)  # (B, Q * H, D)
+        scores = asked @ keys.transpose(1, 2)  # (B, Q * H, K)
+        if blocked is not None:
+            scores = scores + blocked
+        mixed = scores.softmax(-1) @ keys  # (B, Q * H, D)
+        # Of each head, the product of its weights of values and output; the weights of what is mixed add up to 1, so
+        # that the values' bias comes out as it is. All this the runtime works out once, when it loads the network.
+        output = torch.unflatten(self.output.weight, 1, by_head).transpose(0, 1)  # (H, D, D/H)
+        weight = (output @ torch.unflatten(self.value.weight, 0, by_head)).transpose(0, 1).flatten(1)  # (D, H * D)
+        bias = self.output.weight @ self.value.bias + self.output.bias
+        found = functional.linear(mixed.reshape(-1, weight.shape[1]), weight, bias)
+        return torch.unflatten(found, 0, (-1, queries.shape[1]))
+
+
 class DecoderLayer(nn.Module):
     """The queries look at each other, then at what was read, then think."""
 
@@ -288,7 +330,7 @@ class DecoderLayer(nn.Module):
         self.self_norm = nn.LayerNorm(config.width)
         self.self_attention = Attention(config.width, config.heads)
         self.cross_norm = nn.LayerNorm(config.width)
-        self.cross_attention = Attention(config.width, config.heads)
+        self.cross_attention = CrossAttention(config.width, config.heads)
         self.forward_norm = nn.LayerNorm(config.width)
         self.feed_forward = FeedForward(config.width, config.feed_forward)
         self.dropout = nn.Dropout(config.dropout)
@@ -325,7 +367,8 @@ class Model(Network):
         return tuple(torch.from_numpy(arrays[name]) for name in features.INPUT_NAMES)
 
     def forward(self, statistics: Tensor, sizes: Tensor, gaps: Tensor, picture: Tensor) -> tuple[Tensor, ...]:
-        """The arrays of ``mmtt_agent.features.model_input`` -> (B, services), (B, applications), (B,), (B, kinds)"""
+        """The arrays of ``mmtt_agent.features.model_input``, whole or cut as ``features.CUT_NAMES`` says
+        -> (B, services), (B, applications), (B,), (B, kinds)"""
         blocked: Tensor | None = None
         if self.reads == "image":
             read = self.image(picture)
@@ -335,7 +378,10 @@ class Model(Network):
             patches = self.image(picture)
             read = torch.cat([read, patches], 1)
             blocked = functional.pad(blocked, (0, patches.shape[1]))
-        answers = self.queries.expand(read.shape[0], -1, -1)
+        if blocked is not None:
+            blocked = blocked.squeeze(1)
+        # What they ask of each other at first is the same for all windows: the runtime works it out when it loads.
+        answers = self.queries[None]
         for layer in self.decoder:
             answers = layer(answers, read, blocked)
         service, application, malicious, kind = self.norm(answers).unbind(1)
@@ -350,4 +396,5 @@ class Model(Network):
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

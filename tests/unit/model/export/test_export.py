@@ -1,14 +1,17 @@
 import hashlib
 
+import numpy as np
 import pytest
 import yaml
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mmtt[train]'")
 
 from mmtt_agent import __version__, bundle
+from mmtt_agent.classifier import Classifier
 from mmtt_model.evaluation.calibrate import Calibration
 from mmtt_model.export import export
 from mmtt_model.network.architecture import TASKS, Architecture, Model
+from mmtt_model.network.infer import infer
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +39,29 @@ def test_the_network_equals_torch_at_any_batch_size(exported, rows):
     model, directory = exported
     windows = export._random_windows(rows, seed=rows)
     assert export.largest_difference(model, directory / "model.onnx", windows) < 1e-4
+
+
+@pytest.mark.parametrize("packets", [1, 8, 9, 20])
+def test_the_network_cut_to_the_packets_there_are_equals_torch_on_all_places(exported, packets):
+    model, directory = exported
+    windows = export._random_windows(64, seed=packets).first(packets)
+    assert export.largest_difference(model, directory / "model.onnx", windows) < 1e-4
+
+
+def test_verdicts_hang_neither_on_the_order_of_windows_nor_on_their_company(exported):
+    model, directory = exported
+    classifier = Classifier(bundle.load(directory))
+    windows = export._random_windows(300, seed=9)
+    shuffled = np.random.default_rng(9).permutation(len(windows))
+    together, again = classifier.logits(windows), classifier.logits(windows[shuffled])
+    for task, expected, found in zip(TASKS, infer(model, windows).values(), together, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-4, err_msg=task)
+    for found, other in zip(together, again, strict=True):
+        np.testing.assert_array_equal(found[shuffled], other)
+    for row in range(0, 300, 10):
+        alone = classifier.logits(windows[row : row + 1])
+        for found, one in zip(together, alone, strict=True):
+            np.testing.assert_array_equal(found[row], one[0])
 
 
 def test_a_network_that_is_not_the_model_is_refused(exported, tmp_path, monkeypatch):
