@@ -28,7 +28,7 @@ from mmtt_model.training import train
         ("training: {malicious_kind: -1}", "training: malicious_kind must be 0 or more"),
         ("evaluation: {site_folds: 1}", "evaluation: site_folds must be at least 2"),
         ("evaluation: {class_folds: 1}", "evaluation: class_folds must be 0, or at least 2"),
-        ("architecture: {packets_per_word: 3}", "architecture: packets_per_word must divide 32"),
+        ("architecture: {packets_per_word: 3}", "architecture: packets_per_word must divide 8"),
         ("decision: {accuracy: 2}", "decision: accuracy must be between 0 and 1"),
         ("architecture: {width: 65}", "architecture: width 65 must be a multiple of heads"),
         ("architecture: {depth: 3}", "architecture: .*depth"),
