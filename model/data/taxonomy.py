@@ -64,6 +64,7 @@ class Taxonomy:
             self._http, self._quic, self._not_tls, self._tcp_only = (
                 frozenset(tables[key]) for key in ("http", "quic", "not_tls", "tcp_only")
             )
+            self._not_within: dict[str | None, list[str]] = tables["not_within"]
             self._beside: dict[str, list[str]] = tables["beside"]
             self._shell_ports = frozenset(tables["shell_ports"])
             self._captures: dict[str, str] = tables["captures"]
@@ -149,7 +150,13 @@ class Taxonomy:
         if self._socket_pair(flow) or self._port_of(flow) is not None:
             return None
         name = self._own_name(flow, even_guessed=True)
-        beside = self._beside.get(self.kind(capture) or "", ())
+        kind = self.kind(capture) or ""
+        if kind == "web_attack" and flow.protocol == 17:
+            return None
+        # Sessions of a domain's member with its controller: what spreads by SMB does it on SMB's own port.
+        if flow.name == "NetBIOS" and 139 in flow.ports and kind in ("exploit", "command_and_control"):
+            return None
+        beside = self._beside.get(kind, ())
         if flow.name.partition(".")[0] in beside or name in beside:
             return None
         if name is None or name in self._attack_vectors:
@@ -165,8 +172,8 @@ class Taxonomy:
         for about in (capture.note.split(";")[0], capture.application, file, capture.service):
             for kind, words in self._kinds.items():
                 if words.search(about) or words.search(about.replace("_", " ")):
-                    shell = kind == "exploit" and flow is not None and not self._shell_ports.isdisjoint(flow.ports)
-                    return "command_and_control" if shell else kind
+                    shell = flow is not None and not self._shell_ports.isdisjoint(flow.ports)
+                    return "command_and_control" if shell and kind in ("exploit", "web_attack") else kind
         return None
 
     def _may_be(self, service: str, capture: CaptureLabels, flow: FlowName) -> bool:
@@ -284,4 +291,6 @@ class Taxonomy:
                 return None, None
         elif self._own_name(flow) is not None:
             return None, None
-        return service, self.of_series(capture)[1]
+        application = self.of_series(capture)[1]
+        not_it = flow.name.partition(".")[0] in self._not_within.get(application, ())
+        return service, None if not_it else application

@@ -333,3 +333,31 @@ def test_a_taxonomy_that_contradicts_itself_is_refused(tmp_path):
 
 def test_the_table_of_servers_names_the_services_that_there_are():
     assert {answer.service for answer in servers.shipped().answers} <= {None, *TAXONOMY.services}
+
+
+@pytest.mark.parametrize(("name", "ports", "kind", "malicious"), [
+    ("NetBIOS", (50000, 139), "lateral_movement", None), ("NetBIOS", (50000, 445), "lateral_movement", True),
+    ("NetBIOS.SMBv1", (50000, 139), "lateral_movement", True), ("LDAP", (50000, 389), "lateral_movement", None),
+    ("LDAP", (50000, 389), "credential_access", True),
+])  # fmt: skip
+def test_what_a_domains_member_says_to_its_controller_is_no_attack(name, ports, kind, malicious):
+    flow = FlowName(name, "Network", False, "", 6, ports)
+    assert TAXONOMY.malicious(capture("malicious", kind, "x", "1"), flow) is malicious
+
+
+def test_captures_of_attacks_on_web_servers_hold_none_by_udp():
+    made = capture("malicious", "web_attack", "webshell", "1", "attack/webshell.pcap")
+    assert TAXONOMY.kind(made) == "web_attack"
+    assert TAXONOMY.malicious(made, FlowName("Unknown", "Unspecified", True, "", 17, (50000, 9001))) is None
+    assert TAXONOMY.malicious(made, FlowName("HTTP", "Web", False, "", 6, (50000, 80))) is True
+    assert TAXONOMY.kind(made, FlowName("Unknown", "Unspecified", True, "", 6, (50000, 4444))) == "command_and_control"
+
+
+@pytest.mark.parametrize(("name", "of", "application"), [
+    ("STUN", "SIP", None), ("DTLS", "SIP", None), ("Unknown", "SIP", "SIP"), ("Unknown", "Kerberos", None),
+    ("STUN.TeamsCall", "Skype", "Skype"), ("STUN.TeamsCall", "Microsoft Teams", "Teams"),
+])  # fmt: skip
+def test_what_is_beside_an_application_in_its_captures_is_not_it(name, of, application):
+    made = capture("benign", "voip" if of != "Kerberos" else "auth", of, "0")
+    flow = FlowName(name, "VoIP", False, "", 17, (50000, 50002), 10_000)
+    assert TAXONOMY.labels(made, flow).application == application
