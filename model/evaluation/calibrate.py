@@ -16,8 +16,6 @@ from . import evaluate
 
 #: Shares of the harmless windows that a bundle has thresholds for, besides the configuration's own.
 SHARES = (0.01, 0.001)
-#: A threshold keeps the share that it promises in so many of the sets of sites that are drawn anew.
-_KEPT, _SETS = 0.8, 200
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def calibrate(
         if task == "malicious":
             scores = evaluate.sigmoid(output / temperatures[task]).round(4)
             for share in sorted({decision.false_positives, *SHARES}, reverse=True):
-                threshold = promised(labels, scores, dataset.site[rows][known], share)
+                threshold = evaluate.threshold_at(labels, scores, share)
                 # Rounded up, as verdicts carry four decimals.
                 false_positives[_percent(share)] = min(1.0, math.ceil(threshold * 10_000) / 10_000)
             thresholds[task] = false_positives[_percent(decision.false_positives)]
@@ -71,20 +69,6 @@ def calibrate(
                 most = -evaluate.abstention_threshold(right, sure, decision.accuracy)
                 energies[task] = math.ceil(most * 10_000) / 10_000
     return Calibration(temperatures, thresholds, false_positives, energies)
-
-
-def promised(labels: np.ndarray, scores: np.ndarray, site: np.ndarray, share: float) -> float:
-    """The threshold for that share of the negatives of sites yet to come: whose they are decides more than how many
-    there are, so it is that of most sets of sites drawn anew from these, not that of all together."""
-    if not len(labels):
-        return evaluate.threshold_at(labels, scores, share)
-    rng = np.random.default_rng(1)
-    members = [np.flatnonzero(site == each) for each in np.unique(site)]
-    found = []
-    for _ in range(_SETS):
-        drawn = np.concatenate([members[each] for each in rng.integers(0, len(members), len(members))])
-        found.append(evaluate.threshold_at(labels[drawn], scores[drawn], share))
-    return float(np.quantile(found, _KEPT))
 
 
 def decisions(

@@ -7,8 +7,7 @@ from synthetic import synthetic
 
 from mmtt_model import config
 from mmtt_model.data import dataset
-from mmtt_model.evaluation import evaluate
-from mmtt_model.evaluation.calibrate import Calibration, calibrate, decisions, promised
+from mmtt_model.evaluation.calibrate import Calibration, calibrate, decisions
 
 
 def test_each_threshold_for_malicious_flags_at_most_its_share_of_the_harmless():
@@ -23,29 +22,13 @@ def test_each_threshold_for_malicious_flags_at_most_its_share_of_the_harmless():
     decided = decisions(made, rows, logits, calibration)["malicious"]
     for share, flags in decided["at"].items():
         allowed = float(share[:-1]) / 100
-        assert allowed - 0.006 <= flags["false_positives"] <= allowed
+        assert allowed - 0.002 <= flags["false_positives"] <= allowed
     assert (
         decided["at"]["2%"]["recall"]
         == decided["recall"]
         > decided["at"]["1%"]["recall"]
         > decided["at"]["0.1%"]["recall"]
     )
-
-
-def test_what_is_promised_holds_for_most_sets_of_sites():
-    """Some networks look suspicious all over: without them in the draw, the same threshold would flag too few."""
-    rng = np.random.default_rng(4)
-    site = np.repeat(np.arange(40), 50)
-    scores = rng.normal(size=2000) + np.where(site % 8 == 0, 1.5, 0.0)
-    labels = np.zeros(2000, int)
-    together = evaluate.threshold_at(labels, scores, 0.02)
-    threshold = promised(labels, scores, site, 0.02)
-    assert together < threshold < scores.max()
-    kept = 0
-    for _ in range(300):
-        drawn = np.concatenate([np.flatnonzero(site == each) for each in rng.integers(0, 40, 40)])
-        kept += (scores[drawn] >= threshold).mean() <= 0.02
-    assert 0.7 < kept / 300 < 0.9
 
 
 def test_by_energy_or_probability_answers_are_as_right_as_asked_for():
