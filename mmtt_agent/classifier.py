@@ -82,9 +82,9 @@ class Classifier:
             raise self._problem(
                 f"takes {', '.join(sorted(inputs))}, the features are {', '.join(sorted(features.INPUT_NAMES))}"
             )
-        # Networks of older bundles take all places.
+        # Networks of older bundles take all places: their second axis has a length, not a name.
         axes = {each.name: each.shape for each in self._session.get_inputs()}
-        self._cuts = not any(isinstance(axes[name][1], int) for name in features.CUT_NAMES)
+        self._cuts = all(isinstance(axis, str) for name in features.CUT_NAMES for axis in axes[name][1:2] or [0])
         outputs = {each.name for each in self._session.get_outputs()}
         self._outputs = [*_OUTPUTS, f"{KIND}_logits"] if bundle.malicious_kinds else _OUTPUTS
         if missing := [name for name in self._outputs if name not in outputs]:

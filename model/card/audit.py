@@ -20,10 +20,10 @@ def audit(dataset: Dataset) -> list[str]:
     return [
         "",
         (
-            "Up to 200 labels of each kind, drawn at random from what is trained on, at most 3 of a capture, were looked "
-            "at by eye, beside all that is known of the flow. It is the third such look; what it found that a rule can "
-            "tell was mended after it (sessions of a domain's members in captures of attacks, calls of Skype, what is "
-            "beside SIP in captures of it), and not looked at again."
+            "Up to 200 labels of each kind, drawn at random from what is trained on, at most 3 of a capture, were "
+            "looked at by eye, beside all that is known of the flow. It is the third such look; what it found that a "
+            "rule can tell was mended after it (sessions of a domain's members in captures of attacks, calls of "
+            "Skype, what is beside SIP in captures of it), and not looked at again."
         ),
         "",
         "| | from | looked at | wrong | can't be told |",

@@ -19,6 +19,8 @@ def read(path: Path, file: Iterable[str], columns: Sequence[str]) -> Iterator[tu
     for row in reader:
         if lacking := [column for column in columns if row[column] is None]:
             raise DatasetError(f"{path}: line {reader.line_num} ends before the column {lacking[0]!r}; fetch it again")
+        if None in row:
+            raise DatasetError(f"{path}: line {reader.line_num} has more values than there are columns; fetch it again")
         yield reader.line_num, row
 
 

@@ -347,7 +347,7 @@ class Model(Network):
 
     def __init__(self, config: Architecture, services: int, applications: int, kinds: int) -> None:
         super().__init__()
-        self.reads = config.reads
+        self.reads, self.drops = config.reads, config.dropout > 0
         self.text = TextEncoder(config)
         self.image = ImageEncoder(config)
         self.queries = nn.Parameter(torch.zeros(len(TASKS), config.width))
@@ -380,8 +380,10 @@ class Model(Network):
             blocked = functional.pad(blocked, (0, patches.shape[1]))
         if blocked is not None:
             blocked = blocked.squeeze(1)
-        # What they ask of each other at first is the same for all windows: the runtime works it out when it loads.
-        answers = self.queries[None]
+        # What they ask of each other at first is the same for all windows: the runtime works it out when it loads. Only
+        # what training drops out is each window's own.
+        own = self.training and self.drops
+        answers = self.queries.expand(len(read), -1, -1) if own else self.queries[None]
         for layer in self.decoder:
             answers = layer(answers, read, blocked)
         service, application, malicious, kind = self.norm(answers).unbind(1)

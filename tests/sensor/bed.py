@@ -204,7 +204,7 @@ class Bed:
         With None ``flows`` it goes on until that is called: where something has to come back under traffic, how long a
         busy machine takes for it is not known.
         """
-        most = 60_000 if flows is None else flows
+        most = round(600 * rate) if flows is None else flows
         process = self.start(
             name, sys.executable, HERE / "traffic.py", "wire", "--flows", most, "--rate", rate, *arguments
         )

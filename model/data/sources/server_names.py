@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
-import io
 import itertools
 import json
 import math
@@ -210,10 +209,13 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
                 if first.startswith("#fields"):
                     fields = first.rstrip("\n").split("\t")[1:]
                 first = file.readline()
-            rest = io.StringIO(first + "".join(line for line in file if not line.startswith("#")))
-            for row in csv.DictReader(rest, fields, delimiter="\t", quoting=csv.QUOTE_NONE):
-                if None in row.values():
-                    raise ValueError(f"the row of ts {row.get('ts')} is cut off")
+            lines = [line for line in (first, *file) if not line.startswith("#")]
+            if lines and not lines[-1].endswith("\n") and lines[-1].count("\t") + 1 < len(fields):
+                # Half a line: Zeek is still writing the log.
+                lines.pop()
+            for row in csv.DictReader(lines, fields, delimiter="\t", quoting=csv.QUOTE_NONE):
+                if None in row or None in row.values():
+                    raise ValueError(f"the row of ts {row.get('ts')} has not as many values as there are fields")
                 yield row
     except (OSError, EOFError, ValueError, RecursionError, csv.Error, zlib.error) as error:
         raise DatasetError(f"{path}: can't be read as a log of Zeek's ({error}); make it again") from None

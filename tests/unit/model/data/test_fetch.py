@@ -178,6 +178,9 @@ def test_a_table_is_read_whole_and_names_each_capture_once(tmp_path):
     table.write_text("\n".join([*lines, lines[1]]))
     with pytest.raises(DatasetError, match=r"captures\.tsv: line 3: x\.pcap is on line 2 already"):
         fetch.read_table(table)
+    table.write_text("\n".join([*lines, lines[1].replace("x.pcap", "y.pcap") + "\tmore"]))
+    with pytest.raises(DatasetError, match=r"captures\.tsv: line 3 has more values than there are columns"):
+        fetch.read_table(table)
     table.write_bytes(zstandard.compress("\n".join(lines).encode())[:-2])
     with pytest.raises(DatasetError, match="not one whole file"):
         fetch.read_table(table)

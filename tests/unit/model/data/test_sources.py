@@ -216,7 +216,8 @@ _ROW = {"ts": 1, "id.orig_h": "a", "id.orig_p": 1, "id.resp_h": "b", "id.resp_p"
 @pytest.mark.parametrize(("name", "content"), [
     ("quic.log", b"{not json\n"), ("quic.log", b"{}\n[1]\n"), ("quic.log.gz", gzip.compress(b"x")[:10] + b"\xff" * 9),
     ("quic.log", b"#fields\tts\n" + b"1" * 200_000),
-    ("quic.log", ("#fields\t" + "\t".join(_ROW) + "\n1\ta\t1\tb").encode()),
+    ("quic.log", ("#fields\t" + "\t".join(_ROW) + "\n1\ta\t1\tb\n").encode()),
+    ("quic.log", ("#fields\t" + "\t".join(_ROW) + "\n1\ta\t1\tb\t2\ta.exa1\ta\t1\tb\t2\ta.org\n").encode()),
     *[("quic.log", json.dumps(_ROW | wrong).encode()) for wrong in (
         {"server_name": 5}, {"server_name": ["a"]}, {"id.orig_h": ["a"]}, {"ts": float("nan")}, {"ts": [1]},
     )],
@@ -228,6 +229,15 @@ def test_a_log_that_is_none_is_named_and_nothing_is_left_of_the_build(network, t
     result = _build(network, tmp_path / "out" / "deep")
     assert result.exit_code == 1 and name in result.output and np.size(result.output.splitlines()) == 1
     assert isinstance(result.exception, SystemExit) and not (tmp_path / "out").exists()
+
+
+def test_half_a_line_that_zeek_is_still_writing_is_left_out(network, tmp_path):
+    before = _build(network, tmp_path / "before").stdout
+    header = "#fields\t" + "\t".join(_ROW)
+    (network.parent / "logs" / "quic.log").write_text(f"{header}\n1\t10.0.0.1\t1\t10.0")
+    result = _build(network, tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.replace("/out", "/before") == before
 
 
 def test_a_build_that_fails_leaves_the_finished_one_and_what_is_not_its_own(network, tmp_path):
