@@ -211,14 +211,23 @@ def test_a_slice_of_verdicts(classifier):
     assert as_rows(verdicts[2:5]) == as_rows(verdicts)[2:5]
 
 
+def flat(network: bytes) -> bytes:
+    """The network, with an axis too few for the packets' sizes."""
+    model = pytest.importorskip("onnx").load_from_string(network)
+    sizes = next(each for each in model.graph.input if each.name == "sizes")
+    del sizes.type.tensor_type.shape.dim[1:]
+    return model.SerializeToString()
+
+
 @pytest.mark.parametrize(
-    ("onnx", "names"),
+    ("made", "names"),
     [
         (lambda: b"not a network", "can't be loaded"),
         (lambda: network(services=5), "service_logits of shape (8, 5)"),
+        (lambda: flat(network()), "does not run on this mmtt's features"),
     ],
 )
-def test_a_network_that_does_not_fit(tmp_path, onnx, names):
+def test_a_network_that_does_not_fit(tmp_path, made, names):
     with pytest.raises(BundleError) as caught:
-        Classifier(bundle.load(make_bundle(tmp_path, onnx())))
+        Classifier(bundle.load(make_bundle(tmp_path, made())))
     assert names in str(caught.value) and "\n" not in str(caught.value) and "model.onnx" in str(caught.value)
