@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from places import ROOT
 
+from mmtt_agent import servers
 from mmtt_agent.servers import Answer, Servers, ServersError, named, shipped
 
 JUDGED = ROOT.parent / "shared" / "data" / "hosts.tsv"
@@ -154,7 +155,7 @@ def test_ones_own_domains_come_first_and_hold_for_all_below():
 )  # fmt: skip
 def test_a_table_that_cannot_be_used(text, says, tmp_path):
     (tmp_path / "a.yaml").write_text(text)
-    roles = Path(__file__).parents[3] / "mmtt_agent" / "servers" / "roles.yaml"
+    roles = Path(servers.__file__).with_name("roles.yaml")
     with pytest.raises(ServersError, match=says):
         Servers([tmp_path / "a.yaml"], roles)
 
