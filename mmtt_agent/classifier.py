@@ -20,7 +20,6 @@ _FILL = 8
 
 # Features are integer arithmetic: how many windows they are computed on together changes nothing.
 _FEATURES_AT_A_TIME = 8 * CHUNK
-_STEPS = MAX_PAYLOAD_PACKETS // features.CUT_STEP
 _OUTPUTS = ["service_logits", "application_logits", "malicious_logits"]
 
 
@@ -77,14 +76,13 @@ class Classifier:
             )
         except Exception as error:  # noqa: BLE001 - onnxruntime has no common base class for what it raises
             raise BundleError(f"{self._path}: the network {runtime.problem(error)}") from None
-        inputs = {each.name for each in self._session.get_inputs()}
-        if inputs != set(features.INPUT_NAMES):
+        inputs = {each.name: each.shape for each in self._session.get_inputs()}
+        if set(inputs) != set(features.INPUT_NAMES):
             raise self._problem(
                 f"takes {', '.join(sorted(inputs))}, the features are {', '.join(sorted(features.INPUT_NAMES))}"
             )
         # Networks of older bundles take all places: their second axis has a length, not a name.
-        axes = {each.name: each.shape for each in self._session.get_inputs()}
-        self._cuts = all(isinstance(axis, str) for name in features.CUT_NAMES for axis in axes[name][1:2] or [0])
+        self._cuts = all([type(axis) for axis in inputs[name][1:2]] == [str] for name in features.CUT_NAMES)
         outputs = {each.name for each in self._session.get_outputs()}
         self._outputs = [*_OUTPUTS, f"{KIND}_logits"] if bundle.malicious_kinds else _OUTPUTS
         if missing := [name for name in self._outputs if name not in outputs]:
@@ -121,9 +119,7 @@ class Classifier:
         chunks = list(self._chunks(lengths))
         outputs = []
         for rows, places in chunks:
-            chunk = {name: array[rows] for name, array in inputs.items()}
-            for name in features.CUT_NAMES:
-                chunk[name] = chunk[name][:, :places]
+            chunk = {name: array[rows] for name, array in features.cut(inputs, places).items()}
             outputs.append(self._session.run(self._outputs, chunk))
         order = np.concatenate([rows for rows, _ in chunks])
         found = []
@@ -136,12 +132,12 @@ class Classifier:
     def _chunks(self, lengths: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
         """Which windows to run together, and how many places for packets they take. That hangs on a window's own
         length, so that its verdict does not depend on the others. A chunk is filled up with copies of its last one."""
-        steps = -(-lengths // features.CUT_STEP) if self._cuts else np.full_like(lengths, _STEPS)
-        for step in range(1, _STEPS + 1):
-            rows = np.flatnonzero(steps.clip(1) == step)
+        taken = features.places(lengths) if self._cuts else np.full_like(lengths, MAX_PAYLOAD_PACKETS)
+        for places in np.unique(taken).tolist():
+            rows = np.flatnonzero(taken == places)
             for start in range(0, len(rows), CHUNK):
                 chunk = rows[start : start + CHUNK]
-                yield np.append(chunk, chunk[-1:].repeat(-len(chunk) % _FILL)), step * features.CUT_STEP
+                yield np.append(chunk, chunk[-1:].repeat(-len(chunk) % _FILL)), places
 
     def _decide(
         self,

@@ -105,6 +105,17 @@ _FIRST_WORD = np.cumsum(
 STATISTIC_WORDS = int(_FIRST_WORD[-1])
 
 
+def places(lengths: np.ndarray) -> np.ndarray:
+    """How many places a network that takes cut input needs for windows of so many packets, (n,) -> (n,)."""
+    taken: np.ndarray = (-(-lengths // CUT_STEP)).clip(1) * CUT_STEP
+    return taken
+
+
+def cut(inputs: dict[str, np.ndarray], most: int) -> dict[str, np.ndarray]:
+    """What :func:`model_input` gives, with no more than so many places for packets."""
+    return {name: array[:, :most] if name in CUT_NAMES else array for name, array in inputs.items()}
+
+
 def model_input(batch: SeriesBatch, timed: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """The network's input for every window of ``batch``.
 

@@ -91,9 +91,7 @@ def largest_difference(model: Model, path: Path, windows: SeriesBatch) -> float:
     """The largest difference of any logit between ``model`` (in eval mode) and the network at ``path``, which is given
     no more places for packets than the windows need."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    inputs = features.model_input(windows)
-    places = -(-int(windows.lengths.max()) // features.CUT_STEP) * features.CUT_STEP
-    inputs |= {name: inputs[name][:, :places] for name in features.CUT_NAMES}
+    inputs = features.cut(features.model_input(windows), int(features.places(windows.lengths).max()))
     exported = session.run([f"{task}_logits" for task in TASKS], inputs)
     with torch.no_grad():
         expected = model(*Model.inputs(windows))
