@@ -77,6 +77,8 @@ class Taxonomy:
             self._demonstrations = frozenset(tables["demonstrations"]["groups"])
             self._doubtful: list[str] = tables["demonstrations"]["doubtful"]
             self.applications = {name: tuple(entry["services"]) for name, entry in tables["applications"].items()}
+            #: Applications that a capture can be of.
+            self._of_captures = {*self.applications, *self._capture_applications.values()}
             self._application: dict[str, str] = {
                 alias: name for name, entry in tables["applications"].items() for alias in entry.get("ndpi", [name])
             }
@@ -114,9 +116,9 @@ class Taxonomy:
             service, service_by = by_protocol[0], "protocol"
         if not application and by_protocol[1]:
             application, application_by = by_protocol[1], "protocol"
-        if by_protocol[1] == application and self._own_name(flow) in self._alike:
+        if by_protocol[1] == application:
             made_of = self.of_series(capture)[1]
-            if made_of in self._alike[self._own_name(flow)]:
+            if made_of in self._alike.get(self._own_name(flow), ()):
                 application, application_by = made_of, "capture"
         if flow and not service and not application and not role:
             service, application = self._by_port(flow)
@@ -211,8 +213,7 @@ class Taxonomy:
         application = self._capture_applications.get(
             about.application, self._application.get(about.application, about.application)
         )
-        known = {*self.applications, *self._capture_applications.values()}
-        return self._captures.get(about.service), application if application in known else None
+        return self._captures.get(about.service), application if application in self._of_captures else None
 
     def lacks_service_of(self, capture: CaptureLabels) -> bool:
         """Whether the capture's service is a word that stands for nothing here, and so is lost. What attacks are of has
