@@ -32,10 +32,9 @@ NODES = {
     "worker-2": "net 10.2.0.0/16",
 }
 _BACKENDS = {"ZeroMQ": "frameworks/cluster/backend/zeromq", "Broker": "frameworks/cluster/backend/broker"}
-_QUICK = "redef Log::default_rotation_interval = 0sec; redef MMTT::agent_timeout = 3sec;"
 #: Each place in the kernel's buffer is as long as a packet may be. With places for the traffic's own packets, Zeek may
 #: be kept from the processor four times as long before it misses any.
-_QUICK += "redef Pcap::snaplen = 2048;"
+_QUICK = "redef Log::default_rotation_interval = 0sec; redef MMTT::agent_timeout = 3sec; redef Pcap::snaplen = 2048;"
 
 
 def missing() -> str:
