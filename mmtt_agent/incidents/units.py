@@ -46,7 +46,7 @@ class Units:
     def __init__(self, kinds: int, half_life: float) -> None:
         self.half_life = half_life
         self._free: list[int] = []
-        self._taken: list[tuple[int, int, int]] = []
+        self._taken: list[tuple[int, int]] = []
         self._used = 0
         self._size = 0
         #: Microseconds: as of when the fading sums are; starts of the first and the latest connection.
@@ -79,38 +79,42 @@ class Units:
     def __len__(self) -> int:
         return self._used - len(self._free)
 
-    def take(self, ts: int, fan: int = 0) -> int:
-        """A row without evidence; it begins at ``ts``, with so many pairs. To be used after the next :meth:`fade`."""
+    def take(self, ts: int) -> int:
+        """A row without evidence that begins at ``ts``; to be used after the next :meth:`settle`."""
         row = self._free.pop() if self._free else self._used
         if row == self._used:
             self._used += 1
-        self._taken.append((row, ts, fan))
+        self._taken.append((row, ts))
         return row
 
-    def free(self, rows: np.ndarray) -> None:
-        """Give rows back, each once."""
-        self._settle()
-        for array in self._arrays():
-            array[rows] = 0
-        self._free += rows.tolist()
-
-    def _settle(self, now: int = 0) -> None:
-        """Make what :meth:`take` has promised, for all at once."""
+    def settle(self, now: int) -> None:
+        """Make the rows that have been taken, all at once, their sums as of ``now``."""
         if not self._taken:
             return
         while self._used > self._size:
             self._grow()
-        rows, ts, fan = np.array(self._taken, np.int64).T
+        rows, ts = np.array(self._taken, np.int64).T
         self._taken.clear()
         self.first[rows] = self.last[rows] = ts
         self.at[rows] = now
-        self.fan[rows] = self._fan[rows] = fan
         self.score[rows] = -1
         self.top[rows] = -np.inf
 
+    def inherit(self, rows: np.ndarray, other: Units, theirs: np.ndarray) -> None:
+        """Copy what ``other`` knows."""
+        for name, array in vars(self).items():
+            if isinstance(array, np.ndarray):
+                array[rows] = getattr(other, name)[theirs]
+        self.score[rows], self.open[rows] = -1, False
+
+    def free(self, rows: np.ndarray) -> None:
+        """Give rows back, each once."""
+        for array in self._arrays():
+            array[rows] = 0
+        self._free += rows.tolist()
+
     def in_use(self) -> np.ndarray:
         """Rows that are taken."""
-        self._settle()
         used = np.ones(self._used, bool)
         used[self._free] = False
         return np.flatnonzero(used)
@@ -130,7 +134,6 @@ class Units:
 
     def fade(self, rows: np.ndarray, now: int) -> None:
         """Bring the sums of ``rows``, each once, to the time ``now``."""
-        self._settle(now)
         factor = np.exp2(-(now - self.at[rows]).clip(0) / self.half_life)
         for sums in (self._weight, self._odds, self._connections, self._short, self._failed, self._fan):
             sums[rows] *= factor
