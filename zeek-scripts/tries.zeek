@@ -106,12 +106,12 @@ hook window_done(c: connection, w: Window)
 	begins(t, w$ts);
 	}
 
-function publish_tries(a: Agent, lines: vector of string)
+function publish_tries(a: Agent, texts: vector of string)
 	{
 	# It is being started.
 	if ( a$credit == 0 )
 		{
-		for ( _, line in lines )
+		for ( _, line in texts )
 			tries_unsent += line;
 
 		return;
@@ -119,11 +119,11 @@ function publish_tries(a: Agent, lines: vector of string)
 
 	local part: vector of string = vector();
 
-	for ( i, each in lines )
+	for ( i, each in texts )
 		{
 		part += each;
 
-		if ( |part| == batch_size || i + 1 == |lines| )
+		if ( |part| == batch_size || i + 1 == |texts| )
 			{
 			Cluster::publish(a$topic, MMTT::tries, protocol_version, node_topic(),
 			    part);
@@ -135,9 +135,9 @@ function publish_tries(a: Agent, lines: vector of string)
 # Before windows: tries never come too late, as long as agents go by the windows' times.
 hook agent_ready(a: Agent)
 	{
-	local lines = tries_unsent;
+	local texts = tries_unsent;
 	tries_unsent = vector();
-	publish_tries(a, lines);
+	publish_tries(a, texts);
 	}
 
 function send_tries()
@@ -178,8 +178,8 @@ function send_tries()
 
 	clear_table(tried);
 
-	for ( to, lines in by_agent )
-		publish_tries(agents[to], lines);
+	for ( to, texts in by_agent )
+		publish_tries(agents[to], texts);
 	}
 
 event tries_due()
