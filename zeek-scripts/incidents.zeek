@@ -60,9 +60,9 @@ export {
 # What one message may hold.
 const max_findings = 1000;
 
-function is_time(t: time): bool
+function is_time(seconds: double): bool
 	{
-	return time_to_double(t) >= 0.0 && time_to_double(t) < 1e11;
+	return seconds >= 0.0 && seconds < 1e11;
 	}
 
 function are_uids(uids: vector of string): bool
@@ -129,8 +129,9 @@ function take_finding(f: Finding)
 		return;
 		}
 
-	local info = IncidentInfo($ts=f$ts, $id=f$id, $state=f$state, $score=f$score,
-	    $connections=f$connections, $first=f$first, $last=f$last,
+	local info = IncidentInfo($ts=double_to_time(f$ts), $id=f$id,
+	    $state=f$state, $score=f$score, $connections=f$connections,
+	    $first=double_to_time(f$first), $last=double_to_time(f$last),
 	    $orig_bytes=f$orig_bytes, $resp_bytes=f$resp_bytes, $reason=f$reason,
 	    $uids=f$uids);
 	local host: addr;

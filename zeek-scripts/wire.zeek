@@ -83,8 +83,8 @@ export {
 	## What an agent has put together from the connections of a unit: a pair of hosts,
 	## an originator, a responder.
 	type Finding: record {
-		## When it was found, by the time of the connections.
-		ts: time;
+		## When it was found, by the time of the connections, in seconds since 1970.
+		ts: double;
 		## The same from its opening to its closing.
 		id: string;
 		## "opened", "grown", "closed".
@@ -101,8 +101,8 @@ export {
 		score: double;
 		connections: count;
 		## When its first and its latest connection began.
-		first: time;
-		last: time;
+		first: double;
+		last: double;
 		## Payload of the connections' windows.
 		orig_bytes: count;
 		resp_bytes: count;
