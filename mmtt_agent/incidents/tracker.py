@@ -155,8 +155,8 @@ class Tracker:
         return sum(map(len, self._open.values()))
 
     def evidence(self, unit: str) -> tuple[list[tuple[str | None, str | None, str | None]], np.ndarray]:
-        """Originator, responder and its port of each unit of a kind that there is evidence on, None where there are many;
-        and the evidence, (units, FEATURES), as of when something last came of it.
+        """Originator, responder and its port of each unit of a kind that there is evidence on, None where there are
+        many; and the evidence, (units, FEATURES), as of when something last came of it.
         """
         units = self._table.units[unit]
         rows = units.in_use()
