@@ -38,7 +38,7 @@ class Table:
     """
 
     def __init__(self, kinds: int, half_life: float, max_pairs: int) -> None:
-        self.units = {unit: Units(kinds, half_life) for unit in UNITS}
+        self.units = {unit: Units(max_pairs, kinds, half_life) for unit in UNITS}
         self.shed = 0
         self._max_pairs = max_pairs
         self._pairs: dict[int, int] = {}

@@ -241,7 +241,7 @@ class Tracker:
             return
         self._table.units[unit].add_flows(
             rows[has], flows.ts[has], new[has], flows.log_odds[has], flows.kinds[has], flows.likeness[has],
-            flows.orig_bytes[has], flows.resp_bytes[has], np.array(flows.uid, "S20")[has],
+            flows.orig_bytes[has], flows.resp_bytes[has], np.array(flows.uid, "S18")[has],
         )  # fmt: skip
 
     def _add_tries(self, unit: str, rows: np.ndarray, tries: Sequence[Try]) -> None:

@@ -32,49 +32,50 @@ LIKENESS = 16
 # Spread of the logarithms of gaps at which they are half as regular as can be: jitter of about a third.
 _HALF_REGULAR = 0.25
 
-_NAME = np.dtype("S20")
+# Zeek's uids have no more letters.
+_NAME = np.dtype("S18")
 
 
 class Units:
     """Rows of evidence. A row is taken with :meth:`take` and given back with :meth:`free`.
 
     Args:
+        rows: how many there can be. Those that are not used take no memory: the system gives it when it is written to.
         kinds: how many kinds of malicious there are.
         half_life: microseconds.
     """
 
-    def __init__(self, kinds: int, half_life: float) -> None:
+    def __init__(self, rows: int, kinds: int, half_life: float) -> None:
         self.half_life = half_life
         self._free: list[int] = []
         self._taken: list[tuple[int, int]] = []
         self._used = 0
-        self._size = 0
         #: Microseconds: as of when the fading sums are; starts of the first and the latest connection.
-        self.at = np.zeros(0, np.int64)
-        self.first = np.zeros(0, np.int64)
-        self.last = np.zeros(0, np.int64)
+        self.at = np.zeros(rows, np.int64)
+        self.first = np.zeros(rows, np.int64)
+        self.last = np.zeros(rows, np.int64)
         # Fading: windows, their log-odds and likeness; connections; tries; pairs; gaps' number, logarithm, its square.
-        self._weight = np.zeros(0)
-        self._odds = np.zeros(0)
-        self._alike = np.zeros((0, LIKENESS), np.float32)
-        self._connections = np.zeros(0, np.float32)
-        self._short = np.zeros(0, np.float32)
-        self._failed = np.zeros(0, np.float32)
-        self._fan = np.zeros(0, np.float32)
-        self._gaps = np.zeros((0, 3), np.float32)
-        self._kinds = np.zeros((0, kinds), np.float32)
+        self._weight = np.zeros(rows)
+        self._odds = np.zeros(rows)
+        self._alike = np.zeros((rows, LIKENESS), np.float32)
+        self._connections = np.zeros(rows, np.float32)
+        self._short = np.zeros(rows, np.float32)
+        self._failed = np.zeros(rows, np.float32)
+        self._fan = np.zeros(rows, np.float32)
+        self._gaps = np.zeros((rows, 3), np.float32)
+        self._kinds = np.zeros((rows, kinds), np.float32)
         #: Not fading.
-        self.connections = np.zeros(0, np.int32)
-        self.short = np.zeros(0, np.int32)
-        self.failed = np.zeros(0, np.int32)
-        self.fan = np.zeros(0, np.int32)
-        self.orig_bytes = np.zeros(0, np.int64)
-        self.resp_bytes = np.zeros(0, np.int64)
-        self.top = np.zeros((0, STRONGEST), np.float32)
-        self.top_uid = np.zeros((0, STRONGEST), _NAME)
+        self.connections = np.zeros(rows, np.int32)
+        self.short = np.zeros(rows, np.int32)
+        self.failed = np.zeros(rows, np.int32)
+        self.fan = np.zeros(rows, np.int32)
+        self.orig_bytes = np.zeros(rows, np.int64)
+        self.resp_bytes = np.zeros(rows, np.int64)
+        self.top = np.zeros((rows, STRONGEST), np.float32)
+        self.top_uid = np.zeros((rows, STRONGEST), _NAME)
         #: The latest probability; -1 where there is none yet.
-        self.score = np.zeros(0, np.float32)
-        self.open = np.zeros(0, bool)
+        self.score = np.zeros(rows, np.float32)
+        self.open = np.zeros(rows, bool)
 
     def __len__(self) -> int:
         return self._used - len(self._free)
@@ -91,8 +92,6 @@ class Units:
         """Make the rows that have been taken, all at once, their sums as of ``now``."""
         if not self._taken:
             return
-        while self._used > self._size:
-            self._grow()
         rows, ts = np.array(self._taken, np.int64).T
         self._taken.clear()
         self.first[rows] = self.last[rows] = ts
@@ -121,14 +120,6 @@ class Units:
 
     def _arrays(self) -> list[np.ndarray]:
         return [value for value in vars(self).values() if isinstance(value, np.ndarray)]
-
-    def _grow(self) -> None:
-        self._size = max(1024, self._size + self._size // 2)
-        for name, value in vars(self).items():
-            if isinstance(value, np.ndarray):
-                grown = np.zeros((self._size, *value.shape[1:]), value.dtype)
-                grown[: len(value)] = value
-                setattr(self, name, grown)
 
     # What comes in. Rows may be named more than once, and are in order of time.
 
