@@ -69,12 +69,11 @@ class Table:
         """The pair's row, made with a beginning at ``ts`` if it was not there, or -1 if there is no room for it; its
         hosts' numbers, for :meth:`host_rows`; and whether it is new.
         """
-        one, other = self._hosts.get(orig, -1), self._hosts.get(resp, -1)
-        port = self._ports.get(resp_p, -1)
-        if port < 0:
+        one, other, port = self._hosts.get(orig, -1), self._hosts.get(resp, -1), self._ports.get(resp_p)
+        if port is None:
             port = self._ports[resp_p] = len(self._port_names)
             self._port_names.append(resp_p)
-        if one >= 0 and other >= 0 and (pair := self._pairs.get(_key(one, other, port), -1)) >= 0:
+        elif one >= 0 and other >= 0 and (pair := self._pairs.get(_key(one, other, port))) is not None:
             return pair, one, other, False
         if len(self._pairs) >= self._max_pairs:
             self.shed += 1
