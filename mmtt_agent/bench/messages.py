@@ -64,7 +64,7 @@ def _text(content: dict[str, Any]) -> str:
 
 
 def flows(n: int, seed: int = 1, packets: int | None = None) -> list[str]:
-    """Random flows with uids of their own, 1,000 a second, of 500 hosts with 5,000 others: a few are in most of them."""
+    """Random flows with uids of their own, 1,000 a second, of 500 hosts with 5,000 others: some are in most."""
     draw = random.Random(seed)
     made = []
     for i in range(n):

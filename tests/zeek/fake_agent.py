@@ -78,7 +78,7 @@ def nonsense(flow: dict, number: int) -> list:
     return fields
 
 
-def finding(unit: str, flow: dict, number: int, **changes) -> list:
+def finding(unit: str, flow: dict, number: int, changes: dict | None = None) -> list:
     """The fields of MMTT::Finding, of a flow's ends."""
     fields = {
         "ts": scalar("real", flow["ts"] + 10.5),
@@ -98,7 +98,7 @@ def finding(unit: str, flow: dict, number: int, **changes) -> list:
         "reason": scalar("string", "41 like connections in 8 min, 12 s apart"),
         "uids": vector(scalar("string", flow["uid"])),
     }
-    return list((fields | changes).values())
+    return list((fields | (changes or {})).values())
 
 
 def findings(flows: list[dict]) -> list[list]:
@@ -108,7 +108,7 @@ def findings(flows: list[dict]) -> list[list]:
         finding("pair", flows[0], 1),
         finding("originator", flows[0], 2),
         finding("responder", flows[1], 3),
-        finding("pair", flows[0], 1, **closed),
+        finding("pair", flows[0], 1, closed),
     ]
 
 
@@ -130,7 +130,7 @@ def wrong_findings(flow: dict) -> list[list]:
         {"orig": scalar("string", flow["orig"][:16] + "00000000")},
         {},
     ]
-    return [finding("pair", flow, 1, **each) for each in wrong]
+    return [finding("pair", flow, 1, each) for each in wrong]
 
 
 class Agent:
@@ -228,7 +228,7 @@ class Agent:
         if self.options.mode == "unfinished":
             return
         seen = list(self.seen.values())
-        made = {"none": lambda: [], "some": lambda: findings(seen), "wrong": lambda: wrong_findings(seen[0])}
+        made = {"none": list, "some": lambda: findings(seen), "wrong": lambda: wrong_findings(seen[0])}
         if found := made[self.options.incidents]():
             await self.send("MMTT::incidents", vector(*(vector(*each) for each in found)), topic=reply_topic)
         await self.send("MMTT::finished", topic=reply_topic)
