@@ -5,6 +5,7 @@ sessions come and go. No sockets or clocks.
 from __future__ import annotations
 
 from collections import Counter, deque
+from typing import Any
 
 import numpy as np
 
@@ -116,24 +117,32 @@ class Evidence:
                 return self._nodes[sensor], found
         return None
 
-    def status(self) -> dict[str, int | bool]:
-        """Counts so far, and what is kept now."""
-        tracker = self._tracker
-        counts = self._counts + tracker.counts if tracker else self._counts
+    def status(self) -> dict[str, Any]:
+        """What is kept now, and what is not, by reason, so far."""
+        tracker, counts = self._tracker, self._all_counts()
         return {
             "kept": tracker is not None,
             "pairs": tracker.pairs if tracker else 0,
             "open": tracker.open if tracker else 0,
-            "waiting": sum(map(len, self._waiting.values())),
-            **{state: counts[state] for state in ("opened", "grown", "closed")},
-            "pairs_shed": counts["pairs shed"],
-            "pairs_forgotten": counts["pairs forgotten"],
-            "late": counts["late"],
-            "repeated": counts["repeated"],
-            "without_ends": counts["without ends"],
             "tries": counts["tries"],
+            "left_out": {
+                "shed": counts["pairs shed"],
+                "forgotten": counts["pairs forgotten"],
+                "late": counts["late"],
+                "repeated": counts["repeated"],
+                "without_ends": counts["without ends"],
+            },
+            "waiting": sum(map(len, self._waiting.values())),
             "lost": counts["lost"],
         }
+
+    def incidents(self) -> dict[str, int]:
+        """Incidents by what was told of them so far."""
+        counts = self._all_counts()
+        return {state: counts[state] for state in ("opened", "grown", "closed")}
+
+    def _all_counts(self) -> Counter[str]:
+        return self._counts + self._tracker.counts if self._tracker else self._counts
 
     def _hear(self, topic: str, names: list[str]) -> None:
         for name in names:

@@ -60,9 +60,18 @@ def test_telemetry_of_the_agent():
         """A status in which everything is there."""
 
         def __missing__(self, key):
-            if key in ("windows", "zeek"):
+            if key in ("windows", "zeek", "evidence"):
                 return Anything()
-            if key in ("answered", "refused", "services", "applications", "malicious_kinds", "reloads"):
+            if key in (
+                "incidents",
+                "left_out",
+                "answered",
+                "refused",
+                "services",
+                "applications",
+                "malicious_kinds",
+                "reloads",
+            ):
                 return {"a": 1}
             return "a" if key in ("version", "agent", "model") else 1
 

@@ -94,7 +94,7 @@ def test_windows_of_nobody_are_counted():
     evidence = Evidence(MODEL)
     take(evidence, *many("", ""))
     evidence.end()
-    assert evidence.status()["without_ends"] == 20 and evidence.status()["pairs"] == 0
+    assert evidence.status()["left_out"]["without_ends"] == 20 and evidence.status()["pairs"] == 0
 
 
 def test_without_a_model_nothing_is_kept():
@@ -116,6 +116,6 @@ def test_another_model_begins_anew_and_the_same_goes_on():
     evidence.advance((BEGIN + 200) * SECOND)
     assert evidence.status()["pairs"] == 1
     assert evidence.use(IncidentModel({"pair": UNIT}, "1%", {"50%": -3.0}, ()), Settings()) is True
-    assert evidence.status()["pairs"] == 0 and evidence.status()["opened"] == 1
+    assert evidence.status()["pairs"] == 0 and evidence.incidents()["opened"] == 1
     assert evidence.use(None, Settings()) is True
     assert evidence.use(MODEL, Settings()) is False
