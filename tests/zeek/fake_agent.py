@@ -80,14 +80,15 @@ def nonsense(flow: dict, number: int) -> list:
 
 def finding(unit: str, flow: dict, number: int, changes: dict | None = None) -> list:
     """The fields of MMTT::Finding, of a flow's ends."""
+    orig, resp, resp_p = flow["ends"].split(" ")
     fields = {
         "ts": scalar("real", flow["ts"] + 10.5),
         "id": scalar("string", f"I{number:012d}"),
         "state": scalar("string", "opened"),
         "unit": scalar("string", unit),
-        "orig": scalar("string", "" if unit == "responder" else flow["orig"]),
-        "resp": scalar("string", "" if unit == "originator" else flow["resp"]),
-        "resp_p": scalar("string", flow["resp_p"]),
+        "orig": scalar("string", "" if unit == "responder" else orig),
+        "resp": scalar("string", "" if unit == "originator" else resp),
+        "resp_p": scalar("string", resp_p),
         "kind": scalar("string", "brute_force" if unit == "responder" else ""),
         "score": scalar("real", 0.875),
         "connections": scalar("count", 41),
@@ -127,7 +128,7 @@ def wrong_findings(flow: dict) -> list[list]:
         {"reason": scalar("string", "")},
         {"reason": scalar("string", "x" * 501)},
         {"uids": vector(scalar("string", "a b"))},
-        {"orig": scalar("string", flow["orig"][:16] + "00000000")},
+        {"orig": scalar("string", flow["ends"][:16] + "00000000")},
         {},
     ]
     return [finding("pair", flow, 1, each) for each in wrong]
@@ -139,7 +140,7 @@ class Agent:
         self.answered = 0
         self.flows = 0
         #: By the ends of each, in the order in which they came.
-        self.seen: dict[tuple[str, str], dict] = {}
+        self.seen: dict[str, dict] = {}
         self.log = open(options.log, "a", buffering=1) if options.log else None  # noqa: SIM115 - open to the end
 
     def say(self, text: str) -> None:
@@ -206,7 +207,7 @@ class Agent:
         flows = [json.loads(flow["data"]) for flow in flows]
         self.flows += len(flows)
         for flow in flows:
-            self.seen.setdefault((flow["orig"], flow["resp"]), flow)
+            self.seen.setdefault(flow["ends"], flow)
         self.say(f"batch of {len(flows)}, {self.flows - self.answered} unanswered")
         if self.options.mode == "mute" and self.flows > self.options.after:
             return
