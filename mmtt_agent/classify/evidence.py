@@ -87,10 +87,10 @@ def ends(capture: Capture, connections: np.ndarray) -> tuple[list[str], list[str
 
 
 def _tries(capture: Capture) -> list[Try]:
-    """Connections without a verdict, in order of time: those of a pair and an epoch as one, since they are judged together.
+    """Connections without a verdict, in order of time: those of a pair and an epoch, which are judged together, as one.
 
-    A connection that came to nothing counts from its first packet, one that was too short from its first with payload, as
-    that is when a window with a verdict would have counted from.
+    A connection that came to nothing counts from its first packet, one that was too short from its first with payload,
+    as that is when a window with a verdict would have counted from.
     """
     table, windows = capture.connections, capture.windows
     failed = np.flatnonzero(table.failed)
@@ -101,7 +101,9 @@ def _tries(capture: Capture) -> list[Try]:
     of = np.concatenate([failed, windows.connection[short]])[order]
     ts, is_failed = ts[order], is_failed[order]
     counted: dict[tuple[str, str, str, int], list[int]] = {}
-    for orig, resp, resp_p, at, came_to_nothing in zip(*ends(capture, of), ts.tolist(), is_failed.tolist(), strict=True):
-        found = counted.setdefault((orig, resp, resp_p, at // EPOCH), [at, 0, 0])
-        found[1 if came_to_nothing else 2] += 1
-    return [Try(at, *pair, failed, short) for (*pair, _), (at, failed, short) in counted.items()]
+    for orig, resp, resp_p, at, failing in zip(*ends(capture, of), ts.tolist(), is_failed.tolist(), strict=True):
+        counted.setdefault((orig, resp, resp_p, at // EPOCH), [at, 0, 0])[1 if failing else 2] += 1
+    return [
+        Try(at, orig, resp, resp_p, came_to_nothing, too_short)
+        for (orig, resp, resp_p, _), (at, came_to_nothing, too_short) in counted.items()
+    ]

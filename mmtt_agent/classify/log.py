@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TextIO
@@ -75,14 +75,14 @@ class TsvWriter:
     def __init__(self, out: TextIO, log: Log, several: bool) -> None:
         self._out, self._name = out, log.name
         self._columns = (*log.columns, CAPTURE) if several else log.columns
-        self._write = [_WRITE.get(kind, _field) for _, kind in self._columns]
+        self._texts = [_TEXTS.get(kind, _field) for _, kind in self._columns]
         self._begun = False
 
     def write(self, row: Sequence[Any]) -> None:
         """One row: its values in the order of the columns, µs since 1970 for a time, None for what is unset; more than
         there are columns don't matter."""
         self._begin()
-        self._out.write("\t".join([write(value) for write, value in zip(self._write, row, strict=False)]) + "\n")
+        self._out.write("\t".join([text(value) for text, value in zip(self._texts, row, strict=False)]) + "\n")
 
     def close(self) -> None:
         self._begin()
@@ -168,4 +168,4 @@ def _vector(values: Sequence[str] | None) -> str:
     return ",".join(string(value).replace(",", "\\x2c") for value in values) or "(empty)"
 
 
-_WRITE = {"time": _time, "vector[string]": _vector}
+_TEXTS: dict[str, Callable[[Any], str]] = {"time": _time, "vector[string]": _vector}

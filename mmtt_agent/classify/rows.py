@@ -151,8 +151,8 @@ def rows(
 def _answers(
     series: SeriesBatch, windows: np.ndarray, uids: list[str], classifier: Classifier, evidence: Evidence | None
 ) -> tuple[Iterator[tuple[Any, ...]], list[Incident]]:
-    """Service, application, malicious, their scores, the kind and the incident of each of the windows; and the incidents
-    that have been found since the last time."""
+    """Service, application, malicious, their scores, the kind and the incident of each of the windows; and the
+    incidents that have been found since the last time."""
     if not len(windows):
         return iter(()), []
     verdicts = classifier.classify(series)

@@ -74,13 +74,16 @@ def test_a_threshold_that_a_bundle_lacks_is_not_made_up(tmp_path, onnx, threshol
 
 def test_a_bundle_with_incidents(tmp_path, onnx):
     assert bundle.load(make_bundle(tmp_path, onnx)).incidents is None
-    section = with_incidents(0.5)["incidents"]
-    assert bundle.load(make_bundle(tmp_path, onnx, incidents=section)).incidents == section
+    made = with_incidents(0.5)
+    found = bundle.load(make_bundle(tmp_path, **made)).incidents
+    section = made["incidents"]
+    assert vars(found.units["pair"]) == section["pair"] and [*found.units] == ["pair"]
+    assert (found.share, found.quantiles, found.kinds) == ("0.1%", section["quantiles"], tuple(KINDS))
     # The share that counts may be left out; quantiles come by share, whatever order they are written in.
-    lax = {key: value for key, value in section.items() if key != "share"}
-    lax["quantiles"] = {"99.5%": 3, "99%": 2, "5%": -6}
-    loaded = bundle.load(make_bundle(tmp_path, onnx, incidents=lax)).incidents
-    assert loaded["share"] == "0.1%" and [*loaded["quantiles"]] == ["5%", "99%", "99.5%"]
+    del section["share"]
+    section["quantiles"] = {"99.5%": 3, "99%": 2, "5%": -6}
+    found = bundle.load(make_bundle(tmp_path, **made)).incidents
+    assert found.share == "0.1%" and [*found.quantiles] == ["5%", "99%", "99.5%"]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +102,7 @@ def test_a_bundle_with_incidents(tmp_path, onnx):
         ({"pair.bias": "low"}, "incidents.pair.bias must be a number, not 'low'"),
         ({"pair.bias": None}, "incidents.pair.bias must be a number, not None"),
         ({"pair.weights": {"mean": True}}, "incidents.pair.weights.mean must be a number, not True"),
-        ({"pair.weights": {3: 1.0}}, "incidents.pair.weights holds 3, which can't be a label"),
+        ({"pair.weights": {3: 1.0}}, "incidents.pair.weights holds 3, which is none of mean, top, "),
         ({"pair.thresholds": {"0.1%": 1.5}}, "incidents.pair.thresholds: 0.1% must be from 0 to 1, not 1.5"),
     ],
 )
