@@ -85,6 +85,19 @@ class Table:
         self._part(RESPONDER, other, pair, ts)
         return pair, one, other, True
 
+    def hosts_of(self, pairs: np.ndarray) -> dict[str, np.ndarray]:
+        """Rows of the hosts of pairs, (pairs,) for each part; -1 for what has none."""
+        keys = [_unkey(self._key_of[PAIR][row]) for row in pairs.tolist()]
+        return {
+            ORIGINATOR: self.host_rows(ORIGINATOR, [one for one, _, _ in keys]),
+            RESPONDER: self.host_rows(RESPONDER, [other for _, other, _ in keys]),
+        }
+
+    def are_udp(self, pairs: np.ndarray) -> np.ndarray:
+        """(pairs,): whether a pair's port is one of UDP."""
+        ports = [_unkey(self._key_of[PAIR][row])[2] for row in pairs.tolist()]
+        return np.array([self._port_names[port].endswith("/udp") for port in ports], bool)
+
     def host_rows(self, unit: str, hosts: list[int]) -> np.ndarray:
         """Rows of hosts as originators, or as responders; -1 for what has none."""
         rows = self._roles[unit].rows
