@@ -305,6 +305,9 @@ def verdicts(n: int) -> Verdicts:
         np.arange(n) % 2 == 0,
         np.full(n, 0.00004),
         ["scan" if i % 2 == 0 else "" for i in range(n)],
+        np.full(n, -10.0),
+        np.zeros((n, 0)),
+        np.zeros((n, 16), np.float32),
     )
 
 
