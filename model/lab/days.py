@@ -220,7 +220,8 @@ def _pairs(day: Day) -> list[dict[str, object]]:
     for each in day.placed:
         connection = each.connection
         resp_p = f"{connection.resp_port}/{_PROTOCOLS[connection.proto]}"
-        of[(*ends(each), resp_p, each.played.activity, each.kind)].append(each.begin)
+        orig, resp = ends(each)
+        of[(orig, resp, resp_p, each.played.activity, each.kind)].append(each.begin)
     return [
         dict(zip(PAIR_COLUMNS, (day.capture, *key, len(begins), begins[0], begins[-1]), strict=True))
         for key, begins in of.items()
