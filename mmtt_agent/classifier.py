@@ -69,6 +69,7 @@ class Classifier:
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
         self.bundle = bundle
         self.model = bundle.model
+        self.incidents = bundle.incidents
         self._path = bundle.path / "model.onnx"
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads

@@ -1,11 +1,11 @@
 """From flows to incidents: evidence over connections, for any source of verdicts."""
 
+from .features import FEATURES
 from .model import IncidentModel, UnitModel
 from .records import Flows, Incident, Try
 from .settings import Settings
 from .table import UNITS
 from .tracker import LATENESS, Tracker
-from .units import FEATURES
 from .waiting import EPOCH
 
 __all__ = [
