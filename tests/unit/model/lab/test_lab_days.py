@@ -43,7 +43,7 @@ def tcp(source, target, ports, seq, ack, flags, payload=b"", options=b""):
 
 
 def _talk(server, port, at):
-    """A TCP connection: a request, an answer of two segments whose first comes late, and a selective acknowledgement."""
+    """A TCP connection: a request, an answer whose first segment comes late, and a selective acknowledgement."""
     up, down = (_HOST, server, (port, 443)), (server, _HOST, (443, port))
     sack = b"\1\1\5\12" + struct.pack(">II", 9_000 + 1001, 9_000 + 1401)
     return [

@@ -11,7 +11,13 @@ from mmtt_model.lab.found import judge, report
 _SECOND = 1_000_000
 _HOST, _OTHER, _BAD, _GOOD = "10.77.0.1", "10.77.0.2", "198.18.0.1", "198.18.0.2"
 _PAIRS = [
-    {"orig": _HOST, "resp": _BAD, "activity": "beacon_https", "kind": "command_and_control", "begin": f"{10 * _SECOND}"},
+    {
+        "orig": _HOST,
+        "resp": _BAD,
+        "activity": "beacon_https",
+        "kind": "command_and_control",
+        "begin": f"{10 * _SECOND}",
+    },
     {"orig": _HOST, "resp": _GOOD, "activity": "web", "kind": "", "begin": "0"},
     {"orig": _OTHER, "resp": _GOOD, "activity": "ntp", "kind": "", "begin": "0"},
 ]
