@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import csv
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import log
 from pathlib import Path
 
 import numpy as np
 
 from mmtt_agent.capture import CaptureError, Connections, read_capture
 from mmtt_agent.classifier import Classifier
-from mmtt_agent.classify.rows import IncidentRow, rows
-from mmtt_agent.incidents import Tracker
+from mmtt_agent.classify.rows import IncidentRow, Row, rows
+from mmtt_agent.incidents import IncidentModel, Tracker
 
 from . import LabError
 from .days import DAYS, PAIRS
 
 #: A row of days.tsv or pairs.tsv.
-_Row = dict[str, str]
+_Told = dict[str, str]
+# What flows that are less suspicious than half of the harmless ones are called.
+_LEAST = "under half"
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,16 @@ class Result:
         first: the incident that the attack was first found by, as it was opened; None if it was not.
         kind: what that incident was called at last, empty where nobody was sure.
         connections: how many of the attack's had begun when it was found, or in all if it was not.
+        rank: of harmless flows, what share is less suspicious than the attack's are on average ("95%"); None if none
+            of these had a verdict.
         false: incidents that are not of the attack, as they were opened, and what they are of.
     """
 
-    day: _Row
+    day: _Told
     first: IncidentRow | None
     kind: str
     connections: int
+    rank: str | None
     false: list[tuple[IncidentRow, str]]
 
 
@@ -51,7 +57,7 @@ def look(directory: Path, classifier: Classifier, say: Callable[[str], None]) ->
     if model is None:
         raise LabError(f"{classifier.bundle.path}: this bundle finds no incidents; take another with --bundle")
     days = _read(directory / DAYS)
-    pairs: dict[str, list[_Row]] = defaultdict(list)
+    pairs: dict[str, list[_Told]] = defaultdict(list)
     for row in _read(directory / PAIRS):
         pairs[row["capture"]].append(row)
     results = []
@@ -60,16 +66,14 @@ def look(directory: Path, classifier: Classifier, say: Callable[[str], None]) ->
             capture = read_capture(directory / "captures" / day["capture"])
         except CaptureError as error:
             raise LabError(str(error)) from None
-        every = rows(capture, day["capture"], classifier, Tracker(model))
-        result = judge(
-            day, pairs[day["capture"]], capture.connections, (row for row in every if isinstance(row, IncidentRow))
-        )
+        every = list(rows(capture, day["capture"], classifier, Tracker(model)))
+        result = judge(day, pairs[day["capture"]], capture.connections, every, model)
         say(f"{number}/{len(days)} {_called(day)}: {_word(result)}, {len(result.false)} false")
         results.append(result)
     return results
 
 
-def _read(path: Path) -> list[_Row]:
+def _read(path: Path) -> list[_Told]:
     try:
         with path.open(newline="") as file:
             return list(csv.DictReader(file, delimiter="\t"))
@@ -77,8 +81,10 @@ def _read(path: Path) -> list[_Row]:
         raise LabError(f"{path}: not there; run `mmtt lab days RECORDED -o {path.parent}` first") from None
 
 
-def judge(day: _Row, pairs: list[_Row], connections: Connections, incidents: Iterable[IncidentRow]) -> Result:
-    """Hold a day's incidents against its truth.
+def judge(
+    day: _Told, pairs: list[_Told], connections: Connections, found: Sequence[Row | IncidentRow], model: IncidentModel
+) -> Result:
+    """Hold what was found in a day against its truth.
 
     An incident is the attack's if it is of a malicious pair, of that pair's responder, or of its originator once the
     attack has begun. Any other is false.
@@ -89,7 +95,12 @@ def judge(day: _Row, pairs: list[_Row], connections: Connections, incidents: Ite
     ours: IncidentRow | None = None
     false: list[tuple[IncidentRow, str]] = []
     kinds: dict[str, str] = {}
-    for row in incidents:
+    log_odds = []
+    for row in found:
+        if isinstance(row, Row):
+            if (row.orig_h, row.resp_h) in ends and row.malicious_score is not None:
+                log_odds.append(_log_odds(row.malicious_score))
+            continue
         kinds[row.id] = row.kind or kinds.get(row.id, "")
         if row.state != "opened":
             continue
@@ -103,7 +114,14 @@ def judge(day: _Row, pairs: list[_Row], connections: Connections, incidents: Ite
         (orig, resp) in ends and ts <= until
         for orig, resp, ts in zip(originators, responders, connections.ts.tolist(), strict=True)
     )
-    return Result(day, ours, kinds[ours.id] if ours else "", begun, false)
+    rank = (model.rank(sum(log_odds) / len(log_odds)) or _LEAST) if log_odds else None
+    return Result(day, ours, kinds[ours.id] if ours else "", begun, rank, false)
+
+
+def _log_odds(score: float) -> float:
+    """Of a score as the log has it, which is rounded."""
+    score = min(max(score, 0.00005), 0.99995)
+    return log(score / (1 - score))
 
 
 def _is_of(row: IncidentRow, ends: set[tuple[str, str]], begin: int) -> bool:
@@ -114,7 +132,7 @@ def _is_of(row: IncidentRow, ends: set[tuple[str, str]], begin: int) -> bool:
     return (row.orig_h, row.resp_h) in ends
 
 
-def _what(row: IncidentRow, pairs: list[_Row]) -> str:
+def _what(row: IncidentRow, pairs: list[_Told]) -> str:
     """The activities between the ends of an incident."""
     if row.resp_h is None:
         return "many"
@@ -129,8 +147,8 @@ def report(results: list[Result]) -> str:
     """Tables of Markdown."""
     attacks, ordinary = ([each for each in results if bool(each.day["attack"]) == is_one] for is_one in (True, False))
     lines = [
-        "| attack | each | jitter | found | after connections | after | incident of | kind | right |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| attack | each | jitter | flows | found | after connections | after | incident of | kind | right |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for each in attacks:
         lines.append(f"| {' | '.join(_cells(each))} |")
@@ -149,15 +167,16 @@ def report(results: list[Result]) -> str:
 def _cells(result: Result) -> list[str]:
     day = result.day
     each = f"{day['period']} s" if day["period"] else f"{day['sessions']} sessions"
-    jitter = f"{float(day['jitter']):.0%}" if day["jitter"] else ""
+    jitter = f"{float(day['jitter']) * 100:g} %" if day["jitter"] else ""
+    about = [day["attack"], each, jitter, (result.rank or "no verdict").replace("%", " %")]
     if result.first is None:
-        return [day["attack"], each, jitter, "no", f"({result.connections})", "", "", "", ""]
+        return [*about, "no", f"({result.connections})", "", "", "", ""]
     row = result.first
     unit = "responder" if row.orig_h is None else "originator" if row.resp_h is None else "pair"
     after = (row.ts - row.first) / 6e7
     kind = result.kind or "not sure"
     right = "yes" if result.kind == day["kind"] else "no"
-    return [day["attack"], each, jitter, "yes", str(result.connections), f"{after:.0f} min", unit, kind, right]
+    return [*about, "yes", str(result.connections), f"{after:.0f} min", unit, kind, right]
 
 
 def _false(title: str, results: list[Result]) -> str:
@@ -169,7 +188,7 @@ def _false(title: str, results: list[Result]) -> str:
     return f"{title}: {count} false incidents in {hours:,.0f} host-hours{rate}{of}."
 
 
-def _called(day: _Row) -> str:
+def _called(day: _Told) -> str:
     return f"{day['attack']} each {day['period']} s" if day["period"] else day["attack"] or "ordinary"
 
 
