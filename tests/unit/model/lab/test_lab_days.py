@@ -7,18 +7,24 @@ import json
 import socket
 import struct
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 import zstandard
+from click.testing import CliRunner
 from lab_run import udp
+from tiny_bundle import make_bundle, with_incidents
 
 from mmtt_agent.capture import read_capture
-from mmtt_model.lab import LabError
+from mmtt_model.cli.lab import lab
+from mmtt_model.lab import LabError, days
 from mmtt_model.lab.again import again
 from mmtt_model.lab.days import compose, plan
 from mmtt_model.lab.recorded import read
-from mmtt_model.lab.schedule import PEOPLE, attacks
+from mmtt_model.lab.scenario import parse
+from mmtt_model.lab.scenario import plan as lab_plan
+from mmtt_model.lab.schedule import MACHINES, PEOPLE, attacks
 from mmtt_model.lab.wire import Tap
 
 _HOST, _BEGIN = "10.77.0.1", 1_700_000_000
@@ -61,7 +67,7 @@ def _talk(server, port, at):
 
 
 @pytest.fixture
-def recorded(tmp_path):
+def parts(tmp_path):
     """What `mmtt lab run` leaves: six connections of each activity, some of TCP and some of UDP."""
     folder = tmp_path / "recorded" / "captures" / "day-parts" / "0000"
     folder.mkdir(parents=True)
@@ -112,8 +118,8 @@ def _windows(capture):
     )
 
 
-def test_a_connection_placed_again_keeps_sizes_and_gaps_and_its_packets_are_whole(recorded):
-    played = {each.activity: each for each in read(recorded)}
+def test_a_connection_placed_again_keeps_sizes_and_gaps_and_its_packets_are_whole(parts):
+    played = {each.activity: each for each in read(parts)}
     connection = played["web"].connections[2]
     packets = again(connection, 5_000_000, "10.77.0.9", 50_123, "198.18.0.7", (77, 4_000_000_000))
     assert (np.diff(packets.times) == np.diff(connection.times)).all() and packets.times[0] == 5_000_000
@@ -132,21 +138,21 @@ def test_a_connection_placed_again_keeps_sizes_and_gaps_and_its_packets_are_whol
     assert packets.data[3, :160].tobytes() == request[:160]
 
 
-def test_a_day_has_the_recordings_windows_and_no_other_and_nothing_of_it_is_left_out(recorded, tmp_path):
-    of_recording = set(_windows(read_capture(recorded / "captures/day-parts/0000/laptop.pcap.zst")))
-    compose(read(recorded), tmp_path / "days", 1, 1, lambda _: None)
+def test_a_day_has_the_recordings_windows_and_no_other_and_nothing_of_it_is_left_out(parts, tmp_path):
+    of_recording = set(_windows(read_capture(parts / "captures/day-parts/0000/laptop.pcap.zst")))
+    compose(read(parts), tmp_path / "days", 1, 1, lambda _: None)
     for row in _table(tmp_path / "days" / "days.tsv")[:3]:
         capture = read_capture(tmp_path / "days" / "captures" / row["capture"])
         assert not capture.left_out and not capture.problems
         assert set(_windows(capture)) <= of_recording
 
 
-def test_truth_fits_the_packets(recorded, tmp_path):
+def test_truth_fits_the_packets(parts, tmp_path):
     out = tmp_path / "days"
-    compose(read(recorded), out, 1, 1, lambda _: None)
-    days, pairs = _table(out / "days.tsv"), _table(out / "pairs.tsv")
-    assert [row["attack"] for row in days] == ["", *(attack.activity for attack in attacks())]
-    for row in (days[0], days[1], days[-1]):
+    compose(read(parts), out, 1, 1, lambda _: None)
+    told_days, pairs = _table(out / "days.tsv"), _table(out / "pairs.tsv")
+    assert [row["attack"] for row in told_days] == ["", *(attack.activity for attack in attacks())]
+    for row in (told_days[0], told_days[1], told_days[-1]):
         connections = read_capture(out / "captures" / row["capture"]).connections
         seen = {}
         for orig, resp, port, ts in zip(
@@ -168,8 +174,8 @@ def test_truth_fits_the_packets(recorded, tmp_path):
         assert {pair["kind"] for pair in told} - {""} == ({row["kind"]} if row["kind"] else set())
 
 
-def test_an_attack_has_its_period_and_jitter(recorded):
-    played = read(recorded)
+def test_an_attack_has_its_period_and_jitter(parts):
+    played = read(parts)
     for day in plan(played, 3, 0)[:20]:
         rhythm = day.attack.rhythm
         gaps = np.diff([each.begin for each in day.placed if each.kind]) / 1e6
@@ -178,9 +184,9 @@ def test_an_attack_has_its_period_and_jitter(recorded):
         assert gaps.max() - gaps.min() >= rhythm.period * rhythm.jitter * 0.8 - 1e-3
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_does_not(recorded, tmp_path):
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(parts, tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        compose(read(recorded), tmp_path / name, seed, 1, lambda _: None)
+        compose(read(parts), tmp_path / name, seed, 1, lambda _: None)
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.*"))
     assert len(files) == 3 + len(list(attacks()))
     same = [(tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes() for file in files]
@@ -188,19 +194,52 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(recorded, tmp_p
     assert all(same) and not any(other)
 
 
-def test_an_ordinary_day_has_all_that_was_recorded_of_its_host(recorded):
-    (day,) = [day for day in plan(read(recorded), 1, 1) if day.attack is None]
+def test_an_ordinary_day_has_all_that_was_recorded_of_its_host(parts):
+    (day,) = [day for day in plan(read(parts), 1, 1) if day.attack is None]
     seen = Counter(each.played.activity for each in day.placed)
     assert seen["web"] == PEOPLE["web"] * 6
     assert 84 <= seen["ntp"] <= 87
     assert set(seen) == {"web", "ntp"}
 
 
-def test_a_recording_without_an_attack_of_the_schedule_is_told(recorded):
+def test_a_recording_without_an_attack_of_the_schedule_is_told(parts):
     with pytest.raises(LabError, match="recorded of guess_form"):
-        plan([each for each in read(recorded) if each.activity != "guess_form"], 1, 0)
+        plan([each for each in read(parts) if each.activity != "guess_form"], 1, 0)
 
 
 def test_a_directory_without_captures_is_told(tmp_path):
     with pytest.raises(LabError, match="mmtt lab run day-parts"):
         read(tmp_path)
+
+
+def test_the_commands_compose_days_and_say_what_is_found(parts, tmp_path, monkeypatch):
+    def short():
+        return [each for each in attacks() if each.activity in ("guess_form", "dns_tunnel")][:2]
+
+    monkeypatch.setattr("mmtt_model.lab.days.attacks", short)
+    out = tmp_path / "days"
+    made = CliRunner().invoke(lab, ["days", str(parts), "-o", str(out), "--ordinary", "1"])
+    assert made.exit_code == 0, made.output
+    for threshold, found in ((0.0, 2), (1.0, 0)):
+        bundle = make_bundle(tmp_path / f"bundle-{threshold}", **with_incidents(threshold))
+        told = CliRunner().invoke(lab, ["incidents", str(out), "--bundle", str(bundle)])
+        assert told.exit_code == 0, told.output
+        assert f"{found} of 2 attacks found" in told.output
+        assert ("Days without an attack: 0 false" in told.output) == (found == 0)
+
+
+def test_what_cannot_be_done_is_told_in_a_line(parts, tmp_path):
+    nothing = CliRunner().invoke(lab, ["days", str(tmp_path), "-o", str(tmp_path / "days")])
+    assert nothing.exit_code == 1 and "mmtt lab run day-parts" in nothing.output
+    plain = make_bundle(tmp_path / "plain")
+    without = CliRunner().invoke(lab, ["incidents", str(tmp_path), "--bundle", str(plain)])
+    assert without.exit_code == 1 and "finds no incidents" in without.output
+    able = make_bundle(tmp_path / "able", **with_incidents())
+    empty = CliRunner().invoke(lab, ["incidents", str(tmp_path), "--bundle", str(able)])
+    assert empty.exit_code == 1 and "mmtt lab days" in empty.output
+
+
+def test_the_shipped_scenario_records_all_that_days_are_made_of():
+    scenario = parse((Path(days.__file__).parent / "scenarios" / "day-parts.yaml").read_text(), "day-parts")
+    done = {step.name for number in range(scenario.captures) for step in lab_plan(scenario, number).steps}
+    assert done == {*PEOPLE, *MACHINES, *(attack.activity for attack in attacks())}
