@@ -33,6 +33,7 @@ class Result:
         day: its row of days.tsv.
         first: the incident that the attack was first found by, as it was opened; None if it was not.
         kind: what that incident was called at last, empty where nobody was sure.
+        seconds: from the attack's begin until it was found.
         connections: how many of the attack's had begun when it was found, or in all if it was not.
         rank: of harmless flows, what share is less suspicious than the attack's are on average ("95%"); None if none
             of these had a verdict.
@@ -42,6 +43,7 @@ class Result:
     day: _Told
     first: IncidentRow | None
     kind: str
+    seconds: float
     connections: int
     rank: str | None
     false: list[tuple[IncidentRow, str]]
@@ -115,7 +117,8 @@ def judge(
         for orig, resp, ts in zip(originators, responders, connections.ts.tolist(), strict=True)
     )
     rank = (model.rank(sum(log_odds) / len(log_odds)) or _LEAST) if log_odds else None
-    return Result(day, ours, kinds[ours.id] if ours else "", begun, rank, false)
+    seconds = (ours.ts - begin) / 1e6 if ours else 0.0
+    return Result(day, ours, kinds[ours.id] if ours else "", seconds, begun, rank, false)
 
 
 def _log_odds(score: float) -> float:
@@ -173,10 +176,9 @@ def _cells(result: Result) -> list[str]:
         return [*about, "no", f"({result.connections})", "", "", "", ""]
     row = result.first
     unit = "responder" if row.orig_h is None else "originator" if row.resp_h is None else "pair"
-    after = (row.ts - row.first) / 6e7
     kind = result.kind or "not sure"
     right = "yes" if result.kind == day["kind"] else "no"
-    return [*about, "yes", str(result.connections), f"{after:.0f} min", unit, kind, right]
+    return [*about, "yes", str(result.connections), f"{result.seconds / 60:.0f} min", unit, kind, right]
 
 
 def _false(title: str, results: list[Result]) -> str:
