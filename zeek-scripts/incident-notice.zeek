@@ -63,7 +63,7 @@ function is_worth_a_notice(rec: IncidentInfo): bool
 # Whether there have been fewer today than there may be.
 function is_of_the_day(ts: time): bool
 	{
-	local day = double_to_count(time_to_double(ts) / 86400.0);
+	local day = double_to_count(floor(time_to_double(ts) / 86400.0));
 
 	if ( day > incident_day )
 		{

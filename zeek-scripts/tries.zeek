@@ -44,7 +44,7 @@ global tries_due: event();
 
 function tried_by(id: conn_id, ts: time): Tried
 	{
-	local key = double_to_count(time_to_double(ts) / epoch);
+	local key = double_to_count(floor(time_to_double(ts) / epoch));
 
 	if ( [key, id$orig_h, id$resp_h, id$resp_p] in tried )
 		return tried[key, id$orig_h, id$resp_h, id$resp_p];
