@@ -207,7 +207,7 @@ class Agent:
         flows = [json.loads(flow["data"]) for flow in flows]
         self.flows += len(flows)
         for flow in flows:
-            self.seen.setdefault(flow["ends"], flow)
+            self.seen.setdefault(flow["ends"].rpartition(" ")[0], flow)
         self.say(f"batch of {len(flows)}, {self.flows - self.answered} unanswered")
         if self.options.mode == "mute" and self.flows > self.options.after:
             return
