@@ -140,7 +140,7 @@ export {
 	    string);
 
 	## An agent has found something over connections.
-	global incidents: event(protocol: count, incidents: vector of Finding);
+	global incidents: event(protocol: count, found: vector of Finding);
 
 	## The capture is at its end: a node asks an agent for all that is still to be
 	## found.
