@@ -91,6 +91,7 @@ class Tracker:
         self._judged = judged
         #: By unit and row.
         self._open: dict[str, dict[int, _Open]] = {unit: {} for unit in UNITS}
+        self._taken: set[str] = set()  # their ids
         self._closed: deque[tuple[tuple[str | None, ...], _Open]] = deque()
         self._found: list[Incident] = []
         self._counts: Counter[str] = Counter()
@@ -276,10 +277,10 @@ class Tracker:
     def _begin(self, unit: str, row: int, now: int) -> None:
         units = self._table.units[unit]
         told = f"{unit} {int(units.first[row])} {now} {self._table.ends(unit, row)[2]} {float(units.score[row])!r}"
-        taken = {each.id for each in self._all_open()}
         name = _base62(told)
-        while name in taken:
+        while name in self._taken:
             name = _base62(told := told + "'")
+        self._taken.add(name)
         found = _Open(
             name, unit, row, now, self._kind(unit, row), round(float(units.score[row]), 4), self._connections(unit, row)
         )
@@ -310,6 +311,7 @@ class Tracker:
         self._say(found, "closed", ts)
         self._closed.append((self._table.ends(found.unit, found.row), found))
         del self._open[found.unit][found.row]
+        self._taken.discard(found.id)
         self._table.closed(found.unit, found.row)
 
     # What is said of it.
