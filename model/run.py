@@ -108,7 +108,7 @@ def _run(
                         tensorboard / f"seed{seed}" if tensorboard else None)
         for seed in range(config.seed, config.seed + config.evaluation.seeds)
     ]  # fmt: skip
-    cross_site_answers = cross_site.left_out(config, architecture, dataset, trainings)
+    left_out = cross_site.left_out(config, architecture, dataset, trainings)
     unknown = unknown_applications.left_out(config.compared(), architecture, dataset, trainings)
     captures = by_capture.begin(config, architecture, dataset, trainings) if config.evaluation.by_capture else None
     figures: dict[str, Any] = {"seeds": []}
@@ -116,7 +116,7 @@ def _run(
     figures["unknown"] = unknown()
     by_energy = ("application",) if better(figures["unknown"]) == "energy" else ()
     # Sites that their models had not seen say how sure an answer must be; the test sites only what comes of it.
-    known, logits = cross_site_answers()
+    known, logits = left_out.answers()
     calibration = calibrate(config.decision, dataset, known, logits, by_energy)
     temperatures = calibration.temperatures
     models = [training() for training in seeds]

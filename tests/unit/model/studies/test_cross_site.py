@@ -62,7 +62,7 @@ def made():
 
 def test_each_site_of_training_and_validation_is_answered_for_once_by_a_model_without_it(made):
     trainings = _Trainings()
-    rows, logits = cross_site.left_out(CONFIG, Architecture(), made, trainings)()
+    rows, logits = cross_site.left_out(CONFIG, Architecture(), made, trainings).answers()
     wanted = np.flatnonzero((made.split != 2) & made.scored & (made.capture > 1))
     assert sorted(rows) == wanted.tolist() and set(logits) == set(TASKS)
     for number, parted in enumerate(trainings.begun, 1):
@@ -87,7 +87,7 @@ def test_by_capture_sites_are_on_both_sides_and_the_lab_is_only_trained_on(made)
     # The lab's have no label where only their kind would be one.
     for values in (made.service, made.application, made.malicious):
         values[made.capture <= 1] = MISSING
-    scores = by_capture.begin(CONFIG, Architecture(), dataclasses.replace(made), trainings)()
+    scores = by_capture.begin(CONFIG, Architecture(), dataclasses.replace(made), trainings).answers()
     (parted,) = trainings.begun
     assert all(len(set(parted.split[made.capture == capture])) == 1 for capture in set(made.capture))
     assert set(made.site[parted.rows("test")]) & set(made.site[parted.rows("train")])
