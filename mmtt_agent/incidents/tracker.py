@@ -1,0 +1,357 @@
+"""Flows in, incidents out. Evidence is judged by epochs of the traffic's own time, so that the order in which it comes
+in does not matter. No sockets, threads or clocks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+
+from .model import IncidentModel
+from .reasons import reason
+from .records import Flows, Incident, Try
+from .settings import Settings
+from .table import ORIGINATOR, PAIR, RESPONDER, UNITS, Table
+from .units import FEATURES
+from .waiting import EPOCH, Waiting
+
+#: Evidence that began so many microseconds ago has come in: a window lasts up to a minute, and Zeek looks after those
+#: that have gone quiet every few seconds.
+LATENESS = 90_000_000
+#: An incident is closed when nothing has come of it for so many microseconds, or for so many times the usual time
+#: between its connections.
+QUIET = 3_600_000_000
+QUIET_GAPS = 4
+#: A row more is due when there are so many times the connections of the row before.
+GROWN = 4
+#: How alike windows must be for "like connections", and how regular their starts for "12 s apart".
+_LIKE, _REGULAR = 0.7, 0.5
+#: Of a unit's malicious windows, what share a kind must have to be named.
+_SURE_OF_KIND = 0.6
+# How often pairs that are past the horizon are looked for, in epochs that there is evidence of.
+_LOOK_EVERY = 60
+_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_COLUMN = {name: place for place, name in enumerate(FEATURES)}
+
+
+@dataclass(slots=True)
+class _Open:
+    """An incident that is open, or was until just now."""
+
+    id: str
+    unit: str
+    row: int
+    opened: int
+    kind: str
+    score: float
+    connections: int
+    closed: int | None = None
+
+
+class Tracker:
+    """Keeps the evidence on pairs, originators and responders.
+
+    Args:
+        model: the bundle's.
+
+    Raises:
+        KeyError: the bundle has no threshold for the share that is asked for.
+
+    Attributes:
+        counts: incidents by state, pairs past the horizon.
+    """
+
+    def __init__(self, model: IncidentModel, settings: Settings | None = None) -> None:
+        settings = settings or Settings()
+        self._model = model
+        self._horizon = int(settings.horizon * 1e6)
+        self._thresholds = {unit: model.threshold(unit, settings.share) for unit in model.units}
+        self._table = Table(len(model.kinds), self._horizon / 4, settings.max_pairs)
+        self._waiting = Waiting()
+        self._greatest = -(1 << 60)
+        self._now = 0
+        self._judged = 0
+        #: By unit and row.
+        self._open: dict[str, dict[int, _Open]] = {unit: {} for unit in UNITS}
+        self._closed: deque[tuple[tuple[str | None, ...], _Open]] = deque()
+        self._found: list[Incident] = []
+        self._counts: Counter[str] = Counter()
+
+    # What comes in.
+
+    def flows(self, flows: Flows) -> list[str]:
+        """Take in windows with a verdict.
+
+        Returns:
+            For each the incident that it belongs to, empty if there is none: one that had been open for LATENESS when
+            the window began, whatever has been heard of since.
+        """
+        if not len(flows):
+            return []
+        self._waiting.add_flows(flows)
+        self._greatest = max(self._greatest, int(flows.ts.max()))
+        self._judge((self._greatest - LATENESS) // EPOCH)
+        if not any(self._open.values()) and not self._closed:
+            return [""] * len(flows)
+        return list(map(self._incident_of, flows.ts.tolist(), flows.orig, flows.resp, flows.resp_p))
+
+    def tries(self, tries: Iterable[Try]) -> None:
+        """Take in connections without a verdict."""
+        self._waiting.add_tries(each for each in tries if each.orig and each.resp)
+
+    def advance(self, now: int | None = None) -> list[Incident]:
+        """What has been found since the last time.
+
+        Args:
+            now: microseconds since 1970: all evidence from LATENESS before it is judged. Without it, time goes on by
+                the flows' own.
+        """
+        if now is not None:
+            self._judge((now - LATENESS) // EPOCH)
+        found, self._found = self._found, []
+        return found
+
+    def end(self) -> list[Incident]:
+        """There will be no more: judge all that is left, and close what is open."""
+        self._judge(None)
+        for each in self._all_open():
+            self._close(each, self._now)
+        return self.advance()
+
+    @property
+    def counts(self) -> Counter[str]:
+        """What has become of evidence, and incidents by state."""
+        waiting = self._waiting
+        return self._counts + Counter(
+            {
+                "late": waiting.late,
+                "repeated": waiting.repeated,
+                "without ends": waiting.without_ends,
+                "pairs shed": self._table.shed,
+            }
+        )
+
+    @property
+    def pairs(self) -> int:
+        """Pairs that there is evidence on."""
+        return len(self._table)
+
+    @property
+    def open(self) -> int:
+        """Incidents that are open."""
+        return sum(map(len, self._open.values()))
+
+    # Which incident a flow belongs to.
+
+    def _incident_of(self, ts: int, orig: str, resp: str, resp_p: str) -> str:
+        for unit, row in zip(UNITS, self._table.find(orig, resp, resp_p), strict=True):
+            if row >= 0 and (found := self._open[unit].get(row)) and found.opened + LATENESS <= ts:
+                return found.id
+        for ends, found in self._closed:
+            same = all(end in (None, given) for end, given in zip(ends, (orig, resp, resp_p), strict=True))
+            if same and found.opened + LATENESS <= ts and found.closed is not None and ts <= found.closed:
+                return found.id
+        return ""
+
+    # Judging.
+
+    def _judge(self, end: int | None) -> None:
+        """Judge the epochs before ``end``; all without it."""
+        if end is not None and end <= self._waiting.epoch:
+            return
+        for epoch in self._waiting.epochs(end):
+            self._close_quiet(epoch * EPOCH)
+            self._one_epoch(*self._waiting.take(epoch), now=(epoch + 1) * EPOCH)
+        if end is None:
+            return
+        self._waiting.epoch = end
+        self._close_quiet(end * EPOCH)
+        while self._closed and (self._closed[0][1].closed or 0) < (end * EPOCH) - LATENESS:
+            self._closed.popleft()
+
+    def _one_epoch(self, flows: Flows | None, new: np.ndarray, tries: Sequence[Try], now: int) -> None:
+        self._now = now
+        self._table.make_room()
+        fresh: list[tuple[int, int]] = []
+        of_flows = self._rows(
+            [] if flows is None else zip(flows.ts.tolist(), flows.orig, flows.resp, flows.resp_p, strict=True), fresh
+        )
+        of_tries = self._rows([(each.ts, each.orig, each.resp, each.resp_p) for each in tries], fresh)
+        for place, unit in enumerate(UNITS):
+            units = self._table.units[unit]
+            rows = np.concatenate([of_flows[place], of_tries[place]])
+            touched = np.unique(rows[rows >= 0])
+            units.fade(touched, now)
+            if unit != PAIR:
+                pairs = np.array([each[place - 1] for each in fresh], np.int64)
+                units.add_pairs(pairs[pairs >= 0])
+            self._add_flows(unit, of_flows[place], flows, new)
+            self._add_tries(unit, of_tries[place], tries)
+            if unit in self._model.units:
+                units.score[touched] = self._model.units[unit].probability(units.features(touched))
+        # Of hosts first: a scan's pairs are no incidents of their own.
+        for place, unit in sorted(enumerate(UNITS), reverse=True):
+            if unit in self._model.units:
+                rows = np.concatenate([of_flows[place], of_tries[place]])
+                self._look(unit, np.unique(rows[rows >= 0]), now)
+        self._judged += 1
+        if self._judged % _LOOK_EVERY == 0:
+            self._counts["pairs forgotten"] += self._table.forget(now - self._horizon)
+
+    def _rows(
+        self, ends: Iterable[tuple[int, str, str, str]], fresh: list[tuple[int, int]]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of each its pair's row, its originator's and its responder's, -1 for what has none; the hosts' rows of pairs
+        that are new are added to ``fresh``.
+        """
+        found = []
+        for ts, orig, resp, resp_p in ends:
+            pair, one, other, new = self._table.place(ts, orig, resp, resp_p)
+            found.append((pair, one, other))
+            if new:
+                fresh.append((one, other))
+        pairs, ones, others = np.array(found, np.int64).reshape(-1, 3).T
+        return pairs, ones, others
+
+    def _add_flows(self, unit: str, rows: np.ndarray, flows: Flows | None, new: np.ndarray) -> None:
+        has = rows >= 0
+        if flows is None or not has.any():
+            return
+        self._table.units[unit].add_flows(
+            rows[has], flows.ts[has], new[has], flows.log_odds[has], flows.kinds[has], flows.likeness[has],
+            flows.orig_bytes[has], flows.resp_bytes[has], np.array(flows.uid, "S20")[has],
+        )  # fmt: skip
+
+    def _add_tries(self, unit: str, rows: np.ndarray, tries: Sequence[Try]) -> None:
+        has = rows >= 0
+        if has.any():
+            ts, failed, short = np.array([(each.ts, each.failed, each.short) for each in tries], np.int64)[has].T
+            self._table.units[unit].add_tries(rows[has], ts, failed, short)
+
+    def _look(self, unit: str, rows: np.ndarray, now: int) -> None:
+        """Open what is above the threshold; say of what is open how it has grown."""
+        units, threshold = self._table.units[unit], self._thresholds[unit]
+        for row in rows[(units.score[rows] >= threshold) | units.open[rows]].tolist():
+            found = self._open[unit].get(row)
+            if found is None:
+                if unit != PAIR or not self._is_of_a_host(row):
+                    self._begin(unit, row, now)
+                continue
+            found.score = max(found.score, round(float(units.score[row]), 4))
+            kind = self._kind(unit, row)
+            if self._connections(unit, row) >= GROWN * found.connections or (kind and not found.kind):
+                found.kind = kind or found.kind
+                found.connections = self._connections(unit, row)
+                self._say(found, "grown", now)
+
+    def _is_of_a_host(self, row: int) -> bool:
+        """Whether the pair's originator or responder is an incident as a whole."""
+        orig, resp, resp_p = self._table.ends(PAIR, row)
+        _, one, other = self._table.find(orig or "", resp or "", resp_p or "")
+        return one in self._open[ORIGINATOR] or other in self._open[RESPONDER]
+
+    def _begin(self, unit: str, row: int, now: int) -> None:
+        units = self._table.units[unit]
+        told = f"{unit} {int(units.first[row])} {now} {self._table.ends(unit, row)[2]} {float(units.score[row])!r}"
+        taken = {each.id for each in self._all_open()}
+        name = _base62(told)
+        while name in taken:
+            name = _base62(told := told + "'")
+        found = _Open(
+            name, unit, row, now, self._kind(unit, row), round(float(units.score[row]), 4), self._connections(unit, row)
+        )
+        self._open[unit][row] = found
+        self._table.opened(unit, row)
+        self._say(found, "opened", now)
+
+    def _all_open(self) -> list[_Open]:
+        return sorted(
+            (each for of in self._open.values() for each in of.values()), key=lambda each: (each.opened, each.id)
+        )
+
+    def _close_quiet(self, now: int) -> None:
+        due = []
+        for each in self._all_open():
+            units = self._table.units[each.unit]
+            apart = float(units.regularity(np.array([each.row]))[1][0]) * 1e6
+            quiet = int(units.last[each.row]) + int(min(max(QUIET, QUIET_GAPS * apart), self._horizon))
+            if quiet <= now:
+                due.append((quiet, each))
+        for quiet, each in sorted(due, key=lambda one: (one[0], one[1].id)):
+            self._close(each, quiet)
+
+    def _close(self, found: _Open, ts: int) -> None:
+        found.closed = ts
+        found.connections = self._connections(found.unit, found.row)
+        found.kind = self._kind(found.unit, found.row) or found.kind
+        self._say(found, "closed", ts)
+        self._closed.append((self._table.ends(found.unit, found.row), found))
+        del self._open[found.unit][found.row]
+        self._table.closed(found.unit, found.row)
+
+    # What is said of it.
+
+    def _connections(self, unit: str, row: int) -> int:
+        units = self._table.units[unit]
+        return int(units.connections[row]) + int(units.failed[row]) + int(units.short[row])
+
+    def _kind(self, unit: str, row: int) -> str:
+        """Empty where nobody can be sure."""
+        units = self._table.units[unit]
+        if unit == ORIGINATOR and "scan" in self._model.kinds and units.failed[row] > units.connections[row]:
+            return "scan"
+        shares = units.kinds(row)
+        return str(self._model.kinds[int(shares.argmax())]) if len(shares) and shares.max() >= _SURE_OF_KIND else ""
+
+    def _say(self, found: _Open, state: str, ts: int) -> None:
+        self._counts[state] += 1
+        units, row = self._table.units[found.unit], found.row
+        orig, resp, resp_p = self._table.ends(found.unit, row)
+        at = np.array([row])
+        features = units.features(at)[0]
+        regular, apart = (float(each[0]) for each in units.regularity(at))
+        strong = units.top[row] > -np.inf
+        self._found.append(
+            Incident(
+                ts=ts,
+                id=found.id,
+                state=state,
+                unit=found.unit,
+                orig=orig,
+                resp=resp,
+                resp_p=resp_p,
+                kind=found.kind,
+                score=found.score,
+                connections=found.connections,
+                first=int(units.first[row]),
+                last=int(units.last[row]),
+                orig_bytes=int(units.orig_bytes[row]),
+                resp_bytes=int(units.resp_bytes[row]),
+                reason=reason(
+                    connections=int(units.connections[row]),
+                    seconds=(int(units.last[row]) - int(units.first[row])) / 1e6,
+                    like=float(features[_COLUMN["likeness"]]) >= _LIKE,
+                    apart=apart if regular >= _REGULAR else None,
+                    rank=self._model.rank(units.mean(row)),
+                    top_rank=self._model.rank(float(units.top[row, 0])),
+                    failed=int(units.failed[row]),
+                    short=int(units.short[row]),
+                    responders=int(units.fan[row]) if found.unit == ORIGINATOR else None,
+                    originators=int(units.fan[row]) if found.unit == RESPONDER else None,
+                ),
+                uids=tuple(uid.decode() for uid in units.top_uid[row][strong].tolist()),
+            )
+        )
+
+
+def _base62(text: str) -> str:
+    number = int.from_bytes(blake2b(text.encode(), digest_size=9).digest(), "big")
+    digits = []
+    for _ in range(12):
+        number, digit = divmod(number, 62)
+        digits.append(_BASE62[digit])
+    return "I" + "".join(digits)
