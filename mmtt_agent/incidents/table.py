@@ -18,16 +18,19 @@ _FULL, _SHED_TO = 95, 90
 
 @dataclass(slots=True)
 class _Role:
-    """Hosts in a part: by host, how many pairs it has in it, and its row of evidence or -1."""
+    """Hosts in a part: by host, how many pairs it has in it, the row of the first of them, and its own row or -1."""
 
     parts: list[int] = field(default_factory=list)
+    first: list[int] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
+    #: Rows of hosts that have got a second pair, and those of their first: what is known of that is theirs, too.
+    heirs: list[tuple[int, int]] = field(default_factory=list)
 
 
 class Table:
     """Rows of evidence by pair and host.
 
-    A host has a row of its own from its second pair on: most have but one, and what that says stands in the pair's.
+    A host has a row of its own from its second pair on: most have but one, and its row says what is known of them.
 
     Attributes:
         units: by name of UNITS.
@@ -35,7 +38,7 @@ class Table:
     """
 
     def __init__(self, kinds: int, half_life: float, max_pairs: int) -> None:
-        self.units = {unit: Units(kinds, half_life) for unit in UNITS}
+        self.units = {unit: Units(max_pairs, kinds, half_life) for unit in UNITS}
         self.shed = 0
         self._max_pairs = max_pairs
         self._pairs: dict[int, int] = {}
@@ -63,21 +66,42 @@ class Table:
         )
 
     def place(self, ts: int, orig: str, resp: str, resp_p: str) -> tuple[int, int, int, bool]:
-        """As :meth:`find`, after what was not there has been made, beginning at ``ts``; and whether the pair is new."""
+        """The pair's row, made with a beginning at ``ts`` if it was not there, or -1 if there is no room for it; its
+        hosts' numbers, for :meth:`host_rows`; and whether it is new.
+        """
         one, other = self._hosts.get(orig, -1), self._hosts.get(resp, -1)
         port = self._ports.get(resp_p, -1)
         if port < 0:
             port = self._ports[resp_p] = len(self._port_names)
             self._port_names.append(resp_p)
         if one >= 0 and other >= 0 and (pair := self._pairs.get(_key(one, other, port), -1)) >= 0:
-            return pair, self._roles[ORIGINATOR].rows[one], self._roles[RESPONDER].rows[other], False
+            return pair, one, other, False
         if len(self._pairs) >= self._max_pairs:
             self.shed += 1
-            return (*self.find(orig, resp, resp_p), False)
+            return -1, one, other, False
         one, other = self._host(orig), self._host(resp)
         key = _key(one, other, port)
         pair = self._pairs[key] = self._take(PAIR, key, ts)
-        return pair, self._part(ORIGINATOR, one, ts), self._part(RESPONDER, other, ts), True
+        self._part(ORIGINATOR, one, pair, ts)
+        self._part(RESPONDER, other, pair, ts)
+        return pair, one, other, True
+
+    def host_rows(self, unit: str, hosts: list[int]) -> np.ndarray:
+        """Rows of hosts as originators, or as responders; -1 for what has none."""
+        rows = self._roles[unit].rows
+        return np.array([rows[host] if host >= 0 else -1 for host in hosts], np.int64)
+
+    def settle(self, now: int) -> None:
+        """Make the rows that have been taken since the last time, their sums as of ``now``."""
+        for units in self.units.values():
+            units.settle(now)
+        for unit, role in self._roles.items():
+            if role.heirs:
+                rows, firsts = np.array(role.heirs, np.int64).T
+                self.units[unit].inherit(rows, self.units[PAIR], firsts)
+                # One that is as new as the second is counted with that.
+                self.units[unit].add_pairs(rows[self.units[PAIR].at[firsts] < now])
+                role.heirs.clear()
 
     def ends(self, unit: str, row: int) -> tuple[str | None, str | None, str | None]:
         """Originator, responder and its port, of a row; None for what is not one."""
@@ -131,21 +155,25 @@ class Table:
             self._names.append(name)
             for role in self._roles.values():
                 role.parts.append(0)
+                role.first.append(-1)
                 role.rows.append(-1)
         self._hosts[name] = host
         return host
 
-    def _part(self, unit: str, host: int, ts: int) -> int:
-        """The host's row after it has got one more pair."""
+    def _part(self, unit: str, host: int, pair: int, ts: int) -> None:
+        """The host has got one pair more."""
         role = self._roles[unit]
         role.parts[host] += 1
-        if role.rows[host] < 0 and role.parts[host] > 1:
-            # Of the pairs before this one nothing else was kept.
-            role.rows[host] = self._take(unit, host, ts, role.parts[host] - 1)
-        return role.rows[host]
+        if role.rows[host] >= 0:
+            return
+        if role.parts[host] == 1:
+            role.first[host] = pair
+        else:
+            role.rows[host] = self._take(unit, host, ts)
+            role.heirs.append((role.rows[host], role.first[host]))
 
-    def _take(self, unit: str, key: int, ts: int, fan: int = 0) -> int:
-        row = self.units[unit].take(ts, fan)
+    def _take(self, unit: str, key: int, ts: int) -> int:
+        row = self.units[unit].take(ts)
         keys = self._key_of[unit]
         if row == len(keys):
             keys.append(key)

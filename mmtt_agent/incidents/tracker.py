@@ -52,6 +52,15 @@ class _Open:
     closed: int | None = None
 
 
+@dataclass(slots=True)
+class _Placed:
+    """Where evidence goes: the pairs' rows (n,), the hosts' numbers, and which of the pairs are new (n,)."""
+
+    pairs: np.ndarray
+    hosts: dict[str, list[int]]
+    new: np.ndarray
+
+
 class Tracker:
     """Keeps the evidence on pairs, originators and responders.
 
@@ -145,6 +154,14 @@ class Tracker:
         """Incidents that are open."""
         return sum(map(len, self._open.values()))
 
+    def evidence(self, unit: str) -> tuple[list[tuple[str | None, str | None, str | None]], np.ndarray]:
+        """Originator, responder and its port of each unit of a kind that there is evidence on, None where there are
+        many; and the evidence, (units, FEATURES), as of when something last came of it.
+        """
+        units = self._table.units[unit]
+        rows = units.in_use()
+        return [self._table.ends(unit, row) for row in rows.tolist()], units.features(rows)
+
     # Which incident a flow belongs to.
 
     def _incident_of(self, ts: int, orig: str, resp: str, resp_p: str) -> str:
@@ -176,46 +193,47 @@ class Tracker:
     def _one_epoch(self, flows: Flows | None, new: np.ndarray, tries: Sequence[Try], now: int) -> None:
         self._now = now
         self._table.make_room()
-        fresh: list[tuple[int, int]] = []
-        of_flows = self._rows(
-            [] if flows is None else zip(flows.ts.tolist(), flows.orig, flows.resp, flows.resp_p, strict=True), fresh
+        of_flows = self._placed(
+            () if flows is None else zip(flows.ts.tolist(), flows.orig, flows.resp, flows.resp_p, strict=True)
         )
-        of_tries = self._rows([(each.ts, each.orig, each.resp, each.resp_p) for each in tries], fresh)
-        for place, unit in enumerate(UNITS):
+        of_tries = self._placed([(each.ts, each.orig, each.resp, each.resp_p) for each in tries])
+        self._table.settle(now)
+        touched = {}
+        for unit in UNITS:
             units = self._table.units[unit]
-            rows = np.concatenate([of_flows[place], of_tries[place]])
-            touched = np.unique(rows[rows >= 0])
-            units.fade(touched, now)
+            flow_rows, new_pairs = self._rows_of(unit, of_flows)
+            try_rows, more_pairs = self._rows_of(unit, of_tries)
+            rows = np.unique(np.concatenate([flow_rows, try_rows]))
+            touched[unit] = rows = rows[rows >= 0]
+            units.fade(rows, now)
             if unit != PAIR:
-                pairs = np.array([each[place - 1] for each in fresh], np.int64)
-                units.add_pairs(pairs[pairs >= 0])
-            self._add_flows(unit, of_flows[place], flows, new)
-            self._add_tries(unit, of_tries[place], tries)
+                units.add_pairs(np.concatenate([new_pairs, more_pairs]))
+            self._add_flows(unit, flow_rows, flows, new)
+            self._add_tries(unit, try_rows, tries)
             if unit in self._model.units:
-                units.score[touched] = self._model.units[unit].probability(units.features(touched))
+                units.score[rows] = self._model.units[unit].probability(units.features(rows))
         # Of hosts first: a scan's pairs are no incidents of their own.
-        for place, unit in sorted(enumerate(UNITS), reverse=True):
+        for unit in reversed(UNITS):
             if unit in self._model.units:
-                rows = np.concatenate([of_flows[place], of_tries[place]])
-                self._look(unit, np.unique(rows[rows >= 0]), now)
+                self._look(unit, touched[unit], now)
         self._judged += 1
         if self._judged % _LOOK_EVERY == 0:
             self._counts["pairs forgotten"] += self._table.forget(now - self._horizon)
 
-    def _rows(
-        self, ends: Iterable[tuple[int, str, str, str]], fresh: list[tuple[int, int]]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of each its pair's row, its originator's and its responder's, -1 for what has none; the hosts' rows of pairs
-        that are new are added to ``fresh``.
-        """
-        found = []
-        for ts, orig, resp, resp_p in ends:
-            pair, one, other, new = self._table.place(ts, orig, resp, resp_p)
-            found.append((pair, one, other))
-            if new:
-                fresh.append((one, other))
-        pairs, ones, others = np.array(found, np.int64).reshape(-1, 3).T
-        return pairs, ones, others
+    def _placed(self, ends: Iterable[tuple[int, str, str, str]]) -> _Placed:
+        placed = [self._table.place(*each) for each in ends]
+        pairs, originators, responders, new = zip(*placed, strict=True) if placed else ((), (), (), ())
+        return _Placed(
+            np.array(pairs, np.int64), {ORIGINATOR: list(originators), RESPONDER: list(responders)}, np.array(new, bool)
+        )
+
+    def _rows_of(self, unit: str, placed: _Placed) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of a kind of unit (n,), -1 for what has none; and those of hosts that have got a pair."""
+        if unit == PAIR:
+            return placed.pairs, placed.pairs[:0]
+        rows = self._table.host_rows(unit, placed.hosts[unit])
+        grown = rows[placed.new]
+        return rows, grown[grown >= 0]
 
     def _add_flows(self, unit: str, rows: np.ndarray, flows: Flows | None, new: np.ndarray) -> None:
         has = rows >= 0
@@ -223,7 +241,7 @@ class Tracker:
             return
         self._table.units[unit].add_flows(
             rows[has], flows.ts[has], new[has], flows.log_odds[has], flows.kinds[has], flows.likeness[has],
-            flows.orig_bytes[has], flows.resp_bytes[has], np.array(flows.uid, "S20")[has],
+            flows.orig_bytes[has], flows.resp_bytes[has], np.array(flows.uid, "S18")[has],
         )  # fmt: skip
 
     def _add_tries(self, unit: str, rows: np.ndarray, tries: Sequence[Try]) -> None:

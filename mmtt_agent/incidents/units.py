@@ -32,85 +32,88 @@ LIKENESS = 16
 # Spread of the logarithms of gaps at which they are half as regular as can be: jitter of about a third.
 _HALF_REGULAR = 0.25
 
-_NAME = np.dtype("S20")
+# Zeek's uids have no more letters.
+_NAME = np.dtype("S18")
 
 
 class Units:
     """Rows of evidence. A row is taken with :meth:`take` and given back with :meth:`free`.
 
     Args:
+        rows: how many there can be. Those that are not used take no memory: the system gives it when it is written to.
         kinds: how many kinds of malicious there are.
         half_life: microseconds.
     """
 
-    def __init__(self, kinds: int, half_life: float) -> None:
+    def __init__(self, rows: int, kinds: int, half_life: float) -> None:
         self.half_life = half_life
         self._free: list[int] = []
-        self._taken: list[tuple[int, int, int]] = []
+        self._taken: list[tuple[int, int]] = []
         self._used = 0
-        self._size = 0
         #: Microseconds: as of when the fading sums are; starts of the first and the latest connection.
-        self.at = np.zeros(0, np.int64)
-        self.first = np.zeros(0, np.int64)
-        self.last = np.zeros(0, np.int64)
+        self.at = np.zeros(rows, np.int64)
+        self.first = np.zeros(rows, np.int64)
+        self.last = np.zeros(rows, np.int64)
         # Fading: windows, their log-odds and likeness; connections; tries; pairs; gaps' number, logarithm, its square.
-        self._weight = np.zeros(0)
-        self._odds = np.zeros(0)
-        self._alike = np.zeros((0, LIKENESS), np.float32)
-        self._connections = np.zeros(0, np.float32)
-        self._short = np.zeros(0, np.float32)
-        self._failed = np.zeros(0, np.float32)
-        self._fan = np.zeros(0, np.float32)
-        self._gaps = np.zeros((0, 3), np.float32)
-        self._kinds = np.zeros((0, kinds), np.float32)
+        self._weight = np.zeros(rows)
+        self._odds = np.zeros(rows)
+        self._alike = np.zeros((rows, LIKENESS), np.float32)
+        self._connections = np.zeros(rows, np.float32)
+        self._short = np.zeros(rows, np.float32)
+        self._failed = np.zeros(rows, np.float32)
+        self._fan = np.zeros(rows, np.float32)
+        self._gaps = np.zeros((rows, 3), np.float32)
+        self._kinds = np.zeros((rows, kinds), np.float32)
         #: Not fading.
-        self.connections = np.zeros(0, np.int32)
-        self.short = np.zeros(0, np.int32)
-        self.failed = np.zeros(0, np.int32)
-        self.fan = np.zeros(0, np.int32)
-        self.orig_bytes = np.zeros(0, np.int64)
-        self.resp_bytes = np.zeros(0, np.int64)
-        self.top = np.zeros((0, STRONGEST), np.float32)
-        self.top_uid = np.zeros((0, STRONGEST), _NAME)
+        self.connections = np.zeros(rows, np.int32)
+        self.short = np.zeros(rows, np.int32)
+        self.failed = np.zeros(rows, np.int32)
+        self.fan = np.zeros(rows, np.int32)
+        self.orig_bytes = np.zeros(rows, np.int64)
+        self.resp_bytes = np.zeros(rows, np.int64)
+        self.top = np.zeros((rows, STRONGEST), np.float32)
+        self.top_uid = np.zeros((rows, STRONGEST), _NAME)
         #: The latest probability; -1 where there is none yet.
-        self.score = np.zeros(0, np.float32)
-        self.open = np.zeros(0, bool)
+        self.score = np.zeros(rows, np.float32)
+        self.open = np.zeros(rows, bool)
 
     def __len__(self) -> int:
         return self._used - len(self._free)
 
-    def take(self, ts: int, fan: int = 0) -> int:
-        """A row without evidence; it begins at ``ts``, with so many pairs. To be used after the next :meth:`fade`."""
+    def take(self, ts: int) -> int:
+        """A row without evidence that begins at ``ts``; to be used after the next :meth:`settle`."""
         row = self._free.pop() if self._free else self._used
         if row == self._used:
             self._used += 1
-        self._taken.append((row, ts, fan))
+        self._taken.append((row, ts))
         return row
+
+    def settle(self, now: int) -> None:
+        """Make the rows that have been taken, all at once, their sums as of ``now``."""
+        if not self._taken:
+            return
+        rows, ts = np.array(self._taken, np.int64).T
+        self._taken.clear()
+        self.first[rows] = self.last[rows] = ts
+        self.at[rows] = now
+        self.score[rows] = -1
+        self.top[rows] = -np.inf
+
+    def inherit(self, rows: np.ndarray, other: Units, theirs: np.ndarray) -> None:
+        """Copy what ``other`` knows."""
+        for name, array in vars(self).items():
+            if isinstance(array, np.ndarray):
+                array[rows] = getattr(other, name)[theirs]
+        self.score[rows], self.open[rows] = -1, False
 
     def free(self, rows: np.ndarray) -> None:
         """Give rows back, each once."""
-        self._settle()
         for array in self._arrays():
             array[rows] = 0
         self._free += rows.tolist()
 
-    def _settle(self, now: int = 0) -> None:
-        """Make what :meth:`take` has promised, for all at once."""
-        if not self._taken:
-            return
-        while self._used > self._size:
-            self._grow()
-        rows, ts, fan = np.array(self._taken, np.int64).T
-        self._taken.clear()
-        self.first[rows] = self.last[rows] = ts
-        self.at[rows] = now
-        self.fan[rows] = self._fan[rows] = fan
-        self.score[rows] = -1
-        self.top[rows] = -np.inf
-
     def in_use(self) -> np.ndarray:
         """Rows that are taken."""
-        self._settle()
         used = np.ones(self._used, bool)
         used[self._free] = False
         return np.flatnonzero(used)
@@ -118,19 +121,10 @@ class Units:
     def _arrays(self) -> list[np.ndarray]:
         return [value for value in vars(self).values() if isinstance(value, np.ndarray)]
 
-    def _grow(self) -> None:
-        self._size = max(1024, self._size + self._size // 2)
-        for name, value in vars(self).items():
-            if isinstance(value, np.ndarray):
-                grown = np.zeros((self._size, *value.shape[1:]), value.dtype)
-                grown[: len(value)] = value
-                setattr(self, name, grown)
-
     # What comes in. Rows may be named more than once, and are in order of time.
 
     def fade(self, rows: np.ndarray, now: int) -> None:
         """Bring the sums of ``rows``, each once, to the time ``now``."""
-        self._settle(now)
         factor = np.exp2(-(now - self.at[rows]).clip(0) / self.half_life)
         for sums in (self._weight, self._odds, self._connections, self._short, self._failed, self._fan):
             sums[rows] *= factor

@@ -17,7 +17,7 @@ from mmtt_agent.incidents.units import FEATURES
 from ..data.labels import MISSING
 from ..data.pairs import Pairs
 from ..data.split import digest
-from ..evaluation.evaluate import sigmoid, softmax
+from ..evaluation.evaluate import softmax
 from .answers import Answers
 
 #: Units of a capture that are alike (in label and responder's port) of which more do not count.
@@ -257,4 +257,3 @@ def _evidence(unit: str, found: list[_Unit], pairs: Pairs, site: np.ndarray) -> 
     )
 
 
-__all__ = ["MOST_ALIKE", "Evidence", "collect", "log_odds", "sigmoid"]

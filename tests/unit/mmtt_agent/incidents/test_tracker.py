@@ -1,0 +1,262 @@
+"""Evidence in, incidents out: what is found, when, and that neither order nor batches matter."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mmtt_agent.incidents import LATENESS, Flows, Incident, IncidentModel, Settings, Tracker, Try, UnitModel
+from mmtt_agent.incidents.units import FEATURES
+
+SECOND = 1_000_000
+BEGIN = 1_700_000_000 * SECOND
+PAIR = UnitModel(-3.0, {"mean": 1.0, "number": 0.7, "likeness": 0.5, "regular": 1.0}, {"0.1%": 0.7, "1%": 0.4})
+HOST = UnitModel(-7.0, {"failed": 1.0, "fan": 1.0}, {"0.1%": 0.7, "1%": 0.4})
+MODEL = IncidentModel(
+    {"pair": PAIR, "originator": HOST, "responder": HOST},
+    "0.1%",
+    {"50%": -4.0, "90%": -2.0, "95%": -1.0, "99%": 0.4},
+    ("scan", "tunnel"),
+)
+
+
+def flows(
+    starts, log_odds=0.5, orig="10.0.0.1", resp="192.0.2.9", uid="C{}", kinds=(0.1, 0.9), vector=0, resp_p="443/tcp"
+):
+    """Windows of connections that begin so many seconds after BEGIN."""
+    n = len(starts)
+    likeness = np.zeros((n, 16), np.float32)
+    likeness[:, vector] = 1
+    return Flows(
+        ts=(BEGIN + np.array(starts) * SECOND).astype(np.int64),
+        orig=[orig] * n,
+        resp=[resp] * n,
+        resp_p=[resp_p] * n,
+        uid=[uid.format(f"{orig[-1]}-{start}") for start in starts],
+        window=[0] * n,
+        log_odds=np.full(n, float(log_odds)),
+        kinds=np.tile(kinds, (n, 1)),
+        likeness=likeness,
+        orig_bytes=np.full(n, 500),
+        resp_bytes=np.full(n, 100),
+    )
+
+
+def pick(batch, rows):
+    return Flows(
+        *(
+            [getattr(batch, name)[row] for row in rows]
+            if isinstance(getattr(batch, name), list)
+            else getattr(batch, name)[rows]
+            for name in Flows.__slots__
+        )
+    )
+
+
+def harmless(n=400, seconds=600, seed=1):
+    rng = np.random.default_rng(seed)
+    starts = np.sort(rng.uniform(0, seconds, n)).round(6)
+    likeness = rng.normal(size=(n, 16)).astype(np.float32)
+    likeness /= np.linalg.norm(likeness, axis=1, keepdims=True)
+    return replace(
+        flows(starts.tolist(), -4.0),
+        orig=[f"10.0.1.{each}" for each in rng.integers(0, 20, n)],
+        resp=[f"198.51.100.{each}" for each in rng.integers(0, 30, n)],
+        uid=[f"H{each}" for each in range(n)],
+        log_odds=rng.normal(-4, 1, n),
+        likeness=likeness,
+    )
+
+
+BEACON = flows([12 * each for each in range(40)])
+
+
+def run(*batches, tries=(), settings=None, model=MODEL):
+    """All rows, batches in the order of their latest window."""
+    tracker = Tracker(model, settings)
+    tracker.tries(tries)
+    rows: list[Incident] = []
+    for batch in sorted(batches, key=lambda each: each.ts.max()):
+        tracker.flows(batch)
+        rows += tracker.advance()
+    return rows + tracker.end()
+
+
+def cut(batch, size):
+    return [pick(batch, range(start, min(start + size, len(batch)))) for start in range(0, len(batch), size)]
+
+
+def test_a_beacon_among_ordinary_traffic_is_one_incident_that_says_who_why_and_since_when():
+    rows = run(*cut(harmless(), 16), *cut(BEACON, 1))
+    assert [row.state for row in rows] == ["opened", "closed"]
+    opened, closed = rows
+    assert (opened.unit, opened.orig, opened.resp, opened.resp_p) == ("pair", "10.0.0.1", "192.0.2.9", "443/tcp")
+    assert opened.kind == "tunnel"
+    assert opened.first == BEGIN
+    assert opened.id == closed.id
+    assert opened.connections < closed.connections == 40
+    assert closed.last == BEGIN + 39 * 12 * SECOND
+    assert closed.orig_bytes == 40 * 500
+    assert closed.reason == (
+        "40 like connections in 8 min, 12 s apart, each on average more suspicious than 99 % of harmless ones"
+    )
+    assert set(closed.uids) <= set(BEACON.uid)
+    assert len(closed.uids) == 3
+
+
+def test_ordinary_traffic_is_no_incident():
+    assert run(*cut(harmless(2000, 3600), 64)) == []
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 400])
+def test_neither_batches_nor_order_within_the_lateness_change_what_is_found(size):
+    expected = run(*cut(harmless(), 1), *cut(BEACON, 1))
+    late = cut(BEACON, 1)
+    rng = np.random.default_rng(size)
+    batches = [*cut(harmless(), size), *late]
+    batches.sort(key=lambda each: each.ts.max() + rng.uniform(0, LATENESS / 2))
+    tracker, rows = Tracker(MODEL), []
+    for batch in batches:
+        tracker.flows(batch)
+        rows += tracker.advance()
+    assert rows + tracker.end() == expected
+
+
+def test_a_window_that_comes_twice_is_counted_once():
+    assert run(*cut(BEACON, 1), *cut(BEACON, 5)) == run(*cut(BEACON, 1))
+    tracker = Tracker(MODEL)
+    tracker.flows(BEACON)
+    tracker.flows(BEACON)
+    assert tracker.counts["repeated"] == 40
+
+
+def test_a_connections_later_windows_are_the_same_connection():
+    later = replace(BEACON, window=[1] * 40, ts=BEACON.ts + 5 * SECOND)
+    assert run(BEACON, later)[-1].connections == 40
+
+
+def test_a_flow_carries_the_incident_that_had_been_open_when_it_began():
+    tracker = Tracker(MODEL)
+    for batch in cut(BEACON, 1):
+        tracker.flows(batch)
+    (opened,) = tracker.advance()
+    soon = (opened.ts + LATENESS - BEGIN) // SECOND
+    assert tracker.flows(flows([soon - 1, soon], uid="D{}")) == ["", opened.id]
+    assert tracker.flows(flows([soon + 1], orig="10.0.0.7")) == [""]
+
+
+def test_live_the_clock_brings_an_incident_forward_without_any_further_flow():
+    tracker = Tracker(MODEL)
+    soon = flows([each * 2 for each in range(40)])
+    tracker.flows(soon)
+    assert tracker.advance(int(soon.ts[-1]) + SECOND) == []
+    rows = tracker.advance(int(soon.ts[-1]) + LATENESS + 10 * SECOND)
+    assert [row.state for row in rows] == ["opened"]
+
+
+def test_it_is_closed_when_nothing_has_come_for_an_hour_and_a_new_one_is_another():
+    again = flows([7200 + 12 * each for each in range(40)])
+    rows = run(*cut(BEACON, 1), *cut(again, 1))
+    assert [row.state for row in rows] == ["opened", "closed", "opened", "closed"]
+    assert rows[1].ts == rows[1].last + 3600 * SECOND
+    assert rows[0].id == rows[1].id != rows[2].id == rows[3].id
+
+
+def test_a_beacon_that_comes_every_half_hour_is_not_closed_between_two_connections():
+    rows = run(*cut(flows([1800 * each for each in range(40)], 2.0), 1))
+    assert [row.state for row in rows if row.state != "grown"] == ["opened", "closed"]
+
+
+def test_it_says_when_it_has_grown_by_much():
+    rows = run(*cut(flows(list(range(3000))), 50))
+    assert [row.state for row in rows] == ["opened", *["grown"] * (len(rows) - 2), "closed"]
+    counts = [row.connections for row in rows[:-1]]
+    assert all(after >= 4 * before for before, after in itertools.pairwise(counts))
+    assert len(rows) > 3
+
+
+def scan(hosts):
+    return [
+        Try(BEGIN + each * 50_000, "10.0.0.66", f"198.18.{each // 256}.{each % 256}", "445/tcp", 1, 0)
+        for each in range(hosts)
+    ]
+
+
+def test_a_scan_is_one_incident_of_its_originator():
+    rows = run(harmless(), tries=scan(1000))
+    assert {row.unit for row in rows} == {"originator"}
+    assert [row.state for row in rows] == ["opened", "grown", "closed"]
+    last = rows[-1]
+    assert (last.orig, last.resp, last.resp_p, last.kind) == ("10.0.0.66", None, None, "scan")
+    assert "to 1,000 responders or ports" in last.reason
+    assert "1,000 were not answered or refused" in last.reason
+
+
+def test_guessing_from_many_hosts_is_one_incident_of_the_responder():
+    tries = [Try(BEGIN + each * 50_000, f"10.7.0.{each}", "192.0.2.1", "22/tcp", 3, 0) for each in range(200)]
+    rows = run(harmless(), tries=tries)
+    assert {(row.unit, row.orig, row.resp) for row in rows} == {("responder", None, "192.0.2.1")}
+
+
+def test_a_flood_of_pairs_sheds_evidence_and_says_so_but_not_what_is_open():
+    settings = Settings(max_pairs=500)
+    tracker = Tracker(MODEL, settings)
+    rows = []
+    for batch in cut(BEACON, 1)[:30]:
+        tracker.flows(batch)
+    rows += tracker.advance()
+    assert [row.state for row in rows] == ["opened"]
+    tracker.tries([replace(each, ts=each.ts + 400 * SECOND) for each in scan(20_000)])
+    for batch in cut(BEACON, 1)[30:]:
+        tracker.flows(batch)
+    rows += tracker.advance() + tracker.end()
+    assert tracker.pairs <= 500
+    assert tracker.counts["pairs shed"] > 15_000
+    beacon = [row for row in rows if row.unit == "pair"]
+    assert [row.state for row in beacon] == ["opened", "closed"]
+    assert beacon[-1].connections == 40
+    assert any(row.unit == "originator" and row.kind == "scan" for row in rows)
+
+
+def test_pairs_past_the_horizon_are_forgotten():
+    tracker = Tracker(MODEL, Settings(horizon=600))
+    for hour in range(3):
+        tracker.flows(flows([hour * 3600 + each * 11 for each in range(100)], -5, resp=f"192.0.2.{hour}"))
+    tracker.end()
+    assert tracker.pairs == 1
+    assert tracker.counts["pairs forgotten"] == 2
+
+
+def test_windows_of_which_nobody_says_whose_they_are_are_no_evidence():
+    tracker = Tracker(MODEL)
+    assert tracker.flows(replace(BEACON, orig=[""] * 40)) == [""] * 40
+    assert tracker.end() == []
+    assert tracker.counts["without ends"] == 40
+
+
+def test_another_threshold_is_the_bundles_by_its_share():
+    assert len(run(*cut(flows([12 * each for each in range(8)]), 1), settings=Settings(share="1%"))) == 2
+    assert run(*cut(flows([12 * each for each in range(8)]), 1)) == []
+    with pytest.raises(KeyError):
+        Tracker(MODEL, Settings(share="5%"))
+
+
+def test_the_evidence_can_be_looked_at():
+    tracker = Tracker(MODEL)
+    tracker.flows(BEACON)
+    tracker.advance(int(BEACON.ts[-1]) + LATENESS + 10 * SECOND)
+    ends, features = tracker.evidence("pair")
+    assert ends == [("10.0.0.1", "192.0.2.9", "443/tcp")]
+    found = dict(zip(FEATURES, features[0].tolist(), strict=True))
+    assert found["mean"] == pytest.approx(0.5)
+    assert found["top"] == pytest.approx(0.5)
+    assert found["likeness"] == pytest.approx(1, abs=1e-5)
+    assert found["regular"] == pytest.approx(1, abs=1e-5)
+    assert found["number"] == pytest.approx(np.log(41), abs=0.02)
+    assert found["outward"] == pytest.approx(np.log(20_100 / 4_100))
+
+
+def test_a_bundle_that_judges_pairs_alone_has_incidents_of_pairs_alone():
+    model = replace(MODEL, units={"pair": PAIR})
+    assert {row.unit for row in run(*cut(BEACON, 1), tries=scan(1000), model=model)} == {"pair"}
