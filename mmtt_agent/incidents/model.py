@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .units import FEATURES
+from .features import FEATURES
 
 
 @dataclass(frozen=True)
 class UnitModel:
-    """A logistic regression over some of :data:`units.FEATURES`.
+    """A logistic regression over some of :data:`features.FEATURES`.
 
     Attributes:
         thresholds: the least probability of an incident, by the share of harmless units that have it ("0.1%").
@@ -38,7 +38,7 @@ class IncidentModel:
     """What a bundle says of incidents.
 
     Attributes:
-        units: a model for each of :data:`UNITS` that the bundle has one for.
+        units: a model for each of :data:`table.UNITS` that the bundle has one for.
         share: the bundle's own choice of threshold.
         quantiles: share of harmless flows ("95%") -> log-odds that so many of them stay below, growing.
         kinds: what kinds there are, in the order of ``Flows.kinds``.

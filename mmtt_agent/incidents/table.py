@@ -69,12 +69,11 @@ class Table:
         """The pair's row, made with a beginning at ``ts`` if it was not there, or -1 if there is no room for it; its
         hosts' numbers, for :meth:`host_rows`; and whether it is new.
         """
-        one, other = self._hosts.get(orig, -1), self._hosts.get(resp, -1)
-        port = self._ports.get(resp_p, -1)
-        if port < 0:
+        one, other, port = self._hosts.get(orig, -1), self._hosts.get(resp, -1), self._ports.get(resp_p)
+        if port is None:
             port = self._ports[resp_p] = len(self._port_names)
             self._port_names.append(resp_p)
-        if one >= 0 and other >= 0 and (pair := self._pairs.get(_key(one, other, port), -1)) >= 0:
+        elif one >= 0 and other >= 0 and (pair := self._pairs.get(_key(one, other, port))) is not None:
             return pair, one, other, False
         if len(self._pairs) >= self._max_pairs:
             self.shed += 1
@@ -85,6 +84,19 @@ class Table:
         self._part(ORIGINATOR, one, pair, ts)
         self._part(RESPONDER, other, pair, ts)
         return pair, one, other, True
+
+    def hosts_of(self, pairs: np.ndarray) -> dict[str, np.ndarray]:
+        """Rows of the hosts of pairs, (pairs,) for each part; -1 for what has none."""
+        keys = [_unkey(self._key_of[PAIR][row]) for row in pairs.tolist()]
+        return {
+            ORIGINATOR: self.host_rows(ORIGINATOR, [one for one, _, _ in keys]),
+            RESPONDER: self.host_rows(RESPONDER, [other for _, other, _ in keys]),
+        }
+
+    def are_udp(self, pairs: np.ndarray) -> np.ndarray:
+        """(pairs,): whether a pair's port is one of UDP."""
+        ports = [_unkey(self._key_of[PAIR][row])[2] for row in pairs.tolist()]
+        return np.array([self._port_names[port].endswith("/udp") for port in ports], bool)
 
     def host_rows(self, unit: str, hosts: list[int]) -> np.ndarray:
         """Rows of hosts as originators, or as responders; -1 for what has none."""

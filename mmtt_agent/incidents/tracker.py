@@ -5,18 +5,18 @@ in does not matter. No sockets, threads or clocks.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
 
+from .features import features
 from .model import IncidentModel
 from .reasons import reason
 from .records import Flows, Incident, Try
 from .settings import Settings
 from .table import ORIGINATOR, PAIR, RESPONDER, UNITS, Table
-from .units import FEATURES
 from .waiting import EPOCH, Waiting
 
 #: Evidence that began so many microseconds ago has come in: a window lasts up to a minute, and Zeek looks after those
@@ -35,7 +35,9 @@ _SURE_OF_KIND = 0.6
 # How often pairs that are past the horizon are looked for, in epochs that there is evidence of.
 _LOOK_EVERY = 60
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_COLUMN = {name: place for place, name in enumerate(FEATURES)}
+#: Originator, responder and its port; None where there are many.
+Ends = tuple[str | None, str | None, str | None]
+Judged = Callable[[str, list[Ends], np.ndarray], None]
 
 
 @dataclass(slots=True)
@@ -66,6 +68,8 @@ class Tracker:
 
     Args:
         model: the bundle's.
+        judged: called with what kind of units are judged, which they are (originator, responder and its port, None
+            where there are many), and the evidence on them, (units, FEATURES).
 
     Raises:
         KeyError: the bundle has no threshold for the share that is asked for.
@@ -74,7 +78,7 @@ class Tracker:
         counts: incidents by state, pairs past the horizon.
     """
 
-    def __init__(self, model: IncidentModel, settings: Settings | None = None) -> None:
+    def __init__(self, model: IncidentModel, settings: Settings | None = None, judged: Judged | None = None) -> None:
         settings = settings or Settings()
         self._model = model
         self._horizon = int(settings.horizon * 1e6)
@@ -83,7 +87,8 @@ class Tracker:
         self._waiting = Waiting()
         self._greatest = -(1 << 60)
         self._now = 0
-        self._judged = 0
+        self._epochs = 0
+        self._judged = judged
         #: By unit and row.
         self._open: dict[str, dict[int, _Open]] = {unit: {} for unit in UNITS}
         self._closed: deque[tuple[tuple[str | None, ...], _Open]] = deque()
@@ -154,14 +159,6 @@ class Tracker:
         """Incidents that are open."""
         return sum(map(len, self._open.values()))
 
-    def evidence(self, unit: str) -> tuple[list[tuple[str | None, str | None, str | None]], np.ndarray]:
-        """Originator, responder and its port of each unit of a kind that there is evidence on, None where there are
-        many; and the evidence, (units, FEATURES), as of when something last came of it.
-        """
-        units = self._table.units[unit]
-        rows = units.in_use()
-        return [self._table.ends(unit, row) for row in rows.tolist()], units.features(rows)
-
     # Which incident a flow belongs to.
 
     def _incident_of(self, ts: int, orig: str, resp: str, resp_p: str) -> str:
@@ -210,14 +207,18 @@ class Tracker:
                 units.add_pairs(np.concatenate([new_pairs, more_pairs]))
             self._add_flows(unit, flow_rows, flows, new)
             self._add_tries(unit, try_rows, tries)
+        for unit, rows in touched.items():
+            evidence = features(self._table, unit, rows, self._model.kinds)
             if unit in self._model.units:
-                units.score[rows] = self._model.units[unit].probability(units.features(rows))
+                self._table.units[unit].score[rows] = self._model.units[unit].probability(evidence)
+            if self._judged:
+                self._judged(unit, [self._table.ends(unit, row) for row in rows.tolist()], evidence)
         # Of hosts first: a scan's pairs are no incidents of their own.
         for unit in reversed(UNITS):
             if unit in self._model.units:
                 self._look(unit, touched[unit], now)
-        self._judged += 1
-        if self._judged % _LOOK_EVERY == 0:
+        self._epochs += 1
+        if self._epochs % _LOOK_EVERY == 0:
             self._counts["pairs forgotten"] += self._table.forget(now - self._horizon)
 
     def _placed(self, ends: Iterable[tuple[int, str, str, str]]) -> _Placed:
@@ -322,7 +323,7 @@ class Tracker:
         units = self._table.units[unit]
         if unit == ORIGINATOR and "scan" in self._model.kinds and units.failed[row] > units.connections[row]:
             return "scan"
-        shares = units.kinds(row)
+        shares = units.shares(np.array([row]))[0]
         return str(self._model.kinds[int(shares.argmax())]) if len(shares) and shares.max() >= _SURE_OF_KIND else ""
 
     def _say(self, found: _Open, state: str, ts: int) -> None:
@@ -330,7 +331,7 @@ class Tracker:
         units, row = self._table.units[found.unit], found.row
         orig, resp, resp_p = self._table.ends(found.unit, row)
         at = np.array([row])
-        features = units.features(at)[0]
+        likeness = float(units.columns(at)["likeness"][0])
         regular, apart = (float(each[0]) for each in units.regularity(at))
         strong = units.top[row] > -np.inf
         self._found.append(
@@ -352,7 +353,7 @@ class Tracker:
                 reason=reason(
                     connections=int(units.connections[row]),
                     seconds=(int(units.last[row]) - int(units.first[row])) / 1e6,
-                    like=float(features[_COLUMN["likeness"]]) >= _LIKE,
+                    like=likeness >= _LIKE,
                     apart=apart if regular >= _REGULAR else None,
                     rank=self._model.rank(units.mean(row)),
                     top_rank=self._model.rank(float(units.top[row, 0])),

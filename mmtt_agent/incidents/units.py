@@ -1,4 +1,4 @@
-"""Evidence on many units at once: sums that fade, a row of arrays for each unit, and the features made of them.
+"""Evidence on many units at once: sums that fade, a row of arrays for each unit, and what is made of them.
 
 All sums are of what is in the same epoch in one order, so that the same evidence gives the same features to the bit,
 however it came in.
@@ -8,19 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-#: Columns of :meth:`Units.features`, in order.
-FEATURES = (
-    "mean",  # mean log-odds of the windows; 0 where there are none
-    "top",  # the highest of them
-    "number",  # ln(1 + connections with a verdict)
-    "likeness",  # how alike the windows are, 0 to 1; 0 for one alone
-    "regular",  # how much alike the times between connections are, 0 to 1; 0 below MIN_GAPS of them
-    "tries",  # ln(1 + connections without a verdict)
-    "failed",  # ln(1 + those of them that nobody answered or that were refused)
-    "fan",  # ln(1 + pairs that the unit has a part in); 0 for a pair
-    "outward",  # ln of payload from the originator over payload to it, -5 to 5
-    "none",  # 1 where no connection has a verdict
-)
 #: Gaps between connections below which nothing is regular.
 MIN_GAPS = 4
 #: Connections that begin within so many microseconds of the one before are one start: a browser opens several.
@@ -32,6 +19,8 @@ LIKENESS = 16
 # Spread of the logarithms of gaps at which they are half as regular as can be: jitter of about a third.
 _HALF_REGULAR = 0.25
 
+# Less than so much of a window is none.
+_NOTHING = 1e-9
 # Zeek's uids have no more letters.
 _NAME = np.dtype("S18")
 
@@ -210,14 +199,17 @@ class Units:
 
     # What is made of it.
 
-    def features(self, rows: np.ndarray) -> np.ndarray:
-        """float64 (rows, FEATURES), as of when each was last brought up to."""
-        weight = self._weight[rows]
-        some = weight > 1e-9
-        divided = np.where(some, weight, 1)
+    def sums(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Log-odds of the windows, faded and added up, and how many windows that are, (rows,) each."""
+        return self._odds[rows], self._weight[rows]
+
+    def columns(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Features by name, float64 (rows,) each, as of when each row was last faded."""
+        odds, weight = self.sums(rows)
+        some = weight > _NOTHING
         tries = self._short[rows].astype(float) + self._failed[rows]
-        columns = {
-            "mean": np.where(some, self._odds[rows] / divided, 0),
+        return {
+            "mean": np.where(some, odds / np.where(some, weight, 1), 0),
             "top": np.where(some, self.top[rows, 0], 0),
             "number": np.log1p(self._connections[rows].astype(float)),
             "likeness": self._likeness(rows, weight),
@@ -228,7 +220,6 @@ class Units:
             "outward": np.log((self.orig_bytes[rows] + 100) / (self.resp_bytes[rows] + 100)).clip(-5, 5),
             "none": (~some).astype(float),
         }
-        return np.stack([columns[name] for name in FEATURES], 1)
 
     def _likeness(self, rows: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """The mean product of two different windows' vectors."""
@@ -247,15 +238,16 @@ class Units:
         regular = np.exp2(-((spread / _HALF_REGULAR) ** 2)) * (number > MIN_GAPS - 0.5)
         return regular, np.exp(mean)
 
-    def kinds(self, row: int) -> np.ndarray:
-        """(kinds,): how likely each kind is, where its windows are malicious."""
-        found = self._kinds[row].astype(float)
-        shares: np.ndarray = found / found.sum() if found.sum() > 0 else found
+    def shares(self, rows: np.ndarray) -> np.ndarray:
+        """(rows, kinds): how likely each kind is, where a row's windows are malicious; 0 without any window."""
+        found = self._kinds[rows].astype(float)
+        total = found.sum(1, keepdims=True)
+        shares: np.ndarray = found / np.where(total > 0, total, 1)
         return shares
 
     def mean(self, row: int) -> float:
         """Mean log-odds of the row's windows; -inf without any."""
-        return float(self._odds[row] / self._weight[row]) if self._weight[row] > 1e-9 else -np.inf
+        return float(self._odds[row] / self._weight[row]) if self._weight[row] > _NOTHING else -np.inf
 
 
 def _run_lengths(begins: np.ndarray, each: bool = True) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mmtt_agent.incidents import LATENESS, Flows, Incident, IncidentModel, Settings, Tracker, Try, UnitModel
-from mmtt_agent.incidents.units import FEATURES
+from mmtt_agent.incidents.features import FEATURES
 
 SECOND = 1_000_000
 BEGIN = 1_700_000_000 * SECOND
@@ -242,19 +242,58 @@ def test_another_threshold_is_the_bundles_by_its_share():
         Tracker(MODEL, Settings(share="5%"))
 
 
-def test_the_evidence_can_be_looked_at():
-    tracker = Tracker(MODEL)
-    tracker.flows(BEACON)
-    tracker.advance(int(BEACON.ts[-1]) + LATENESS + 10 * SECOND)
-    ends, features = tracker.evidence("pair")
-    assert ends == [("10.0.0.1", "192.0.2.9", "443/tcp")]
-    found = dict(zip(FEATURES, features[0].tolist(), strict=True))
+def judged(*batches, tries=()):
+    """The latest evidence on each unit, by name."""
+    found = {}
+
+    def take(unit, ends, evidence):
+        found.update(
+            {
+                (unit, *end): dict(zip(FEATURES, row.tolist(), strict=True))
+                for end, row in zip(ends, evidence, strict=True)
+            }
+        )
+
+    tracker = Tracker(replace(MODEL, kinds=("scan", "exploit")), judged=take)
+    tracker.tries(tries)
+    for batch in sorted(batches, key=lambda each: each.ts.max()):
+        tracker.flows(batch)
+    tracker.end()
+    return found
+
+
+def test_the_evidence_on_a_pair():
+    found = judged(BEACON)["pair", "10.0.0.1", "192.0.2.9", "443/tcp"]
     assert found["mean"] == pytest.approx(0.5)
     assert found["top"] == pytest.approx(0.5)
     assert found["likeness"] == pytest.approx(1, abs=1e-5)
     assert found["regular"] == pytest.approx(1, abs=1e-5)
     assert found["number"] == pytest.approx(np.log(41), abs=0.02)
     assert found["outward"] == pytest.approx(np.log(20_100 / 4_100))
+    assert found["exploit"] == pytest.approx(0.9)
+    assert (found["udp"], found["fan_resp"]) == (0, pytest.approx(np.log(2)))
+    assert (found["beside_orig"], found["beside_resp"]) == (-1, -1)
+
+
+def test_the_evidence_on_a_pair_has_what_its_hosts_do_besides():
+    other = flows([each * 12 + 1 for each in range(30)], 3.0, resp="192.0.2.10", resp_p="53/udp", uid="D{}")
+    found = judged(BEACON, other)
+    one, two = found["pair", "10.0.0.1", "192.0.2.9", "443/tcp"], found["pair", "10.0.0.1", "192.0.2.10", "53/udp"]
+    assert one["beside_orig"] == pytest.approx((30 * 3.0 - 2) / 32, abs=0.02)
+    assert two["beside_orig"] == pytest.approx((29 * 0.5 - 2) / 31, abs=0.02)
+    assert one["beside_resp"] == two["beside_resp"] == -1
+    assert (one["udp"], two["udp"]) == (0, 1)
+    host = found["originator", "10.0.0.1", None, None]
+    assert host["fan"] == pytest.approx(np.log(3), abs=0.02)
+    assert host["mean"] == pytest.approx((40 * 0.5 + 30 * 3.0) / 70, abs=0.02)
+
+
+def test_a_host_knows_its_first_pair_from_before_it_had_a_second():
+    found = judged(BEACON, flows([3000], 3.0, resp="192.0.2.10", uid="D{}"))
+    assert found["originator", "10.0.0.1", None, None]["fan"] == pytest.approx(np.log(3), abs=0.05)
+    assert found["pair", "10.0.0.1", "192.0.2.10", "443/tcp"]["beside_orig"] == pytest.approx(
+        (40 * 0.5 - 2) / 42, abs=0.05
+    )
 
 
 def test_a_bundle_that_judges_pairs_alone_has_incidents_of_pairs_alone():
