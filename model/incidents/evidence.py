@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmtt_agent.incidents import Flows, IncidentModel, Settings, Tracker, Try, UnitModel
+from mmtt_agent.incidents import Flows, IncidentModel, Settings, Tracker, Try
+from mmtt_agent.incidents.features import FEATURES
 from mmtt_agent.incidents.table import UNITS
-from mmtt_agent.incidents.units import FEATURES
+from mmtt_agent.incidents.tracker import Ends
 
 from ..data.labels import MISSING
 from ..data.pairs import Pairs
@@ -24,8 +25,6 @@ from .answers import Answers
 MOST_ALIKE = 15
 #: A horizon longer than any capture: what it should be they can't tell.
 _HORIZON = 86_400.0
-#: Originator, responder and its port; None for what is not one.
-_Ends = tuple[str | None, str | None, str | None]
 
 
 @dataclass
@@ -83,20 +82,16 @@ class Evidence:
         return found
 
 
-class _Recorder(Tracker):
-    """Judges nothing, and keeps what there was to judge."""
+def _recorder(kinds: Sequence[str], most: int) -> tuple[Tracker, dict[str, dict[Ends, list[np.ndarray]]]]:
+    """A tracker for so many pairs, and where it leaves what units were judged by."""
+    found: dict[str, dict[Ends, list[np.ndarray]]] = {unit: defaultdict(list) for unit in UNITS}
 
-    def __init__(self, kinds: Sequence[str]) -> None:
-        nothing = UnitModel(0.0, {}, {"1%": 2.0})
-        super().__init__(
-            IncidentModel(dict.fromkeys(UNITS, nothing), "1%", {}, kinds), Settings(_HORIZON, 1 << 20, "1%")
-        )
-        self.judged: dict[str, dict[_Ends, list[np.ndarray]]] = {unit: defaultdict(list) for unit in UNITS}
+    def judged(unit: str, ends: list[Ends], features: np.ndarray) -> None:
+        for each, row in zip(ends, features, strict=True):
+            found[unit][each].append(row)
 
-    def _look(self, unit: str, rows: np.ndarray, now: int) -> None:
-        features = self._table.units[unit].features(rows)
-        for row, found in zip(rows.tolist(), features, strict=True):
-            self.judged[unit][self._table.ends(unit, row)].append(found)
+    # Nothing is ever an incident, and nothing makes room for others.
+    return Tracker(IncidentModel({}, "1%", {}, kinds), Settings(_HORIZON, 2 * most + 2), judged), found
 
 
 def log_odds(answers: Answers, temperature: float) -> np.ndarray:
@@ -161,7 +156,7 @@ class _Made:
                 pairs.resp_p[connections].tolist(), pairs.protocol[connections].tolist(), strict=True
             )
         ]
-        tracker = _Recorder(kinds)
+        tracker, judged = _recorder(kinds, len(connections))
         place = (pairs.connection[windows] - connections[:1]).tolist()
         # Without tries there may be no window, and without a window none.
         tries = [
@@ -188,15 +183,15 @@ class _Made:
                 )
             )
         tracker.end()
-        of: dict[str, dict[_Ends, list[int]]] = {unit: defaultdict(list) for unit in UNITS}
+        of: dict[str, dict[Ends, list[int]]] = {unit: defaultdict(list) for unit in UNITS}
         for row, at in zip(windows.tolist(), place, strict=True):
             for unit, ends in zip(UNITS, _ends(orig[at], resp[at], port[at]), strict=True):
                 of[unit][ends].append(row)
         for unit in UNITS:
-            for key, features in tracker.judged[unit].items():
+            for key, features in judged[unit].items():
                 yield unit, self._unit(capture, key, np.array(of[unit].get(key, ()), np.int64), features)
 
-    def _unit(self, capture: int, ends: _Ends, windows: np.ndarray, features: list[np.ndarray]) -> _Unit:
+    def _unit(self, capture: int, ends: Ends, windows: np.ndarray, features: list[np.ndarray]) -> _Unit:
         pairs = self.pairs
         malicious = pairs.malicious[windows]
         bad, known = int((malicious == 1).sum()), int((malicious != MISSING).sum())
@@ -220,7 +215,7 @@ class _Made:
         )
 
 
-def _ends(orig: str, resp: str, port: str) -> tuple[_Ends, _Ends, _Ends]:
+def _ends(orig: str, resp: str, port: str) -> tuple[Ends, Ends, Ends]:
     """As a tracker has them, by UNITS."""
     return (orig, resp, port), (orig, None, None), (None, resp, None)
 
