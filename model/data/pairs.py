@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from .dataset import Dataset
 from .errors import DatasetError
 from .labels import MISSING
 from .sources import Entry, TableSource
-from .split import SPLITS, equal_windows, recordings
+from .split import equal_windows, recordings
 from .taxonomy import Taxonomy
 
 #: Changes with every change of what is kept.
@@ -40,6 +41,7 @@ class Pairs:
     """``n`` connections of captures, and their ``w`` windows that have a verdict, in order of capture and time.
 
     Attributes:
+        key: changes with all that they are made of.
         captures: paths; ``sites`` of each (the site of the first of its copies), ``hours`` float64: how long each was
             recorded, as far as connections tell, and ``split`` int64: index into SPLITS, MISSING where the data set has
             no window of its site.
@@ -57,6 +59,7 @@ class Pairs:
         transport: uint8 (w,), index into TRANSPORTS.
     """
 
+    key: str
     captures: list[str]
     sites: list[str]
     hours: np.ndarray
@@ -78,13 +81,13 @@ class Pairs:
     kind: np.ndarray
     transport: np.ndarray
 
-    def save(self, path: Path, key: str) -> None:
+    def save(self, path: Path) -> None:
         stored = {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name != "series"}
         about = {name: value for name, value in stored.items() if not isinstance(value, np.ndarray)}
-        arrays = {name: value for name, value in stored.items() if isinstance(value, np.ndarray)}
-        series = {name: getattr(self.series, name) for name in ("sizes", "times", "lengths")}
+        arrays: dict[str, Any] = {name: value for name, value in stored.items() if isinstance(value, np.ndarray)}
+        series: dict[str, Any] = {name: getattr(self.series, name) for name in ("sizes", "times", "lengths")}
         new = path.with_name(f".{path.name}.new.npz")
-        np.savez_compressed(new, about=np.array(json.dumps({**about, "key": key})), **arrays, **series)
+        np.savez_compressed(new, about=np.array(json.dumps(about)), **arrays, **series)
         os.replace(new, path)
 
     @classmethod
@@ -96,7 +99,7 @@ class Pairs:
             about = json.loads(str(arrays.pop("about")))
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             return None
-        if about.pop("key") != key:
+        if about["key"] != key:
             return None
         series = SeriesBatch(*(arrays.pop(name) for name in ("sizes", "times", "lengths")))
         return cls(series=series, **arrays, **about)
@@ -133,26 +136,28 @@ def load_or_build(
     jobs: int,
     say: Callable[[str], None],
     taxonomy: Taxonomy | None = None,
-) -> Pairs:
+) -> Pairs | None:
     """The connections of the captures in ``directory``, kept in the file ``cache`` for the next time. ``dataset`` is
-    what was chosen of the same captures: its sites and their split hold here too.
+    what was chosen of the same captures: its sites and their split hold here too. None where ``directory`` is what
+    `mmtt dataset build` made, which has no hosts.
 
     Raises:
         DatasetError: the directory does not hold captures with tables.
     """
     if is_built(directory):
-        raise DatasetError(
-            f"{directory}: what `mmtt dataset build` made has no hosts; evidence over connections needs the captures "
-            "with their tables"
+        say(
+            f"{directory}: what `mmtt dataset build` made has no hosts; what is told of many connections is learnt "
+            "from captures with their tables"
         )
+        return None
     taxonomy = taxonomy or Taxonomy()
     source = TableSource(directory, taxonomy)
     made_of = (CACHE_VERSION, __version__, taxonomy.digest, source.digest(), dataset.digest())
     key = hashlib.sha256(repr(made_of).encode()).hexdigest()
     pairs = Pairs.load(cache, key)
     if pairs is None:
-        pairs = _join(_parts(source, jobs, say), dataset)
-        pairs.save(cache, key)
+        pairs = _join(_parts(source, jobs, say), dataset, key)
+        pairs.save(cache)
     say(f"{cache}: {len(pairs.capture):,} connections, {len(pairs.ts):,} windows of {len(pairs.captures):,} captures")
     return pairs
 
@@ -243,7 +248,7 @@ def _hours(capture: Capture) -> float:
     return float(np.minimum(np.diff(moments) / 1e6, _QUIET).sum() / 3600)
 
 
-def _join(parts: list[_Part], dataset: Dataset) -> Pairs:
+def _join(parts: list[_Part], dataset: Dataset, key: str) -> Pairs:
     """One after the other, without captures that are in the main copies of earlier ones; what was recorded once is of
     one site."""
     series = SeriesBatch.concatenate([part.series for part in parts])
@@ -294,6 +299,7 @@ def _join(parts: list[_Part], dataset: Dataset) -> Pairs:
         before += len(part.start)
     kept = SeriesBatch.concatenate([part.series for number, part in enumerate(parts) if not copies[number]])
     return Pairs(
+        key=key,
         captures=captures,
         sites=sites,
         hours=np.array(hours),

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,38 +36,36 @@ class Answers:
 
 
 def answers(
-    pairs: Pairs,
-    dataset: Dataset,
-    left_out: LeftOut,
-    shipped: Callable[[], Network],
-    cache: Path,
-    key: str,
-    say: Callable[[str], None],
+    pairs: Pairs, dataset: Dataset, left_out: LeftOut, shipped: Network, cache: Path, say: Callable[[str], None]
 ) -> Answers:
-    """Ask the networks, or read what they said from the file ``cache`` if it is of the same ``key``."""
+    """Ask the networks, or read from the file ``cache`` what the same ones said of the same windows."""
     part = _parts(pairs, dataset, left_out)
+    networks = [*(network() for _, network in left_out.parts), shipped]
+    key = _key(pairs, networks)
     stored = _load(cache, key)
     if stored is not None:
         say(f"{cache}: answers from an earlier run")
         return Answers(part, stored)
     of_window = part[pairs.capture[pairs.connection]]
     logits: dict[str, np.ndarray] = {}
-    for number, network in enumerate([*(network for _, network in left_out.parts), shipped]):
+    for number, network in enumerate(networks):
         rows = np.flatnonzero(of_window == number)
-        say(f"{len(rows):,} windows for the network that has not seen their sites ({number + 1})")
-        for task, values in infer(network(), pairs.series[rows]).items():
+        say(f"asking network {number + 1} of {len(networks)} of {len(rows):,} windows of sites that it has not seen")
+        for task, values in infer(network, pairs.series[rows]).items():
             logits.setdefault(task, np.zeros((len(of_window), *values.shape[1:]), np.float32))[rows] = values
     new = cache.with_name(f".{cache.name}.new.npz")
-    np.savez_compressed(new, key=np.array(key), **logits)
+    stored_as: dict[str, Any] = {task: logits[task] for task in TASKS}
+    np.savez_compressed(new, key=np.array(key), **stored_as)
     os.replace(new, cache)
     return Answers(part, logits)
 
 
-def answers_key(pairs_key: str, networks: list[Path]) -> str:
-    """Changes with the pairs and the checkpoints of the networks."""
-    digest = hashlib.sha256(pairs_key.encode())
-    for path in networks:
-        digest.update(path.read_bytes())
+def _key(pairs: Pairs, networks: list[Network]) -> str:
+    """Changes with the windows and with the networks' weights."""
+    digest = hashlib.sha256(pairs.key.encode())
+    for network in networks:
+        for name, tensor in sorted(network.state_dict().items()):
+            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 

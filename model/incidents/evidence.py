@@ -250,5 +250,3 @@ def _evidence(unit: str, found: list[_Unit], pairs: Pairs, site: np.ndarray) -> 
         np.cumsum([0, *(len(each.features) for each in found)]),
         np.concatenate([np.stack(each.features) for each in found]) if found else np.zeros((0, len(FEATURES))),
     )
-
-
