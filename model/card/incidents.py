@@ -65,8 +65,7 @@ def incidents(name: str, figures: Figures) -> list[str]:
             "as false incidents, though the agent leaves out a pair whose host is one."
         ),
         "",
-        "| | finds, of test pairs | flags, of harmless ones | found after | false incidents in 8 host-hours "
-        "| on the other sites |",
+        "| | finds, in the test | flags, of harmless | found after | false incidents in 8 hours | on other sites |",
         "|---|---|---|---|---|---|",
     ]
     for share, found in pair["test"]["at"].items():
