@@ -87,7 +87,7 @@ def test_by_capture_sites_are_on_both_sides_and_the_lab_is_only_trained_on(made)
     # The lab's have no label where only their kind would be one.
     for values in (made.service, made.application, made.malicious):
         values[made.capture <= 1] = MISSING
-    scores = by_capture.begin(CONFIG, Architecture(), dataclasses.replace(made), trainings).answers()
+    scores = by_capture.begin(CONFIG, Architecture(), dataclasses.replace(made), trainings)()
     (parted,) = trainings.begun
     assert all(len(set(parted.split[made.capture == capture])) == 1 for capture in set(made.capture))
     assert set(made.site[parted.rows("test")]) & set(made.site[parted.rows("train")])
