@@ -14,6 +14,7 @@ import yaml
 
 from . import __version__
 from .features import FEATURE_VERSION
+from .incidents import FEATURES, UNITS, IncidentModel, UnitModel
 
 #: The layout of ``bundle.yaml`` that this version reads.
 FORMAT = 1
@@ -25,6 +26,8 @@ UNKNOWN = "unknown"
 TASKS = ("service", "application", "malicious")
 #: A fourth, of bundles that name ``malicious_kinds``: its calibration, threshold and output are called so.
 KIND = "malicious_kind"
+#: Of harmless units, how many may be called an incident where ``incidents`` does not say.
+_INCIDENT_SHARE = "0.1%"
 #: A share of false positives as bundles, options and settings spell it.
 _SHARE = re.compile(r"\d{1,2}(\.\d{1,4})?%", re.ASCII)
 
@@ -55,6 +58,7 @@ class Bundle:
             most of it.
         false_positives: what the threshold for malicious may be instead, by the share of harmless windows that it flags
             ("1%"); empty where the bundle does not say.
+        incidents: what makes incidents of evidence over connections; None for a bundle up to 0.4.0.
         mmtt: the version of mmtt that wrote it; None for one from before 0.2.0.
         trained: free-form provenance.
     """
@@ -71,6 +75,7 @@ class Bundle:
     energies: dict[str, float] = field(default_factory=dict)
     false_positives: dict[str, float] = field(default_factory=dict)
     malicious_kinds: tuple[str, ...] = ()
+    incidents: IncidentModel | None = field(default=None, repr=False)
     mmtt: str | None = None
     trained: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -143,6 +148,7 @@ def load(path: str | Path | None = None, false_positives: str | None = None) -> 
         energies=fields.energies(),
         false_positives=shares,
         malicious_kinds=kinds,
+        incidents=fields.incidents(kinds) if "incidents" in content else None,
         onnx=onnx,
         mmtt=written_by,
         trained=content["trained"] if isinstance(content.get("trained"), dict) else {},
@@ -244,13 +250,53 @@ class _Fields:
 
     def shares(self, key: str) -> dict[str, float]:
         """Thresholds by share; none in a bundle that was made before there were any."""
-        values = self._content.get(key, {})
+        values = self._by_share(key, self._content.get(key, {}))
+        return {share: self._probability(f"{key}: {share}", value) for share, value in values.items()}
+
+    def _by_share(self, key: str, values: Any) -> dict[str, Any]:
         if not isinstance(values, dict):
             self.fail(key, f"must hold thresholds by share, not {_short(values)}")
         for share in values:
             if not isinstance(share, str) or not _SHARE.fullmatch(share):
                 self.fail(key, f"must hold shares such as 0.1%, not {_short(share)}")
-        return {share: self._probability(f"{key}: {share}", value) for share, value in values.items()}
+        return values
+
+    def incidents(self, kinds: tuple[str, ...]) -> IncidentModel:
+        """See :attr:`Bundle.incidents`."""
+        section = self._mapping("incidents")
+        units = [unit for unit in UNITS if unit in section]
+        if not units or (strange := [key for key in section if key not in ("quantiles", "share", *UNITS)]):
+            what = f"not {_short(strange[0])}" if units else "one at least"
+            self.fail("incidents", f"must hold quantiles, share and {', '.join(UNITS)}, {what}")
+        share = section.get("share", _INCIDENT_SHARE)
+        quantiles = self._quantiles("incidents.quantiles")
+        return IncidentModel({unit: self._unit(f"incidents.{unit}", share) for unit in units}, share, quantiles, kinds)
+
+    def _quantiles(self, key: str) -> dict[str, float]:
+        by_share = sorted(self._by_share(key, self._get(key)).items(), key=lambda item: float(item[0][:-1]))
+        found = {share: self._number(f"{key}: {share}", value) for share, value in by_share}
+        if [*found.values()] != sorted(found.values()):
+            self.fail(key, "must grow with the share")
+        return found
+
+    def _unit(self, key: str, share: Any) -> UnitModel:
+        weights = self._mapping(f"{key}.weights")
+        if strange := [name for name in weights if name not in FEATURES]:
+            self.fail(f"{key}.weights", f"holds {_short(strange[0])}, which is none of {', '.join(FEATURES)}")
+        thresholds = self._by_share(f"{key}.thresholds", self._get(f"{key}.thresholds"))
+        if share not in [*thresholds]:
+            self.fail(f"{key}.thresholds", f"has none for {_short(share)}, the share that counts")
+        return UnitModel(
+            self.number(f"{key}.bias"),
+            {name: self._number(f"{key}.weights.{name}", value) for name, value in weights.items()},
+            {name: self._probability(f"{key}.thresholds: {name}", value) for name, value in thresholds.items()},
+        )
+
+    def _mapping(self, key: str) -> dict[Any, Any]:
+        value = self._get(key)
+        if not isinstance(value, dict) or not value:
+            self.fail(key, f"must be a mapping of keys, not {_short(value)}")
+        return value
 
     def _probability(self, key: str, value: Any) -> float:
         if not 0 <= self._number(key, value) <= 1:

@@ -9,6 +9,7 @@ import numpy as np
 
 from . import features, runtime
 from .bundle import KIND, UNKNOWN, Bundle, BundleError
+from .likeness import WIDTH, likeness
 from .runtime import onnxruntime
 from .series import MAX_PAYLOAD_PACKETS, MIN_PACKETS, SeriesBatch
 
@@ -17,6 +18,8 @@ CHUNK = 128
 #: A chunk is filled up to a multiple of this. On fewer rows than a vector register holds the network may
 #: add in another order, and a window's verdict must not depend on how many others it came with.
 _FILL = 8
+# Log-odds past which nothing is surer. What is no number counts as surely harmless.
+_CERTAIN = 500.0
 
 # Features are integer arithmetic: how many windows they are computed on together changes nothing.
 _FEATURES_AT_A_TIME = 8 * CHUNK
@@ -27,7 +30,11 @@ _OUTPUTS = ["service_logits", "application_logits", "malicious_logits"]
 class Verdicts:
     """Answers for ``n`` windows. Scores are probabilities, rounded to 4 decimals; for service and application
     the score is that of the best label even where the label is "unknown". ``malicious_kind`` is empty where a window is
-    not malicious, or the model not sure of what kind, or knows none."""
+    not malicious, or the model not sure of what kind, or knows none.
+
+    The last three are what evidence over connections is made of, and not rounded: ``log_odds`` float64 (n,), of
+    malicious, calibrated; ``kind_scores`` float64 (n, kinds), the probabilities of the bundle's ``malicious_kinds`` if
+    it is; ``likeness`` float32 (n, 16), see :func:`mmtt_agent.likeness.likeness`."""
 
     service: list[str]
     service_score: np.ndarray
@@ -36,6 +43,9 @@ class Verdicts:
     malicious: np.ndarray
     malicious_score: np.ndarray
     malicious_kind: list[str]
+    log_odds: np.ndarray
+    kind_scores: np.ndarray
+    likeness: np.ndarray
 
     def __len__(self) -> int:
         return len(self.service)
@@ -59,6 +69,7 @@ class Classifier:
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
         self.bundle = bundle
         self.model = bundle.model
+        self.incidents = bundle.incidents
         self._path = bundle.path / "model.onnx"
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -102,7 +113,9 @@ class Classifier:
         n = len(batch)
         if n == 0:
             nothing = np.zeros(0)
-            return Verdicts([], nothing, [], nothing, np.zeros(0, bool), nothing, [])
+            kinds = np.zeros((0, len(self.bundle.malicious_kinds)))
+            none_alike = np.zeros((0, WIDTH), np.float32)
+            return Verdicts([], nothing, [], nothing, np.zeros(0, bool), nothing, [], nothing, kinds, none_alike)
         return self._decide(*self.logits(batch))
 
     def logits(self, batch: SeriesBatch) -> tuple[np.ndarray, ...]:
@@ -156,7 +169,8 @@ class Classifier:
         service = np.where(sure, best, len(self._services) - 1)
 
         # Not normalised again after the restriction: an application that the network thought unlikely stays so.
-        applications = _softmax(application_logits / temperatures["application"]) * self._consistent[service]
+        unrestricted = _softmax(application_logits / temperatures["application"])
+        applications = unrestricted * self._consistent[service]
         best = applications.argmax(axis=1)
         application_score = applications[rows, best].round(4)
         sure = self._sure("application", application_logits, application_score)
@@ -167,8 +181,13 @@ class Classifier:
         possible = self._consistent[service, best] & sure
         application = np.where(possible, best, len(self._applications) - 1)
 
-        malicious_score = _sigmoid(malicious_logits.reshape(len(rows)) / temperatures["malicious"]).round(4)
+        log_odds = (malicious_logits.reshape(len(rows)) / temperatures["malicious"]).astype(np.float64)
+        log_odds = np.nan_to_num(np.clip(log_odds, -_CERTAIN, _CERTAIN), nan=-_CERTAIN)
+        probability = 1 / (1 + np.exp(-log_odds))
+        malicious_score = probability.round(4)
         malicious = malicious_score >= thresholds["malicious"]
+        kinds = np.zeros((len(rows), 0)) if kind_logits is None else _softmax(kind_logits / temperatures[KIND])
+        answers = (services, unrestricted, np.column_stack((probability, 1 - probability)), kinds)
         return Verdicts(
             [self._services[i] for i in service.tolist()],
             service_score,
@@ -176,16 +195,19 @@ class Classifier:
             application_score,
             malicious,
             malicious_score,
-            self._kinds(malicious, kind_logits),
+            self._kinds(malicious, kinds),
+            log_odds,
+            kinds,
+            likeness(answers),
         )
 
-    def _kinds(self, malicious: np.ndarray, logits: np.ndarray | None) -> list[str]:
+    def _kinds(self, malicious: np.ndarray, scores: np.ndarray) -> list[str]:
         """Of each window, empty where it is not malicious or the network is not sure."""
         kinds = [""] * len(malicious)
         rows = np.flatnonzero(malicious)
-        if logits is None or not len(rows):
+        if not scores.shape[1] or not len(rows):
             return kinds
-        probabilities = _softmax(logits[rows] / self.bundle.temperatures[KIND])
+        probabilities = scores[rows]
         sure = probabilities.max(axis=1).round(4) >= self.bundle.thresholds[KIND]
         for row, kind in zip(rows[sure].tolist(), probabilities[sure].argmax(axis=1).tolist(), strict=True):
             kinds[row] = self.bundle.malicious_kinds[kind]
@@ -235,8 +257,3 @@ def energy(logits: np.ndarray, temperature: float) -> np.ndarray:
         found = -temperature * (most + np.log(np.exp(scaled - most[:, None]).sum(axis=1)))
     unlike: np.ndarray = np.nan_to_num(found, nan=np.inf)
     return unlike
-
-
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    probabilities: np.ndarray = np.nan_to_num(1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -500, 500))), nan=0.0)
-    return probabilities

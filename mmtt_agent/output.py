@@ -176,6 +176,8 @@ class Program(click.Group):
             if not name and _is_nowhere():
                 raise click.ClickException("the working directory has been deleted; cd to one that is there") from None
             raise click.ClickException(f"{name}{error.strerror or error}") from None
+        except click.exceptions.NoArgsIsHelpError:
+            raise  # its message is the help, of many lines
         except click.ClickException as error:
             error.message = shown(error.message)  # type: ignore[misc]  # click sets it once, and reads it when it shows it
             raise

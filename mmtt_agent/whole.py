@@ -9,7 +9,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -27,32 +27,63 @@ def written(path: Path) -> Iterator[TextIO]:
     Raises:
         OSError: it can't be written; ``filename`` is ``path``.
     """
-    try:
+    with written_together(path) as (out,):
+        yield out
+
+
+@contextmanager
+def written_together(*paths: Path) -> Iterator[list[TextIO]]:
+    """As :func:`written`, several: all of them appear, or none. A write that fails may be told of another of them."""
+    with ExitStack() as parts:
+        opened = [parts.enter_context(_part(path)) for path in paths]
+        yield [out for out, _ in opened]
+        for path, (out, _) in zip(paths, opened, strict=True):
+            with _named(path):
+                _finish(out)
+        for path, (_, part) in zip(paths, opened, strict=True):
+            with _named(path):
+                os.replace(part, path)
+
+
+@contextmanager
+def _part(path: Path) -> Iterator[tuple[TextIO, str]]:
+    """What is written, and its name until it is complete; if it is still called so in the end it is removed."""
+    with _named(path):
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         _sweep(path)
         handle, part = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
-    except OSError as error:
-        error.filename = str(path)
-        raise
     try:
         with open(handle, "w", encoding="utf-8") as out:
             with suppress(OSError):  # a file system without locks
                 fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield out
-            out.flush()
-            # A disk that is full may not say so before; and what is complete is so after a power cut, too.
-            os.fsync(handle)
-            # mkstemp makes files that only their owner may read; this one is as readable as any other.
-            umask = os.umask(0)
-            os.umask(umask)
-            os.fchmod(handle, 0o666 & ~umask)
-            os.replace(part, path)
-    except BaseException as error:
+            yield out, part
+    except OSError as error:
+        # A write does not say of what it was.
+        error.filename = error.filename or str(path)
+        raise
+    finally:
         with suppress(OSError):
             os.unlink(part)
-        if isinstance(error, OSError) and error.filename in (None, part):
-            error.filename, error.filename2 = str(path), None
+
+
+def _finish(out: TextIO) -> None:
+    out.flush()
+    # A disk that is full may not say so before; and what is complete is so after a power cut, too.
+    os.fsync(out.fileno())
+    # mkstemp makes files that only their owner may read; this one is as readable as any other.
+    umask = os.umask(0)
+    os.umask(umask)
+    os.fchmod(out.fileno(), 0o666 & ~umask)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """What goes wrong is about ``path``, whatever the part is called."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
         raise
 
 

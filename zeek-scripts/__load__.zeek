@@ -9,5 +9,10 @@
 @load ./live
 @load ./offline
 @load ./notice
+@load ./ends-key
+@load ./tries
+@load ./incidents
+@load ./muted
+@load ./incident-notice
 @load ./telemetry
 @endif

@@ -15,6 +15,9 @@ export {
 	## Raised before an agent that is new is used. Break, and it isn't.
 	global accept_agent: hook(name: string);
 
+	## Raised when an agent has said hello, before anything is sent to it.
+	global agent_ready: hook(a: Agent);
+
 	## Zeek was held up for so long: that is nobody's silence.
 	global excuse: function(held_up: interval);
 }
@@ -84,6 +87,7 @@ event agent_hello(protocol: count, agent: string, topic: string, model: string,
 	a$model = model;
 	a$credit = credit < max_in_flight ? credit : max_in_flight;
 	a$last_seen = current_time();
+	hook agent_ready(a);
 	pump(a);
 	}
 

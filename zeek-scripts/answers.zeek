@@ -12,6 +12,11 @@ function is_score(x: double): bool
 	return x >= 0.0 && x <= 1.0;
 	}
 
+function is_incident_id(id: string): bool
+	{
+	return /I[0-9A-Za-z]{12}/ == id;
+	}
+
 function is_verdict_on(o: Outcome, v: Verdict): bool
 	{
 	if ( v$uid != o$c$uid || v$window != o$w$window )
@@ -25,7 +30,8 @@ function is_verdict_on(o: Outcome, v: Verdict): bool
 	    && is_score(v$malicious_score)
 	    && /[ -~]{1,64}/ == v$service
 	    && /[ -~]{1,64}/ == v$application
-	    && ( v$malicious_kind == "" || ( v$malicious && /[ -~]{1,64}/ == v$malicious_kind ) );
+	    && ( v$malicious_kind == "" || ( v$malicious && /[ -~]{1,64}/ == v$malicious_kind ) )
+	    && ( v$incident == "" || is_incident_id(v$incident) );
 	}
 
 function settle_by(o: Outcome, v: Verdict, a: Agent)

@@ -1,6 +1,7 @@
 ##! What goes to an agent and comes back: batches, credit, answers, time-outs.
 
 @load ./complain
+@load ./ends
 @load ./main
 @load ./wire
 @load ./outcomes
@@ -102,8 +103,9 @@ function node_topic(): string
 	    "zeek-%d", getpid()));
 	}
 
-# Rendezvous hashing: when an agent comes or goes, only its own windows move.
-function choose_agent(uid: string): string
+# Rendezvous hashing: when an agent comes or goes, only its own pairs of hosts move. All windows of a pair go to one agent,
+# whichever node they are of, as that puts them together.
+function choose_agent(orig: addr, resp: addr, resp_p: port): string
 	{
 	local best = "";
 	local best_hash = "";
@@ -113,7 +115,7 @@ function choose_agent(uid: string): string
 		if ( |agents| == 1 )
 			return name;
 
-		local hash = md5_hash(uid, name);
+		local hash = md5_hash(orig, resp, resp_p, name);
 
 		if ( best == "" || hash > best_hash )
 			{
@@ -141,9 +143,11 @@ function send(a: Agent, q: Queue, n: count)
 	while ( |flows| < n )
 		{
 		local o = dequeue(q);
+		local w = o$w;
 		b$windows += o;
-		flows += to_json(Flow($uid=o$c$uid, $window=o$w$window, $sizes=o$w$sizes,
-		    $times=o$w$times));
+		flows += to_json(Flow($uid=o$c$uid, $window=w$window, $sizes=w$sizes,
+		    $times=w$times, $ts=w$ts, $orig=end_of(o$id$orig_h),
+		    $resp=end_of(o$id$resp_h), $resp_p=cat(o$id$resp_p)));
 		}
 
 	a$in_flight += n;
@@ -201,7 +205,7 @@ event batch_waited(name: string)
 
 function submit(o: Outcome)
 	{
-	local name = choose_agent(o$c$uid);
+	local name = choose_agent(o$id$orig_h, o$id$resp_h, o$id$resp_p);
 
 	if ( name == "" )
 		{

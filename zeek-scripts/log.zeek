@@ -38,6 +38,8 @@ export {
 		latency: interval &log &optional;
 		## The model that gave the verdict.
 		model: string &log &optional;
+		## The incident of mmtt_incidents.log that the window belongs to.
+		incident: string &log &optional;
 	};
 
 	## Break to keep a row out of the log.
@@ -71,6 +73,9 @@ hook outcome(o: Outcome)
 
 		if ( v$malicious_kind != "" )
 			info$malicious_kind = v$malicious_kind;
+
+		if ( v$incident != "" )
+			info$incident = v$incident;
 
 		info$model = o$model;
 		}

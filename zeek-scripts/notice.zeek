@@ -9,8 +9,9 @@ module MMTT;
 
 export {
 	redef enum Notice::Type += {
-		## A flow looks malicious. One notice for each responder and label in
-		## :zeek:see:`Notice::default_suppression_interval`.
+		## A flow looks malicious by itself. One notice for each responder and label in
+		## :zeek:see:`Notice::default_suppression_interval`, if there is to be any: see
+		## :zeek:see:`MMTT::malicious_flows`.
 		Malicious_Flow,
 		## Many of one originator's connections look malicious, though perhaps none
 		## enough by itself.
@@ -25,9 +26,14 @@ export {
 		Agent_Lost,
 	};
 
-	## A flow that the model calls malicious is worth a notice if its score is this
-	## high at least.
-	option malicious_score = 0.9;
+	## Whether a flow that the model calls malicious is worth a notice. An attack is
+	## seldom one connection, and among very many harmless flows some look malicious
+	## by chance: what connections put together are worth is
+	## :zeek:see:`MMTT::Incident`.
+	option malicious_flows = F;
+
+	## ... if its score is this high at least.
+	option malicious_score = 0.95;
 
 	## So many connections of an originator within
 	## :zeek:see:`MMTT::malicious_host_interval` that look malicious make it a
@@ -175,7 +181,7 @@ hook outcome(o: Outcome)
 
 	local v = o$verdict;
 
-	if ( v$malicious && v$malicious_score >= malicious_score )
+	if ( malicious_flows && v$malicious && v$malicious_score >= malicious_score )
 		malicious_flow(o, v);
 
 	count_for_host(o, v);

@@ -78,6 +78,10 @@ global capture_judged: hook();
 global pause_over: hook();
 global started = F;
 
+# The agent has been asked for all that is still to be found over connections; and it has said so.
+global asked_for_rest = F;
+global rest_is_said = F;
+
 global clock_ticks = 0;
 global last_words = "";
 
@@ -112,6 +116,15 @@ function gone(text: string)
 
 	drop_agent(my_agent, text);
 	go_on();
+	}
+
+# What there won't be without an agent.
+function missing(): string
+	{
+	if ( asked_for_rest )
+		return "the last incidents are missing";
+
+	return state == STARTING ? "no verdicts" : "no verdicts any more";
 	}
 
 function start_waiting()
@@ -260,8 +273,8 @@ event MMTT::program_line(description: Input::EventDescription,
 		}
 
 	local status = text[|exit_mark| :];
-	gone(fmt("no verdicts%s, because the agent (%s) ended with status %s%s%s",
-	    state == STARTING ? "" : " any more", command(), status, words(),
+	gone(fmt("%s, because the agent (%s) ended with status %s%s%s", missing(),
+	    command(), status, words(),
 	    status == "127" ?
 	    "; install it, or say in MMTT_AGENT how to start it" : ""));
 	}
@@ -289,7 +302,7 @@ event Input::end_of_data(name: string, source: string)
 		gone(fmt("no verdicts, because the agent (%s) has not connected within %s%s",
 		    command(), agent_start_timeout, words()));
 	else if ( state == LOST && silence > 1sec )
-		gone(fmt("no verdicts any more, because the agent is lost%s", words()));
+		gone(fmt("%s, because the agent is lost%s", missing(), words()));
 	else if ( state == STARTING || state == LOST )
 		{
 		Input::force_update(program_stream);
@@ -321,6 +334,7 @@ event agent_hello(protocol: count, agent: string, topic: string, model: string,
 		state = SERVING;
 		start_waiting();
 		Input::force_update(program_stream);
+		go_on();
 		}
 	else
 		gone("");
@@ -337,10 +351,10 @@ event tick(protocol: count, agent: string) &priority=-5
 	if ( capture == UNKNOWN && ! capture_is_read )
 		judge("");
 
-	if ( agents[agent]$in_flight == 0 )
+	if ( agents[agent]$in_flight == 0 && ! asked_for_rest )
 		start_waiting();
 	else if ( look() > answer_timeout )
-		gone(fmt("no verdicts any more, because the agent has answered nothing for %s",
+		gone(fmt("%s, because the agent has answered nothing for %s", missing(),
 		    answer_timeout));
 	}
 
@@ -358,5 +372,5 @@ event Cluster::websocket_client_lost(endpoint: Cluster::EndpointInfo,
 event agent_bye(protocol: count, agent: string) &priority=5
 	{
 	if ( state == SERVING && agent == my_agent )
-		gone("no verdicts any more, because the agent was stopped");
+		gone(fmt("%s, because the agent was stopped", missing()));
 	}

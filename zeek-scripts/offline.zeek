@@ -3,8 +3,10 @@
 @load base/frameworks/reporter
 @load ./collect
 @load ./conn
+@load ./incidents
 @load ./log
 @load ./offline-agent
+@load ./tries
 
 module MMTT;
 
@@ -43,6 +45,9 @@ const wait_cost = 20;
 const waits_cost = 1000;
 const windows_per_cost = 200;
 
+# So many connections without a verdict are worth an agent, if there is none for others.
+const tries_worth_an_agent = 10;
+
 # For the logs' threads, where Zeek ends at once with the next packet, and where they begin.
 const time_at_break = "0.3";
 const time_at_first = "0.1";
@@ -75,7 +80,9 @@ global ending = F;
 
 function too_much(): bool
 	{
-	return outstanding >= max_in_flight || lines_waiting() >= conn_log_waiting;
+	return outstanding >= max_in_flight
+	    || lines_waiting() >= conn_log_waiting
+	    || |tries_unsent| >= max_in_flight;
 	}
 
 function halt()
@@ -111,7 +118,9 @@ function has_room(): bool
 	return ! writing
 	    && outstanding <= ( at_break ? 0 : max_in_flight / 2 )
 	    && lines_waiting() <= ( lines_first ? 0 : conn_log_waiting / 2 )
-	    && ( ! lines_first || capture != UNKNOWN );
+	    && ( ! lines_first || capture != UNKNOWN )
+	    && |tries_unsent| == 0
+	    && ( ! at_break || rest_is_said );
 	}
 
 function resume()
@@ -130,6 +139,7 @@ function let_lines_be_written()
 		{
 		Log::flush(Conn::LOG);
 		Log::flush(LOG);
+		Log::flush(INCIDENTS_LOG);
 		}
 
 	if ( at_break || ! has_written )
@@ -160,9 +170,34 @@ hook pause_over()
 		lines_are_written();
 	}
 
+# All windows have their verdicts, and none will follow: what the agent can still find over connections it finds now.
+function ask_for_rest()
+	{
+	asked_for_rest = T;
+	send_tries();
+	start_waiting();
+	Cluster::publish(agents[my_agent]$topic, MMTT::all_sent, protocol_version,
+	    node_topic());
+	}
+
+event MMTT::finished(protocol: count)
+	{
+	if ( protocol != protocol_version || ! asked_for_rest )
+		return;
+
+	rest_is_said = T;
+	go_on();
+	}
+
 # Go on with the trace when there is room, end when nothing is left to do.
 function go_on()
 	{
+	if ( ( at_end || at_break )
+	    && outstanding == 0
+	    && state == SERVING
+	    && ! asked_for_rest )
+		ask_for_rest();
+
 	if ( halted && has_room() )
 		{
 		if ( lines_first )
@@ -177,7 +212,7 @@ function go_on()
 
 	if ( at_end
 	    && outstanding == 0
-	    && state != IDLE
+	    && ( state == GONE || rest_is_said )
 	    && ! exit_only_after_terminate )
 		{
 		ending = T;
@@ -216,7 +251,7 @@ hook lines_due()
 	# It goes on after all: the file has grown.
 	if ( at_break )
 		{
-		at_break = F;
+		at_break = asked_for_rest = rest_is_said = F;
 		capture = UNCLEAR;
 		}
 
@@ -269,6 +304,21 @@ hook line_waits()
 		halt();
 	}
 
+hook tries_wait_for_agent()
+	{
+	if ( state == GONE )
+		break;
+
+	if ( state == IDLE && tries_seen >= tries_worth_an_agent )
+		start_agent();
+	}
+
+event tries_due() &priority=-5
+	{
+	if ( reading_traces() && too_much() )
+		halt();
+	}
+
 hook agent_answered(a: Agent)
 	{
 	if ( ! reading_traces() )
@@ -290,7 +340,9 @@ event Pcap::file_done(path: string)
 		return;
 
 	at_end = T;
+	asked_for_rest = rest_is_said = F;
 	finish_all();
+	send_tries();
 	flush();
 	go_on();
 	}

@@ -47,6 +47,20 @@ export {
 		refused: count &default=0;
 		## Answers to no batch that is waited for: late, or twice.
 		ignored: count &default=0;
+		## Connections without a verdict that no agent was told of, as there were too
+		## many: see :zeek:see:`MMTT::max_tries`.
+		tries_shed: count &default=0;
+		## Incidents by their state. Grown: how often they did.
+		incidents_opened: count &default=0;
+		incidents_grown: count &default=0;
+		incidents_closed: count &default=0;
+		## Incidents that are not what they should be.
+		incidents_refused: count &default=0;
+		## Ends of incidents that could not be turned back into addresses.
+		incidents_nameless: count &default=0;
+		## Notices of incidents that were held back: see
+		## :zeek:see:`MMTT::max_incidents_per_day`.
+		incidents_held_back: count &default=0;
 	};
 	global counts = Counts();
 

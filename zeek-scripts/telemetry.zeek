@@ -2,6 +2,7 @@
 
 @load base/frameworks/telemetry
 @load ./agents
+@load ./outcomes
 
 module MMTT;
 
@@ -22,6 +23,22 @@ global ignored_family = Telemetry::register_counter_family(
     Telemetry::MetricOpts($prefix="mmtt", $name="ignored_answers", $unit="",
     $help_text="Answers that came late or twice"));
 
+global tries_shed_family = Telemetry::register_counter_family(
+    Telemetry::MetricOpts($prefix="mmtt", $name="shed_tries", $unit="",
+    $help_text="Connections without a verdict that agents were not told of, as there were too many"));
+
+global incidents_family = Telemetry::register_counter_family(
+    Telemetry::MetricOpts($prefix="mmtt", $name="incidents", $unit="",
+    $label_names=vector("state"), $help_text="Rows of mmtt_incidents.log by state; refused: incidents that can't be"));
+
+global held_back_family = Telemetry::register_counter_family(
+    Telemetry::MetricOpts($prefix="mmtt", $name="held_back_incidents", $unit="",
+    $help_text="Incidents without a notice, as there were too many in a day"));
+
+global nameless_family = Telemetry::register_counter_family(
+    Telemetry::MetricOpts($prefix="mmtt", $name="nameless_hosts", $unit="",
+    $help_text="Hosts of incidents that could not be turned back into addresses"));
+
 global in_flight_family = Telemetry::register_gauge_family(
     Telemetry::MetricOpts($prefix="mmtt", $name="outstanding_windows", $unit="",
     $help_text="Windows that wait for their verdict"));
@@ -39,6 +56,18 @@ hook Telemetry::sync()
 	for ( status, n in by_status )
 		Telemetry::counter_family_set(windows_family, vector(status), n + 0.0);
 
+	local by_state = table(["opened"] = counts$incidents_opened, ["grown"] =
+	    counts$incidents_grown, ["closed"] = counts$incidents_closed, [
+	    "refused"] = counts$incidents_refused);
+
+	for ( state_of, m in by_state )
+		Telemetry::counter_family_set(incidents_family, vector(state_of), m + 0.0);
+
+	Telemetry::counter_family_set(tries_shed_family, none, counts$tries_shed + 0.0);
+	Telemetry::counter_family_set(held_back_family, none, counts$incidents_held_back +
+	    0.0);
+	Telemetry::counter_family_set(nameless_family, none, counts$incidents_nameless +
+	    0.0);
 	Telemetry::counter_family_set(submitted_family, none, counts$submitted + 0.0);
 	Telemetry::counter_family_set(refused_family, none, counts$refused + 0.0);
 	Telemetry::counter_family_set(ignored_family, none, counts$ignored + 0.0);

@@ -16,7 +16,7 @@ module MMTT;
 
 export {
 	## Version of the messages. Agents of another one are not used.
-	const protocol_version = 2;
+	const protocol_version = 3;
 
 	## Agents publish here for every node.
 	const sensor_topic = "mmtt/sensor";
@@ -33,6 +33,29 @@ export {
 		window: count;
 		sizes: vector of int;
 		times: vector of count;
+		## Time of the window's first packet with payload.
+		ts: time;
+		## The connection's ends, by names of this sensor's: see
+		## :zeek:see:`MMTT::end_of`. Empty where it has none: the window is no evidence
+		## of anything then.
+		orig: string;
+		resp: string;
+		## The responder's port, such as "443/tcp".
+		resp_p: string;
+	};
+
+	## Connections of two hosts that have no verdict, but of which it counts how
+	## many there are. They travel as one string of JSON.
+	type Try: record {
+		## When the first of them began.
+		ts: time;
+		orig: string;
+		resp: string;
+		resp_p: string;
+		## TCP connections that were not answered, or refused.
+		failed: count;
+		## Connections with too few packets for a verdict.
+		short: count;
 	};
 
 	## What an agent says about a window.
@@ -53,6 +76,40 @@ export {
 		## What kind of malicious, such as "scan"; empty if it is not, or the model is
 		## not sure of what kind, or knows none.
 		malicious_kind: string;
+		## The incident that it belongs to; empty if to none.
+		incident: string;
+	};
+
+	## What an agent has put together from the connections of a unit: a pair of hosts,
+	## an originator, a responder.
+	type Finding: record {
+		## When it was found, by the time of the connections, in seconds since 1970.
+		ts: double;
+		## The same from its opening to its closing.
+		id: string;
+		## "opened", "grown", "closed".
+		state: string;
+		## "pair", "originator", "responder".
+		unit: string;
+		## Its ends, as in :zeek:see:`MMTT::Flow`; empty where it has none.
+		orig: string;
+		resp: string;
+		resp_p: string;
+		## Of what kind, such as "scan"; empty if that is not sure.
+		kind: string;
+		## How likely it is malicious, 0 to 1.
+		score: double;
+		connections: count;
+		## When its first and its latest connection began.
+		first: double;
+		last: double;
+		## Payload of the connections' windows.
+		orig_bytes: count;
+		resp_bytes: count;
+		## For people.
+		reason: string;
+		## Of the strongest connections.
+		uids: vector of string;
 	};
 
 	## An agent is there: when it connects, and every few seconds.
@@ -81,4 +138,20 @@ export {
 	## An agent's answer to a batch, with a verdict for each flow in their order.
 	global verdicts: event(protocol: count, batch_id: count, verdicts: vector of
 	    Verdict);
+
+	## A node tells an agent of connections that have no verdict.
+	##
+	## tries: each a :zeek:see:`MMTT::Try` in JSON.
+	global tries: event(protocol: count, reply_topic: string, tries: vector of
+	    string);
+
+	## An agent has found something over connections.
+	global incidents: event(protocol: count, incidents: vector of Finding);
+
+	## The capture is at its end: a node asks an agent for all that is still to be
+	## found.
+	global all_sent: event(protocol: count, reply_topic: string);
+
+	## An agent has said all of that.
+	global finished: event(protocol: count);
 }

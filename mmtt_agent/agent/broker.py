@@ -165,6 +165,11 @@ def real(value: float) -> str:
     return f'{{"@data-type":"real","data":{value:.4f}}}'
 
 
+def seconds(microseconds: int) -> str:
+    """A time as a number of seconds, with all six decimals."""
+    return f'{{"@data-type":"real","data":{microseconds // 10**6}.{microseconds % 10**6:06d}}}'
+
+
 def boolean(value: bool) -> str:
     return f'{{"@data-type":"boolean","data":{"true" if value else "false"}}}'
 

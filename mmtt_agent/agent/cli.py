@@ -135,8 +135,14 @@ def agent(
     from . import log, service
 
     def load(config: settings.Config) -> Classifier:
+        bundle = bundles.load(config.bundle, config.false_positives)
+        share = config.incidents.share
+        if share and bundle.incidents and (shares := bundle.incidents.shares) and share not in shares:
+            raise settings.ConfigError(
+                f"incidents.share: {bundle.path} has no threshold for {share}; there are {', '.join(shares)}"
+            )
         # One thread inside the network, and as many networks at once as there are threads: better than the reverse.
-        return Classifier(bundles.load(config.bundle, config.false_positives), threads=1)
+        return Classifier(bundle, threads=1)
 
     log.configure(config.log.format, config.log.level)
     try:

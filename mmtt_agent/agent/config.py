@@ -143,6 +143,18 @@ class Metrics:
 
 
 @dataclass(frozen=True)
+class Incidents:
+    """What connections put together are."""
+
+    #: Seconds for which evidence counts.
+    horizon: float = _setting(86_400.0, _seconds(600, 30 * 86_400))
+    #: Pairs of hosts and port that evidence is kept of; what there is least of goes first.
+    max_pairs: int = _setting(200_000, _integer(1000, 10_000_000))
+    #: Which of the bundle's thresholds for incidents; None for the one that the bundle itself would take.
+    share: str | None = _setting(None, _share)
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings of the agent."""
 
@@ -161,6 +173,7 @@ class Config:
     connect_timeout: float = _setting(10.0, _seconds(0.1, 3600))
     #: Seconds for answering what is in hand when told to stop.
     stop_timeout: float = _setting(10.0, _seconds(0, 3600))
+    incidents: Incidents = field(default_factory=Incidents)
     reconnect: Reconnect = field(default_factory=Reconnect)
     tls: Tls = field(default_factory=Tls)
     log: Log = field(default_factory=Log)

@@ -20,6 +20,7 @@ from websockets.exceptions import (
 from .. import __version__
 from .broker import MAX_MESSAGE
 from .config import Config, ConfigError, is_loopback
+from .evidence import Evidence
 from .log import log_counts, logger
 from .runner import Runner
 from .session import Session, State
@@ -137,6 +138,7 @@ class Connection:
     Args:
         runner: runs a job's windows off the event loop.
         tally: takes what the model says, and how long it took.
+        evidence: the session's; it is told each second what time it is, unless ``patient``: a capture has its own.
         stopping: set when the agent is to answer what is in hand and say goodbye.
         parallel: jobs that run at once.
         patient: wait without limit for a Zeek that takes nothing, and for its acknowledgement.
@@ -149,13 +151,14 @@ class Connection:
         link: Link,
         runner: Runner,
         tally: Tally,
+        evidence: Evidence,
         stopping: asyncio.Event,
         *,
         parallel: int,
         patient: bool,
     ) -> None:
         self._config, self._session, self._link = config, session, link
-        self._runner, self._tally, self._stopping = runner, tally, stopping
+        self._runner, self._tally, self._stopping, self._evidence = runner, tally, stopping, evidence
         self._parallel, self._patient = parallel, patient
         self._to_send, self._to_run, self._to_read = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._served = False
@@ -289,6 +292,8 @@ class Connection:
             seconds += 1
             await asyncio.sleep(max(0, started + seconds - loop.time()))
             self._session.tick()
+            if not self._patient:
+                self._evidence.advance(time.time_ns() // 1000)
             if seconds % self._config.log.counts_every == 0:
                 log_counts(self._session.counts, "on this connection")
             self._stir()

@@ -1,42 +1,94 @@
-"""A flow as the text in which Zeek sends it, ``{"uid":"C…","window":0,"sizes":[…],"times":[…]}``, and its rules."""
+"""What Zeek sends as text of its own, and its rules: a flow, ``{"uid":"C…","window":0,"sizes":[…],"times":[…],"ts":1.5,
+"orig":"…","resp":"…","resp_p":"443/tcp"}``, and connections that have no verdict, ``{"ts":1.5,"orig":"…","resp":"…",
+"resp_p":"443/tcp","failed":3,"short":0}``.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
 
+from ..incidents import Try
 from ..series import MAX_PAYLOAD_PACKETS, MAX_SIZE, MAX_WAIT_US, MIN_PACKETS, WINDOW_STARTS, SeriesBatch
 from .broker import WireError, kind, parse, short
 
 #: Longest uid taken, in characters.
 MAX_UID = 64
 
-_KEYS = {"uid", "window", "sizes", "times"}
+#: Longest name of a connection's end, and of a port, in characters.
+MAX_NAME = 64
+
+# Seconds since 1970 before which every time is.
+_MAX_TS = 1e11
+_MAX_COUNT = 1 << 32
+_NAMES = ("orig", "resp", "resp_p")
+_KEYS = {"uid", "window", "sizes", "times", "ts", *_NAMES}
+_TRY_KEYS = {"ts", *_NAMES, "failed", "short"}
 
 
-def decode_flows(flows: list[str]) -> tuple[list[str], list[int], SeriesBatch, dict[int, str]]:
-    """Uids, window numbers, the good flows' series, and what is wrong with the others by place."""
-    if (rows := _parse_together(flows)) is not None and (series := _pack(rows)) is not None:
-        return [row["uid"] for row in rows], [row["window"] for row in rows], series, {}
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Flows that are what they should be, ``n`` of them.
+
+    Attributes:
+        series: of ``n`` windows.
+        ts: int64 ``(n,)``, microseconds since 1970, of each window's first packet with payload.
+        orig, resp: the sensor's names of the connections' ends; empty where it has none.
+        resp_p: the responders' ports, such as "443/tcp".
+    """
+
+    series: SeriesBatch
+    ts: np.ndarray
+    orig: list[str]
+    resp: list[str]
+    resp_p: list[str]
+
+
+def decode_flows(flows: list[str]) -> tuple[list[str], list[int], Windows, dict[int, str]]:
+    """Uids, window numbers, the good flows, and what is wrong with the others by place."""
+    if (rows := _parse_together(flows)) is not None and (windows := _pack(rows)) is not None:
+        return [row["uid"] for row in rows], [row["window"] for row in rows], windows, {}
     # Something is wrong with one of them at least: look at each by itself.
-    uids, windows, good, problems = [], [], [], {}
+    uids, numbers, series, good, problems = [], [], [], [], {}
     for place, flow in enumerate(flows):
         uid, window = "", 0
         try:
-            row = parse(flow, "flow")
-            if type(row) is not dict:
-                raise WireError(f"flow is {kind(row)}, not a JSON object")
+            row = _object(flow, "flow")
             uid = row["uid"] if _is_uid(row.get("uid")) else ""
             window = row["window"] if _is_window(row.get("window")) else 0
-            good.append(_check_flow(row))
+            series.append(_check_flow(row))
+            good.append(row)
         except WireError as error:
             problems[place] = str(error)
         uids.append(uid)
-        windows.append(window)
-    return uids, windows, SeriesBatch.concatenate(good), problems
+        numbers.append(window)
+    return uids, numbers, _windows(SeriesBatch.concatenate(series), good), problems
+
+
+def decode_tries(tries: Sequence[str]) -> list[Try]:
+    """Connections that have no verdict.
+
+    Raises:
+        WireError: one of them is not what it should be.
+    """
+    return [_check_try(_object(text, "try")) for text in tries]
+
+
+def _windows(series: SeriesBatch, rows: list[dict[str, Any]]) -> Windows:
+    ts = np.rint(np.array([row["ts"] for row in rows], np.float64) * 1e6).astype(np.int64)
+    return Windows(series, ts, *([row[name] for row in rows] for name in _NAMES))
+
+
+def _object(text: str, what: str) -> dict[str, Any]:
+    row = parse(text, what)
+    if type(row) is not dict:
+        raise WireError(f"{what} is {kind(row)}, not a JSON object")
+    return row
 
 
 def _parse_together(flows: list[str]) -> list[dict[str, Any]] | None:
@@ -53,8 +105,8 @@ def _parse_together(flows: list[str]) -> list[dict[str, Any]] | None:
     return rows if len(rows) == n else None
 
 
-def _pack(rows: list[dict[str, Any]]) -> SeriesBatch | None:
-    """The series of flows that are all what they should be, else None. The same rules as :func:`_check_flow`."""
+def _pack(rows: list[dict[str, Any]]) -> Windows | None:
+    """Flows that are all what they should be, else None. The same rules as :func:`_check_flow`."""
     for row in rows:
         if row.keys() != _KEYS or not _is_uid(row["uid"]) or not _is_window(row["window"]):
             return None
@@ -62,7 +114,12 @@ def _pack(rows: list[dict[str, Any]]) -> SeriesBatch | None:
         if type(sizes) is not list or type(times) is not list or len(sizes) != len(times):
             return None
     if not rows:
-        return SeriesBatch.empty()
+        return _windows(SeriesBatch.empty(), [])
+    names = [row[name] for row in rows for name in _NAMES]
+    if {*map(type, names)} != {str} or max(map(len, names)) > MAX_NAME or not _is_plain("".join(names)):
+        return None
+    if not {type(row["ts"]) for row in rows} <= {int, float} or not all(0 <= row["ts"] < _MAX_TS for row in rows):
+        return None
     sizes = list(chain.from_iterable(row["sizes"] for row in rows))
     times = list(chain.from_iterable(row["times"] for row in rows))
     # The types first: true would pass for 1, and 1.5 would be cut to 1.
@@ -77,15 +134,12 @@ def _pack(rows: list[dict[str, Any]]) -> SeriesBatch | None:
     # The times past a row's length are 0; there, and only there, they may go back.
     goes_back = np.diff(series.times) < 0
     goes_back &= np.arange(1, MAX_PAYLOAD_PACKETS) < series.lengths[:, None]
-    return None if series.times[:, 0].any() or goes_back.any() else series
+    return None if series.times[:, 0].any() or goes_back.any() else _windows(series, rows)
 
 
 def _check_flow(row: dict[str, Any]) -> SeriesBatch:
     """The series of one flow; raises WireError with the first thing that is wrong with it."""
-    if missing := _KEYS - row.keys():
-        raise WireError(f"flow has no {min(missing)}")
-    if extra := row.keys() - _KEYS:
-        raise WireError(f"flow has a key {short(min(extra))} that is not known")
+    _check_keys(row, _KEYS, "flow")
     if not _is_uid(row["uid"]):
         raise WireError(f"uid {short(row['uid'])} is not 1 to {MAX_UID} printable ASCII characters")
     if not _is_window(row["window"]):
@@ -111,11 +165,43 @@ def _check_flow(row: dict[str, Any]) -> SeriesBatch:
             raise WireError(f"times go back from {short(earlier)} to {short(later)}")
     if times[-1] > MAX_WAIT_US:
         raise WireError(f"time {short(times[-1])} is past {MAX_WAIT_US}")
+    _check_whose(row)
     return SeriesBatch.from_lists([sizes], [times])
 
 
+def _check_try(row: dict[str, Any]) -> Try:
+    """Raises WireError with the first thing that is wrong with it."""
+    _check_keys(row, _TRY_KEYS, "try")
+    _check_whose(row)
+    for key in ("failed", "short"):
+        if type(row[key]) is not int or not 0 <= row[key] < _MAX_COUNT:
+            raise WireError(f"{key} {short(row[key])} is not a count of connections")
+    return Try(round(row["ts"] * 1e6), row["orig"], row["resp"], row["resp_p"], row["failed"], row["short"])
+
+
+def _check_keys(row: dict[str, Any], keys: set[str], what: str) -> None:
+    if missing := keys - row.keys():
+        raise WireError(f"{what} has no {min(missing)}")
+    if extra := row.keys() - keys:
+        raise WireError(f"{what} has a key {short(min(extra))} that is not known")
+
+
+def _check_whose(row: dict[str, Any]) -> None:
+    """Raises WireError where time, ends or port can't be."""
+    # What is no number is not below anything either.
+    if type(row["ts"]) not in (int, float) or not 0 <= row["ts"] < _MAX_TS:
+        raise WireError(f"ts {short(row['ts'])} is not seconds since 1970")
+    for key in _NAMES:
+        if type(row[key]) is not str or len(row[key]) > MAX_NAME or not _is_plain(row[key]):
+            raise WireError(f"{key} {short(row[key])} is not at most {MAX_NAME} printable ASCII characters")
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable()
+
+
 def _is_uid(value: Any) -> bool:
-    return type(value) is str and 0 < len(value) <= MAX_UID and value.isascii() and value.isprintable()
+    return type(value) is str and 0 < len(value) <= MAX_UID and _is_plain(value)
 
 
 def _is_window(value: Any) -> bool:

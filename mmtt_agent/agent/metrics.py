@@ -18,12 +18,15 @@ _COUNTERS = (
     ("batches", "Batches that Zeek has sent", ("windows", "batches")),
     ("malicious", "Verdicts that say malicious", ("malicious",)),
     ("connections", "Connections to Zeek so far", ("zeek", "connections")),
+    ("tries", "Connections without a verdict that Zeek has told of", ("evidence", "tries")),
 )
 _GAUGES = (
     ("windows_in_hand", "Windows taken and not yet answered", ("windows", "in_hand")),
     ("windows_queued", "Windows that wait for the model", ("windows", "queued")),
     ("zeek_connected", "Whether Zeek is connected", ("zeek", "connected")),
     ("zeek_nodes", "Nodes of Zeek that sent something within a minute", ("zeek", "nodes")),
+    ("evidence_pairs", "Pairs of hosts that evidence is kept of", ("evidence", "pairs")),
+    ("open_incidents", "Incidents that are open", ("evidence", "open")),
     ("healthy", "Whether /health says so", ("healthy",)),
 )
 _LABELLED = (
@@ -32,6 +35,8 @@ _LABELLED = (
     ("verdicts", "Verdicts by service", "service", ("services",)),
     ("applications", "Verdicts by application", "application", ("applications",)),
     ("malicious_kinds", "Verdicts that say malicious and of what kind, by kind", "kind", ("malicious_kinds",)),
+    ("incidents", "Incidents by what was told of them: that they opened, grew, closed", "state", ("incidents",)),
+    ("evidence_left_out", "Evidence that is not kept, by reason", "reason", ("evidence", "left_out")),
     ("reloads", "Reloads of the bundle by result", "result", ("reloads",)),
 )
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from ..classifier import Verdicts
+from ..incidents import IncidentModel
 from ..series import SeriesBatch
 
 
@@ -16,6 +17,8 @@ class Model(Protocol):
     """What is run: :class:`mmtt_agent.classifier.Classifier`, or a test's."""
 
     model: str
+    #: How it judges evidence over connections; None where it can't.
+    incidents: IncidentModel | None
 
     def classify(self, batch: SeriesBatch) -> Verdicts: ...
 
@@ -33,6 +36,11 @@ class Runner:
     def model(self) -> str:
         """The model column of ``mmtt.log`` for windows that are run from now on."""
         return self._model.model
+
+    @property
+    def incidents(self) -> IncidentModel | None:
+        """How the model of the time judges evidence over connections."""
+        return self._model.incidents
 
     async def classify(self, series: SeriesBatch) -> tuple[Verdicts, str]:
         """The verdicts, and the model that gave them."""

@@ -17,9 +17,11 @@ from typing import Any
 from websockets.asyncio.server import Server
 
 from .. import __version__
+from ..incidents import Settings
 from . import http, native
 from .config import Config
 from .connection import Connection, ConnectionProblem, Link, NobodyListens, open_websocket, tls_context
+from .evidence import Evidence
 from .log import log_counts, logger
 from .metrics import Exposition
 from .runner import Model, Runner
@@ -49,7 +51,7 @@ class Service:
     """Serves verdicts until told to stop.
 
     Args:
-        load: loads the bundle of some settings.
+        load: loads the bundle of some settings, which has a threshold for their share of incidents if any.
         read: reads the settings again, for SIGHUP; it and ``load`` raise what makes a reload fail.
         offline: give each wire batch a run of its own, wait without limit for a Zeek that is busy.
         exit_with_zeek: stop when Zeek closes the connection rather than connect again.
@@ -76,6 +78,7 @@ class Service:
         self._bundle = config.bundle  # of the model that runs; None for the one that is shipped
         self._stop, self._reload = asyncio.Event(), asyncio.Event()
         self._tally = Tally()
+        self._evidence = Evidence(self._runner.incidents, _settings(config))
         # An agent that Zeek has started inherits the socket of Zeek's unit, and has nothing to say there.
         self._systemd = Notifier({} if exit_with_zeek else os.environ)
         self._started = time.time()
@@ -98,6 +101,8 @@ class Service:
         if not self._exit_with_zeek:
             loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         logger.info("agent %s with model %s", self._config.id, self._runner.model)
+        if self._runner.incidents is None:
+            logger.info("model %s finds no incidents; those of mmtt from 0.5.0 on do", self._runner.model)
         watched = await self._listen()
         beside = [asyncio.ensure_future(each) for each in (self._reload_when_told(), *self._tell_systemd())]
         # Not when Zeek is connected: it may come later, and go.
@@ -201,6 +206,8 @@ class Service:
                 "queued": session.queued if session else 0,
             },
             "refused": {name: counts[what] for what, name in _REFUSED.items()},
+            "incidents": self._evidence.incidents(),
+            "evidence": self._evidence.status(),
             "latency": self._tally.latency(),
             "services": self._tally.services,
             "applications": self._tally.applications,
@@ -231,6 +238,8 @@ class Service:
             self._reload_problem = ""
             logger.info("reloaded: model %s instead of %s", self._runner.model, old)
             self._bundle = config.bundle
+            if self._evidence.use(self._runner.incidents, _settings(config)):
+                logger.warning("incidents are judged otherwise from now on: evidence over connections begins anew")
             if changed := _changed(self._config, config):
                 logger.warning("a reload takes the bundle alone: restart the agent for %s", changed)
             if self._serving:
@@ -295,6 +304,8 @@ class Service:
             credit=config.credit,
             max_queued=config.max_queued,
             max_job=1 if self._offline else MAX_JOB,
+            evidence=self._evidence,
+            in_order=self._offline,
         )
         try:
             self._serving = Connection(
@@ -303,6 +314,7 @@ class Service:
                 websocket,
                 self._runner,
                 self._tally,
+                self._evidence,
                 self._stop,
                 parallel=config.threads,
                 patient=self._offline,
@@ -314,7 +326,12 @@ class Service:
         return True
 
 
+def _settings(config: Config) -> Settings:
+    chosen = config.incidents
+    return Settings(chosen.horizon, chosen.max_pairs, chosen.share)
+
+
 def _changed(old: Config, new: Config) -> str:
     """The settings that differ and that a reload does not take, by their keys."""
-    names = (each.name for each in fields(Config) if each.name != "bundle")
+    names = (each.name for each in fields(Config) if each.name not in ("bundle", "incidents"))
     return ", ".join(name for name in names if getattr(old, name) != getattr(new, name))

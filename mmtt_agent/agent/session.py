@@ -15,6 +15,7 @@ from ..classifier import Verdicts
 from ..series import SeriesBatch
 from . import wire
 from .broker import Ack, Refused, WireError
+from .evidence import Evidence
 
 #: Windows of one job at most: more at once are no faster, and slower to answer.
 MAX_JOB = 256
@@ -65,9 +66,8 @@ class Job:
         """The uid and the window's number of a row of ``series``."""
         for part in self.parts:
             if row < part.rows:
-                batch = part.batch
-                place = [i for i in range(part.taken) if i not in batch.problems][row]
-                return batch.uids[place], batch.windows[place]
+                place = part.batch.places(part.rows)[row]
+                return part.batch.uids[place], part.batch.windows[place]
             row -= part.rows
         raise IndexError(row)
 
@@ -81,6 +81,10 @@ class _Part:
     taken: int
     rows: int
     arrived: float
+    #: It has been run: what came of that, and by which model.
+    done: bool = False
+    verdicts: Verdicts | None = None
+    model: str | None = None
 
     @property
     def key(self) -> tuple[str, int]:
@@ -96,22 +100,39 @@ class Session:
         credit: flows one node may have unanswered here; what is beyond is answered "shed".
         max_queued: flows of all nodes together that may be unanswered; what is beyond is answered "shed".
         max_job: windows of one job at most; a wire batch is never split, so 1 gives each batch a job of its own.
+        evidence: takes what is to be found over connections; none without.
+        in_order: answer batches in the order in which they came, whichever is done first: what is found over
+            connections goes by the time of the flows before.
     """
 
-    def __init__(self, *, agent: str, model: str, credit: int, max_queued: int, max_job: int = MAX_JOB) -> None:
+    def __init__(
+        self,
+        *,
+        agent: str,
+        model: str,
+        credit: int,
+        max_queued: int,
+        max_job: int = MAX_JOB,
+        evidence: Evidence | None = None,
+        in_order: bool = False,
+    ) -> None:
         self.state = State.SUBSCRIBING
         #: Flows and messages so far, by what became of them.
         self.counts: Counter[str] = Counter()
         self.notes: deque[Note] = deque()
         self._agent, self._model = agent, model
         self._credit, self._max_queued, self._max_job = credit, max_queued, max_job
+        self._evidence = evidence or Evidence(None)
+        self._evidence.connected()
+        self._in_order = in_order
         self._waiting: deque[_Part] = deque()
-        self._in_hand: dict[tuple[str, int], _Part] = {}
+        self._in_hand: dict[tuple[str, int], _Part] = {}  # in the order in which they came
         self._in_flight: Counter[str] = Counter()  # flows, by node
         # Control messages overtake answers, so that Zeek's clock goes on while much is to be sent.
         self._control: deque[_Control] = deque([_Control.SUBSCRIPTIONS])
         # Each with the model that gave it, None where none did.
         self._answers: deque[tuple[str | None, str]] = deque()
+        self._all_sent = ""  # the topic of a node that waits to hear that all is said
         self._told = model  # the model that Zeek takes verdicts to be of
         self._ticks = 0
         self._heard: dict[str, int] = {}  # the tick of each node's latest batch
@@ -154,6 +175,12 @@ class Session:
         # Zeek matches topics by prefix: an agent "a" also gets what is for "ab".
         elif isinstance(event, wire.Classify) and event.topic == wire.agent_topic(self._agent):
             self._classify(event, now)
+        elif isinstance(event, wire.Tries) and event.topic == wire.agent_topic(self._agent):
+            self.counts["connections without a verdict"] += sum(each.failed + each.short for each in event.tries)
+            self._evidence.tries(event.reply_topic, event.tries)
+        elif isinstance(event, wire.AllSent) and event.topic == wire.agent_topic(self._agent):
+            self._evidence.end()
+            self._all_sent = event.reply_topic
         else:
             self.counts["messages for others"] += 1
 
@@ -239,12 +266,21 @@ class Session:
         start = 0
         for part in job.parts:
             end = start + part.rows
-            # The connection may have been lost meanwhile, and the batch with it.
-            if self._in_hand.pop(part.key, None) is part:
-                self._in_flight[part.batch.reply_topic] -= part.taken
-                self._answer(part, None if verdicts is None else verdicts[start:end], model)
+            part.done, part.model = True, model
+            part.verdicts = None if verdicts is None else verdicts[start:end]
             start = end
+            if not self._in_order:
+                self._settle(part)
+        while self._in_order and self._in_hand and (first := next(iter(self._in_hand.values()))).done:
+            self._settle(first)
         self._in_flight += Counter()  # forget nodes with nothing in flight
+
+    def _settle(self, part: _Part) -> None:
+        # The connection may have been lost meanwhile, and the batch with it.
+        if self._in_hand.get(part.key) is part:
+            del self._in_hand[part.key]
+            self._in_flight[part.batch.reply_topic] -= part.taken
+            self._answer(part, part.verdicts, part.model)
 
     def _answer(self, part: _Part, verdicts: Verdicts | None, model: str | None = None) -> None:
         flows = len(part.batch)
@@ -255,7 +291,8 @@ class Session:
         self.counts["flows answered shed"] += count_shed
         self.counts["flows answered error"] += flows - count_ok - count_shed
         by = None if verdicts is None else model or self._model
-        self._answers.append((by, wire.encode_verdicts(part.batch, verdicts, shed)))
+        incidents = None if verdicts is None else self._evidence.flows(part.batch, verdicts)
+        self._answers.append((by, wire.encode_verdicts(part.batch, verdicts, shed, incidents)))
 
     # What goes out.
 
@@ -286,7 +323,7 @@ class Session:
     @property
     def has_messages(self) -> bool:
         """Whether ``next_message`` has one."""
-        return bool(self._control or self._answers) or self._may_say_bye
+        return bool(self._control or self._answers or self._all_sent) or self._may_say_bye or self._has_incidents
 
     def next_message(self) -> str | None:
         """The next message to send; None where nothing is to be sent now. The last one is the goodbye."""
@@ -304,10 +341,20 @@ class Session:
                 return self._hello(model)
             self._answers.popleft()
             return answer
+        # After the answers that they were found with.
+        if self._has_incidents and (found := self._evidence.take()):
+            return wire.encode_incidents(*found)
+        if self._all_sent:
+            topic, self._all_sent = self._all_sent, ""
+            return wire.encode_finished(topic)
         if self._may_say_bye:
             self.state = State.CLOSED
             return wire.encode_bye(self._agent)
         return None
+
+    @property
+    def _has_incidents(self) -> bool:
+        return self.state in (State.SERVING, State.DRAINING) and self._evidence.has_incidents
 
     @property
     def wants_messages(self) -> bool:

@@ -8,23 +8,26 @@ the ``encode_…`` functions return the text of a message.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ..classifier import Verdicts
+from ..incidents import Incident, Try
 from ..series import SeriesBatch
 from . import broker
 from .broker import Ack, Refused, WireError, count, short, string, unwrap
-from .flows import decode_flows
+from .flows import Windows, decode_flows, decode_tries
 
-PROTOCOL = 2
+PROTOCOL = 3
 #: Zeek's nodes listen here for agents.
 SENSOR_TOPIC = "mmtt/sensor"
 #: Agents listen here for Zeek's nodes.
 AGENTS_TOPIC = "mmtt/agents"
-#: Flows in one MMTT::classify at most.
+#: Flows in one MMTT::classify at most, and lines in one MMTT::tries.
 MAX_FLOWS = 64
+#: Incidents in one MMTT::incidents at most.
+MAX_INCIDENTS = 64
 
 _NODE_TOPIC = re.compile(r"mmtt/node/[!-~]{1,240}\Z")
 
@@ -49,8 +52,8 @@ class Foreign:
 class Classify:
     """A batch of windows to give verdicts on.
 
-    ``series`` holds the windows of the flows that are what they should be, in order; ``problems`` says what is
-    wrong with each of the others, by place in the batch. What can't be read of a uid or window number is "" or 0.
+    ``good`` holds the flows that are what they should be, in order; ``problems`` says what is wrong with each of the
+    others, by place in the batch. What can't be read of a uid or window number is "" or 0.
     """
 
     topic: str
@@ -58,15 +61,43 @@ class Classify:
     batch_id: int
     uids: list[str]
     windows: list[int]
-    series: SeriesBatch
+    good: Windows
     problems: dict[int, str]
 
     def __len__(self) -> int:
         return len(self.uids)
 
+    @property
+    def series(self) -> SeriesBatch:
+        """The windows of the good flows."""
+        return self.good.series
+
+    def places(self, rows: int) -> list[int]:
+        """Where in the batch the first ``rows`` good flows are."""
+        if not self.problems:
+            return [*range(rows)]
+        return [place for place in range(len(self)) if place not in self.problems][:rows]
+
+
+@dataclass(frozen=True)
+class Tries:
+    """Connections that have no verdict."""
+
+    topic: str
+    reply_topic: str
+    tries: list[Try]
+
+
+@dataclass(frozen=True)
+class AllSent:
+    """A capture is at its end, and all of its windows have their verdicts."""
+
+    topic: str
+    reply_topic: str
+
 
 #: What Zeek may send.
-Message: TypeAlias = "Ack | Refused | HelloRequest | Foreign | Classify"
+Message: TypeAlias = "Ack | Refused | HelloRequest | Foreign | Classify | Tries | AllSent"
 
 
 def decode(message: str | bytes) -> Message:
@@ -79,7 +110,7 @@ def decode(message: str | bytes) -> Message:
     event = broker.decode(message)
     if not isinstance(event, broker.Event):
         return event
-    if event.name not in ("MMTT::classify", "MMTT::hello_request"):
+    if event.name not in _DECODE:
         return Foreign(event.name)
     if not event.arguments:
         raise WireError(f"{event.name} has no protocol version")
@@ -89,22 +120,60 @@ def decode(message: str | bytes) -> Message:
             f"Zeek's package speaks protocol {protocol}, this agent speaks {PROTOCOL}; "
             "install matching versions of both"
         )
-    return _decode_classify(event) if event.name == "MMTT::classify" else HelloRequest()
+    return _DECODE[event.name](event)
 
 
-def _decode_classify(event: broker.Event) -> Classify:
-    if len(event.arguments) != 4:
-        raise WireError(f"MMTT::classify has {len(event.arguments)} arguments, not 4")
-    _, reply_topic, batch_id, flows = event.arguments
-    reply_topic = unwrap(reply_topic, "string", "reply topic")
-    if not _NODE_TOPIC.match(reply_topic):
-        raise WireError(f"reply topic {short(reply_topic)} is not mmtt/node/NAME")
+def _hello_request(_: broker.Event) -> HelloRequest:
+    return HelloRequest()
+
+
+def _classify(event: broker.Event) -> Classify:
+    reply_topic, batch_id, flows = _arguments(event, 3)
+    reply_topic = _node_topic(reply_topic)
     batch_id = unwrap(batch_id, "count", "batch id")
-    flows = unwrap(flows, "vector", "flows")
-    if len(flows) > MAX_FLOWS:
-        raise WireError(f"batch of {len(flows)} flows; at most {MAX_FLOWS} are taken")
-    flows = [unwrap(flow, "string", "flow") for flow in flows]
-    return Classify(event.topic, reply_topic, batch_id, *decode_flows(flows))
+    texts = _strings(flows, "flow", "batch of {} flows")
+    return Classify(event.topic, reply_topic, batch_id, *decode_flows(texts))
+
+
+def _tries(event: broker.Event) -> Tries:
+    reply_topic, tries = _arguments(event, 2)
+    reply_topic = _node_topic(reply_topic)
+    return Tries(event.topic, reply_topic, decode_tries(_strings(tries, "try", "message of {} tries")))
+
+
+def _all_sent(event: broker.Event) -> AllSent:
+    (reply_topic,) = _arguments(event, 1)
+    return AllSent(event.topic, _node_topic(reply_topic))
+
+
+_DECODE: dict[str, Callable[[broker.Event], Message]] = {
+    "MMTT::hello_request": _hello_request,
+    "MMTT::classify": _classify,
+    "MMTT::tries": _tries,
+    "MMTT::all_sent": _all_sent,
+}
+
+
+def _arguments(event: broker.Event, number: int) -> list[Any]:
+    """What follows the protocol version."""
+    if len(event.arguments) != number + 1:
+        raise WireError(f"{event.name} has {len(event.arguments)} arguments, not {number + 1}")
+    return event.arguments[1:]
+
+
+def _node_topic(value: Any) -> str:
+    topic: str = unwrap(value, "string", "reply topic")
+    if not _NODE_TOPIC.match(topic):
+        raise WireError(f"reply topic {short(topic)} is not mmtt/node/NAME")
+    return topic
+
+
+def _strings(value: Any, what: str, many: str) -> list[str]:
+    """The texts of a vector; ``many`` says how many there are where these are too many."""
+    values = unwrap(value, "vector", f"{what}s")
+    if len(values) > MAX_FLOWS:
+        raise WireError(f"{many.format(len(values))}; at most {MAX_FLOWS} are taken")
+    return [unwrap(each, "string", what) for each in values]
 
 
 def agent_topic(agent: str) -> str:
@@ -130,15 +199,51 @@ def encode_bye(agent: str) -> str:
     return _event(SENSOR_TOPIC, "MMTT::agent_bye", string(agent))
 
 
-def encode_verdicts(batch: Classify, verdicts: Verdicts | None, shed: range = range(0)) -> str:
+def encode_finished(topic: str) -> str:
+    """All that was found over a capture's connections has been said."""
+    return _event(topic, "MMTT::finished")
+
+
+def encode_incidents(topic: str, incidents: Sequence[Incident]) -> str:
+    """Incidents, to the node that writes them."""
+    return _event(topic, "MMTT::incidents", broker.vector(map(_finding, incidents)))
+
+
+def _finding(found: Incident) -> str:
+    return broker.vector(
+        (
+            broker.seconds(found.ts),
+            string(found.id),
+            string(found.state),
+            string(found.unit),
+            string(found.orig or ""),
+            string(found.resp or ""),
+            string(found.resp_p or ""),
+            string(found.kind),
+            broker.real(found.score),
+            count(found.connections),
+            broker.seconds(found.first),
+            broker.seconds(found.last),
+            count(found.orig_bytes),
+            count(found.resp_bytes),
+            string(found.reason),
+            broker.vector(map(string, found.uids)),
+        )
+    )
+
+
+def encode_verdicts(
+    batch: Classify, verdicts: Verdicts | None, shed: range = range(0), incidents: Sequence[str] | None = None
+) -> str:
     """The answer to a batch: one record per flow, in order.
 
     Args:
         verdicts: of the batch's good flows that are not shed, in order; None where they could not be had
             ("error" for every one).
         shed: places in the batch that were not looked at for want of credit.
+        incidents: for each of the verdicts the incident that its flow belongs to, or ""; without, none does.
     """
-    answers = iter(()) if verdicts is None else _answers(verdicts)
+    answers = iter(()) if verdicts is None else _answers(verdicts, incidents or [""] * len(verdicts))
     records = []
     for place, (uid, window) in enumerate(zip(batch.uids, batch.windows, strict=True)):
         if place in batch.problems:
@@ -155,7 +260,7 @@ def _event(topic: str, name: str, *arguments: str) -> str:
     return broker.encode_event(topic, name, count(PROTOCOL), *arguments)
 
 
-def _answers(verdicts: Verdicts) -> Iterator[str]:
+def _answers(verdicts: Verdicts, incidents: Sequence[str]) -> Iterator[str]:
     """The fields of a record from status on, verdict by verdict."""
     columns = (
         verdicts.service_score,
@@ -163,10 +268,12 @@ def _answers(verdicts: Verdicts) -> Iterator[str]:
         verdicts.malicious,
         verdicts.malicious_score,
     )
-    labels = verdicts.service, verdicts.application, verdicts.malicious_kind
+    labels = verdicts.service, verdicts.application, verdicts.malicious_kind, incidents
     rows = zip(*labels, *(column.tolist() for column in columns), strict=True)
-    for service, application, kind, service_score, application_score, malicious, malicious_score in rows:
-        yield _answer("ok", service, service_score, application, application_score, malicious, malicious_score, kind)
+    for service, application, kind, incident, service_score, application_score, malicious, malicious_score in rows:
+        yield _answer(
+            "ok", service, service_score, application, application_score, malicious, malicious_score, kind, incident
+        )
 
 
 def _answer(
@@ -178,6 +285,7 @@ def _answer(
     malicious: bool,
     malicious_score: float,
     malicious_kind: str,
+    incident: str,
 ) -> str:
     return ",".join(
         (
@@ -189,8 +297,9 @@ def _answer(
             broker.boolean(malicious),
             broker.real(malicious_score),
             string(malicious_kind),
+            string(incident),
         )
     )
 
 
-_NO_VERDICT = {status: _answer(status, "", 0, "", 0, False, 0, "") for status in ("shed", "error")}
+_NO_VERDICT = {status: _answer(status, "", 0, "", 0, False, 0, "", "") for status in ("shed", "error")}

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import sessions
 from .addresses import Addresses
-from .pairs import Pairs, late, odd, originators
+from .pairs import Pairs, failed_plainly, late, odd, originators
 from .segments import COUNTED, Segments
 from .tcp_sessions import cut_tcp
 from .udp_sessions import cut_udp
@@ -29,6 +29,8 @@ class Connections:
         orig_p, resp_p: uint16 ``(n,)``.
         proto: uint8 ``(n,)``, 6 or 17.
         orig_pkts, resp_pkts: int64 ``(n,)``, packets each way, with payload or not.
+        failed: bool ``(n,)``, TCP connections that came to nothing, as Zeek tells of them (``connection_attempt``,
+            ``connection_rejected``): nobody had answered after 5 seconds, or the answer was a RST.
     """
 
     ts: np.ndarray
@@ -40,6 +42,7 @@ class Connections:
     proto: np.ndarray
     orig_pkts: np.ndarray
     resp_pkts: np.ndarray
+    failed: np.ndarray
 
     def __len__(self) -> int:
         return len(self.ts)
@@ -107,6 +110,8 @@ def assign(
     against = np.zeros(len(pairs), bool)
     against[starts] = turned
     before = against.copy()
+    failed = np.zeros(len(pairs), bool)
+    failed[pairs.starts] = failed_plainly(pairs, clock, lag)
     if slow.any():
         when = sessions.Clock(clock.tolist(), lag)
         sizes = np.diff(np.append(pairs.starts, len(pairs)))
@@ -121,10 +126,11 @@ def assign(
             packets = [sessions.Packet(*fields) for fields in zip(*(c.tolist() for c in columns), strict=True)]
             low_port, high_port = pairs.ports(np.array([at]))
             cuts = (cut_tcp if pairs.tcp[at] else cut_udp)(packets, (int(low_port[0]), int(high_port[0])), when)
-            begins[span] = against[span] = before[span] = False
+            begins[span] = against[span] = before[span] = failed[span] = False
             for cut in cuts:
                 begins[at + cut.first] = True
                 low_is_orig[at + cut.first] = cut.low_is_orig
+                failed[at + cut.first] = cut.failed
                 for index in cut.turns:
                     against[at + index] = True
                     before[at + cut.first : at + index + 1] ^= True
@@ -161,6 +167,7 @@ def assign(
         proto=np.where(pairs.tcp[starts], 6, 17).astype(np.uint8),
         orig_pkts=orig_pkts,
         resp_pkts=resp_pkts,
+        failed=failed[starts],
     )
     # Numbered anew, packets of a connection still lie together: sort the runs.
     resort = np.argsort(connection, kind="stable")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import lag, sessions
+from .lag import Lag
 from .segments import (
     ACK,
     ALIVE,
@@ -190,16 +191,46 @@ def odd(pairs: Pairs, starts: np.ndarray, low_is_orig: np.ndarray) -> np.ndarray
     return found
 
 
-def late(pairs: Pairs, starts: np.ndarray, clock: np.ndarray) -> lag.Lag:
+def failed_plainly(pairs: Pairs, clock: np.ndarray, lag: Lag) -> np.ndarray:
+    """Of pairs that :func:`odd` does not name: whether their TCP connection was not answered in time, or with a RST:
+    bool ``(pairs,)``.
+
+    Args:
+        clock: int64, network time at each record, µs.
+        lag: where timers go off late.
+    """
+    count, index = len(pairs.starts), np.arange(len(pairs))
+    first = pairs.flags[pairs.starts]
+    candidate = pairs.tcp[pairs.starts] & (first & (SYN | ACK | FIN | RST) == SYN)
+    by_other = pairs.low != pairs.low[pairs.starts][pairs.pair]
+    closing = pairs.flags & (FIN | RST) != 0
+    # Where each pair has the packet that answers the SYN; an acknowledgement alone does not.
+    answer = _first_of(
+        by_other & ((pairs.payload > 0) | (pairs.flags & (SYN | FIN | RST) != 0)), pairs.pair, index, count
+    )
+    given_up = _first_of(~by_other & closing, pairs.pair, index, count)
+    failed: np.ndarray = candidate & (answer < given_up)
+    failed[failed] = pairs.flags[answer[failed]] & (SYN | RST) == RST
+    open_still = np.flatnonzero(candidate & (answer == _NEVER) & (given_up == _NEVER))
+    due = pairs.time[pairs.starts[open_still]] + sessions.TCP_ATTEMPT_DELAY
+    before = np.searchsorted(clock, due)
+    if lag.late:
+        late_by = (lag.of(record, at) for record, at in zip(before.tolist(), due.tolist(), strict=True))
+        before += np.fromiter(late_by, np.int64)
+    failed[open_still[before < len(clock)]] = True
+    return failed
+
+
+def late(pairs: Pairs, starts: np.ndarray, clock: np.ndarray) -> Lag:
     """Where Zeek's timers go off late, with connections that begin at these packets."""
     if not len(starts):
-        return lag.Lag()
+        return Lag()
     begin, last = pairs.now[starts], pairs.time[np.append(starts, len(pairs))[1:] - 1]
     number = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(pairs))))
     closing = pairs.flags & (FIN | RST) != 0
     open_at_end = pairs.tcp[starts] & (np.bincount(number[closing], minlength=len(starts)) == 0)
     if not lag.possible(clock, begin, last, open_at_end):
-        return lag.Lag()
+        return Lag()
     by_other = pairs.low != pairs.low[starts][number]
 
     def first_of(mask: np.ndarray) -> np.ndarray:

@@ -68,11 +68,13 @@ class Cut:
         first: its first packet's index in the pair's.
         low_is_orig: the lower endpoint is the originator (in the end, if the connection is turned round).
         turns: indices of the packets that turned it round, on which Zeek goes on as though they had not.
+        failed: TCP: it was not answered, or refused.
     """
 
     first: int
     low_is_orig: bool
     turns: list[int] = field(default_factory=list)
+    failed: bool = False
 
 
 class Clock:
@@ -88,6 +90,11 @@ class Clock:
         late = self._lag.of(first, due)
         # What is late goes off after the packet before.
         return first + late, self._times[min(max(first, first + late - 1), len(self._times) - 1)]
+
+    @property
+    def end(self) -> tuple[int, int]:
+        """The capture's last record: its number, and network time then."""
+        return len(self._times) - 1, self._times[-1]
 
 
 class Timers:
@@ -108,10 +115,12 @@ class Timers:
     def cancel(self, *names: str) -> None:
         self._due = [timer for timer in self._due if timer[1] not in names]
 
-    def run(self, packet: Packet, clock: Clock, fire: Callable[[str, int], bool]) -> bool:
-        """Run the timers that go off before a packet, until one of them ends the connection.
+    def run(self, row: int, now: int, clock: Clock, fire: Callable[[str, int], bool]) -> bool:
+        """Run the timers that go off before a packet of the capture, until one of them ends the connection.
 
         Args:
+            row: the packet's record.
+            now: network time then.
             fire: called with a timer's name and the time at which it goes off; whether this ends the connection.
 
         Returns:
@@ -120,15 +129,15 @@ class Timers:
         while self._due:
             timer = min(self._due)
             due, name = timer
-            if due > packet.now:
+            if due > now:
                 break
             before, then = clock.goes_off(due)
-            if before > packet.row:
+            if before > row:
                 break
             self._due.remove(timer)
             # One that was due when it was set goes off at once.
             self.now = max(then, self.now)
             if fire(name, self.now):
                 return True
-        self.now = packet.now
+        self.now = now
         return False

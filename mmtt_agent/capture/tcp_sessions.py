@@ -41,15 +41,17 @@ _ORIG, _RESP = 1, 2
 
 def cut_tcp(packets: list[Packet], ports: tuple[int, int], clock: Clock) -> list[Cut]:
     """Cut a pair's segments; ``ports`` are the lower endpoint's and the other's."""
-    cuts: list[Cut] = []
+    made: list[tuple[int, _TcpConnection]] = []
     connection: _TcpConnection | None = None
     for index, packet in enumerate(packets):
-        if connection is None or connection.over(packet, clock) or connection.is_reuse(packet):
+        if connection is None or connection.over(packet.row, packet.now, clock) or connection.is_reuse(packet):
             connection = _TcpConnection(packet, ports)
-            cuts.append(Cut(index, True))
+            made.append((index, connection))
         connection.take(packet)
-        cuts[-1].low_is_orig = connection.orig.low
-    return cuts
+    if connection is not None:
+        # One that nobody has answered is told of when the capture goes on for long enough, with whatever packets.
+        connection.over(*clock.end, clock)
+    return [Cut(index, each.orig.low, failed=each.failed) for index, each in made]
 
 
 def _flipped(flags: int, source: int, destination: int) -> bool:
@@ -62,11 +64,18 @@ def _flipped(flags: int, source: int, destination: int) -> bool:
 
 
 class _TcpConnection:
-    """One connection as Zeek follows it, as far as it bears on when it ends and who its originator is."""
+    """One connection as Zeek follows it, as far as it bears on when it ends, who its originator is and whether it came
+    to anything.
+
+    Attributes:
+        orig, resp: the two sides.
+        failed: Zeek has raised ``connection_attempt`` or ``connection_rejected``: nobody answered, or with a RST.
+    """
 
     def __init__(self, packet: Packet, ports: tuple[int, int]) -> None:
         source, destination = ports if packet.low else ports[::-1]
         self._ports = ports
+        self.failed = False
         flip = _flipped(packet.flags, source, destination)
         self.orig = Endpoint(packet.low != flip)
         self.resp = Endpoint(not self.orig.low)
@@ -88,9 +97,9 @@ class _TcpConnection:
 
     # Timers
 
-    def over(self, packet: Packet, clock: Clock) -> bool:
-        """Whether the connection is over before a packet."""
-        return self._timers.run(packet, clock, self._fire)
+    def over(self, row: int, now: int, clock: Clock) -> bool:
+        """Whether the connection is over before a packet of the capture: its record, and network time then."""
+        return self._timers.run(row, now, clock, self._fire)
 
     def _fire(self, name: str, now: int) -> bool:
         if name == "inactivity":
@@ -98,7 +107,10 @@ class _TcpConnection:
                 return True
             self._timers.set(name, self._last + self._inactivity)
         elif name == "attempt":
-            return self._active and self.orig.state in (SYN_SENT, SYN_ACK_SENT) and self.resp.state == INACTIVE
+            unanswered = self.orig.state in (SYN_SENT, SYN_ACK_SENT) and self.resp.state == INACTIVE
+            if self._active and unanswered:
+                self.failed = True
+                return True
         elif name == "expire":
             if self._active:
                 if self._last + TCP_CONNECTION_LINGER < now and self._is_done():
@@ -321,7 +333,9 @@ class _TcpConnection:
         if flags & RST:
             self._set(endpoint, peer, RESET)
             close = True
-            ends = peer.state != ESTABLISHED if from_orig else peer.state not in (SYN_SENT, SYN_ACK_SENT)
+            refused = peer.state == ESTABLISHED if from_orig else peer.state in (SYN_SENT, SYN_ACK_SENT)
+            self.failed |= refused
+            ends = not refused
         if endpoint.state == INACTIVE:
             if not from_orig and not packet.payload and self.orig.state == SYN_SENT:
                 pass  # an acknowledgement before the SYN-ACK

@@ -56,7 +56,7 @@ class _UdpConnection:
 
     def over(self, packet: Packet, clock: Clock) -> bool:
         """Whether the connection is over before a packet."""
-        return self._timers.run(packet, clock, self._fire)
+        return self._timers.run(packet.row, packet.now, clock, self._fire)
 
     def _fire(self, name: str, now: int) -> bool:
         quiet = now - self._last

@@ -25,8 +25,9 @@ from ..output import shown
     "--output",
     type=paths.PATH,
     metavar="DIR",
-    help="Write mmtt.log there, print nothing.",
+    help="Write mmtt.log and mmtt_incidents.log there, print nothing.",
 )
+@click.option("--incidents", is_flag=True, help="Print the incidents instead of the rows.")
 @click.option("--flows", default=20, show_default=True, type=click.IntRange(0), help="Flows in the table; 0 for all.")
 @click.option(
     "-C",
@@ -47,16 +48,19 @@ def classify(
     files: tuple[str, ...],
     form: str | None,
     output: Path | None,
+    incidents: bool,
     flows: int,
     no_checksums: bool,
     bundle: str | None,
     false_positives: str | None,
 ) -> None:
-    """Say of each connection in FILE... which service and application it is, and whether it looks malicious.
+    """Say of each connection in FILE... which service and application it is, and whether it looks malicious; and of
+    all of them together, who is up to something with whom.
 
     FILE is a capture (pcap or pcapng, plain, .gz or .zst), a directory to search for them (links to others in it are
     not followed), or - for standard input. What can't be read is reported, and the others still are. TSV and JSON are
-    those of Zeek's mmtt.log; with several FILEs or a directory a last column `capture` says which file a row comes of.
+    those of Zeek's mmtt.log, with --incidents those of mmtt_incidents.log; with several FILEs or a directory a last
+    column `capture` says which file a row comes of.
 
     Each file stands for itself: a flow that goes on in the next file of a rotation counts there as a new one. To have
     it whole join the files first: mergecap -w all.pcap FILE...
@@ -75,11 +79,14 @@ def classify(
     terminal = sys.stdout.isatty()
     form = form or ("tsv" if output or not terminal else "table")
     if output and form == "table":
-        raise click.UsageError("-o writes a log: use --format tsv or json with it")
+        raise click.UsageError("-o writes logs: use --format tsv or json with it")
+    if output and incidents:
+        raise click.UsageError("-o writes both logs: leave --incidents out")
     found = sources.expand(files)
     if None in found.captures and sys.stdin is not None and sys.stdin.isatty():
         raise click.UsageError("- reads a capture from standard input, which is a terminal; pipe one in")
-    if output and (lost := [path for path in found.captures if path and _same(path, output / run.LOG)]):
+    logs = [output / name for name in run.LOGS] if output else []
+    if lost := [path for path in found.captures if path and any(_same(path, log) for log in logs)]:
         raise click.UsageError(f"{lost[0]} would be written over by -o {output}; name another directory")
     for line in (*found.problems, *found.notes):
         _say(line)
@@ -91,16 +98,19 @@ def classify(
         classifier = Classifier(bundles.load(bundle, false_positives))
     except bundles.BundleError as error:
         raise _Unusable(str(error)) from None
+    finds_incidents = classifier.bundle.incidents is not None
     with (
         endings.cleaned_up(),
-        run.destination(form, output, flows, found.several) as write,
+        run.destination(form, output, flows, found.several, incidents, finds_incidents) as write,
         progress(len(found.captures)) as told,
     ):
         read, problems = run.classify(found.captures, classifier, write, told, _say, not no_checksums)
         if not read:
-            if output and (output / run.LOG).exists():
-                _say(f"no capture could be read: {output / run.LOG} is left as it was")
+            if logs and logs[0].exists():
+                _say(f"no capture could be read: {logs[0]} is left as it was")
             sys.exit(1)  # inside the block, so that no empty log comes of it
+    if not finds_incidents and (incidents or output) and form != "table":
+        _say(f"the model {classifier.model} finds no incidents; those of mmtt 0.5.0 and later do")
     if problems or found.problems:
         sys.exit(1)
 

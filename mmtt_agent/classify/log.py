@@ -1,14 +1,14 @@
-"""``mmtt.log`` as Zeek's ASCII writer writes it: TSV with a header, or JSON lines."""
+"""``mmtt.log`` and ``mmtt_incidents.log`` as Zeek's ASCII writer writes them: TSV with a header, or JSON lines."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TextIO
+from typing import Any, TextIO
 
-from .rows import Row
-
-#: Columns and their Zeek types, in order: the same as ``MMTT::Info`` in the Zeek package.
+#: Columns of ``mmtt.log`` and their Zeek types, in order: the same as ``MMTT::Info`` in the Zeek package.
 COLUMNS = (
     ("ts", "time"),
     ("uid", "string"),
@@ -29,9 +29,40 @@ COLUMNS = (
     ("status", "string"),
     ("latency", "interval"),
     ("model", "string"),
+    ("incident", "string"),
 )
-#: After them where rows may come of several captures, which Zeek's log knows nothing of.
+#: Of ``mmtt_incidents.log``: the same as ``MMTT::IncidentInfo``.
+INCIDENT_COLUMNS = (
+    ("ts", "time"),
+    ("id", "string"),
+    ("state", "string"),
+    ("orig_h", "addr"),
+    ("resp_h", "addr"),
+    ("resp_p", "port"),
+    ("kind", "string"),
+    ("score", "double"),
+    ("connections", "count"),
+    ("first", "time"),
+    ("last", "time"),
+    ("orig_bytes", "count"),
+    ("resp_bytes", "count"),
+    ("reason", "string"),
+    ("uids", "vector[string]"),
+)
+#: After them where rows may come of several captures, which Zeek's logs know nothing of.
 CAPTURE = ("capture", "string")
+
+
+@dataclass(frozen=True)
+class Log:
+    """What is written: the log's name, without ``.log``, and its columns."""
+
+    name: str
+    columns: tuple[tuple[str, str], ...]
+
+
+ROWS = Log("mmtt", COLUMNS)
+INCIDENTS = Log("mmtt_incidents", INCIDENT_COLUMNS)
 
 
 class TsvWriter:
@@ -41,15 +72,17 @@ class TsvWriter:
         several: say in a last column which capture a row comes of.
     """
 
-    def __init__(self, out: TextIO, several: bool) -> None:
-        self._out = out
-        self._columns = (*COLUMNS, CAPTURE) if several else COLUMNS
+    def __init__(self, out: TextIO, log: Log, several: bool) -> None:
+        self._out, self._name = out, log.name
+        self._columns = (*log.columns, CAPTURE) if several else log.columns
+        self._texts = [_TEXTS.get(kind, _field) for _, kind in self._columns]
         self._begun = False
 
-    def write(self, row: Row) -> None:
+    def write(self, row: Sequence[Any]) -> None:
+        """One row: its values in the order of the columns, µs since 1970 for a time, None for what is unset; more than
+        there are columns don't matter."""
         self._begin()
-        fields = map(_field, row[1 : len(self._columns)])
-        self._out.write(f"{row.ts // 1_000_000}.{row.ts % 1_000_000:06d}\t" + "\t".join(fields) + "\n")
+        self._out.write("\t".join([text(value) for text, value in zip(self._texts, row, strict=False)]) + "\n")
 
     def close(self) -> None:
         self._begin()
@@ -60,7 +93,7 @@ class TsvWriter:
             return
         self._begun = True
         self._out.write(
-            "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tmmtt\n"
+            f"#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\t{self._name}\n"
             f"#open\t{_now()}\n"
             + "\t".join(("#fields", *(name for name, _ in self._columns)))
             + "\n"
@@ -72,16 +105,20 @@ class TsvWriter:
 class JsonWriter:
     """Zeek's JSON format: an object a line, unset fields left out. ``several`` as in :class:`TsvWriter`."""
 
-    def __init__(self, out: TextIO, several: bool) -> None:
+    def __init__(self, out: TextIO, log: Log, several: bool) -> None:
         self._out = out
-        self._names = [name for name, _ in (*COLUMNS, CAPTURE)[: len(COLUMNS) + several]]
+        self._columns = (*log.columns, CAPTURE) if several else log.columns
 
-    def write(self, row: Row) -> None:
-        fields = {name: value for name, value in zip(self._names, row, strict=False) if value is not None}
-        fields["ts"] = row.ts / 1e6
+    def write(self, row: Sequence[Any]) -> None:
+        """As :meth:`TsvWriter.write`."""
+        fields = {
+            name: value / 1e6 if kind == "time" else value
+            for (name, kind), value in zip(self._columns, row, strict=False)
+            if value is not None
+        }
         if "capture" in fields:
             # Bytes of a name that are not UTF-8 have no place in JSON.
-            fields["capture"] = row.capture.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            fields["capture"] = fields["capture"].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         self._out.write(json.dumps(fields, separators=(",", ":")) + "\n")
 
     def close(self) -> None:
@@ -102,6 +139,12 @@ def _field(value: str | float | bool | None) -> str:
         return digits + "0" if digits.endswith(".") else digits
     if isinstance(value, int):
         return str(value)
+    return string(value)
+
+
+def string(value: str) -> str:
+    r"""As Zeek's ASCII writer has it, and its reader reads it: what would read as something else is ``\x2d`` and the
+    like."""
     # A name that would read as an unset or an empty field, or as two of them.
     if value in ("-", "(empty)"):
         return f"\\x{ord(value[0]):02x}{value[1:]}"
@@ -113,3 +156,16 @@ def _field(value: str | float | bool | None) -> str:
         else "".join(f"\\x{byte:02x}" for byte in c.encode("utf-8", "surrogateescape"))
         for c in value
     )
+
+
+def _time(value: int | None) -> str:
+    return "-" if value is None else f"{value // 1_000_000}.{value % 1_000_000:06d}"
+
+
+def _vector(values: Sequence[str] | None) -> str:
+    if values is None:
+        return "-"
+    return ",".join(string(value).replace(",", "\\x2c") for value in values) or "(empty)"
+
+
+_TEXTS: dict[str, Callable[[Any], str]] = {"time": _time, "vector[string]": _vector}

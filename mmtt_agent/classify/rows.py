@@ -1,4 +1,5 @@
-"""A capture's windows and their verdicts as rows of ``mmtt.log``."""
+"""A capture's windows and their verdicts as rows of ``mmtt.log``, and what they are evidence of as rows of
+``mmtt_incidents.log``."""
 
 from __future__ import annotations
 
@@ -9,7 +10,9 @@ import numpy as np
 
 from ..capture import Capture, Connections
 from ..classifier import Classifier
+from ..incidents import Incident, Tracker
 from ..series import MIN_PACKETS, SeriesBatch
+from .evidence import Evidence
 
 _PROTOCOLS = {6: "tcp", 17: "udp"}
 #: Windows that are classified between two looks at the progress: a multiple of what the classifier takes at a time.
@@ -24,6 +27,7 @@ class Row(NamedTuple):
         packets: payload packets in the window.
         status: ``ok``, or ``too_short`` for fewer than 4 payload packets: no verdict.
         latency: always None, as nobody waited: only Zeek on live traffic has one.
+        incident: that the flow belongs to.
         capture: the name of the file that it comes from; a column only where there may be several.
     """
 
@@ -46,56 +50,125 @@ class Row(NamedTuple):
     status: str
     latency: None
     model: str | None
+    incident: str | None
     capture: str
 
 
+class IncidentRow(NamedTuple):
+    """One row of ``mmtt_incidents.log``; a field that is unset there is None: an originator with many responders has no
+    responder, a responder with many originators no originator.
+
+    Attributes:
+        ts, first, last: µs since 1970; ``first`` and ``last`` are when its connections began.
+    """
+
+    ts: int
+    id: str
+    state: str
+    orig_h: str | None
+    resp_h: str | None
+    resp_p: int | None
+    kind: str | None
+    score: float
+    connections: int
+    first: int
+    last: int
+    orig_bytes: int
+    resp_bytes: int
+    reason: str
+    uids: tuple[str, ...]
+    capture: str
+
+    @classmethod
+    def of(cls, incident: Incident, capture: str) -> IncidentRow:
+        """``capture``: the name of the file that it comes from."""
+        return cls(
+            ts=incident.ts,
+            id=incident.id,
+            state=incident.state,
+            orig_h=incident.orig,
+            resp_h=incident.resp,
+            resp_p=int(incident.resp_p.partition("/")[0]) if incident.resp_p else None,
+            kind=incident.kind or None,
+            score=incident.score,
+            connections=incident.connections,
+            first=incident.first,
+            last=incident.last,
+            orig_bytes=incident.orig_bytes,
+            resp_bytes=incident.resp_bytes,
+            reason=incident.reason,
+            uids=incident.uids,
+            capture=capture,
+        )
+
+
 def rows(
-    capture: Capture, name: str, classifier: Classifier, progress: Callable[[int, int], None] = lambda *_: None
-) -> Iterator[Row]:
-    """One row for each window with payload, in order of time.
+    capture: Capture,
+    name: str,
+    classifier: Classifier,
+    tracker: Tracker | None = None,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> Iterator[Row | IncidentRow]:
+    """One row for each window with payload, in order of time, and among them what is found of incidents.
 
     Args:
         name: what the capture is called in them.
+        tracker: for this capture alone; without one there are no incidents.
         progress: called now and then with the windows that have been classified, and all that will be.
     """
     windows, connections = capture.windows, capture.connections
     enough = windows.series.lengths >= MIN_PACKETS
-    answers = _answers(windows.series[enough], classifier, progress)
     # Addresses and uids of connections are text made once, though a connection may have several windows.
     used, index = np.unique(windows.connection, return_inverse=True)
     about = [
         (connections.uid(i), orig_h, orig_p, resp_h, resp_p, _PROTOCOLS[proto])
         for i, (orig_h, orig_p, resp_h, resp_p, proto) in zip(used.tolist(), _addresses(connections, used), strict=True)
     ]
-    for ts, connection, window, packets, answered in zip(
-        windows.ts.tolist(),
-        index.tolist(),
-        windows.window.tolist(),
-        windows.series.lengths.tolist(),
-        enough.tolist(),
-        strict=True,
-    ):
-        said = (*next(answers), "ok", None, classifier.model) if answered else (*[None] * 7, "too_short", None, None)
-        yield Row._make((ts, *about[connection], window, packets, *said, name))
+    evidence = Evidence(capture, tracker) if tracker else None
+    with_verdict = np.flatnonzero(enough)
+    begin = 0
+    for done in range(0, max(len(with_verdict), 1), _STEP):
+        progress(done, len(with_verdict))
+        of_step = with_verdict[done : done + _STEP]
+        end = int(of_step[-1]) + 1 if done + _STEP < len(with_verdict) else len(windows)
+        part, begin = slice(begin, end), end
+        uids = [about[i][0] for i in index[of_step].tolist()]
+        answers, found = _answers(windows.series[of_step], of_step, uids, classifier, evidence)
+        columns = (windows.ts, index, windows.window, windows.series.lengths, enough)
+        for ts, connection, window, packets, answered in zip(*(each[part].tolist() for each in columns), strict=True):
+            if answered:
+                *said, incident = next(answers)
+                rest = *said, "ok", None, classifier.model, incident
+            else:
+                rest = *[None] * 7, "too_short", None, None, None
+            yield Row._make((ts, *about[connection], window, packets, *rest, name))
+        for incident in found:
+            yield IncidentRow.of(incident, name)
+    for incident in evidence.end() if evidence else []:
+        yield IncidentRow.of(incident, name)
 
 
 def _answers(
-    series: SeriesBatch, classifier: Classifier, progress: Callable[[int, int], None]
-) -> Iterator[tuple[Any, ...]]:
-    """Service, application, malicious, their scores, and the kind, of each window."""
-    for start in range(0, len(series), _STEP):
-        progress(start, len(series))
-        verdicts = classifier.classify(series[start : start + _STEP])
-        yield from zip(
-            verdicts.service,
-            verdicts.service_score.tolist(),
-            verdicts.application,
-            verdicts.application_score.tolist(),
-            verdicts.malicious.tolist(),
-            verdicts.malicious_score.tolist(),
-            (kind or None for kind in verdicts.malicious_kind),
-            strict=True,
-        )
+    series: SeriesBatch, windows: np.ndarray, uids: list[str], classifier: Classifier, evidence: Evidence | None
+) -> tuple[Iterator[tuple[Any, ...]], list[Incident]]:
+    """Service, application, malicious, their scores, the kind and the incident of each of the windows; and the
+    incidents that have been found since the last time."""
+    if not len(windows):
+        return iter(()), []
+    verdicts = classifier.classify(series)
+    incidents, found = evidence.flows(windows, uids, verdicts) if evidence else ([""] * len(windows), [])
+    answers = zip(
+        verdicts.service,
+        verdicts.service_score.tolist(),
+        verdicts.application,
+        verdicts.application_score.tolist(),
+        verdicts.malicious.tolist(),
+        verdicts.malicious_score.tolist(),
+        (kind or None for kind in verdicts.malicious_kind),
+        (incident or None for incident in incidents),
+        strict=True,
+    )
+    return answers, found
 
 
 def _addresses(connections: Connections, used: np.ndarray) -> Iterator[tuple[Any, ...]]:

@@ -16,23 +16,28 @@ from typing import TextIO
 from .. import whole
 from ..capture import Capture, CaptureError, read_capture
 from ..classifier import Classifier
-from .log import JsonWriter, TsvWriter
+from ..incidents import Tracker
+from .log import INCIDENTS, ROWS, JsonWriter, Log, TsvWriter
 from .progress import Progress
-from .rows import Row, rows
+from .rows import IncidentRow, Row, rows
 from .sources import STDIN, called
 
-LOG = "mmtt.log"
+#: The files that are written into a directory.
+LOGS = tuple(f"{log.name}.log" for log in (ROWS, INCIDENTS))
+#: What takes what is found.
+Write = Callable[[Row | IncidentRow], None]
 
 
 def classify(
     captures: Sequence[Path | None],
     classifier: Classifier,
-    write: Callable[[Row], None],
+    write: Write,
     progress: Progress,
     say: Callable[[str], None],
     checksums: bool = True,
 ) -> tuple[int, int]:
-    """Write the rows of all captures, one capture after the other; a capture that fails gives no row.
+    """Write the rows of all captures, and the incidents among them, one capture after the other; a capture that fails
+    gives no row.
 
     Args:
         captures: None is standard input.
@@ -59,7 +64,9 @@ def classify(
         if text := capture.left_out:
             say(f"{name}: {text}")
         problems += bool(capture.problems)
-        for row in rows(capture, name, classifier, partial(progress.classifying, number, name)):
+        # A capture stands for itself, and so does what is found in it.
+        tracker = Tracker(classifier.bundle.incidents) if classifier.bundle.incidents else None
+        for row in rows(capture, name, classifier, tracker, partial(progress.classifying, number, name)):
             write(row)
         read += not capture.problems or len(capture.windows) > 0
     return read, problems
@@ -91,43 +98,53 @@ def _size(path: Path | None) -> int | None:
 
 
 @contextmanager
-def destination(form: str, directory: Path | None, flows: int, several: bool) -> Iterator[Callable[[Row], None]]:
-    """What takes the rows: a table, lines on standard output, or ``mmtt.log`` in ``directory``.
+def destination(
+    form: str, directory: Path | None, flows: int, several: bool, incidents: bool, finds_incidents: bool
+) -> Iterator[Write]:
+    """What takes the rows: a table, lines on standard output, or the logs in ``directory``.
 
     Args:
         form: "table", "tsv" or "json".
         flows: connections in the table.
         several: rows say which capture they come of.
+        incidents: on standard output incidents instead of rows.
+        finds_incidents: the bundle does.
 
     Raises:
-        OSError: the log can't be written. It is complete or not there at all, also when the block under it fails.
+        OSError: the logs can't be written. Both are complete or not there at all, also when the block under it fails.
     """
     if form == "table":
         from rich.console import Console
 
         from . import table
 
-        kept: list[Row] = []
-        yield kept.append
-        table.show(Console(), kept, flows, several)
+        kept: tuple[list[Row], list[IncidentRow]] = [], []
+        yield lambda row: kept[isinstance(row, IncidentRow)].append(row)  # type: ignore[arg-type]
+        if not incidents:
+            table.show(Console(), kept[0], flows, several)
+        table.show_incidents(Console(), kept[1] if finds_incidents else None, several)
     elif directory is None:
         # The log's encoding is Zeek's, whatever the locale's is.
         if isinstance(sys.stdout, TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")
-        with _writer(form, sys.stdout, several) as write:
-            yield write
+        with _writer(form, sys.stdout, INCIDENTS if incidents else ROWS, several) as write:
+            yield lambda row: write(row) if isinstance(row, IncidentRow) == incidents else None
         sys.stdout.flush()
     else:
         try:
             directory.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory)) from None
-        with whole.written(directory / LOG) as out, _writer(form, out, several) as write:
-            yield write
+        with (
+            whole.written_together(*(directory / name for name in LOGS)) as (of_rows, of_incidents),
+            _writer(form, of_rows, ROWS, several) as write_row,
+            _writer(form, of_incidents, INCIDENTS, several) as write_incident,
+        ):
+            yield lambda row: write_incident(row) if isinstance(row, IncidentRow) else write_row(row)
 
 
 @contextmanager
-def _writer(form: str, out: TextIO, several: bool) -> Iterator[Callable[[Row], None]]:
-    writer = (TsvWriter if form == "tsv" else JsonWriter)(out, several)
+def _writer(form: str, out: TextIO, log: Log, several: bool) -> Iterator[Callable[[Row | IncidentRow], None]]:
+    writer = (TsvWriter if form == "tsv" else JsonWriter)(out, log, several)
     yield writer.write
     writer.close()

@@ -1,8 +1,9 @@
-"""Verdicts for a person at a terminal: a summary, then the flows, the most suspicious first."""
+"""Verdicts for a person at a terminal: a summary, then the flows, the most suspicious first, then incidents."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from rich import box
 from rich.console import Console, Group
@@ -10,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..output import shown, utc
-from .rows import Row
+from .rows import IncidentRow, Row
 
 _BAR = 24
 #: Columns from which on there is room for the time of each flow.
@@ -37,6 +38,65 @@ def show(console: Console, rows: list[Row], flows: int, several: bool) -> None:
             f"[dim]and {len(answered) - len(most):,} flows less suspicious: "
             "--flows 0 shows all, --format tsv all of their windows[/]"
         )
+
+
+def show_incidents(console: Console, rows: list[IncidentRow] | None, several: bool) -> None:
+    """Print incidents as they are in the end, the surest first; None: the bundle finds none."""
+    if rows is None:
+        console.print("[dim]This model finds no incidents; those of mmtt 0.5.0 and later do.[/]")
+        return
+    latest = {(row.capture, row.id): row for row in rows}.values()
+    if not latest:
+        console.print(Text("no incidents", "bold green"))
+        return
+    table = incidents(sorted(latest, key=lambda row: (-row.score, row.first)), console.width, several=several)
+    table.title, table.title_justify = f"{len(latest):,} {'incident' if len(latest) == 1 else 'incidents'}", "left"
+    console.print(table)
+
+
+def incidents(rows: Iterable[IncidentRow], width: int, *, several: bool = False, states: bool = False) -> Table:
+    """Of each incident who it is, with whom, and why, since when, of what kind, how sure, of how many connections.
+
+    Args:
+        width: of the terminal.
+        several: say which capture it is of.
+        states: say whether it goes on.
+    """
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    wide = width >= _WIDE
+    table.add_column("incident", no_wrap=True)
+    table.add_column("score", justify="right", no_wrap=True)
+    if states:
+        table.add_column("state", no_wrap=True)
+    table.add_column("since (UTC)", no_wrap=wide)
+    if wide:
+        table.add_column("kind", overflow="fold")
+    table.add_column("conns", justify="right", no_wrap=True)
+    table.add_column("who and why", overflow="fold")
+    if several:
+        table.add_column("capture", overflow="fold")
+    for row in rows:
+        kind = shown(row.kind or "").replace("_", " ")
+        of_kind = f", {kind}" if kind and not wide else ""
+        table.add_row(
+            Text(shown(row.id)),
+            Text(f"{row.score:.3f}", "bold red"),
+            *([Text(shown(row.state), "dim" if row.state == "closed" else "")] if states else []),
+            utc(row.first / 1e6, "%Y-%m-%d %H:%M:%S"),
+            *([Text(kind)] if wide else []),
+            f"{row.connections:,}",
+            Text.assemble((f"{shown(who(row))}{of_kind}", "bold"), "\n", shown(row.reason)),
+            *([Text(shown(row.capture))] if several else []),
+        )
+    return table
+
+
+def who(row: IncidentRow) -> str:
+    """With whom is who up to something: "10.0.0.1 → 10.0.0.2:443", "10.0.0.1 → many", "many → 10.0.0.2"."""
+    resp = "many"
+    if row.resp_h is not None:
+        resp = row.resp_h if row.resp_p is None else _endpoint(row.resp_h, row.resp_p)
+    return f"{row.orig_h or 'many'} → {resp}"
 
 
 def _latest(rows: list[Row]) -> list[Row]:

@@ -1,8 +1,23 @@
 """From flows to incidents: evidence over connections, for any source of verdicts."""
 
+from .features import FEATURES
 from .model import IncidentModel, UnitModel
 from .records import Flows, Incident, Try
 from .settings import Settings
+from .table import UNITS
 from .tracker import LATENESS, Tracker
+from .waiting import EPOCH
 
-__all__ = ["LATENESS", "Flows", "Incident", "IncidentModel", "Settings", "Tracker", "Try", "UnitModel"]
+__all__ = [
+    "EPOCH",
+    "FEATURES",
+    "LATENESS",
+    "UNITS",
+    "Flows",
+    "Incident",
+    "IncidentModel",
+    "Settings",
+    "Tracker",
+    "Try",
+    "UnitModel",
+]

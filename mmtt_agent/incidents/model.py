@@ -57,6 +57,12 @@ class IncidentModel:
         """
         return self.units[unit].thresholds[share or self.share]
 
+    @property
+    def shares(self) -> list[str]:
+        """What :meth:`threshold` takes, for every unit."""
+        return [share for share in next(iter(self.units.values())).thresholds
+                if all(share in unit.thresholds for unit in self.units.values())]  # fmt: skip
+
     def rank(self, log_odds: float) -> str | None:
         """The largest share of harmless flows that is below ("95%"); None where it is above few."""
         below = [share for share, value in self.quantiles.items() if log_odds >= value]

@@ -362,7 +362,8 @@ class Tracker:
                     responders=int(units.fan[row]) if found.unit == ORIGINATOR else None,
                     originators=int(units.fan[row]) if found.unit == RESPONDER else None,
                 ),
-                uids=tuple(uid.decode() for uid in units.top_uid[row][strong].tolist()),
+                # A connection of several windows may be among them more than once.
+                uids=tuple(dict.fromkeys(uid.decode() for uid in units.top_uid[row][strong].tolist())),
             )
         )
 

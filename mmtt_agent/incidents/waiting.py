@@ -55,7 +55,7 @@ class Waiting:
         """The windows of an epoch, of which of them their connection is new (n,), and the tries, each in one order
         however they came in.
         """
-        tries = sorted(self._tries.pop(epoch, ()), key=lambda each: (each.ts, each.resp_p, each.failed, each.short))
+        tries = _by_pair(self._tries.pop(epoch, ()))
         parts = self._flows.pop(epoch, None)
         if not parts:
             return None, np.zeros(0, bool), tries
@@ -77,6 +77,17 @@ class Waiting:
         if len(self._seen) >= _REMEMBERED:
             self._seen_before, self._seen = self._seen, {}
         return int(not before)
+
+
+def _by_pair(tries: Iterable[Try]) -> list[Try]:
+    """One for each pair, in one order, however those who tell of them had added them up."""
+    of_pair: dict[tuple[str, str, str], Try] = {}
+    for each in tries:
+        pair = each.orig, each.resp, each.resp_p
+        if (one := of_pair.get(pair)) is not None:
+            each = Try(min(one.ts, each.ts), *pair, one.failed + each.failed, one.short + each.short)  # noqa: PLW2901
+        of_pair[pair] = each
+    return sorted(of_pair.values(), key=lambda each: (each.ts, each.resp_p, each.failed, each.short))
 
 
 def _both(orig: str, resp: str) -> bool:

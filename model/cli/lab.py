@@ -81,6 +81,49 @@ def report(directory: Path, pictures: bool) -> None:
 
 
 @lab.command()
+@click.argument("recorded", type=paths.PATH)
+@click.option("-o", "--out", type=paths.PATH, required=True, help="Directory for the days and their truth.")
+@click.option("--seed", default=1, show_default=True, help="Other days of the same recording.")
+@click.option("--ordinary", type=click.IntRange(0, 1000), default=10, show_default=True, help="Days without an attack.")
+def days(recorded: Path, out: Path, seed: int, ordinary: int) -> None:
+    """Compose days of the hosts in RECORDED, what `mmtt lab run day-parts` left, each with one slow attack or none.
+
+    Connections are placed at other times; what they are of stays known. Writes captures/, pairs.tsv and days.tsv.
+    """
+    from ..lab.days import compose
+    from ..lab.recorded import read
+
+    try:
+        compose(read(recorded), out, seed, ordinary, lambda line: click.echo(shown(line), err=True))
+    except LabError as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or out}: {error.strerror}") from None
+    click.echo(f"{shown(out)}: days.tsv, pairs.tsv, captures/")
+
+
+@lab.command()
+@click.argument("directory", type=paths.PATH)
+@click.option(
+    "--bundle", type=paths.TEXT, metavar="DIR", help="The model to run.  [default: the one shipped with mmtt]"
+)
+def incidents(directory: Path, bundle: str | None) -> None:
+    """What is found of the attacks in DIRECTORY, the days of `mmtt lab days`: each after how long, and as what; and how
+    many false incidents there are.
+    """
+    from mmtt_agent import bundle as bundles
+    from mmtt_agent.classifier import Classifier
+
+    from ..lab.found import look, report
+
+    try:
+        results = look(directory, Classifier(bundles.load(bundle)), lambda line: click.echo(shown(line), err=True))
+    except (LabError, bundles.BundleError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(report(results))
+
+
+@lab.command()
 @click.argument("directory", type=paths.PATH)
 @click.option("--data", type=paths.PATH, required=True, help="Real captures, as for `mmtt train`.")
 @click.option(

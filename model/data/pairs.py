@@ -31,7 +31,7 @@ from .split import equal_windows, recordings
 from .taxonomy import Taxonomy
 
 #: Changes with every change of what is kept.
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 #: Between two connections of a capture at most so many seconds count as time in which it was recorded.
 _QUIET = 600.0
 
@@ -218,7 +218,7 @@ def _part(entry: Entry) -> _Part | None:
         connections.resp_p[order].astype(np.int64),
         connections.proto[order],
         connections.ts[order],
-        _failed(capture)[order],
+        connections.failed[order],
         short,
         place[windows.connection[enough]],
         windows.window[enough].astype(np.uint8),
@@ -228,16 +228,6 @@ def _part(entry: Entry) -> _Part | None:
         [label.kind for label in labels],
         np.array([label.transport for label in labels], np.uint8),
     )
-
-
-def _failed(capture: Capture) -> np.ndarray:
-    """bool (n,): TCP connections that were not answered, or refused."""
-    connections = capture.connections
-    empty = np.ones(len(connections), bool)
-    empty[capture.windows.connection] = False
-    alone = (connections.resp_pkts == 0) | ((connections.orig_pkts <= 1) & (connections.resp_pkts <= 1))
-    found: np.ndarray = (connections.proto == 6) & empty & alone
-    return found
 
 
 def _hours(capture: Capture) -> float:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmtt_agent.capture import read_capture
+from mmtt_agent.capture import Connections, read_capture
 
 from .activities import ACTIVITIES
 from .scenario import Plan, Step
@@ -99,21 +99,14 @@ def flows_of(path: Path) -> tuple[list[Flow], int]:
     count = len(found.ts)
     payload = np.zeros(count, np.int64)
     np.add.at(payload, capture.windows.connection, capture.windows.series.lengths)
-    originators, responders = _texts(found.orig_h), _texts(found.resp_h)
-    # A 5-tuple may be cut into several connections: a packet belongs to the last one that had begun.
-    rows: dict[_Key, list[int]] = {}
-    for i in range(count):
-        ends = ((originators[i], int(found.orig_p[i])), (responders[i], int(found.resp_p[i])))
-        rows.setdefault(_key(int(found.proto[i]), *ends), []).append(i)
+    originators, responders = texts(found.orig_h), texts(found.resp_h)
     last, size = found.ts.astype(np.int64), np.zeros(count, np.int64)
     packets = 0
-    for time, length, key in _packets(path):
+    for packet in packets_of(found, path.read_bytes()):
         packets += 1
-        for i in reversed(rows.get(key, ()) if key else ()):
-            if found.ts[i] <= time:
-                last[i] = max(last[i], time)
-                size[i] += length
-                break
+        if packet.connection is not None:
+            last[packet.connection] = max(last[packet.connection], packet.time)
+            size[packet.connection] += packet.length
     flows = [
         Flow(
             int(found.ts[i]),
@@ -132,29 +125,52 @@ def flows_of(path: Path) -> tuple[list[Flow], int]:
     return flows, packets
 
 
-def _key(protocol: int, one: tuple[str, int], other: tuple[str, int]) -> _Key:
-    first, second = sorted((one, other))
-    return protocol, first, second
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """A packet of one of the lab's captures: when (µs), the IP packet's length, what of it was kept, and the row of the
+    connection it belongs to, None where it is of none.
+    """
+
+    time: int
+    length: int
+    kept: bytes
+    connection: int | None
 
 
-def _packets(path: Path) -> Iterator[tuple[int, int, _Key | None]]:
-    """Time (µs), IP length and key of each packet of a capture the wire wrote (raw IPv4 without fragments)."""
-    data = path.read_bytes()
+def packets_of(found: Connections, data: bytes) -> Iterator[Packet]:
+    """All packets of a capture the wire wrote (raw IPv4 without fragments), each with its connection.
+
+    Args:
+        found: the connections of that capture.
+        data: its bytes.
+    """
+    originators, responders = texts(found.orig_h), texts(found.resp_h)
+    # A 5-tuple may be cut into several connections: a packet belongs to the last one that had begun.
+    rows: dict[_Key, list[int]] = {}
+    for i in range(len(found.ts)):
+        ends = ((originators[i], int(found.orig_p[i])), (responders[i], int(found.resp_p[i])))
+        rows.setdefault(_key(int(found.proto[i]), *ends), []).append(i)
     at = 24
     while at + 16 <= len(data):
         second, micro, kept, length = struct.unpack_from("<IIII", data, at)
         ip = data[at + 16 : at + 16 + kept]
         at += 16 + kept
-        start = (ip[0] & 15) * 4
+        time, start = second * 1_000_000 + micro, (ip[0] & 15) * 4
         if ip[9] not in (6, 17) or len(ip) < start + 4:
-            yield second * 1_000_000 + micro, length, None
+            yield Packet(time, length, ip, None)
             continue
         source, target = struct.unpack_from(">HH", ip, start)
-        ends = (socket.inet_ntoa(ip[12:16]), source), (socket.inet_ntoa(ip[16:20]), target)
-        yield second * 1_000_000 + micro, length, _key(ip[9], *ends)
+        key = _key(ip[9], (socket.inet_ntoa(ip[12:16]), source), (socket.inet_ntoa(ip[16:20]), target))
+        yield Packet(time, length, ip, next((i for i in reversed(rows.get(key, ())) if found.ts[i] <= time), None))
 
 
-def _texts(addresses: np.ndarray) -> list[str]:
+def _key(protocol: int, one: tuple[str, int], other: tuple[str, int]) -> _Key:
+    first, second = sorted((one, other))
+    return protocol, first, second
+
+
+def texts(addresses: np.ndarray) -> list[str]:
+    """IPv4 addresses of a capture's connections as text."""
     return [".".join(str(part) for part in row[12:]) for row in addresses]
 
 

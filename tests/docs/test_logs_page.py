@@ -8,7 +8,7 @@ from places import ROOT, ZEEK_SCRIPTS
 
 from mmtt_agent.agent.metrics import Exposition
 from mmtt_agent.agent.tally import Tally
-from mmtt_agent.classify.log import COLUMNS
+from mmtt_agent.classify.log import COLUMNS, INCIDENT_COLUMNS
 
 PAGE = (ROOT / "docs" / "logs.md").read_text(encoding="utf-8")
 
@@ -32,6 +32,14 @@ def test_columns_of_mmtt_log_are_those_of_zeek_and_of_classify():
         else:
             zeek.append((field.name, "enum" if field.type == "transport_proto" else field.type))
     assert zeek == shown
+
+
+def test_columns_of_mmtt_incidents_log_are_those_of_zeek_and_of_classify():
+    shown = [(row[0].strip("`"), row[1]) for row in table("## mmtt_incidents.log")]
+    assert tuple(shown) == INCIDENT_COLUMNS
+    fields = zeek_scripts.record(ZEEK_SCRIPTS / "incidents.zeek", "type IncidentInfo: record {")
+    assert all(field.logged for field in fields)
+    assert [(f.name, re.sub(r"vector of (\w+)", r"vector[\1]", f.type)) for f in fields] == shown
 
 
 def test_fields_of_conn_log():
@@ -60,9 +68,18 @@ def test_telemetry_of_the_agent():
         """A status in which everything is there."""
 
         def __missing__(self, key):
-            if key in ("windows", "zeek"):
+            if key in ("windows", "zeek", "evidence"):
                 return Anything()
-            if key in ("answered", "refused", "services", "applications", "malicious_kinds", "reloads"):
+            if key in (
+                "incidents",
+                "left_out",
+                "answered",
+                "refused",
+                "services",
+                "applications",
+                "malicious_kinds",
+                "reloads",
+            ):
                 return {"a": 1}
             return "a" if key in ("version", "agent", "model") else 1
 
@@ -73,6 +90,6 @@ def test_telemetry_of_the_agent():
 
 def test_the_page_is_looked_at():
     """The reader of tables finds rows, and tells a missing heading."""
-    assert len(table("## mmtt.log")) == 19
+    assert len(table("## mmtt.log")) == 20
     with pytest.raises(IndexError):
         table("## nothing.log")

@@ -9,9 +9,35 @@ import json
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 
-from mmtt_agent.bench.messages import classify, count, event, flow, flows, string, value, vector
+from mmtt_agent.bench.messages import (
+    all_sent,
+    classify,
+    count,
+    event,
+    flow,
+    flows,
+    one_try,
+    string,
+    tries,
+    value,
+    vector,
+)
 
-__all__ = ["FakeZeek", "classify", "count", "event", "flow", "flows", "plain", "string", "value", "vector"]
+__all__ = [
+    "FakeZeek",
+    "all_sent",
+    "classify",
+    "count",
+    "event",
+    "flow",
+    "flows",
+    "one_try",
+    "plain",
+    "string",
+    "tries",
+    "value",
+    "vector",
+]
 
 
 def plain(content):

@@ -82,6 +82,19 @@ def with_kinds() -> dict:
     }
 
 
+def with_incidents(threshold: float = 0.0) -> dict:
+    """What :func:`make_bundle` has to be told for a bundle that also finds incidents; with a threshold of 0 every pair
+    of hosts is one, with 1 none."""
+    unit = {
+        "bias": -1.0,
+        "weights": {"mean": 1.0, "number": 0.5},
+        "thresholds": {"1%": threshold / 2, "0.1%": threshold},
+    }
+    return with_kinds() | {
+        "incidents": {"quantiles": {"50%": -4.0, "90%": -1.0, "99%": 2.0}, "share": "0.1%", "pair": unit}
+    }
+
+
 def make_bundle(directory: Path, onnx: bytes | None = None, **changes) -> Path:
     """Write a bundle into a directory; ``changes`` replace keys of bundle.yaml, None removes one."""
     onnx = network() if onnx is None else onnx

@@ -21,6 +21,8 @@ SERVICES = ("web", "chat", "streaming", "unknown")
 APPLICATIONS = ("Alpha", "Beta", "Gamma", "unknown")
 #: Of what is malicious, by the application.
 KINDS = ("scan", "brute_force", "", "command_and_control")
+#: That everything malicious belongs to.
+INCIDENT = "I0123456789AB"
 
 
 def scalar(kind: str, data) -> dict:
@@ -51,6 +53,7 @@ def verdict(flow: dict) -> list:
         scalar("boolean", malicious),
         scalar("real", 0.95 if malicious else 0.25),
         scalar("string", KINDS[down % 4] if malicious else ""),
+        scalar("string", INCIDENT if malicious else ""),
     ]
 
 
@@ -68,10 +71,66 @@ def nonsense(flow: dict, number: int) -> list:
         {7: scalar("boolean", True), 9: scalar("string", "a\tb")},
         {7: scalar("boolean", True), 9: scalar("string", "x" * 65)},
         {7: scalar("boolean", False), 9: scalar("string", "scan")},
+        {10: scalar("string", "I01234567")},
     ]
     for place, value in wrong[number % len(wrong)].items():
         fields[place] = value
     return fields
+
+
+def finding(unit: str, flow: dict, number: int, changes: dict | None = None) -> list:
+    """The fields of MMTT::Finding, of a flow's ends."""
+    fields = {
+        "ts": scalar("real", flow["ts"] + 10.5),
+        "id": scalar("string", f"I{number:012d}"),
+        "state": scalar("string", "opened"),
+        "unit": scalar("string", unit),
+        "orig": scalar("string", "" if unit == "responder" else flow["orig"]),
+        "resp": scalar("string", "" if unit == "originator" else flow["resp"]),
+        "resp_p": scalar("string", flow["resp_p"]),
+        "kind": scalar("string", "brute_force" if unit == "responder" else ""),
+        "score": scalar("real", 0.875),
+        "connections": scalar("count", 41),
+        "first": scalar("real", flow["ts"] + 0.000001),
+        "last": scalar("real", flow["ts"] + 492.25),
+        "orig_bytes": scalar("count", 1 << 40),
+        "resp_bytes": scalar("count", 0),
+        "reason": scalar("string", "41 like connections in 8 min, 12 s apart"),
+        "uids": vector(scalar("string", flow["uid"])),
+    }
+    return list((fields | (changes or {})).values())
+
+
+def findings(flows: list[dict]) -> list[list]:
+    """Of each kind of unit one that opens, and the first that closes."""
+    closed = {"state": scalar("string", "closed"), "connections": scalar("count", 99)}
+    return [
+        finding("pair", flows[0], 1),
+        finding("originator", flows[0], 2),
+        finding("responder", flows[1], 3),
+        finding("pair", flows[0], 1, closed),
+    ]
+
+
+def wrong_findings(flow: dict) -> list[list]:
+    """None of them can be, but for the last two: of those one is of hosts that are none."""
+    wrong = [
+        {"id": scalar("string", "I1")},
+        {"state": scalar("string", "open")},
+        {"unit": scalar("string", "host")},
+        {"orig": scalar("string", "")},
+        {"resp_p": scalar("string", "443")},
+        {"kind": scalar("string", "a\tb")},
+        {"score": scalar("real", 1.5)},
+        {"ts": scalar("real", -1.5)},
+        {"last": scalar("real", flow["ts"] - 1)},
+        {"reason": scalar("string", "")},
+        {"reason": scalar("string", "x" * 501)},
+        {"uids": vector(scalar("string", "a b"))},
+        {"orig": scalar("string", flow["orig"][:16] + "00000000")},
+        {},
+    ]
+    return [finding("pair", flow, 1, each) for each in wrong]
 
 
 class Agent:
@@ -79,6 +138,8 @@ class Agent:
         self.options = options
         self.answered = 0
         self.flows = 0
+        #: By the ends of each, in the order in which they came.
+        self.seen: dict[tuple[str, str], dict] = {}
         self.log = open(options.log, "a", buffering=1) if options.log else None  # noqa: SIM115 - open to the end
 
     def say(self, text: str) -> None:
@@ -110,7 +171,7 @@ class Agent:
         ticking.cancel()
 
     async def send(self, name: str, *arguments, topic: str = "mmtt/sensor") -> None:
-        protocol = 1 if self.options.mode == "version" else 2
+        protocol = 1 if self.options.mode == "version" else 3
         await self.zeek.send(event(topic, name, scalar("count", protocol), *arguments))
 
     async def hello(self) -> None:
@@ -133,11 +194,19 @@ class Agent:
         name, arguments = (part["data"] for part in message["data"][2]["data"])
         if name == "MMTT::hello_request":
             await self.hello()
+        if name == "MMTT::tries":
+            tries = [json.loads(each["data"]) for each in arguments[2]["data"]]
+            self.say(f"tries: {sum(t['failed'] for t in tries)} failed, {sum(t['short'] for t in tries)} short")
+        if name == "MMTT::all_sent":
+            self.say("all sent")
+            await self.end(arguments[1]["data"])
         if name != "MMTT::classify":
             return
         _, reply_topic, batch_id, flows = (argument["data"] for argument in arguments)
         flows = [json.loads(flow["data"]) for flow in flows]
         self.flows += len(flows)
+        for flow in flows:
+            self.seen.setdefault((flow["orig"], flow["resp"]), flow)
         self.say(f"batch of {len(flows)}, {self.flows - self.answered} unanswered")
         if self.options.mode == "mute" and self.flows > self.options.after:
             return
@@ -154,6 +223,15 @@ class Agent:
         await asyncio.sleep(self.options.delay + len(flows) * self.options.each)
         await self.answer(reply_topic, batch_id, flows)
         self.answered += len(flows)
+
+    async def end(self, reply_topic: str) -> None:
+        if self.options.mode == "unfinished":
+            return
+        seen = list(self.seen.values())
+        made = {"none": list, "some": lambda: findings(seen), "wrong": lambda: wrong_findings(seen[0])}
+        if found := made[self.options.incidents]():
+            await self.send("MMTT::incidents", vector(*(vector(*each) for each in found)), topic=reply_topic)
+        await self.send("MMTT::finished", topic=reply_topic)
 
     async def answer(self, reply_topic: str, batch_id: int, flows: list[dict]) -> None:
         records = [verdict(flow) for flow in flows]
@@ -195,12 +273,14 @@ def main() -> None:
         "types",
         "twice",
         "version",
+        "unfinished",
     ]
     parser.add_argument("--mode", choices=modes, default="ok")
     parser.add_argument("--after", type=int, default=0, help="die, be killed or leave once it got more windows")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer")
     parser.add_argument("--each", type=float, default=0.0, help="seconds before each answer, for each window in it")
     parser.add_argument("--credit", type=int, default=4096)
+    parser.add_argument("--incidents", choices=["none", "some", "wrong"], default="none")
     parser.add_argument("--log")
     parser.add_argument("--url", required=True)
     parser.add_argument("--id", default="fake")

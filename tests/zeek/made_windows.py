@@ -13,6 +13,7 @@ from made_captures import (
     ACK,
     B6,
     PSH,
+    RST,
     SYN,
     A,
     B,
@@ -34,6 +35,16 @@ THERE, BACK = (A, 40_000, B, 443), (B, 443, A, 40_000)
 def udp_talk(times: list[int], first_size: int = 101) -> list[Packet]:
     """Datagrams by turns from both sides, each a byte longer than the one before."""
     return [Packet(time, udp(*(BACK if i % 2 else THERE), size=first_size + i)) for i, time in enumerate(times)]
+
+
+def probes() -> list[Packet]:
+    """SYNs to thirty ports, of which each second is refused and the others are not answered; what comes later shows it."""
+    packets = []
+    for port in range(30):
+        packets.append(Packet(port * SECOND, tcp(A, 50_000 + port, B, 1 + port, SYN, seq=1)))
+        if port % 2:
+            packets.append(Packet(port * SECOND + 100, tcp(B, 1 + port, A, 50_000 + port, RST | ACK, ack=2)))
+    return [*packets, Packet(60 * SECOND, udp(A, 5353, B, 5353, size=40))]
 
 
 def datagrams() -> list[Packet]:
@@ -154,6 +165,7 @@ CAPTURES = {
     "later": later,
     "acknowledgements": acknowledgements,
     "wait": wait,
+    "probes": probes,
     "flipped": lambda: conversation()[1:],
     "several": lambda: sorted(
         conversation() + conversation(A6, B6, dport=8080, start=3_000) + datagrams_at(5353),

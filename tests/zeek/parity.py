@@ -49,7 +49,8 @@ Endpoints = tuple[str, int, str, int, str]
 
 @dataclass
 class Series:
-    """What one side makes of a capture: windows and connections by endpoints, number and time in µs."""
+    """What one side makes of a capture: windows by endpoints, number and time in µs; connections by endpoints, time,
+    packets each way and whether they failed."""
 
     windows: dict[tuple[Endpoints, int, int], tuple[list[int], list[int]]] = field(default_factory=dict)
     connections: Counter = field(default_factory=Counter)
@@ -106,7 +107,7 @@ def by_zeek(zeek: Path, capture: Path, scripts: Path, checksums: bool = True) ->
             key = (ends, int(rest[5]), _microseconds(rest[6]))
             series.windows[key] = (json.loads(rest[7]), json.loads(rest[8]))
         else:
-            series.connections[ends, _microseconds(rest[5]), int(rest[6]), int(rest[7])] += 1
+            series.connections[ends, _microseconds(rest[5]), int(rest[6]), int(rest[7]), rest[8] == "T"] += 1
     return series
 
 
@@ -132,10 +133,9 @@ def by_reader(capture: Path, checksums: bool = True) -> Series:
         windows.series.sizes.tolist(), windows.series.times.tolist(), strict=True,
     ):  # fmt: skip
         series.windows[ends[connection], number, ts] = (sizes[:length], times[:length])
-    for each, ts, orig_pkts, resp_pkts in zip(
-        ends, table.ts.tolist(), table.orig_pkts.tolist(), table.resp_pkts.tolist(), strict=True
-    ):
-        series.connections[each, ts, orig_pkts, resp_pkts] += 1
+    columns = (table.ts, table.orig_pkts, table.resp_pkts, table.failed)
+    for about in zip(ends, *(column.tolist() for column in columns), strict=True):
+        series.connections[about] += 1
     return series
 
 

@@ -34,9 +34,12 @@ export {
 		uid: string; window: count; status: string;
 		service: string; service_score: double;
 		application: string; application_score: double;
-		malicious: bool; malicious_score: double; malicious_kind: string;
+		malicious: bool; malicious_score: double; malicious_kind: string; incident: string;
 	};
-	type Flow: record { uid: string; window: count; sizes: vector of int; times: vector of count; };
+	type Flow: record {
+		uid: string; window: count; sizes: vector of int; times: vector of count;
+		ts: time; orig: string; resp: string; resp_p: string;
+	};
 	global agent_hello: event(protocol: count, agent: string, topic: string, model: string, credit: count);
 	global tick: event(protocol: count, agent: string);
 	global agent_bye: event(protocol: count, agent: string);
@@ -56,7 +59,8 @@ global with_kind = 0;
 
 function flow_of(batch: count, place: count): Flow
 	{
-	local flow = Flow($uid=fmt("C%d-%d", batch, place), $window=batch % 4, $sizes=vector(), $times=vector());
+	local flow = Flow($uid=fmt("C%d-%d", batch, place), $window=batch % 4, $sizes=vector(), $times=vector(),
+	    $ts=current_time(), $orig="5e7a01", $resp="5e7a02", $resp_p="443/tcp");
 	local k = 0;
 	while ( k < 4 + (batch * 7 + place) % 29 )
 		{
@@ -230,7 +234,7 @@ def place(tmp_path):
 
     class Place:
         def zeek(self, name="zeek", **environment) -> Program:
-            environment = {"PROTOCOL": 2, "THEN": "go on", **environment}
+            environment = {"PROTOCOL": 3, "THEN": "go on", **environment}
             return Program(tmp_path, name, [ZEEK, "-b", "peer.zeek"], PORT=f"{port}/tcp", **environment)
 
         def agent(self, *options) -> Program:
@@ -241,16 +245,16 @@ def place(tmp_path):
     return Place()
 
 
-ALL = rf"^answered, 2, {BATCHES * 64}$"
+ALL = rf"^answered, 3, {BATCHES * 64}$"
 
 
 def test_every_event_arrives_with_its_types(place):
     with place.zeek() as zeek, place.agent() as agent:
-        zeek.says(r"^hello, 2, a1, mmtt/agent/a1, [\w.-]+@[0-9a-f]{8}, 4096$")
+        zeek.says(r"^hello, 3, a1, mmtt/agent/a1, [\w.-]+@[0-9a-f]{8}, 4096$")
         zeek.says(ALL)
-        zeek.says(r"^tick, 2, a1$")
+        zeek.says(r"^tick, 3, a1$")
         agent.process.terminate()
-        zeek.says(r"^bye, 2, a1$")
+        zeek.says(r"^bye, 3, a1$")
         assert agent.ends() == 0
         agent.says(f"{BATCHES * 64} flows answered ok")
         assert "error" not in zeek.output.read_text()
@@ -302,11 +306,11 @@ def test_offline_the_agent_ends_with_zeek_and_says_nothing(place, end):
 
 
 def test_a_package_of_another_protocol_is_told_once_and_not_answered(place):
-    with place.zeek(PROTOCOL=1) as zeek, place.agent() as agent:
-        agent.says("error: Zeek's package speaks protocol 1, this agent speaks 2; install matching versions of both")
+    with place.zeek(PROTOCOL=2) as zeek, place.agent() as agent:
+        agent.says("error: Zeek's package speaks protocol 2, this agent speaks 3; install matching versions of both")
         zeek.says("^tick")
         assert "answered" not in zeek.output.read_text()
-        assert agent.output.read_text().count("speaks protocol 1") == 1
+        assert agent.output.read_text().count("speaks protocol 2") == 1
 
 
 def test_rows_carry_the_model_that_gave_them_across_a_reload(tmp_path):

@@ -1,7 +1,7 @@
 """A bundle is loaded whole and checked, or refused with one line that names the file and what is wrong."""
 
 import pytest
-from tiny_bundle import KINDS, SERVICES, content, make_bundle, network, with_kinds
+from tiny_bundle import KINDS, SERVICES, content, make_bundle, network, with_incidents, with_kinds
 
 from mmtt_agent import __version__, bundle
 from mmtt_agent.bundle import BundleError
@@ -70,6 +70,57 @@ def test_a_threshold_that_a_bundle_lacks_is_not_made_up(tmp_path, onnx, threshol
     with pytest.raises(BundleError) as caught:
         bundle.load(made, "5%")
     assert str(caught.value) == f"{made}/bundle.yaml: false_positives has no threshold for 5%{has}"
+
+
+def test_a_bundle_with_incidents(tmp_path, onnx):
+    assert bundle.load(make_bundle(tmp_path, onnx)).incidents is None
+    made = with_incidents(0.5)
+    found = bundle.load(make_bundle(tmp_path, **made)).incidents
+    section = made["incidents"]
+    assert vars(found.units["pair"]) == section["pair"] and [*found.units] == ["pair"]
+    assert (found.share, found.quantiles, found.kinds) == ("0.1%", section["quantiles"], tuple(KINDS))
+    # The share that counts may be left out; quantiles come by share, whatever order they are written in.
+    del section["share"]
+    section["quantiles"] = {"99.5%": 3, "99%": 2, "5%": -6}
+    found = bundle.load(make_bundle(tmp_path, **made)).incidents
+    assert found.share == "0.1%" and [*found.quantiles] == ["5%", "99%", "99.5%"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ([], "incidents must be a mapping of keys, not []"),
+        ({"pair": None}, "incidents.pair.weights is missing"),
+        ({"pair": {}}, "incidents.pair.weights is missing"),
+        ({"quantiles": None}, "incidents.quantiles must hold thresholds by share, not None"),
+        ({"quantiles": {"90%": 1.0, "95%": 0.5}}, "incidents.quantiles must grow with the share"),
+        ({"quantiles": {"90%": "high"}}, "incidents.quantiles: 90% must be a number, not 'high'"),
+        ({"quantiles": {0.9: 1.0}}, "incidents.quantiles must hold shares such as 0.1%, not 0.9"),
+        ({"share": "5%"}, "incidents.pair.thresholds has none for '5%', the share that counts"),
+        ({"share": ["5%"]}, "incidents.pair.thresholds has none for ['5%'], the share that counts"),
+        ({"couple": {}}, "incidents must hold quantiles, share and pair, originator, responder, not 'couple'"),
+        ({"pair.bias": "low"}, "incidents.pair.bias must be a number, not 'low'"),
+        ({"pair.bias": None}, "incidents.pair.bias must be a number, not None"),
+        ({"pair.weights": {"mean": True}}, "incidents.pair.weights.mean must be a number, not True"),
+        ({"pair.weights": {3: 1.0}}, "incidents.pair.weights holds 3, which is none of mean, top, "),
+        ({"pair.thresholds": {"0.1%": 1.5}}, "incidents.pair.thresholds: 0.1% must be from 0 to 1, not 1.5"),
+    ],
+)
+def test_wrong_incidents(tmp_path, onnx, change, says):
+    section = with_incidents(0.5)["incidents"]
+    for key, value in change.items() if isinstance(change, dict) else ():
+        part, _, name = key.partition(".")
+        if name:
+            section[part][name] = value
+        else:
+            section[part] = value
+    text = problem(make_bundle(tmp_path, onnx, incidents=section if isinstance(change, dict) else change))
+    assert text.removeprefix(f"{tmp_path}/bundle.yaml: ").startswith(says)
+
+
+def test_incidents_of_nobody(tmp_path, onnx):
+    text = problem(make_bundle(tmp_path, onnx, incidents={"quantiles": {}, "share": "1%"}))
+    assert "incidents must hold quantiles, share and pair, originator, responder, one at least" in text
 
 
 def test_no_directory(tmp_path):

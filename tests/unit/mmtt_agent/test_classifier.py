@@ -44,7 +44,8 @@ def told_apart(tmp_path_factory):
 
 
 def as_rows(verdicts):
-    return list(zip(*(list(getattr(verdicts, name)) for name in verdicts.__slots__), strict=True))
+    columns = (getattr(verdicts, name) for name in verdicts.__slots__)
+    return list(zip(*(column if isinstance(column, list) else column.tolist() for column in columns), strict=True))
 
 
 def test_every_window_gets_a_verdict_of_the_taxonomy(classifier):
@@ -57,6 +58,23 @@ def test_every_window_gets_a_verdict_of_the_taxonomy(classifier):
         assert ((scores >= 0) & (scores <= 1)).all()
         assert (scores == scores.round(4)).all()
     assert verdicts.malicious.tolist() == (verdicts.malicious_score >= 0.5).tolist()
+
+
+def test_what_evidence_is_made_of_is_calibrated_and_not_rounded(told_apart):
+    batch = windows(200)
+    cooled = dataclasses.replace(told_apart, temperatures=told_apart.temperatures | {"malicious": 2.0})
+    classifier = Classifier(cooled)
+    *_, malicious, kinds = classifier.logits(batch)
+    verdicts = classifier.classify(batch)
+    assert verdicts.log_odds.tolist() == (malicious / 2.0).tolist()
+    exponent = np.exp(kinds.astype(np.float64))
+    assert np.allclose(verdicts.kind_scores, exponent / exponent.sum(axis=1, keepdims=True))
+    assert verdicts.likeness.dtype == np.float32 and verdicts.likeness.shape == (200, 16)
+
+
+def test_a_bundle_without_kinds_gives_evidence_without_them(classifier):
+    assert classifier.classify(windows(3)).kind_scores.shape == (3, 0)
+    assert len(classifier.classify(windows(0)).likeness) == 0
 
 
 def test_a_kind_where_a_window_is_malicious_and_the_model_sure(told_apart):
@@ -98,7 +116,7 @@ def test_kinds_have_a_temperature_and_a_threshold_of_their_own(told_apart):
 def test_other_answers_are_the_same_with_kinds_and_without(told_apart, classifier):
     batch = windows(200)
     with_them, without = Classifier(told_apart).classify(batch), classifier.classify(batch)
-    assert [row[:-1] for row in as_rows(with_them)] == [row[:-1] for row in as_rows(without)]
+    assert [row[:6] for row in as_rows(with_them)] == [row[:6] for row in as_rows(without)]
     assert {*without.malicious_kind} == {""}
 
 

@@ -35,6 +35,27 @@ def test_one_that_fails_changes_nothing(tmp_path):
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["log"]
 
 
+def test_several_appear_together_or_not_at_all(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+
+    def write(text: str, error: type[BaseException] | None = None) -> None:
+        with whole.written_together(one, other) as (first, second):
+            first.write(text)
+            second.write(text)
+            if error:
+                raise error
+
+    write("old")
+    with pytest.raises(KeyboardInterrupt):
+        write("new", KeyboardInterrupt)
+    assert one.read_text() == other.read_text() == "old"
+    other.unlink()
+    other.mkdir()
+    with pytest.raises(IsADirectoryError, match=str(other)):
+        write("new")
+    assert one.read_text() == "old" and {*os.listdir(tmp_path)} == {"one", "other"}
+
+
 def test_what_is_wrong_names_the_file(tmp_path):
     (tmp_path / "log").mkdir()
     for path, number in ((tmp_path / "log", errno.EISDIR), (tmp_path / "absent" / "log", errno.ENOENT)):

@@ -11,7 +11,7 @@ $COLLECT "$DATA/lab.pcap" -b >windows.bare || exit 1
 cmp windows windows.bare || exit 1
 for optional in "" "$PACKAGE/unexpected-service.zeek" "$PACKAGE/broker-agents.zeek"; do
     rm -f ./*.log
-    $RUN "" -b -r "$DATA/office.pcap" $optional
+    $RUN "--incidents some" -b -r "$DATA/office.pcap" $optional -e "redef MMTT::malicious_flows = T;"
     echo "# $(basename "$optional")"
     cat said
     zeek-cut status <mmtt.log | sort | uniq -c

@@ -6,4 +6,4 @@
 
 $RUN "" -r "$DATA/office.pcap"
 (grep '^#fields' mmtt.log; zeek-cut ts id.orig_h id.orig_p id.resp_h id.resp_p proto window packets service \
-    service_score application application_score malicious malicious_score malicious_kind status latency model <mmtt.log) >rows
+    service_score application application_score malicious malicious_score malicious_kind status latency model incident <mmtt.log) >rows

@@ -5,7 +5,7 @@
 
 run() {
     echo "# $1"
-    $RUN "" -r "$DATA/office.pcap" -e "$2"
+    $RUN "" -r "$DATA/office.pcap" -e "${flows:-} $2"
     if [ -e notice.log ]; then zeek-cut note id.orig_h id.resp_h src dst msg sub <notice.log; else echo "no notice"; fi
     rm -f notice.log
 }
@@ -13,6 +13,8 @@ run() {
 many='redef MMTT::malicious_host_connections = 4;'
 (
     run "as installed" ''
+    flows='redef MMTT::malicious_flows = T;'
+    run "flows by themselves" ''
     run "fewer make a host" "$many"
     run "a higher score" 'redef MMTT::malicious_score = 0.96;'
     run "weak ones make a host, too" "$many redef MMTT::malicious_score = 0.96;"

@@ -35,18 +35,18 @@ def test_from_hello_to_goodbye(bundle):
         async with FakeZeek() as zeek, Agent("--url", zeek.url, "--bundle", bundle, "--id", "a1") as agent:
             assert await asyncio.wait_for(zeek.subscriptions.get(), 20) == ["mmtt/agent/a1", "mmtt/agents"]
             topic, (protocol, name, reply, model, credit) = await zeek.next("MMTT::agent_hello")
-            assert (topic, protocol, name, reply, credit) == ("mmtt/sensor", 2, "a1", "mmtt/agent/a1", 4096)
+            assert (topic, protocol, name, reply, credit) == ("mmtt/sensor", 3, "a1", "mmtt/agent/a1", 4096)
             assert re.fullmatch(r"tiny-1@[0-9a-f]{8}", model)
             for number in range(5):
                 await zeek.send(classify("mmtt/agent/a1", number, flows(64, number)))
             for number in range(5):
                 topic, (protocol, batch_id, records) = await zeek.next("MMTT::verdicts")
-                assert (topic, protocol, batch_id) == ("mmtt/node/zeek", 2, number)
+                assert (topic, protocol, batch_id) == ("mmtt/node/zeek", 3, number)
                 assert [r[0] for r in records] == [f"C{number:05d}{i:012d}" for i in range(64)]
                 assert {r[2] for r in records} == {"ok"}
-            assert (await zeek.next("MMTT::tick"))[1] == [2, "a1"]
+            assert (await zeek.next("MMTT::tick"))[1] == [3, "a1"]
             agent.process.send_signal(signal.SIGTERM)
-            assert (await zeek.next("MMTT::agent_bye"))[1] == [2, "a1"]
+            assert (await zeek.next("MMTT::agent_bye"))[1] == [3, "a1"]
             assert await agent.ends() == 0
             assert await zeek.closed.get() == 1000
             assert "320 flows answered ok" in agent.log
@@ -230,7 +230,7 @@ def test_messages_that_are_not_what_they_should_be(bundle):
             await zeek.send(classify("mmtt/agent/a1", 6, [flow("C1"), "nonsense", flow("C3")]))
             _, (_, batch_id, records) = await zeek.next("MMTT::verdicts")
             assert batch_id == 6 and [r[2] for r in records] == ["ok", "error", "ok"]
-            await agent.says("Zeek's package speaks protocol 99, this agent speaks 2")
+            await agent.says("Zeek's package speaks protocol 99, this agent speaks 3")
             await agent.says("flow 1 of a batch is answered as an error: flow is not JSON")
             await agent.says("Zeek's message is refused: message is not JSON")
 

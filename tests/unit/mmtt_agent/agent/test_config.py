@@ -46,7 +46,13 @@ def test_the_example_shows_every_setting():
         return {k: keys(v) if isinstance(v, dict) else None for k, v in content.items()}
 
     def settings(owner):
-        groups = {"reconnect": config.Reconnect, "tls": config.Tls, "log": config.Log, "metrics": config.Metrics}
+        groups = {
+            "incidents": config.Incidents,
+            "reconnect": config.Reconnect,
+            "tls": config.Tls,
+            "log": config.Log,
+            "metrics": config.Metrics,
+        }
         return {
             name: settings(groups[name]) if name in groups and owner is Config else None
             for name in owner.__dataclass_fields__
@@ -98,6 +104,10 @@ def test_the_command_line_overrides_the_file(write):
         ("url: ws://[::1/\n", 1, "url must be"),
         ("false_positives: 0.01\n", 1, "false_positives must be a share such as 1% or 0.1%, not '0.01'"),
         ("credit: 63\n", 1, "credit must be an integer from 64"),
+        ("incidents:\n  horizon: 1\n", 2, "incidents.horizon must be seconds, from 600 to"),
+        ("incidents:\n  max_pairs: 999\n", 2, "incidents.max_pairs must be an integer from 1000"),
+        ("incidents:\n  share: 0.001\n", 2, "incidents.share must be a share such as 1% or 0.1%, not '0.001'"),
+        ("incidents:\n  mute: x\n", 2, "unknown key 'incidents.mute'; known are horizon, max_pairs, share"),
         ("reconnect: 5\n", 1, "reconnect must hold 'key: value' lines"),
         ("reconnect:\n  first: 2\n  longest: 1\n", 3, "longest must not be below"),
         ("reconnect:\n  first: .nan\n", 2, "reconnect.first must be seconds"),

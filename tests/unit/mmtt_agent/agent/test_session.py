@@ -5,12 +5,14 @@ import re
 
 import numpy as np
 import pytest
-from fake_zeek import classify, count, event, flow, flows, plain, string
+from fake_zeek import all_sent, classify, count, event, flow, flows, one_try, plain, string, tries
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from mmtt_agent.agent.evidence import Evidence
 from mmtt_agent.agent.session import HELLO_EVERY, MAX_OUTGOING, Session, State
 from mmtt_agent.classifier import Verdicts
+from mmtt_agent.incidents import IncidentModel, UnitModel
 
 ACK = '{"type":"ack","endpoint":"e","version":"8.2.2"}'
 TOPIC = "mmtt/agent/a"
@@ -20,7 +22,8 @@ def verdicts_of(job) -> Verdicts:
     """Verdicts that show which window they are of: the service is the window's first size."""
     n = len(job.series)
     names = [str(size) for size in job.series.sizes[:, 0].tolist()]
-    return Verdicts(names, np.ones(n), ["x"] * n, np.ones(n), np.zeros(n, bool), np.zeros(n), [""] * n)
+    evidence = np.zeros(n), np.zeros((n, 0)), np.zeros((n, 16), np.float32)
+    return Verdicts(names, np.ones(n), ["x"] * n, np.ones(n), np.zeros(n, bool), np.zeros(n), [""] * n, *evidence)
 
 
 def sent(session) -> list[tuple]:
@@ -61,7 +64,7 @@ def test_subscribes_first_and_says_hello_when_acknowledged():
     assert sent(session) == [] and session.state is State.SUBSCRIBING
     session.receive(ACK)
     assert session.state is State.SERVING
-    assert sent(session) == [("MMTT::agent_hello", [2, "a", TOPIC, "m@1", 128])]
+    assert sent(session) == [("MMTT::agent_hello", [3, "a", TOPIC, "m@1", 128])]
 
 
 def test_ticks_each_second_and_hello_every_five():
@@ -75,7 +78,7 @@ def test_ticks_each_second_and_hello_every_five():
 
 def test_hello_on_request():
     session = served()
-    session.receive(event("mmtt/agents", "MMTT::hello_request", count(2)))
+    session.receive(event("mmtt/agents", "MMTT::hello_request", count(3)))
     assert [name for name, _ in sent(session)] == ["MMTT::agent_hello"]
 
 
@@ -83,7 +86,7 @@ def test_what_is_not_sent_does_not_pile_up():
     session = served()
     for _ in range(1000):
         session.tick()
-        session.receive(event("mmtt/agents", "MMTT::hello_request", count(2)))
+        session.receive(event("mmtt/agents", "MMTT::hello_request", count(3)))
     assert len(sent(session)) == 2
 
 
@@ -412,3 +415,69 @@ def test_zeek_is_told_of_another_model_without_traffic():
     session = served()
     session.use_model("m@2")
     assert [arguments[3] for _, arguments in sent(session)] == ["m@2"]
+
+
+def test_in_order_the_first_batch_is_answered_first():
+    session = served(in_order=True, max_job=1)
+    for number in range(3):
+        session.receive(classify(TOPIC, number, flows(3, number)))
+    jobs = [session.take() for _ in range(3)]
+    session.finish(jobs[2], verdicts_of(jobs[2]))
+    assert answers(session) == {} and session.in_hand == 9
+    session.finish(jobs[0], verdicts_of(jobs[0]))
+    assert list(answers(session)) == [0]
+    session.finish(jobs[1], None, "out of luck")
+    assert list(answers(session)) == [1, 2] and session.in_hand == 0
+
+
+# Evidence over connections: the session's part of it.
+
+UNIT = UnitModel(-1.0, {"number": 1.0, "failed": 1.0}, {"1%": 0.6})
+INCIDENTS = IncidentModel({"pair": UNIT}, "1%", {"50%": -4.0}, ())
+
+
+def test_an_incident_is_told_to_the_node_its_evidence_came_of_and_its_flows_carry_it():
+    session = served(evidence=Evidence(INCIDENTS))
+    begin = 1_700_000_000
+    rows = [flow(f"C{i}", ts=begin + i) for i in range(20)]
+    session.receive(classify(TOPIC, 1, rows, "mmtt/node/w1"))
+    run_all(session)
+    assert [name for name, _ in sent(session)] == ["MMTT::verdicts"]
+    # Evidence is judged when later flows show that no more of it can come.
+    session.receive(classify(TOPIC, 2, [flow("D1", ts=begin + 300)], "mmtt/node/w2"))
+    run_all(session)
+    found = []
+    while (text := session.next_message()) is not None:
+        content = json.loads(text)
+        found.append((content["topic"], *plain(content["data"])[2]))
+    assert [each[:2] for each in found] == [("mmtt/node/w2", "MMTT::verdicts"), ("mmtt/node/w2", "MMTT::incidents")]
+    (row,) = found[1][2][1]
+    assert (row[2], row[3], row[4][:4]) == ("opened", "pair", "5e7a")
+    assert found[0][2][2][0][10] == row[1]
+
+
+def test_after_the_last_incidents_it_says_that_these_were_all():
+    session = served(evidence=Evidence(INCIDENTS))
+    session.receive(classify(TOPIC, 1, [flow(f"C{i}", ts=5 + i) for i in range(20)]))
+    run_all(session)
+    sent(session)
+    session.receive(all_sent(TOPIC))
+    assert session.has_messages
+    found = sent(session)
+    assert [name for name, _ in found] == ["MMTT::incidents", "MMTT::finished"]
+    assert [row[2] for row in found[0][1][1]] == ["opened", "grown", "closed"]
+
+
+def test_without_a_model_for_evidence_nothing_is_found_and_the_end_is_told():
+    session = served()
+    session.receive(tries(TOPIC, [one_try(failed=1000)]))
+    session.receive(all_sent(TOPIC))
+    assert [name for name, _ in sent(session)] == ["MMTT::finished"]
+    assert session.counts["connections without a verdict"] == 1001
+
+
+def test_tries_and_ends_of_other_agents_are_none_of_ours():
+    session = served(evidence=Evidence(INCIDENTS))
+    session.receive(tries(TOPIC + "b", [one_try()]))
+    session.receive(all_sent(TOPIC + "b"))
+    assert sent(session) == [] and session.counts["messages for others"] == 2

@@ -4,13 +4,27 @@ import json
 
 import numpy as np
 import pytest
-from fake_zeek import classify, count, event, flow, flows, plain, string, value, vector
+from fake_zeek import (
+    all_sent,
+    classify,
+    count,
+    event,
+    flow,
+    flows,
+    one_try,
+    plain,
+    string,
+    tries,
+    value,
+    vector,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmtt_agent.agent import wire
 from mmtt_agent.agent.wire import Classify, WireError
 from mmtt_agent.classifier import Verdicts
+from mmtt_agent.incidents import Incident, Try
 
 TOPIC = "mmtt/agent/a"
 
@@ -55,7 +69,7 @@ def test_an_empty_batch():
 def test_acknowledgement_error_and_request():
     assert wire.decode('{"type":"ack","endpoint":"e","version":"8.2.2"}') == wire.Ack("e", "8.2.2")
     assert wire.decode('{"type":"error","code":"c","context":"t"}') == wire.Refused("c", "t")
-    assert wire.decode(event("mmtt/agents", "MMTT::hello_request", count(2))) == wire.HelloRequest()
+    assert wire.decode(event("mmtt/agents", "MMTT::hello_request", count(wire.PROTOCOL))) == wire.HelloRequest()
     assert wire.decode(event("mmtt/agents", "Other::event", count(1))) == wire.Foreign("Other::event")
 
 
@@ -124,6 +138,18 @@ def test_metadata_of_an_event_is_no_harm():
         (changed(times=[0, 5, 4, 6]), "times go back from 5 to 4"),
         (changed(times=[0, 1, 2, 60_000_001]), "time 60000001"),
         (changed(times=[0, 1, 2, 2**64]), "time 18446744073709551616"),
+        (changed(ts=...), "no ts"),
+        (changed(ts="1.5"), "ts '1.5' is not seconds since 1970"),
+        (changed(ts=True), "ts True"),
+        (changed(ts=-1.0), "ts -1.0"),
+        (changed(ts=float("nan")), "ts nan"),
+        (changed(ts=float("inf")), "ts inf"),
+        (changed(ts=10**400), "ts a huge number"),
+        (changed(orig=...), "no orig"),
+        (changed(orig=None), "orig None is not at most 64 printable"),
+        (changed(resp="a\tb"), "resp 'a\\tb' is not"),
+        (changed(resp="\ud800"), "resp '\\ud800' is not"),
+        (changed(resp_p="4" * 65), "resp_p '444"),
     ],
 )
 def test_a_wrong_flow_is_told_and_spoils_no_other(text, problem):
@@ -134,6 +160,54 @@ def test_a_wrong_flow_keeps_the_name_it_has():
     batch = batch_of(flow("C1"), changed(sizes=[0] * 4), changed(uid=5), "nonsense")
     assert batch.uids == ["C1", "C2", "", ""]
     assert batch.windows == [0, 1, 1, 0]
+
+
+def test_whose_a_flow_is():
+    good = batch_of(flow("C1", ts=1700000000.1234565, orig="aa", resp_p="53/udp"), flow("C2", ts=5, orig="")).good
+    assert good.ts.tolist() == [1_700_000_000_123_456, 5_000_000] and good.ts.dtype == np.int64
+    assert (good.orig, good.resp[0], good.resp_p) == (["aa", ""], "5e7a0123456789abcdef0002", ["53/udp", "443/tcp"])
+    # The same where one of them spoils the batch.
+    batch = batch_of(flow("C1", orig="aa"), "nonsense", flow("C2", orig="bb", ts=2.5))
+    assert (batch.good.orig, batch.good.ts.tolist()) == (["aa", "bb"], [1_700_000_000_250_000, 2_500_000])
+    assert batch.places(2) == [0, 2]
+
+
+# Connections without a verdict, and the end of a capture.
+
+
+def test_tries():
+    found = wire.decode(tries(TOPIC, [one_try(), one_try(1.5, "a", "b", "22/tcp", 0, 2)]))
+    assert isinstance(found, wire.Tries) and (found.topic, found.reply_topic) == (TOPIC, "mmtt/node/zeek")
+    assert found.tries[1] == Try(1_500_000, "a", "b", "22/tcp", 0, 2)
+    assert (found.tries[0].ts, found.tries[0].failed) == (1_700_000_000_250_000, 3)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("[]", "try is an array"),
+        (one_try(failed=-1), "failed -1 is not a count"),
+        (one_try(short=True), "short True is not a count"),
+        (one_try(failed=1 << 32), "failed 4294967296"),
+        (one_try(ts=-1), "ts -1"),
+        (one_try(orig="a\n"), "orig 'a"),
+        (one_try()[:-1] + ',"more":1}', "try has a key 'more'"),
+        (flow(), "try has no failed"),
+    ],
+)
+def test_a_wrong_try_spoils_its_message(line, problem):
+    with pytest.raises(WireError, match=problem):
+        wire.decode(tries(TOPIC, [one_try(), line]))
+
+
+def test_more_than_64_tries():
+    with pytest.raises(WireError, match="message of 65 tries; at most 64"):
+        wire.decode(tries(TOPIC, [one_try()] * 65))
+
+
+def test_the_end_of_a_capture():
+    assert wire.decode(all_sent(TOPIC)) == wire.AllSent(TOPIC, "mmtt/node/zeek")
+    assert plain(sent(wire.encode_finished("mmtt/node/a"))[1]) == ["MMTT::finished", [3]]
 
 
 def test_two_flows_in_one_string_are_not_two_flows():
@@ -155,7 +229,7 @@ def test_more_than_64_flows():
 
 def test_another_protocol():
     with pytest.raises(
-        wire.UnknownProtocol, match="speaks protocol 1, this agent speaks 2; install matching versions of both"
+        wire.UnknownProtocol, match="speaks protocol 1, this agent speaks 3; install matching versions of both"
     ):
         wire.decode(event(TOPIC, "MMTT::classify", count(1), value("boolean", True)))
 
@@ -183,7 +257,7 @@ GOOD = json.loads(classify(TOPIC, 1, flows(1)))
         (event(TOPIC, "MMTT::classify", string("1")), "protocol version is not a count"),
         (event(TOPIC, "MMTT::classify", count(-1)), "protocol version -1"),
         (event(TOPIC, "MMTT::classify", count(True)), "protocol version is not a count"),
-        (event(TOPIC, "MMTT::classify", count(2)), "has 1 arguments, not 4"),
+        (event(TOPIC, "MMTT::classify", count(3)), "has 1 arguments, not 4"),
         (classify(TOPIC, -1, []), "batch id -1"),
         (classify(TOPIC, 1 << 64, []), "batch id 18446744073709551616"),
         (classify(TOPIC, 10**400, []), "batch id a huge number"),
@@ -192,7 +266,7 @@ GOOD = json.loads(classify(TOPIC, 1, flows(1)))
         (classify(TOPIC, 1, [], "mmtt/node/a b"), "reply topic"),
         (classify(TOPIC, 1, [], "mmtt/node/" + "x" * 256), "reply topic"),
         (
-            event(TOPIC, "MMTT::classify", count(2), string("mmtt/node/a"), count(1), vector(count(1))),
+            event(TOPIC, "MMTT::classify", count(3), string("mmtt/node/a"), count(1), vector(count(1))),
             "flow is not a",
         ),
     ],
@@ -275,6 +349,10 @@ ANY_FLOW = st.fixed_dictionaries(
         "window": st.integers(-1, 5),
         "sizes": FLOW_VALUES,
         "times": FLOW_TIMES,
+        "ts": st.floats() | st.integers(-1, 10**12) | st.booleans(),
+        "orig": st.text(max_size=5) | JSON,
+        "resp": st.text(max_size=70),
+        "resp_p": st.just("443/tcp") | JSON,
     }
 ).map(json.dumps)
 
@@ -283,14 +361,16 @@ ANY_FLOW = st.fixed_dictionaries(
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(ANY_FLOW | st.integers(0, 99).map(lambda n: flows(1, n)[0]), max_size=8))
 def test_flows_read_together_are_the_flows_read_one_by_one(made):
-    uids, windows, series, problems = wire.decode_flows(made)
-    batch = Classify(TOPIC, "mmtt/node/a", 1, uids, windows, series, problems)
+    uids, windows, good, problems = wire.decode_flows(made)
+    batch = Classify(TOPIC, "mmtt/node/a", 1, uids, windows, good, problems)
     check(batch)
     single = [wire.decode_flows([each]) for each in made]
     assert uids == [each[0][0] for each in single]
     assert windows == [each[1][0] for each in single]
     assert problems == {place: each[3][0] for place, each in enumerate(single) if each[3]}
-    assert series.sizes.tolist() == [row for each in single for row in each[2].sizes.tolist()]
+    assert good.series.sizes.tolist() == [row for each in single for row in each[2].series.sizes.tolist()]
+    for name in ("ts", "orig", "resp", "resp_p"):
+        assert list(getattr(good, name)) == [value for each in single for value in getattr(each[2], name)]
 
 
 # What we send.
@@ -305,6 +385,9 @@ def verdicts(n: int) -> Verdicts:
         np.arange(n) % 2 == 0,
         np.full(n, 0.00004),
         ["scan" if i % 2 == 0 else "" for i in range(n)],
+        np.full(n, -10.0),
+        np.zeros((n, 0)),
+        np.zeros((n, 16), np.float32),
     )
 
 
@@ -320,20 +403,20 @@ def test_hello_tick_and_bye():
     topic, body = sent(wire.encode_hello("a", "m@1", 4096))
     assert topic == "mmtt/sensor"
     assert body == vector(
-        string("MMTT::agent_hello"), vector(count(2), string("a"), string(TOPIC), string("m@1"), count(4096))
+        string("MMTT::agent_hello"), vector(count(3), string("a"), string(TOPIC), string("m@1"), count(4096))
     )
-    assert plain(sent(wire.encode_tick("a"))[1]) == ["MMTT::tick", [2, "a"]]
-    assert plain(sent(wire.encode_bye("a"))[1]) == ["MMTT::agent_bye", [2, "a"]]
+    assert plain(sent(wire.encode_tick("a"))[1]) == ["MMTT::tick", [3, "a"]]
+    assert plain(sent(wire.encode_bye("a"))[1]) == ["MMTT::agent_bye", [3, "a"]]
     assert json.loads(wire.encode_subscriptions("a")) == [TOPIC, "mmtt/agents"]
 
 
 def test_the_layout_of_a_verdict_is_frozen():
-    topic, body = sent(wire.encode_verdicts(batch_of(flow('C"1', 3)), verdicts(1)))
+    topic, body = sent(wire.encode_verdicts(batch_of(flow('C"1', 3)), verdicts(1), incidents=["Iabc"]))
     assert topic == "mmtt/node/zeek"
     assert body == vector(
         string("MMTT::verdicts"),
         vector(
-            count(2),
+            count(3),
             count(7),
             vector(
                 vector(
@@ -347,6 +430,7 @@ def test_the_layout_of_a_verdict_is_frozen():
                     value("boolean", True),
                     value("real", 0.0),
                     string("scan"),
+                    string("Iabc"),
                 )
             ),
         ),
@@ -360,7 +444,7 @@ def test_every_flow_is_answered_in_order():
     assert [(r[0], r[2]) for r in records] == [
         ("C1", "ok"), ("", "error"), ("C3", "ok"), ("C4", "shed"), ("C5", "shed"),
     ]  # fmt: skip
-    assert records[4][3:] == ["", 0, "", 0, False, 0, ""]
+    assert records[4][3:] == ["", 0, "", 0, False, 0, "", ""]
 
 
 def test_without_verdicts_every_flow_is_an_error():
@@ -372,3 +456,39 @@ def test_reals_have_a_decimal_point():
     # Zeek's reader takes a JSON number without one for an integer and refuses the record.
     text = wire.encode_verdicts(batch_of(flow()), verdicts(1))
     assert '"real","data":1.0000' in text and '"real","data":0.0000' in text
+
+
+def test_the_layout_of_an_incident_is_frozen():
+    found = Incident(
+        1_700_000_000_000_001, "I0123456789AB", "opened", "originator", "aa", None, "22/tcp", "", 0.98765, 41,
+        1_699_999_999_000_000, 5, 1 << 40, 0, "41 connections", ("C1", "C2"),
+    )  # fmt: skip
+    topic, body = sent(wire.encode_incidents("mmtt/node/a", [found]))
+    assert topic == "mmtt/node/a"
+    assert body == vector(
+        string("MMTT::incidents"),
+        vector(
+            count(3),
+            vector(
+                vector(
+                    value("real", 1_700_000_000.000001),
+                    string("I0123456789AB"),
+                    string("opened"),
+                    string("originator"),
+                    string("aa"),
+                    string(""),
+                    string("22/tcp"),
+                    string(""),
+                    value("real", 0.9877),
+                    count(41),
+                    value("real", 1_699_999_999.0),
+                    value("real", 0.000005),
+                    count(1 << 40),
+                    count(0),
+                    string("41 connections"),
+                    vector(string("C1"), string("C2")),
+                )
+            ),
+        ),
+    )
+    assert '"data":0.000005' in wire.encode_incidents("mmtt/node/a", [found])

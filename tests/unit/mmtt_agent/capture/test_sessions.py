@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 
 import pytest
-from made_captures import START, pcap
-from made_sessions import SECOND, SESSIONS, many
+from made_captures import ACK, FIN, PSH, RST, START, SYN, pcap
+from made_sessions import SECOND, SESSIONS, many, talk
 
 from mmtt_agent.capture import read_capture
 
@@ -52,6 +52,54 @@ def test_connections_are_cut_as_zeek_cuts_them(name):
 def test_answers_after_a_pause_find_their_connection_where_zeek_has_many_timers_to_run_first(name, answers):
     found = connections(SESSIONS[name]())
     assert [(begin, packets) for begin, port, _, packets, _ in found if port == 5353] == answers
+
+
+#: A TCP conversation, and which of its connections have failed 20 seconds later, and 4 seconds later.
+FAILED = {
+    "answered": (
+        [(0, True, SYN, 1, 0, 0), (0.1, False, SYN | ACK, 9, 2, 0), (9, True, ACK, 2, 10, 0)],
+        [False],
+        [False],
+    ),
+    "refused": ([(0, True, SYN, 1, 0, 0), (0.1, False, RST | ACK, 0, 2, 0)], [True], [True]),
+    "reset after it was answered": (
+        [(0, True, SYN, 1, 0, 0), (0.1, False, SYN | ACK, 9, 2, 0), (0.2, False, RST, 10, 2, 0)],
+        [False],
+        [False],
+    ),
+    "not answered": ([(0, True, SYN, 1, 0, 0)], [True], [False]),
+    "only acknowledged": ([(0, True, SYN, 1, 0, 0), (0.1, False, ACK, 9, 2, 0)], [True], [False]),
+    "sent again": ([(at, True, SYN, 1, 0, 0) for at in (0, 1, 3, 7)], [True, True], [True, False]),
+    "sent again, and refused twice": (
+        [step for at in (0, 0.5) for step in ((at, True, SYN, 1, 0, 0), (at + 0.1, False, RST | ACK, 0, 2, 0))],
+        [True, True],
+        [True, True],
+    ),
+    "reset by who began it": ([(0, True, SYN, 1, 0, 0), (0.1, True, RST, 2, 0, 0)], [False], [False]),
+    "closed by who began it": (
+        [(0, True, SYN, 1, 0, 0), (0.1, True, FIN, 2, 0, 0), (0.2, False, RST, 0, 2, 0)],
+        [False],
+        [False],
+    ),
+    "answered by data": (
+        [(0, True, SYN, 1, 0, 0), (0.1, False, PSH | ACK, 9, 2, 5), (0.2, False, RST, 14, 2, 0)],
+        [False],
+        [False],
+    ),
+    "from the middle": ([(0, True, ACK, 1, 9, 0), (0.1, False, RST, 9, 2, 0)], [False], [False]),
+    "a lone answer": ([(0, True, SYN | ACK, 1, 9, 0)], [True], [False]),
+}
+
+
+@pytest.mark.parametrize("name", FAILED)
+def test_which_connections_failed(name):
+    """Zeek gives a SYN five seconds, if the capture goes on for so long, with whatever packets."""
+    steps, *expected = FAILED[name]
+    end = max(at for at, *_ in steps)
+    for later, failed in zip((20, 4), expected, strict=True):
+        packets = talk(*steps) + talk((end + later, True, ACK, 1, 1, 0), ports=(50_000, 9999))
+        found = read_capture(io.BytesIO(pcap(packets)), name="x.pcap").connections.failed.tolist()
+        assert found == [*failed, False]
 
 
 def test_what_other_conversations_are_about_makes_no_difference():

@@ -14,19 +14,20 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from made_captures import ACK, RST, SYN, A, B, Packet, framed, pcap, tcp, udp
 from places import DATA
 from rich.console import Console
-from tiny_bundle import KINDS, make_bundle, with_kinds
+from tiny_bundle import KINDS, make_bundle, with_incidents, with_kinds
 
 from mmtt_agent.classify import table
 from mmtt_agent.classify.cli import classify
-from mmtt_agent.classify.log import COLUMNS, TsvWriter
-from mmtt_agent.classify.rows import Row
+from mmtt_agent.classify.log import COLUMNS, INCIDENT_COLUMNS, INCIDENTS, ROWS, JsonWriter, TsvWriter
+from mmtt_agent.classify.rows import IncidentRow, Row
 
 OFFICE = DATA / "office.pcap"
 
 ROW = Row(1_700_000_000_000_120, "CAbc", "10.0.0.1", 4000, "fd00::1", 443, "tcp", 0, 32,
-          "web", 0.97, "-", 1.0, False, 0.0123, None, "ok", None, "m@12345678", "a.pcap")  # fmt: skip
+          "web", 0.97, "-", 1.0, False, 0.0123, None, "ok", None, "m@12345678", None, "a.pcap")  # fmt: skip
 
 
 def run(*arguments, input: bytes | None = None):
@@ -101,9 +102,10 @@ def test_a_directory_is_searched_for_captures(tmp_path):
 def test_output_directory_gets_a_log_that_zeek_cut_reads(tmp_path):
     result = run(OFFICE, "-o", tmp_path / "new")
     assert (result.exit_code, result.stdout) == (0, "")
+    assert "finds no incidents" in result.stderr
     log = tmp_path / "new" / "mmtt.log"
     assert body(log.read_text()) == body(run(OFFICE).stdout)
-    assert [path.name for path in log.parent.iterdir()] == ["mmtt.log"]
+    assert {path.name for path in log.parent.iterdir()} == {"mmtt.log", "mmtt_incidents.log"}
     assert log.stat().st_mode & 0o044, "others may read it, as they may read Zeek's logs"
 
 
@@ -152,7 +154,7 @@ def test_rows_say_which_capture_they_are_of_where_there_may_be_several(tmp_path,
         text = run(*arguments).stdout
         assert body(text) == expected
         fields, types = (line.split("\t") for line in text.splitlines()[6:8])
-        assert (fields[-2:], types[-2:]) == (["model", "capture"], ["string", "string"])
+        assert (fields[-2:], types[-2:]) == (["incident", "capture"], ["string", "string"])
         lines = [json.loads(line) for line in run("--format", "json", *arguments).stdout.splitlines()]
         assert [*dict.fromkeys(line["capture"] for line in lines)] == [names[0], f"{tmp_path}/b\\xff\t\\.pcap"]
     # Also where the others turn out not to be there, so that a script finds the same columns every time.
@@ -254,7 +256,7 @@ def test_a_model_without_kinds_leaves_the_column_unset_and_the_table_as_it_was()
 def test_names_that_would_read_as_unset_are_escaped(tmp_path):
     path = tmp_path / "log"
     with path.open("w") as out:
-        TsvWriter(out, several=False).write(ROW)
+        TsvWriter(out, ROWS, several=False).write(ROW)
     (row,) = body(path.read_text())
     assert row[0] == "1700000000.000120"
     assert row[11] == "\\x2d"
@@ -291,3 +293,165 @@ def test_packets_with_wrong_checksums_are_counted_and_taken_when_told(tmp_path):
     assert "checksum" not in told.stderr
     assert column(told.stdout, "service") == column(whole.stdout, "service")
     assert column(plain.stdout, "proto").count("tcp") < column(whole.stdout, "proto").count("tcp")
+
+
+@pytest.fixture(scope="module")
+def finder(tmp_path_factory):
+    """A bundle that finds every pair of hosts suspicious."""
+    return make_bundle(tmp_path_factory.mktemp("finder"), **with_incidents(0.0))
+
+
+def test_incidents_are_written_beside_the_rows_that_they_are_of(tmp_path, finder):
+    result = run(OFFICE, "--bundle", finder, "-o", tmp_path)
+    assert (result.exit_code, result.stdout) == (0, "") and "no incidents" not in result.stderr
+    text = (tmp_path / "mmtt_incidents.log").read_text()
+    lines = text.splitlines()
+    assert lines[4] == "#path\tmmtt_incidents"
+    assert lines[6].split("\t")[1:] == [name for name, _ in INCIDENT_COLUMNS]
+    assert lines[7].split("\t")[1:] == [kind for _, kind in INCIDENT_COLUMNS]
+    incidents = [dict(zip([name for name, _ in INCIDENT_COLUMNS], row, strict=True)) for row in body(text)]
+    assert incidents
+    states = {}
+    for row in incidents:
+        states.setdefault(row["id"], []).append(row["state"])
+    assert {(each[0], each[-1]) for each in states.values()} == {("opened", "closed")}, (
+        "a capture's end closes them all"
+    )
+    flows = {row[1]: row for row in body((tmp_path / "mmtt.log").read_text())}
+    for row in incidents:
+        for uid in () if row["uids"] == "(empty)" else row["uids"].split(","):
+            assert (flows[uid][2], flows[uid][4], flows[uid][5]) == (row["orig_h"], row["resp_h"], row["resp_p"])
+
+
+def test_incidents_are_printed_when_asked_for(tmp_path, finder):
+    run(OFFICE, "--bundle", finder, "-o", tmp_path)
+    asked = run(OFFICE, "--bundle", finder, "--incidents")
+    assert body(asked.stdout) == body((tmp_path / "mmtt_incidents.log").read_text())
+    rows = [
+        json.loads(line)
+        for line in run(OFFICE, "--bundle", finder, "--incidents", "--format", "json").stdout.splitlines()
+    ]
+    assert [(row["id"], row["state"], f"{row['ts']:.6f}") for row in rows] == [
+        (row[1], row[2], row[0]) for row in body(asked.stdout)
+    ]
+    assert all(isinstance(row["uids"], list) and isinstance(row["first"], float) for row in rows)
+    # Without that rows only.
+    assert {len(row) for row in body(run(OFFICE, "--bundle", finder).stdout)} == {len(COLUMNS)}
+
+
+def test_the_table_ends_with_incidents_each_once(finder, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    result = run(OFFICE, "--bundle", finder, "--format", "table").stdout
+    rows = body(run(OFFICE, "--bundle", finder, "--incidents").stdout)
+    assert f"{len({row[1] for row in rows})} incidents" in result
+    for row in rows:
+        assert result.count(row[1]) == 1
+        resp = f"[{row[4]}]" if ":" in row[4] else row[4]
+        assert f"{row[3]} → {resp}:{row[5]}" in result
+    alone = run(OFFICE, "--bundle", finder, "--format", "table", "--incidents").stdout
+    assert alone.strip() and result.endswith(alone)
+
+
+def test_rows_say_which_incident_had_been_open_when_they_began(tmp_path, finder):
+    """Three conversations of a pair, minutes apart."""
+
+    def talk(at):
+        return [
+            Packet(round((at + step / 10) * 1e6), udp(A, 40_000 + at, B, 443, payload=b"x" * 100)) for step in range(6)
+        ]
+
+    path = tmp_path / "three.pcap"
+    path.write_bytes(pcap(framed([*talk(0), *talk(60), *talk(200)])))
+    (incident,) = {row[1] for row in body(run(path, "--bundle", finder, "--incidents").stdout)}
+    # LATENESS after the first epoch's end, so that it makes no difference in what order flows are heard of.
+    assert column(run(path, "--bundle", finder).stdout, "incident") == ["-", "-", incident]
+
+
+def test_how_many_windows_are_classified_at_once_changes_nothing(finder, monkeypatch):
+    before = [body(run(DATA / "lab.pcap", "--bundle", finder, *more).stdout) for more in ([], ["--incidents"])]
+    monkeypatch.setattr("mmtt_agent.classify.rows._STEP", 3)
+    assert [body(run(DATA / "lab.pcap", "--bundle", finder, *more).stdout) for more in ([], ["--incidents"])] == before
+
+
+def test_connections_without_a_verdict_are_evidence(tmp_path, finder):
+    """A scan: ports that refuse, and hosts that do not answer."""
+    packets = []
+    for number in range(40):
+        at, ends = number * 100_000, (A, 40_000 + number, B, 1 + number % 2)
+        packets.append(Packet(at, tcp(*ends, SYN)))
+        if number % 2:
+            packets.append(Packet(at + 1000, tcp(B, 2, A, 40_000 + number, RST | ACK)))
+    path = tmp_path / "scan.pcap"
+    path.write_bytes(pcap(framed([*packets, Packet(60_000_000, tcp(A, 50_000, B, 9, ACK))])))
+    rows = {row[5]: row for row in body(run(path, "--bundle", finder, "--incidents").stdout)}
+    assert {port: row[8] for port, row in rows.items()} == {"1": "20", "2": "20"}
+    assert all("20 were not answered or refused" in row[13] and row[14] == "(empty)" for row in rows.values())
+    table = run(path, "--bundle", finder, "--format", "table").stdout
+    assert "2 incidents" in table, "though no flow has a verdict"
+
+
+def test_a_capture_stands_for_itself_and_rows_say_which(tmp_path, finder):
+    for name in ("a", "b"):
+        shutil.copy(OFFICE, tmp_path / f"{name}.pcap")
+    rows = body(run(tmp_path, "--bundle", finder, "--incidents").stdout)
+    assert Counter(row[-1] for row in rows) == dict.fromkeys(
+        (f"{tmp_path}/a.pcap", f"{tmp_path}/b.pcap"), len(body(run(OFFICE, "--bundle", finder, "--incidents").stdout))
+    )
+
+
+def test_a_model_without_incidents_says_so_in_a_line(tmp_path):
+    plain = make_bundle(tmp_path / "plain")
+    line = "finds no incidents; those of mmtt 0.5.0 and later do"
+    assert line in run(OFFICE, "--bundle", plain, "--format", "table").stdout
+    assert "no incidents" not in run(OFFICE, "--bundle", plain).stderr, "nobody has asked"
+    asked = run(OFFICE, "--bundle", plain, "--incidents", "--format", "json")
+    assert (asked.exit_code, asked.stdout, asked.stderr.splitlines()[-1].partition(" finds")[2]) == (
+        0, "", line.removeprefix("finds"),
+    )  # fmt: skip
+    assert (
+        "no incidents\n"
+        in run(
+            DATA / "midstream.pcap",
+            "--bundle",
+            make_bundle(tmp_path / "strict", **with_incidents(1.0)),
+            "--format",
+            "table",
+        ).stdout
+    )
+
+
+def test_both_logs_are_complete_or_neither_is_there(tmp_path, finder):
+    (tmp_path / "mmtt_incidents.log").mkdir()
+    result = run(OFFICE, "--bundle", finder, "-o", tmp_path)
+    assert result.exit_code == 1 and isinstance(result.exception, IsADirectoryError)
+    assert {*os.listdir(tmp_path)} == {"mmtt_incidents.log"}
+
+
+def test_logs_and_incidents_alone_are_two_things(tmp_path):
+    for more, says in ((["--incidents"], "leave --incidents out"), (["--format", "table"], "-o writes logs")):
+        result = run(OFFICE, "-o", tmp_path, *more)
+        assert result.exit_code == 2 and says in result.stderr
+    shutil.copy(OFFICE, tmp_path / "mmtt_incidents.log")
+    result = run(tmp_path / "mmtt_incidents.log", "-o", tmp_path)
+    assert result.exit_code == 2 and "would be written over" in result.stderr
+
+
+def test_incidents_of_many_hosts_and_odd_names():
+    row = IncidentRow(
+        1_700_000_000_000_120, "IAbc", "opened", "10.0.0.1", None, None, None, 0.5, 3, 1_700_000_000_000_000,
+        1_700_000_000_000_001, 10, 0, "-", ("C,1", "C2"), "a",
+    )  # fmt: skip
+    out = io.StringIO()
+    TsvWriter(out, INCIDENTS, several=False).write(row)
+    (found,) = body(out.getvalue())
+    assert found[3:7] == ["10.0.0.1", "-", "-", "-"] and found[9] == "1700000000.000000"
+    assert found[13:] == ["\\x2d", "C\\x2c1,C2"]
+    out = io.StringIO()
+    JsonWriter(out, INCIDENTS, several=True).write(row)
+    assert json.loads(out.getvalue()) == {
+        "ts": 1_700_000_000.00012, "id": "IAbc", "state": "opened", "orig_h": "10.0.0.1", "score": 0.5,
+        "connections": 3, "first": 1_700_000_000.0, "last": 1_700_000_000.000001, "orig_bytes": 10,
+        "resp_bytes": 0, "reason": "-", "uids": ["C,1", "C2"], "capture": "a",
+    }  # fmt: skip
+    assert table.who(row) == "10.0.0.1 → many"
+    assert table.who(row._replace(orig_h=None, resp_h="fd00::1", resp_p=22)) == "many → [fd00::1]:22"

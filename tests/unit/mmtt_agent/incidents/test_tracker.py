@@ -123,6 +123,13 @@ def test_neither_batches_nor_order_within_the_lateness_change_what_is_found(size
     assert rows + tracker.end() == expected
 
 
+def test_it_makes_no_difference_how_those_who_tell_of_tries_add_them_up():
+    hosts = [f"192.0.2.{each}" for each in range(1, 60)]
+    one_by_one = [Try(BEGIN + at * SECOND, "10.0.0.1", to, "22/tcp", 1, 0) for to in hosts for at in (1, 3, 8)]
+    by_pair = [Try(BEGIN + SECOND, "10.0.0.1", to, "22/tcp", 3, 0) for to in hosts]
+    assert run(tries=one_by_one) == run(tries=by_pair) != []
+
+
 def test_a_window_that_comes_twice_is_counted_once():
     assert run(*cut(BEACON, 1), *cut(BEACON, 5)) == run(*cut(BEACON, 1))
     tracker = Tracker(MODEL)

@@ -1,0 +1,164 @@
+"""What the agent finds over connections, and which node of Zeek is to be told. One for as long as the agent runs:
+sessions come and go. No sockets or clocks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import Any
+
+import numpy as np
+
+from ..classifier import Verdicts
+from ..incidents import Flows, Incident, IncidentModel, Settings, Tracker, Try
+from . import wire
+
+#: Incidents of a sensor that wait for a node of it at most; the oldest go first.
+MAX_WAITING = 10_000
+# A sensor's names of hosts begin with so many characters that are the same for all.
+_SENSOR = 4
+_MAX_SENSORS = 1000
+
+
+class Evidence:
+    """Takes in verdicts, and gives out incidents.
+
+    Args:
+        model: of the bundle; None where it has none, and nothing is kept.
+        settings: of the site; the model has a threshold for their share.
+    """
+
+    def __init__(self, model: IncidentModel | None, settings: Settings | None = None) -> None:
+        self._counts: Counter[str] = Counter()
+        self._nodes: dict[str, str] = {}  # by sensor: which node has sent something latest
+        self._waiting: dict[str, deque[Incident]] = {}  # by sensor
+        settings = settings or Settings()
+        self._judge = model, settings
+        self._tracker = None if model is None else Tracker(model, settings)
+
+    def use(self, model: IncidentModel | None, settings: Settings) -> bool:
+        """Judge by that from now on. What was kept for one that says otherwise is of no use for it.
+
+        Returns:
+            Whether evidence begins anew.
+        """
+        if (model, settings) == self._judge:
+            return False
+        self._judge = model, settings
+        had, self._tracker = self._tracker, None if model is None else Tracker(model, settings)
+        if had:
+            self._counts += had.counts
+        return had is not None
+
+    # What comes in.
+
+    def flows(self, batch: wire.Classify, verdicts: Verdicts) -> list[str]:
+        """Take in the first good flows of a batch, as many as there are verdicts: for each the incident that it belongs
+        to, or ""."""
+        n, good = len(verdicts), batch.good
+        self._hear(batch.reply_topic, good.orig)
+        if self._tracker is None or not n:
+            return [""] * n
+        places = batch.places(n)
+        sizes = good.series.sizes[:n]
+        ids = self._tracker.flows(
+            Flows(
+                ts=good.ts[:n],
+                orig=good.orig[:n],
+                resp=good.resp[:n],
+                resp_p=good.resp_p[:n],
+                uid=[batch.uids[place] for place in places],
+                window=[batch.windows[place] for place in places],
+                log_odds=verdicts.log_odds,
+                kinds=verdicts.kind_scores,
+                likeness=verdicts.likeness,
+                orig_bytes=np.maximum(sizes, 0).sum(axis=1, dtype=np.int64),
+                resp_bytes=-np.minimum(sizes, 0).sum(axis=1, dtype=np.int64),
+            )
+        )
+        self._collect(None)
+        return ids
+
+    def tries(self, topic: str, tries: list[Try]) -> None:
+        """Take in connections without a verdict from a node."""
+        self._hear(topic, [each.orig for each in tries])
+        self._counts["tries"] += sum(each.failed + each.short for each in tries)
+        if self._tracker is not None:
+            self._tracker.tries(tries)
+
+    def advance(self, now: int) -> None:
+        """It is ``now``, in microseconds since 1970; without a call time goes on by the flows' own."""
+        self._collect(now)
+
+    def end(self) -> None:
+        """There will be no more: find all that is left."""
+        if self._tracker is not None:
+            self._wait(self._tracker.end())
+
+    def connected(self) -> None:
+        """Another connection: whoever it is has yet to say something."""
+        self._nodes.clear()
+
+    # What goes out.
+
+    @property
+    def has_incidents(self) -> bool:
+        """Whether :meth:`take` has some."""
+        return any(sensor in self._nodes for sensor in self._waiting)
+
+    def take(self) -> tuple[str, list[Incident]] | None:
+        """A node's topic and incidents for it, in their order; None where there are none, or none whose node has been
+        heard of on this connection."""
+        for sensor, waiting in self._waiting.items():
+            if sensor in self._nodes:
+                found = [waiting.popleft() for _ in range(min(len(waiting), wire.MAX_INCIDENTS))]
+                if not waiting:
+                    del self._waiting[sensor]
+                return self._nodes[sensor], found
+        return None
+
+    def status(self) -> dict[str, Any]:
+        """What is kept now, and what is not, by reason, so far."""
+        tracker, counts = self._tracker, self._all_counts()
+        return {
+            "kept": tracker is not None,
+            "pairs": tracker.pairs if tracker else 0,
+            "open": tracker.open if tracker else 0,
+            "tries": counts["tries"],
+            "left_out": {
+                "shed": counts["pairs shed"],
+                "forgotten": counts["pairs forgotten"],
+                "late": counts["late"],
+                "repeated": counts["repeated"],
+                "without_ends": counts["without ends"],
+            },
+            "waiting": sum(map(len, self._waiting.values())),
+            "lost": counts["lost"],
+        }
+
+    def incidents(self) -> dict[str, int]:
+        """Incidents by what was told of them so far."""
+        counts = self._all_counts()
+        return {state: counts[state] for state in ("opened", "grown", "closed")}
+
+    def _all_counts(self) -> Counter[str]:
+        return self._counts + self._tracker.counts if self._tracker else self._counts
+
+    def _hear(self, topic: str, names: list[str]) -> None:
+        for name in names:
+            if name:
+                sensor = name[:_SENSOR]
+                if sensor in self._nodes or len(self._nodes) < _MAX_SENSORS:
+                    self._nodes[sensor] = topic
+                return
+
+    def _collect(self, now: int | None) -> None:
+        if self._tracker is not None:
+            self._wait(self._tracker.advance(now))
+
+    def _wait(self, found: list[Incident]) -> None:
+        for each in found:
+            sensor = (each.orig or each.resp or "")[:_SENSOR]
+            waiting = self._waiting.setdefault(sensor, deque(maxlen=MAX_WAITING))
+            self._counts["lost"] += len(waiting) == MAX_WAITING
+            waiting.append(each)

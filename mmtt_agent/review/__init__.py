@@ -1,0 +1,1 @@
+"""What an analyst does with incidents: list them, look into one, mute those that are known. On Zeek's logs alone."""

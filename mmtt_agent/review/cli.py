@@ -1,0 +1,351 @@
+"""``mmtt incidents``: list, show, mute, unmute."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from io import TextIOWrapper
+from ipaddress import ip_network
+from pathlib import Path
+
+import click
+
+from .. import endings, paths, zeek
+from ..classify.rows import IncidentRow
+from ..output import shown
+from . import evidence, found, logs, mutes
+
+_SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+class _Unusable(click.ClickException):
+    exit_code = 2
+
+
+def _span(context: click.Context, option: click.Parameter, value: str | None) -> float | None:
+    """So many minutes, hours, days or weeks, in seconds."""
+    if value is None:
+        return None
+    parts = re.fullmatch(r"(\d{1,6})([mhdw])", value, re.ASCII)
+    if not parts:
+        raise click.BadParameter(f"{value!r} is not one such as 90m, 12h, 30d or 4w.", context, option)
+    return float(int(parts[1]) * _SECONDS[parts[2]])
+
+
+def _since(context: click.Context, option: click.Parameter, value: str | None) -> float | None:
+    """So long ago, or a date or time of ISO 8601 (UTC where it doesn't say), as seconds since 1970."""
+    if value is None:
+        return None
+    if value[-1:] in _SECONDS:
+        return time.time() - (_span(context, option, value) or 0)
+    try:
+        when = datetime.fromisoformat(value.replace("Z", "+00:00"))
+        return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()
+    except (ValueError, OverflowError):
+        text = f"{value!r} is neither a time such as 2026-11-27 nor a span such as 24h."
+        raise click.BadParameter(text, context, option) from None
+
+
+def _networks(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> list[found.Network]:
+    try:
+        return [ip_network(value, strict=False) for value in values]
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.", context, option) from None
+
+
+_file = click.option(
+    "--file",
+    type=paths.PATH,
+    default=mutes.FILE,
+    show_default=True,
+    metavar="FILE",
+    help="What Zeek reads (MMTT::muted_file).",
+)
+_logs = click.option(
+    "--log",
+    "places",
+    multiple=True,
+    type=paths.PATH,
+    metavar="LOG",
+    help="A mmtt_incidents.log, or a directory with some; more than once for several.  [default: the directory here, "
+    "else Zeek's logs]",
+)
+
+
+@click.group(short_help="Incidents that Zeek or mmtt classify has found: list, show, mute.")
+def incidents() -> None:
+    """Look into incidents, from mmtt_incidents.log alone, and mute those that are known."""
+
+
+@incidents.command("list", short_help="One line for each incident, the newest first.")
+@click.argument("places", nargs=-1, metavar="[LOG...]", type=paths.PATH)
+@click.option(
+    "--kind", "kinds", multiple=True, metavar="KIND", help="Only of this kind, such as scan; may be repeated."
+)
+@click.option("--host", "hosts", multiple=True, callback=_networks, metavar="NET", help="Only with an end in there.")
+@click.option("--since", callback=_since, metavar="WHEN", help="Only with connections since: 24h, 7d, 2026-11-27.")
+@click.option("--open", "still_open", is_flag=True, help="Only those that are not closed.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "tsv", "json"]),
+    help="What to print.  [default: table on a terminal, else tsv]",
+)
+def list_(
+    places: tuple[Path, ...],
+    kinds: tuple[str, ...],
+    hosts: list[found.Network],
+    since: float | None,
+    still_open: bool,
+    form: str | None,
+) -> None:
+    """Show the latest state of each incident in LOG..., the newest first.
+
+    LOG is a mmtt_incidents.log of Zeek's or of `mmtt classify -o`, TSV or JSON, plain, .gz or .zst, or a directory:
+    that of now and all rotated ones in it are read, as zeekctl keeps them. Without LOG the directory here, if it has
+    any, else the logs of the Zeek that is installed.
+
+    \b
+    Exit status: 0 all logs were read
+                 1 some not
+                 2 wrong usage, or there is no log
+    """
+    wanted = {kind.replace(" ", "_") for kind in kinds}
+    with _read(places) as all_found:
+        chosen = [
+            each.latest
+            for each in all_found
+            if (not wanted or each.latest.kind in wanted)
+            and (not hosts or any(found.is_of_host(each.latest, network) for network in hosts))
+            and (since is None or each.latest.last >= since * 1e6)
+            and not (still_open and each.latest.state == "closed")
+        ]
+        form = form or ("table" if sys.stdout.isatty() else "tsv")
+        if form == "table":
+            from . import screen
+
+            screen.listed(chosen, len(all_found))
+        else:
+            _lines(form, chosen)
+
+
+@incidents.command(short_help="All that is known of one incident.")
+@click.argument("id", metavar="ID")
+@_logs
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), help="[default: table on a terminal, else json]"
+)
+def show(id: str, places: tuple[Path, ...], form: str | None) -> None:
+    """Show what has been said of an incident over time, and its strongest flows as mmtt.log and conn.log have them,
+    where those are beside mmtt_incidents.log.
+
+    \b
+    Exit status: 0 shown
+                 1 some log can't be read
+                 2 wrong usage, or there is no such incident
+    """
+    with _read(places) as all_found:
+        chosen = _of_id(all_found, id)
+        about, problems = evidence.of(chosen)
+        for line in problems:
+            _say(line)
+        if (form or ("table" if sys.stdout.isatty() else "json")) == "table":
+            from . import screen
+
+            screen.shown_all(chosen, about)
+        else:
+            click.echo(json.dumps(evidence.as_json(chosen, about)))
+    if problems:
+        sys.exit(1)
+
+
+@incidents.command(short_help="Have Zeek raise no notice of what is known.")
+@click.argument("id", metavar="[ID]", required=False)
+@click.option("--orig", metavar="NET", help="Who began it: an address or a network.")
+@click.option("--resp", metavar="NET", help="With whom.")
+@click.option("--port", metavar="PORT", help="The responder's, such as 443/tcp.")
+@click.option("--kind", metavar="KIND", help="Such as scan.")
+@click.option("--for", "span", callback=_span, metavar="SPAN", help="Such as 12h or 30d.  [default: for ever]")
+@click.option("--note", metavar="TEXT", help="Why, for whoever reads the file.")
+@click.option("--list", "only_list", is_flag=True, help="Show what is muted, and change nothing.")
+@_file
+@_logs
+def mute(
+    id: str | None,
+    orig: str | None,
+    resp: str | None,
+    port: str | None,
+    kind: str | None,
+    span: float | None,
+    note: str | None,
+    only_list: bool,
+    file: Path,
+    places: tuple[Path, ...],
+) -> None:
+    """Mute the two hosts and the port of the incident ID, or what --orig, --resp, --port and --kind say, all of it
+    together; what is not said may be anything.
+
+    A line is added to the file that Zeek reads, which raises no notice of such incidents from then on, without a
+    restart. The logs have them all the same. With ID options say it more closely, or otherwise: `mute ID --kind scan`.
+
+    \b
+    Exit status: 0 muted, or listed
+                 1 it is muted already, or the file can't be read or written
+                 2 wrong usage, or there is no such incident
+    """
+    asked = mutes.Mute(orig, resp, port, kind)
+    if only_list:
+        if id or any(asked) or span or note:
+            raise click.UsageError("--list changes nothing; leave the rest out")
+        _list_mutes(file)
+        return
+    try:
+        asked = mutes.checked(asked) if any(asked) or not id else asked
+    except mutes.MuteError as error:
+        raise click.UsageError(str(error)) from None
+    if id:
+        with _read(places) as all_found:
+            asked = _like(_of_id(all_found, id), asked)
+    until = None if span is None else time.time() + span
+    with endings.cleaned_up(), mutes.changing(file) as path:
+        there = _mutes(path)
+        same = [number for number, each in enumerate(there) if each.what == asked.what]
+        if same and not there[same[0]].is_over:
+            raise click.ClickException(
+                f"muted already, by line {same[0] + 1} of {file}: {there[same[0]]}; `mmtt incidents unmute "
+                f"{same[0] + 1}` first"
+            )
+        asked = asked._replace(until=until, note=note or (f"incident {id}" if id else None))
+        try:
+            asked = mutes.checked(asked)
+        except mutes.MuteError as error:
+            raise click.UsageError(str(error)) from None
+        # One that is over makes room for the new one.
+        mutes.write(path, [*(each for number, each in enumerate(there) if number not in same), asked])
+    click.echo(shown(f"muted: {asked}"))
+
+
+@incidents.command(short_help="Take back what was muted.")
+@click.argument("numbers", nargs=-1, required=True, metavar="NUMBER...", type=click.IntRange(1))
+@_file
+def unmute(numbers: tuple[int, ...], file: Path) -> None:
+    """Remove the lines NUMBER... of those that `mmtt incidents mute --list` shows.
+
+    \b
+    Exit status: 0 removed
+                 1 the file can't be read or written
+                 2 wrong usage, or there are not so many lines
+    """
+    with endings.cleaned_up(), mutes.changing(file) as path:
+        there = _mutes(path)
+        if max(numbers) > len(there):
+            raise _Unusable(f"{file}: there is no line {max(numbers)}; `mmtt incidents mute --list` shows them")
+        mutes.write(path, [each for number, each in enumerate(there, 1) if number not in numbers])
+    for number in sorted({*numbers}):
+        click.echo(shown(f"no longer muted: {there[number - 1]}"))
+
+
+@contextmanager
+def _read(places: Iterable[Path]) -> Iterator[list[found.Found]]:
+    """The incidents of logs; what can't be read is said, and makes the status 1 in the end.
+
+    Raises:
+        click.ClickException: there is no log at all.
+    """
+    all_found, problems = found.read(_files(places))
+    for line in problems:
+        _say(line)
+    yield all_found
+    if problems:
+        sys.exit(1)
+
+
+def _files(places: Iterable[Path]) -> list[Path]:
+    """The logs that were named, or those that are where they use to be."""
+    named = [*places]
+    tried = named or [Path(), *_of_zeek()]
+    all_files: dict[Path, None] = {}
+    for place in tried:
+        if place.is_dir():
+            below = logs.files(place, found.LOG)
+        else:
+            below = [place]
+            if not place.exists():
+                raise _Unusable(f"{place}: No such file or directory")
+        all_files.update(dict.fromkeys(below))
+        if below and not named:
+            break
+    if not all_files:
+        where = ", ".join(str(place) if str(place) != "." else "the directory here" for place in tried)
+        raise _Unusable(f"no {found.LOG}.log in {where}; name one, or a directory with some")
+    return [*all_files]
+
+
+def _of_zeek() -> list[Path]:
+    """Where the Zeek that is installed keeps its logs."""
+    program = zeek.find()
+    place = program.resolve().parent.parent / "logs" if program else None
+    return [place] if place and place.is_dir() else []
+
+
+def _of_id(all_found: list[found.Found], id: str) -> found.Found:
+    chosen = [each for each in all_found if each.latest.id == id]
+    if not chosen:
+        raise _Unusable(f"no incident {id} in these logs; `mmtt incidents list` shows those that there are")
+    if len(chosen) > 1:
+        # The same connection in two captures: it is as good as one.
+        chosen.sort(key=lambda each: len(each.rows))
+    return chosen[-1]
+
+
+def _like(chosen: found.Found, asked: mutes.Mute) -> mutes.Mute:
+    """What mutes an incident, unless something else is asked for."""
+    row = chosen.latest
+    if not asked.orig and not asked.resp and (row.orig_h is None or row.resp_h is None):
+        option = f"--orig {row.orig_h}" if row.orig_h else f"--resp {row.resp_h}"
+        raise _Unusable(
+            f"{row.id} is of one host with many; to mute all incidents of that host: {option}"
+            + (f" --kind {row.kind}" if row.kind and not asked.kind else "")
+        )
+    port = asked.resp_p
+    if not port and row.resp_p is not None:
+        protocol = evidence.protocol(chosen)
+        if not protocol:
+            raise _Unusable(
+                f"the log does not say whether port {row.resp_p} is TCP's or UDP's: add --port {row.resp_p}/tcp"
+            )
+        port = f"{row.resp_p}/{protocol}"
+    return mutes.checked(mutes.Mute(asked.orig or row.orig_h, asked.resp or row.resp_h, port, asked.kind))
+
+
+def _mutes(path: Path) -> list[mutes.Mute]:
+    try:
+        return mutes.read(path)
+    except mutes.MuteError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _list_mutes(file: Path) -> None:
+    for number, each in enumerate(_mutes(file), 1):
+        over = " (over)" if each.is_over else ""
+        click.echo(shown(f"{number:3}  {each}{over}{f': {each.note}' if each.note else ''}"))
+
+
+def _lines(form: str, rows: list[IncidentRow]) -> None:
+    from ..classify.log import INCIDENTS, JsonWriter, TsvWriter
+
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    writer = (TsvWriter if form == "tsv" else JsonWriter)(sys.stdout, INCIDENTS, any(row.capture for row in rows))
+    for row in rows:
+        writer.write(row)
+    writer.close()
+
+
+def _say(line: str) -> None:
+    click.echo(f"mmtt: {shown(line)}", err=True)
