@@ -11,7 +11,8 @@ from ..classifier import Verdicts
 from ..incidents import EPOCH, Flows, Incident, Tracker, Try
 from ..series import MIN_PACKETS
 
-_PROTOCOLS = {6: "tcp", 17: "udp"}
+#: Zeek's names of what the numbers stand for.
+PROTOCOLS = {6: "tcp", 17: "udp"}
 
 
 class Evidence:
@@ -78,7 +79,7 @@ def ends(capture: Capture, connections: np.ndarray) -> tuple[list[str], list[str
     table = capture.connections
     used, index = np.unique(connections, return_inverse=True)
     ports = [
-        f"{port}/{_PROTOCOLS[proto]}"
+        f"{port}/{PROTOCOLS[proto]}"
         for port, proto in zip(table.resp_p[used].tolist(), table.proto[used].tolist(), strict=True)
     ]
     orig, resp = table.addresses(used)

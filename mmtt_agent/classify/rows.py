@@ -12,9 +12,8 @@ from ..capture import Capture, Connections
 from ..classifier import Classifier
 from ..incidents import Incident, Tracker
 from ..series import MIN_PACKETS, SeriesBatch
-from .evidence import Evidence
+from .evidence import PROTOCOLS, Evidence
 
-_PROTOCOLS = {6: "tcp", 17: "udp"}
 #: Windows that are classified between two looks at the progress: a multiple of what the classifier takes at a time.
 _STEP = 1024
 
@@ -121,7 +120,7 @@ def rows(
     # Addresses and uids of connections are text made once, though a connection may have several windows.
     used, index = np.unique(windows.connection, return_inverse=True)
     about = [
-        (connections.uid(i), orig_h, orig_p, resp_h, resp_p, _PROTOCOLS[proto])
+        (connections.uid(i), orig_h, orig_p, resp_h, resp_p, PROTOCOLS[proto])
         for i, (orig_h, orig_p, resp_h, resp_p, proto) in zip(used.tolist(), _addresses(connections, used), strict=True)
     ]
     evidence = Evidence(capture, tracker) if tracker else None
