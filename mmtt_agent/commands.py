@@ -45,7 +45,7 @@ def load(name: str) -> click.Command | None:
     if not isinstance(command, click.Command):
         line = f"`mmtt {name}`, of the package {package}, is no command but a {type(command).__name__}; type: {remedy}"
         return _Missing(name, remedy, line)
-    if ours and name == "train" and not _is_there("torch"):
+    if ours and name in ("train", "study") and not _is_there("torch"):
         # It can be loaded, and its help read; when it is called it says itself what it lacks.
         command = copy.copy(command)
         command.short_help = f"{command.get_short_help_str(60)} (needs: {_TRAIN})"

@@ -22,6 +22,8 @@ from .evaluation.breakdown import by_packets, confusion, mid_flow, reliability
 from .evaluation.calibrate import calibrate, decisions
 from .evaluation.unknown import better
 from .export.export import write_bundle
+from .incidents.make import make
+from .incidents.study import Study
 from .network.architecture import Architecture, Model
 from .network.infer import infer
 from .studies import by_capture, cross_site, unknown_applications
@@ -70,7 +72,25 @@ def run(
                 path.unlink(missing_ok=True)
         raise
     with Trainings(out, say, processes, config.training.threads) as trainings:
-        return _run(config, architecture, datasets, trainings, command, tensorboard)
+        return _run(config, architecture, datasets, data, trainings, command, tensorboard)
+
+
+def incidents(config: Config, data: Path, lab: Path | None, out: Path, say: Callable[[str], None]) -> Study:
+    """The second model of a finished run in ``out``, from its checkpoints, with the figures of the card.
+
+    Raises:
+        ConfigError, DatasetError: one line each.
+    """
+    if not (out / f"checkpoint-seed{config.seed}.safetensors").exists():
+        raise ConfigError(f"{out}: no finished run; type `mmtt train CONFIG --data DIR -o {out}` first")
+    dataset = next(iter(_datasets(config, data, lab, out / "dataset.npz", say).values()))
+    architecture = Architecture(**config.architecture)
+    with Trainings(out, say, 1, config.training.threads) as trainings:
+        shipped = trainings.begin(f"seed{config.seed}", config, architecture, dataset)
+        left_out = cross_site.left_out(config, architecture, dataset, trainings)
+        known, logits = left_out.answers()
+        temperatures = calibrate(config.decision, dataset, known, logits).temperatures
+        return make(data, out, dataset, left_out, shipped(), temperatures, (known, logits), say)
 
 
 def _datasets(
@@ -97,6 +117,7 @@ def _run(
     config: Config,
     architecture: Architecture,
     datasets: dict[str, Dataset],
+    data: Path,
     trainings: Trainings,
     command: str,
     tensorboard: Path | None,
@@ -108,7 +129,7 @@ def _run(
                         tensorboard / f"seed{seed}" if tensorboard else None)
         for seed in range(config.seed, config.seed + config.evaluation.seeds)
     ]  # fmt: skip
-    cross_site_answers = cross_site.left_out(config, architecture, dataset, trainings)
+    left_out = cross_site.left_out(config, architecture, dataset, trainings)
     unknown = unknown_applications.left_out(config.compared(), architecture, dataset, trainings)
     captures = by_capture.begin(config, architecture, dataset, trainings) if config.evaluation.by_capture else None
     figures: dict[str, Any] = {"seeds": []}
@@ -116,7 +137,7 @@ def _run(
     figures["unknown"] = unknown()
     by_energy = ("application",) if better(figures["unknown"]) == "energy" else ()
     # Sites that their models had not seen say how sure an answer must be; the test sites only what comes of it.
-    known, logits = cross_site_answers()
+    known, logits = left_out.answers()
     calibration = calibrate(config.decision, dataset, known, logits, by_energy)
     temperatures = calibration.temperatures
     models = [training() for training in seeds]
@@ -140,6 +161,8 @@ def _run(
     figures["confusion"] = confusion(dataset, test, answers["service"])
     figures["reliability"] = reliability(dataset, test, answers, temperatures)
     figures["by capture"] = captures() if captures else None
+    second = make(data, out, dataset, left_out, model, temperatures, (known, logits), trainings.say)
+    figures["incidents"] = second.figures
     figures["seconds"], figures["trained on"] = trainings.all_seconds(), trainings.trained_on
     figures["seen before"] = {
         split: seen_before(dataset.series[rows], dataset.series[train])
@@ -170,6 +193,7 @@ def _run(
         applications=dataset.applications,
         kinds=dataset.kinds,
         calibration=calibration,
+        incidents=second.section,
         trained=trained,
     )
     text = card.write(config, command, dataset, figures, trained, calibration, draw(out, dataset.services, figures))

@@ -22,7 +22,7 @@ FEATURES = (
     "none",  # 1 where no connection has a verdict
     "exploit",  # the share of exploits in what the windows may be; 0 for a bundle that knows none
     # Of a pair alone:
-    "beside_orig",  # mean log-odds of its originator's other pairs, with DOUBT windows of NEUTRAL log-odds
+    "beside_orig",  # mean log-odds of its originator's other pairs and DOUBT windows of NEUTRAL, at least VOUCHED
     "beside_resp",  # the same of its responder's
     "fan_resp",  # ln(1 + pairs of its responder)
     "udp",  # 1 for UDP
@@ -32,6 +32,8 @@ FEATURES = (
 NEUTRAL = -1.0
 #: How many such windows a host has to begin with.
 DOUBT = 2.0
+#: A host can't be vouched for beyond this: one that has fallen to malware goes on with its ordinary business.
+VOUCHED = -2.0
 
 
 def features(table: Table, unit: str, rows: np.ndarray, kinds: Sequence[str]) -> np.ndarray:
@@ -63,5 +65,5 @@ def _beside(table: Table, pairs: np.ndarray, role: str, hosts: np.ndarray) -> np
     odds = np.where(hosts >= 0, host_odds - own_odds, 0)
     # What was taken away was added up in another order.
     weight = np.where(hosts >= 0, host_weight - own_weight, 0).clip(0)
-    beside: np.ndarray = (odds + DOUBT * NEUTRAL) / (weight + DOUBT)
+    beside: np.ndarray = np.maximum((odds + DOUBT * NEUTRAL) / (weight + DOUBT), VOUCHED)
     return beside

@@ -18,6 +18,7 @@ from ..evaluation.evaluate import Figures, mean_and_interval
 from ..evaluation.unknown import MEASURES, Part, better
 from .audit import audit
 from .bars import bars, trained_on
+from .incidents import incidents
 from .tables import NONE, interval, number, percent
 from .unseen import answers_given, by_transport, hidden, relied_on, unseen, words
 
@@ -86,6 +87,7 @@ def write(
         "| | malicious windows | harmless windows |",
         "|---|---|---|",
         *_by_source(figures["decisions"]["all"]["malicious"]["by_source"]),
+        *incidents(config.name, figures["incidents"]),
         "",
         "## Data",
         "",

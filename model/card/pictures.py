@@ -56,6 +56,17 @@ def draw(out: Path, services: list[str], figures: Figures) -> list[str]:
     axes.legend()
     save(figure, "reliability")
     lines.append("![Reliability](card/reliability.png)")
+    if figures["incidents"]:
+        figure, panes = pyplot.subplots(1, 2, figsize=(9, 3.5), sharey=True)
+        for axes, (part, curve) in zip(panes, figures["incidents"]["curve"].items(), strict=True):
+            for name, recall in curve.items():
+                if name != "shares":
+                    axes.plot(curve["shares"], recall, linewidth=2 if name == "mmtt" else 1, label=name)
+            axes.set(xscale="log", ylim=(0, 1), title=f"pairs of hosts, {part}", xlabel="share of harmless pairs")
+        panes[0].set(ylabel="share of malicious pairs found")
+        panes[0].legend(fontsize=7)
+        save(figure, "incidents")
+        lines.append("![Malicious pairs found](card/incidents.png)")
     matrix = figures["confusion"]
     there = np.flatnonzero(matrix.sum(axis=1) + matrix.sum(axis=0))
     shown = matrix[np.ix_(there, there)] / matrix[np.ix_(there, there)].sum(axis=1, keepdims=True).clip(1)

@@ -107,9 +107,11 @@ def write_bundle(
     applications: dict[str, list[str]],
     kinds: list[str],
     calibration: Calibration,
+    incidents: dict[str, Any],
     trained: dict[str, Any],
 ) -> None:
-    """Write ``model.onnx`` and ``bundle.yaml`` into ``directory``; the files appear whole or not at all."""
+    """Write ``model.onnx`` and ``bundle.yaml`` into ``directory``; the files appear whole or not at all.
+    ``incidents`` is that section, empty for none."""
     directory.mkdir(parents=True, exist_ok=True)
     new_onnx, new_yaml = directory / ".model.onnx.new", directory / ".bundle.yaml.new"
     export_onnx(model, new_onnx)
@@ -131,6 +133,7 @@ def write_bundle(
             else {}
         ),
         "false_positives": {share: round(float(each), 4) for share, each in calibration.false_positives.items()},
+        **({"incidents": incidents} if incidents else {}),
         "trained": trained,
     }
     new_yaml.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110))

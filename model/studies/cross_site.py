@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,15 +21,27 @@ from ..network.architecture import TASKS, Architecture, Network
 from ..network.infer import infer
 from ..training.trainings import Trainings
 
-#: Rows of a data set, and their logits by task.
-Answers = tuple[np.ndarray, dict[str, np.ndarray]]
+
+@dataclass(frozen=True)
+class LeftOut:
+    """The trainings that have begun, one for each part of the sites: the data set in which that part is the test, and
+    what gives the network that has not seen it."""
+
+    parts: list[tuple[Dataset, Callable[[], Network]]]
+
+    def answers(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """The windows of training and validation that count in a score, and their logits by task, each by the network
+        that had not seen its site."""
+        every, answers = [], []
+        for parted, training in self.parts:
+            rows = parted.rows("test")
+            every.append(rows)
+            answers.append(infer(training(), parted.series[rows], parted.timed[rows]))
+        return np.concatenate(every), {task: np.concatenate([each[task] for each in answers]) for task in TASKS}
 
 
-def left_out(
-    config: Config, architecture: Architecture, dataset: Dataset, trainings: Trainings
-) -> Callable[[], Answers]:
-    """Begin the trainings; what is returned gives the windows of training and validation that count in a score, and the
-    answers of the models that had not seen their sites."""
+def left_out(config: Config, architecture: Architecture, dataset: Dataset, trainings: Trainings) -> LeftOut:
+    """Begin the trainings."""
     folds = config.evaluation.site_folds
     parts = site_parts(dataset, folds)
     begun: list[tuple[Dataset, Callable[[], Network]]] = []
@@ -42,7 +54,7 @@ def left_out(
             dataset, split=split, unlabelled=SeriesBatch.empty(), unlabelled_timed=np.zeros(0, bool)
         )
         begun.append((parted, trainings.begin(f"without sites {fold + 1} of {folds}", config, architecture, parted)))
-    return partial(_found, begun)
+    return LeftOut(begun)
 
 
 def site_parts(dataset: Dataset, parts: int) -> np.ndarray:
@@ -53,12 +65,3 @@ def site_parts(dataset: Dataset, parts: int) -> np.ndarray:
         dataset.site[rows], [values[rows] for values in dataset.targets().values()], dataset.sites, (1.0,) * parts, 7
     )
     return result
-
-
-def _found(begun: list[tuple[Dataset, Callable[[], Network]]]) -> Answers:
-    every, answers = [], []
-    for parted, training in begun:
-        rows = parted.rows("test")
-        every.append(rows)
-        answers.append(infer(training(), parted.series[rows], parted.timed[rows]))
-    return np.concatenate(every), {task: np.concatenate([each[task] for each in answers]) for task in TASKS}

@@ -30,8 +30,13 @@ def zeek(directory: Path, capture: Path, bundle: Path) -> subprocess.CompletedPr
     program = f"{sys.executable} -c 'from mmtt_agent.cli import main; main()' agent --bundle {bundle}"
     return subprocess.run(
         [ZEEK, "-C", "-r", capture, ZEEK_SCRIPTS, "LogAscii::use_json=T"],
-        cwd=directory, env=os.environ | {"MMTT_AGENT": program}, capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
+        cwd=directory,
+        env=os.environ | {"MMTT_AGENT": program},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
 
 
 def run(directory: Path, capture: Path, bundle: Path) -> None:

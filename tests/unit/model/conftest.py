@@ -8,8 +8,11 @@ def data(tmp_path, monkeypatch):
     from synthetic import synthetic
 
     from mmtt_model import run
+    from mmtt_model.data import pairs
 
     monkeypatch.setattr(run, "load_or_build", lambda *_: synthetic())
+    # There are no captures of them, so no hosts.
+    monkeypatch.setattr(pairs, "load_or_build", lambda *_: None)
     return tmp_path / "data"
 
 

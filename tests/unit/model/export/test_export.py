@@ -13,6 +13,12 @@ from mmtt_model.export import export
 from mmtt_model.network.architecture import TASKS, Architecture, Model
 from mmtt_model.network.infer import infer
 
+INCIDENTS = {
+    "share": "0.1%",
+    "quantiles": {"50%": -3.0, "99%": 2.0},
+    "pair": {"bias": -3.0, "weights": {"mean": 0.5}, "thresholds": {"1%": 0.3, "0.1%": 0.7}},
+}
+
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
@@ -29,6 +35,7 @@ def exported(tmp_path_factory):
         calibration=Calibration(
             dict.fromkeys(TASKS, 1.5), dict.fromkeys(TASKS, 0.5), {"1%": 0.25}, {"application": -2.5}
         ),
+        incidents=INCIDENTS,
         trained={"seed": 5},
     )
     return model, directory
@@ -81,6 +88,7 @@ def test_the_bundle_loads_and_says_what_it_is(exported):
     assert bundle.load(directory, "1%").thresholds["malicious"] == 0.25
     assert {path.name for path in directory.iterdir()} == {"model.onnx", "bundle.yaml"}
     content = yaml.safe_load((directory / "bundle.yaml").read_text())
+    assert content["incidents"] == INCIDENTS
     assert content["malicious_kinds"] == ["scan", "tunnel"] and set(content["thresholds"]) == set(TASKS)
     assert content["model_sha256"] == hashlib.sha256((directory / "model.onnx").read_bytes()).hexdigest()
 

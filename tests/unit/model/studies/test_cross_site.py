@@ -62,7 +62,7 @@ def made():
 
 def test_each_site_of_training_and_validation_is_answered_for_once_by_a_model_without_it(made):
     trainings = _Trainings()
-    rows, logits = cross_site.left_out(CONFIG, Architecture(), made, trainings)()
+    rows, logits = cross_site.left_out(CONFIG, Architecture(), made, trainings).answers()
     wanted = np.flatnonzero((made.split != 2) & made.scored & (made.capture > 1))
     assert sorted(rows) == wanted.tolist() and set(logits) == set(TASKS)
     for number, parted in enumerate(trainings.begun, 1):
