@@ -34,7 +34,7 @@ def of(incident: Found) -> tuple[Evidence, list[str]]:
     for rows, name in ((found.flows, "mmtt"), (found.connections, "conn")):
         for path in sorted(path for place in incident.places for path in _beside(place, name)):
             try:
-                rows += _of_log(path, incident)
+                rows.extend(_of_log(path, incident))
             except logs.LogError as error:
                 problems.append(str(error))
         rows.sort(key=_begin)
@@ -46,7 +46,9 @@ def of(incident: Found) -> tuple[Evidence, list[str]]:
 def _of_log(path: Path, incident: Found) -> list[Record]:
     if uids := incident.uids:
         return [each for each in logs.records(path, words=uids) if each.get("uid") in uids]
-    ends = _ends(incident)
+    # Zeek may have lost the names of hosts: see MMTT::key_file.
+    if not (ends := _ends(incident)):
+        return []
     # A scan may have millions.
     such = (each for each in logs.records(path, words=[str(next(iter(ends.values())))]) if ends.items() <= each.items())
     return nsmallest(_SOME, such, key=_begin)
