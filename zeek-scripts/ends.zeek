@@ -10,8 +10,10 @@ export {
 	## connections.
 	const ends_kept = 100000 &redef;
 
-	## A host's name; empty where this node has no key (yet).
-	global end_of: function(host: addr): string;
+	## Originator, responder and its port, such as "443/tcp", as one string: hosts by
+	## their names. Empty where this node has no key (yet): it is evidence of nothing
+	## then.
+	global ends_of: function(orig: addr, resp: addr, resp_p: port): string;
 
 	## The host of a name; :: if it is none of this sensor's.
 	global host_of: function(end: string): addr;
@@ -76,9 +78,9 @@ function keep(host: addr, name: string)
 		ends[host] = name;
 	}
 
-function end_of(host: addr): string
+function ends_of(orig: addr, resp: addr, resp_p: port): string
 	{
-	return my_key == "" ? "" : ends[host];
+	return my_key == "" ? "" : cat(ends[orig], " ", ends[resp], " ", resp_p);
 	}
 
 function host_of(end: string): addr

@@ -153,7 +153,7 @@ function take_finding(f: Finding)
 	Log::write(INCIDENTS_LOG, info);
 	}
 
-event MMTT::incidents(protocol: count, incidents: vector of Finding)
+event MMTT::incidents(protocol: count, found: vector of Finding)
 	{
 	if ( protocol != protocol_version )
 		return;
@@ -162,11 +162,11 @@ event MMTT::incidents(protocol: count, incidents: vector of Finding)
 	if ( Cluster::is_enabled()
 	    && Cluster::local_node_type() != Cluster::MANAGER )
 		{
-		Cluster::publish(Cluster::manager_topic, MMTT::incidents, protocol, incidents);
+		Cluster::publish(Cluster::manager_topic, MMTT::incidents, protocol, found);
 		return;
 		}
 
-	for ( i, f in incidents )
+	for ( i, f in found )
 		if ( i < max_findings )
 			take_finding(f);
 	}

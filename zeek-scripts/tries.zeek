@@ -7,7 +7,7 @@
 module MMTT;
 
 export {
-	## Of so many hosts with one another agents are told within
+	## Of so many pairs of hosts (and port) agents are told within
 	## :zeek:see:`MMTT::tries_wait`; what is beyond, as in a scan of a large network,
 	## is counted.
 	option max_tries = 10000;
@@ -54,7 +54,7 @@ function tried_by(id: conn_id, ts: time): Tried
 	if ( |tried| >= max_tries )
 		{
 		++counts$tries_shed;
-		complain("tries", fmt("more than %d hosts are tried within %s (a scan?); agents are not told of all of them",
+		complain("tries", fmt("connections without a verdict are of more than %d pairs of hosts within %s (a scan?); agents are not told of all of them",
 		    max_tries, tries_wait));
 		return t;
 		}
@@ -161,10 +161,10 @@ function send_tries()
 
 	for ( [_, orig, resp, resp_p], t in tried )
 		{
-		local end = end_of(orig);
+		local whose = ends_of(orig, resp, resp_p);
 
 		# Without the key there is nothing to say of whom they are.
-		if ( end == "" )
+		if ( whose == "" )
 			break;
 
 		local name = choose_agent(orig, resp, resp_p);
@@ -172,8 +172,8 @@ function send_tries()
 		if ( name !in by_agent )
 			by_agent[name] = vector();
 
-		by_agent[name] += to_json(Try($ts=t$ts, $orig=end, $resp=end_of(resp),
-		    $resp_p=cat(resp_p), $failed=t$failed, $short=t$short));
+		by_agent[name] += to_json(Try($ts=t$ts, $ends=whose, $failed=t$failed,
+		    $short=t$short));
 		}
 
 	clear_table(tried);

@@ -35,13 +35,8 @@ export {
 		times: vector of count;
 		## Time of the window's first packet with payload.
 		ts: time;
-		## The connection's ends, by names of this sensor's: see
-		## :zeek:see:`MMTT::end_of`. Empty where it has none: the window is no evidence
-		## of anything then.
-		orig: string;
-		resp: string;
-		## The responder's port, such as "443/tcp".
-		resp_p: string;
+		## Whose it is: see :zeek:see:`MMTT::ends_of`.
+		ends: string;
 	};
 
 	## Connections of two hosts that have no verdict, but of which it counts how
@@ -49,9 +44,8 @@ export {
 	type Try: record {
 		## When the first of them began.
 		ts: time;
-		orig: string;
-		resp: string;
-		resp_p: string;
+		## Whose they are: see :zeek:see:`MMTT::ends_of`.
+		ends: string;
 		## TCP connections that were not answered, or refused.
 		failed: count;
 		## Connections with too few packets for a verdict.
@@ -91,7 +85,7 @@ export {
 		state: string;
 		## "pair", "originator", "responder".
 		unit: string;
-		## Its ends, as in :zeek:see:`MMTT::Flow`; empty where it has none.
+		## Its ends, by their names; empty where it has none.
 		orig: string;
 		resp: string;
 		resp_p: string;
@@ -146,7 +140,7 @@ export {
 	    string);
 
 	## An agent has found something over connections.
-	global incidents: event(protocol: count, incidents: vector of Finding);
+	global incidents: event(protocol: count, found: vector of Finding);
 
 	## The capture is at its end: a node asks an agent for all that is still to be
 	## found.

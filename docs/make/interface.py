@@ -21,8 +21,8 @@ PUBLIC = {
     "mmtt_agent.bundle": ("load", "Bundle", "Bundle.model", "BundleError"),
     "mmtt_agent.classifier": ("Classifier", "Classifier.classify", "Verdicts"),
     "mmtt_agent.incidents": (
-        "Tracker", "Tracker.flows", "Tracker.tries", "Tracker.advance", "Tracker.end", "Settings", "Flows", "Try", "Incident",
-        "IncidentModel",
+        "Tracker", "Tracker.flows", "Tracker.tries", "Tracker.advance", "Tracker.end", "Settings", "Flows", "Try",
+        "Incident", "IncidentModel",
     ),
     "mmtt_model.data.sources": ("read_manifest", "Source", "Source.digest", "Source.entries", "Source.labels", "Entry"),
     "mmtt_model.data.labels": ("Labels",),

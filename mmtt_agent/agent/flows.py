@@ -1,6 +1,5 @@
 """What Zeek sends as text of its own, and its rules: a flow, ``{"uid":"C…","window":0,"sizes":[…],"times":[…],"ts":1.5,
-"orig":"…","resp":"…","resp_p":"443/tcp"}``, and connections that have no verdict, ``{"ts":1.5,"orig":"…","resp":"…",
-"resp_p":"443/tcp","failed":3,"short":0}``.
+"ends":"… … 443/tcp"}``, and connections that have no verdict, ``{"ts":1.5,"ends":"… … 443/tcp","failed":3,"short":0}``.
 """
 
 from __future__ import annotations
@@ -20,15 +19,14 @@ from .broker import WireError, kind, parse, short
 #: Longest uid taken, in characters.
 MAX_UID = 64
 
-#: Longest name of a connection's end, and of a port, in characters.
-MAX_NAME = 64
+#: Longest text that says whose a flow is, in characters.
+MAX_ENDS = 192
 
 # Seconds since 1970 before which every time is.
 _MAX_TS = 1e11
 _MAX_COUNT = 1 << 32
-_NAMES = ("orig", "resp", "resp_p")
-_KEYS = {"uid", "window", "sizes", "times", "ts", *_NAMES}
-_TRY_KEYS = {"ts", *_NAMES, "failed", "short"}
+_KEYS = {"uid", "window", "sizes", "times", "ts", "ends"}
+_TRY_KEYS = {"ts", "ends", "failed", "short"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +79,13 @@ def decode_tries(tries: Sequence[str]) -> list[Try]:
 
 def _windows(series: SeriesBatch, rows: list[dict[str, Any]]) -> Windows:
     ts = np.rint(np.array([row["ts"] for row in rows], np.float64) * 1e6).astype(np.int64)
-    return Windows(series, ts, *([row[name] for row in rows] for name in _NAMES))
+    orig, resp, resp_p = zip(*(_parts(row["ends"]) for row in rows), strict=True) if rows else ((), (), ())
+    return Windows(series, ts, list(orig), list(resp), list(resp_p))
+
+
+def _parts(ends: str) -> list[str]:
+    """Originator, responder and port; each empty where the sensor has no names."""
+    return ends.split(" ") if ends else ["", "", ""]
 
 
 def _object(text: str, what: str) -> dict[str, Any]:
@@ -115,8 +119,8 @@ def _pack(rows: list[dict[str, Any]]) -> Windows | None:
             return None
     if not rows:
         return _windows(SeriesBatch.empty(), [])
-    names = [row[name] for row in rows for name in _NAMES]
-    if {*map(type, names)} != {str} or max(map(len, names)) > MAX_NAME or not _is_plain("".join(names)):
+    ends = [row["ends"] for row in rows]
+    if {*map(type, ends)} != {str} or not _is_plain("".join(ends)) or not all(map(_are_ends, ends)):
         return None
     if not {type(row["ts"]) for row in rows} <= {int, float} or not all(0 <= row["ts"] < _MAX_TS for row in rows):
         return None
@@ -176,7 +180,8 @@ def _check_try(row: dict[str, Any]) -> Try:
     for key in ("failed", "short"):
         if type(row[key]) is not int or not 0 <= row[key] < _MAX_COUNT:
             raise WireError(f"{key} {short(row[key])} is not a count of connections")
-    return Try(round(row["ts"] * 1e6), row["orig"], row["resp"], row["resp_p"], row["failed"], row["short"])
+    orig, resp, resp_p = _parts(row["ends"])
+    return Try(round(row["ts"] * 1e6), orig, resp, resp_p, row["failed"], row["short"])
 
 
 def _check_keys(row: dict[str, Any], keys: set[str], what: str) -> None:
@@ -187,13 +192,19 @@ def _check_keys(row: dict[str, Any], keys: set[str], what: str) -> None:
 
 
 def _check_whose(row: dict[str, Any]) -> None:
-    """Raises WireError where time, ends or port can't be."""
+    """Raises WireError where time or ends can't be."""
     # What is no number is not below anything either.
     if type(row["ts"]) not in (int, float) or not 0 <= row["ts"] < _MAX_TS:
         raise WireError(f"ts {short(row['ts'])} is not seconds since 1970")
-    for key in _NAMES:
-        if type(row[key]) is not str or len(row[key]) > MAX_NAME or not _is_plain(row[key]):
-            raise WireError(f"{key} {short(row[key])} is not at most {MAX_NAME} printable ASCII characters")
+    ends = row["ends"]
+    if type(ends) is not str or not _is_plain(ends) or not _are_ends(ends):
+        raise WireError(
+            f"ends {short(ends)} is not originator, responder and port, {MAX_ENDS} ASCII characters at most"
+        )
+
+
+def _are_ends(text: str) -> bool:
+    return not text or (text.count(" ") == 2 and len(text) <= MAX_ENDS)
 
 
 def _is_plain(text: str) -> bool:

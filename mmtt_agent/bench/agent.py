@@ -23,6 +23,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from .. import bundle as bundles
 from .. import features
 from ..agent import wire
+from ..agent.evidence import Evidence
 from ..classifier import Classifier
 from . import messages as made
 
@@ -54,7 +55,7 @@ class _Driver:
     """Plays Zeek for one agent."""
 
     def __init__(self, messages: list[str]) -> None:
-        # The batch id is all that differs from one round through the messages to the next.
+        # The batch id, uids and times are all that differs from one round through the messages to the next.
         self._halves = [message.split("@BATCH@") for message in messages]
         self._sent_at: dict[int, float] = {}
         self.in_flight = 0
@@ -84,7 +85,7 @@ class _Driver:
         before, after = self._halves[self._next % len(self._halves)]
         self._sent_at[self._next] = time.perf_counter()
         self.in_flight += _FLOWS
-        text = f"{before}{self._next}{after}"
+        text = made.later(f"{before}{self._next}{after}", self._next // len(self._halves))
         self._next += 1
         await self._websocket.send(text)
 
@@ -171,13 +172,16 @@ async def _run(
 
 def _stages(classifier: Classifier, messages: list[str], seconds: float) -> dict[str, float]:
     """CPU microseconds a verdict of each stage by itself."""
-    spent = dict.fromkeys(("JSON parse", "features", "network", "calibration", "reply"), 0.0)
+    spent = dict.fromkeys(("JSON parse", "features", "network", "calibration", "evidence", "reply"), 0.0)
     texts = [message.replace("@BATCH@", "7") for message in messages]
+    evidence = Evidence(classifier.incidents)
     clock = time.process_time
     verdicts = 0
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
-        for text in texts[:16]:
+        for _ in range(16):
+            rounds, number = divmod(verdicts // _FLOWS, len(texts))
+            text = made.later(texts[number], rounds)
             marks = [clock()]
             batch = wire.decode(text)
             assert isinstance(batch, wire.Classify)
@@ -188,7 +192,9 @@ def _stages(classifier: Classifier, messages: list[str], seconds: float) -> dict
             marks.append(clock())
             answers = classifier._decide(*logits)
             marks.append(clock())
-            wire.encode_verdicts(batch, answers)
+            incidents = evidence.flows(batch, answers)
+            marks.append(clock())
+            wire.encode_verdicts(batch, answers, incidents=incidents)
             marks.append(clock())
             for stage, begin, finish in zip(spent, marks, marks[1:], strict=False):
                 spent[stage] += finish - begin

@@ -44,7 +44,7 @@ def flow(
 ) -> str:
     """A flow as Zeek's to_json writes it."""
     content = {"uid": uid, "window": window, "sizes": list(sizes), "times": list(times)}
-    return _text(content | {"ts": ts, "orig": orig, "resp": resp, "resp_p": resp_p})
+    return _text(content | {"ts": ts, "ends": _ends(orig, resp, resp_p)})
 
 
 def one_try(
@@ -56,7 +56,12 @@ def one_try(
     short: int = 1,
 ) -> str:
     """Connections without a verdict, as Zeek's to_json writes them."""
-    return _text({"ts": ts, "orig": orig, "resp": resp, "resp_p": resp_p, "failed": failed, "short": short})
+    return _text({"ts": ts, "ends": _ends(orig, resp, resp_p), "failed": failed, "short": short})
+
+
+def _ends(orig: str, resp: str, resp_p: str) -> str:
+    """Whose it is; empty without ends, as of a Zeek that has no key."""
+    return f"{orig} {resp} {resp_p}" if orig or resp else ""
 
 
 def _text(content: dict[str, Any]) -> str:
@@ -85,6 +90,11 @@ def flows(n: int, seed: int = 1, packets: int | None = None) -> list[str]:
             )
         )
     return made
+
+
+def later(message: str, rounds: int) -> str:
+    """A message with :func:`flows` as it would be so many times 100 seconds later: other connections of those hosts."""
+    return message.replace("C00001", f"C{1 + rounds:05d}").replace('ts\\":17000000', f'ts\\":{17_000_000 + rounds}')
 
 
 def tries(topic: str, lines: list[str], reply_topic: str = "mmtt/node/zeek", protocol: int = PROTOCOL) -> str:

@@ -11,7 +11,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-from .features import features
+from .features import NEUTRAL, beside, features
 from .model import IncidentModel
 from .reasons import reason
 from .records import Flows, Incident, Try
@@ -91,6 +91,7 @@ class Tracker:
         self._judged = judged
         #: By unit and row.
         self._open: dict[str, dict[int, _Open]] = {unit: {} for unit in UNITS}
+        self._taken: set[str] = set()  # their ids
         self._closed: deque[tuple[tuple[str | None, ...], _Open]] = deque()
         self._found: list[Incident] = []
         self._counts: Counter[str] = Counter()
@@ -276,10 +277,10 @@ class Tracker:
     def _begin(self, unit: str, row: int, now: int) -> None:
         units = self._table.units[unit]
         told = f"{unit} {int(units.first[row])} {now} {self._table.ends(unit, row)[2]} {float(units.score[row])!r}"
-        taken = {each.id for each in self._all_open()}
         name = _base62(told)
-        while name in taken:
+        while name in self._taken:
             name = _base62(told := told + "'")
+        self._taken.add(name)
         found = _Open(
             name, unit, row, now, self._kind(unit, row), round(float(units.score[row]), 4), self._connections(unit, row)
         )
@@ -310,6 +311,7 @@ class Tracker:
         self._say(found, "closed", ts)
         self._closed.append((self._table.ends(found.unit, found.row), found))
         del self._open[found.unit][found.row]
+        self._taken.discard(found.id)
         self._table.closed(found.unit, found.row)
 
     # What is said of it.
@@ -326,6 +328,16 @@ class Tracker:
         shares = units.shares(np.array([row]))[0]
         return str(self._model.kinds[int(shares.argmax())]) if len(shares) and shares.max() >= _SURE_OF_KIND else ""
 
+    def _beside(self, pair: int) -> dict[str, str | None]:
+        """For either end of a pair the share of harmless windows that those of its other pairs are above, if it counts
+        against the pair.
+        """
+        found: dict[str, str | None] = {}
+        for role, rows in self._table.hosts_of(np.array([pair])).items():
+            mean = float(beside(self._table, np.array([pair]), role, rows)[0])
+            found[role] = self._model.rank(mean) if mean > NEUTRAL else None
+        return found
+
     def _say(self, found: _Open, state: str, ts: int) -> None:
         self._counts[state] += 1
         units, row = self._table.units[found.unit], found.row
@@ -334,6 +346,7 @@ class Tracker:
         likeness = float(units.columns(at)["likeness"][0])
         regular, apart = (float(each[0]) for each in units.regularity(at))
         strong = units.top[row] > -np.inf
+        others = self._beside(row) if found.unit == PAIR else dict.fromkeys(UNITS)
         self._found.append(
             Incident(
                 ts=ts,
@@ -361,6 +374,8 @@ class Tracker:
                     short=int(units.short[row]),
                     responders=int(units.fan[row]) if found.unit == ORIGINATOR else None,
                     originators=int(units.fan[row]) if found.unit == RESPONDER else None,
+                    beside_orig=others[ORIGINATOR],
+                    beside_resp=others[RESPONDER],
                 ),
                 # A connection of several windows may be among them more than once.
                 uids=tuple(dict.fromkeys(uid.decode() for uid in units.top_uid[row][strong].tolist())),

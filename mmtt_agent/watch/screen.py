@@ -41,14 +41,9 @@ def state(status: dict[str, Any]) -> Table:
         ("applications", _most(status["applications"])),
     ]
     if (evidence := status.get("evidence")) and evidence["kept"]:
-        found = status["incidents"]
-        rows.append(
-            (
-                "incidents",
-                f"{evidence['open']:,} open of {found['opened']:,}; evidence on {evidence['pairs']:,} pairs of hosts, "
-                f"{evidence['left_out']['shed']:,} given up",
-            )
-        )
+        found = f"{evidence['open']:,} open of {status['incidents']['opened']:,}"
+        kept = f"evidence on {evidence['pairs']:,} pairs of hosts, {evidence['left_out']['shed']:,} given up"
+        rows.append(("incidents", f"{found}; {kept}"))
     if any(reloads.values()):
         last = f"; the latest failed: {status['reload_problem']}" if status["reload_problem"] else ""
         rows.append(("reloads", f"{reloads['ok']}, {reloads['failed']} failed{last}"))

@@ -80,14 +80,15 @@ def nonsense(flow: dict, number: int) -> list:
 
 def finding(unit: str, flow: dict, number: int, changes: dict | None = None) -> list:
     """The fields of MMTT::Finding, of a flow's ends."""
+    orig, resp, resp_p = flow["ends"].split(" ")
     fields = {
         "ts": scalar("real", flow["ts"] + 10.5),
         "id": scalar("string", f"I{number:012d}"),
         "state": scalar("string", "opened"),
         "unit": scalar("string", unit),
-        "orig": scalar("string", "" if unit == "responder" else flow["orig"]),
-        "resp": scalar("string", "" if unit == "originator" else flow["resp"]),
-        "resp_p": scalar("string", flow["resp_p"]),
+        "orig": scalar("string", "" if unit == "responder" else orig),
+        "resp": scalar("string", "" if unit == "originator" else resp),
+        "resp_p": scalar("string", resp_p),
         "kind": scalar("string", "brute_force" if unit == "responder" else ""),
         "score": scalar("real", 0.875),
         "connections": scalar("count", 41),
@@ -127,7 +128,7 @@ def wrong_findings(flow: dict) -> list[list]:
         {"reason": scalar("string", "")},
         {"reason": scalar("string", "x" * 501)},
         {"uids": vector(scalar("string", "a b"))},
-        {"orig": scalar("string", flow["orig"][:16] + "00000000")},
+        {"orig": scalar("string", flow["ends"][:16] + "00000000")},
         {},
     ]
     return [finding("pair", flow, 1, each) for each in wrong]
@@ -139,7 +140,7 @@ class Agent:
         self.answered = 0
         self.flows = 0
         #: By the ends of each, in the order in which they came.
-        self.seen: dict[tuple[str, str], dict] = {}
+        self.seen: dict[str, dict] = {}
         self.log = open(options.log, "a", buffering=1) if options.log else None  # noqa: SIM115 - open to the end
 
     def say(self, text: str) -> None:
@@ -187,6 +188,9 @@ class Agent:
         while True:
             await asyncio.sleep(1)
             await self.send("MMTT::tick", scalar("string", self.options.id))
+            if self.options.incidents == "live":
+                # Not every node has heard of it when it connects.
+                await self.hello()
 
     async def receive(self, message: dict) -> None:
         if message.get("type") != "data-message":
@@ -205,8 +209,12 @@ class Agent:
         _, reply_topic, batch_id, flows = (argument["data"] for argument in arguments)
         flows = [json.loads(flow["data"]) for flow in flows]
         self.flows += len(flows)
+        new = []
         for flow in flows:
-            self.seen.setdefault((flow["orig"], flow["resp"]), flow)
+            if (pair := flow["ends"].rpartition(" ")[0]) not in self.seen:
+                self.seen[pair] = flow
+                new.append(flow)
+                self.say(f"pair {pair}")
         self.say(f"batch of {len(flows)}, {self.flows - self.answered} unanswered")
         if self.options.mode == "mute" and self.flows > self.options.after:
             return
@@ -223,12 +231,16 @@ class Agent:
         await asyncio.sleep(self.options.delay + len(flows) * self.options.each)
         await self.answer(reply_topic, batch_id, flows)
         self.answered += len(flows)
+        if self.options.incidents == "live" and new:
+            number = len(self.seen) - len(new)
+            found = [finding("pair", flow, number + i) for i, flow in enumerate(new) if flow["ends"]]
+            await self.send("MMTT::incidents", vector(*(vector(*each) for each in found)), topic=reply_topic)
 
     async def end(self, reply_topic: str) -> None:
         if self.options.mode == "unfinished":
             return
         seen = list(self.seen.values())
-        made = {"none": list, "some": lambda: findings(seen), "wrong": lambda: wrong_findings(seen[0])}
+        made = {"none": list, "live": list, "some": lambda: findings(seen), "wrong": lambda: wrong_findings(seen[0])}
         if found := made[self.options.incidents]():
             await self.send("MMTT::incidents", vector(*(vector(*each) for each in found)), topic=reply_topic)
         await self.send("MMTT::finished", topic=reply_topic)
@@ -280,7 +292,7 @@ def main() -> None:
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer")
     parser.add_argument("--each", type=float, default=0.0, help="seconds before each answer, for each window in it")
     parser.add_argument("--credit", type=int, default=4096)
-    parser.add_argument("--incidents", choices=["none", "some", "wrong"], default="none")
+    parser.add_argument("--incidents", choices=["none", "some", "wrong", "live"], default="none")
     parser.add_argument("--log")
     parser.add_argument("--url", required=True)
     parser.add_argument("--id", default="fake")

@@ -38,7 +38,7 @@ def udp_talk(times: list[int], first_size: int = 101) -> list[Packet]:
 
 
 def probes() -> list[Packet]:
-    """SYNs to thirty ports, of which each second is refused and the others are not answered; what comes later shows it."""
+    """SYNs to thirty ports, every second one refused and the others not answered, which what comes later shows."""
     packets = []
     for port in range(30):
         packets.append(Packet(port * SECOND, tcp(A, 50_000 + port, B, 1 + port, SYN, seq=1)))

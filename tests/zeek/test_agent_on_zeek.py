@@ -38,7 +38,7 @@ export {
 	};
 	type Flow: record {
 		uid: string; window: count; sizes: vector of int; times: vector of count;
-		ts: time; orig: string; resp: string; resp_p: string;
+		ts: time; ends: string;
 	};
 	global agent_hello: event(protocol: count, agent: string, topic: string, model: string, credit: count);
 	global tick: event(protocol: count, agent: string);
@@ -60,7 +60,7 @@ global with_kind = 0;
 function flow_of(batch: count, place: count): Flow
 	{
 	local flow = Flow($uid=fmt("C%d-%d", batch, place), $window=batch % 4, $sizes=vector(), $times=vector(),
-	    $ts=current_time(), $orig="5e7a01", $resp="5e7a02", $resp_p="443/tcp");
+		$ts=current_time(), $ends="5e7a01 5e7a02 443/tcp");
 	local k = 0;
 	while ( k < 4 + (batch * 7 + place) % 29 )
 		{

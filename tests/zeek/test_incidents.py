@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from made_captures import SYN, A, B, Packet, conversation, framed, pcap, tcp
+from made_captures import ACK, RST, SYN, A, B, Packet, conversation, framed, pcap, tcp, udp
 from places import ZEEK_SCRIPTS
 from tiny_bundle import make_bundle, with_incidents, with_kinds
 
@@ -30,8 +30,13 @@ def zeek(directory: Path, capture: Path, bundle: Path) -> subprocess.CompletedPr
     program = f"{sys.executable} -c 'from mmtt_agent.cli import main; main()' agent --bundle {bundle}"
     return subprocess.run(
         [ZEEK, "-C", "-r", capture, ZEEK_SCRIPTS, "LogAscii::use_json=T"],
-        cwd=directory, env=os.environ | {"MMTT_AGENT": program}, capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
+        cwd=directory,
+        env=os.environ | {"MMTT_AGENT": program},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
 
 
 def run(directory: Path, capture: Path, bundle: Path) -> None:
@@ -76,6 +81,36 @@ def test_the_same_capture_gives_the_same_incidents(tmp_path, bundle):
     for name in ("one", "two"):
         run(tmp_path / name, made, bundle)
     assert without_uids(tmp_path / "one") == without_uids(tmp_path / "two") != []
+
+
+def test_through_zeek_and_without_the_same(tmp_path, bundle):
+    """Beacons, probes that nobody answers or that are refused, and lookups that are too short for a verdict."""
+    probes = [Packet(i * SECOND // 5, tcp(A, 50_000 + i, f"10.1.0.{1 + i}", 22, SYN, seq=1)) for i in range(60)]
+    refused = [
+        packet
+        for i in range(40)
+        for packet in (
+            Packet(i * SECOND, tcp(B, 50_000 + i, A, 1 + i, SYN, seq=1)),
+            Packet(i * SECOND + 500, tcp(A, 1 + i, B, 50_000 + i, RST | ACK, ack=2)),
+        )
+    ]
+    lookups = [
+        packet
+        for i in range(200)
+        for packet in (
+            Packet(i * SECOND * 2 + 7, udp(A, 20_000 + i, "10.1.1.1", 53, size=40)),
+            Packet(i * SECOND * 2 + 900, udp("10.1.1.1", 53, A, 20_000 + i, size=90)),
+        )
+    ]
+    made = capture(tmp_path, sorted(BEACON + probes + refused + lookups, key=lambda packet: packet.time))
+    assert zeek(tmp_path / "zeek", made, bundle).returncode == 0
+    program = [sys.executable, "-c", "from mmtt_agent.cli import main; main()", "classify"]
+    (tmp_path / "classify").mkdir()
+    subprocess.run(
+        [*program, "--bundle", bundle, "--format", "json", "-o", tmp_path / "classify", made], check=True, timeout=100
+    )
+    found = without_uids(tmp_path / "zeek")
+    assert len(found) > 20 and found == without_uids(tmp_path / "classify")
 
 
 def test_where_a_capture_is_cut_off_its_incidents_are_written(tmp_path, bundle):

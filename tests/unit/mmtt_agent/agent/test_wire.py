@@ -145,11 +145,13 @@ def test_metadata_of_an_event_is_no_harm():
         (changed(ts=float("nan")), "ts nan"),
         (changed(ts=float("inf")), "ts inf"),
         (changed(ts=10**400), "ts a huge number"),
-        (changed(orig=...), "no orig"),
-        (changed(orig=None), "orig None is not at most 64 printable"),
-        (changed(resp="a\tb"), "resp 'a\\tb' is not"),
-        (changed(resp="\ud800"), "resp '\\ud800' is not"),
-        (changed(resp_p="4" * 65), "resp_p '444"),
+        (changed(ends=...), "no ends"),
+        (changed(ends=None), "ends None is not originator, responder and port"),
+        (changed(ends="a b"), "ends 'a b' is not"),
+        (changed(ends="a b c d"), "ends 'a b c d' is not"),
+        (changed(ends="a\tb 443/tcp x"), "ends 'a\\tb 443/tcp x' is not"),
+        (changed(ends="a b \ud800"), "ends 'a b \\ud800' is not"),
+        (changed(ends="a " + "b" * 190 + " c"), "192 ASCII characters at most"),
     ],
 )
 def test_a_wrong_flow_is_told_and_spoils_no_other(text, problem):
@@ -163,9 +165,11 @@ def test_a_wrong_flow_keeps_the_name_it_has():
 
 
 def test_whose_a_flow_is():
-    good = batch_of(flow("C1", ts=1700000000.1234565, orig="aa", resp_p="53/udp"), flow("C2", ts=5, orig="")).good
+    good = batch_of(
+        flow("C1", ts=1700000000.1234565, orig="aa", resp_p="53/udp"), flow("C2", ts=5, orig="", resp="")
+    ).good
     assert good.ts.tolist() == [1_700_000_000_123_456, 5_000_000] and good.ts.dtype == np.int64
-    assert (good.orig, good.resp[0], good.resp_p) == (["aa", ""], "5e7a0123456789abcdef0002", ["53/udp", "443/tcp"])
+    assert (good.orig, good.resp[0], good.resp_p) == (["aa", ""], "5e7a0123456789abcdef0002", ["53/udp", ""])
     # The same where one of them spoils the batch.
     batch = batch_of(flow("C1", orig="aa"), "nonsense", flow("C2", orig="bb", ts=2.5))
     assert (batch.good.orig, batch.good.ts.tolist()) == (["aa", "bb"], [1_700_000_000_250_000, 2_500_000])
@@ -190,7 +194,7 @@ def test_tries():
         (one_try(short=True), "short True is not a count"),
         (one_try(failed=1 << 32), "failed 4294967296"),
         (one_try(ts=-1), "ts -1"),
-        (one_try(orig="a\n"), "orig 'a"),
+        (one_try(orig="a\n"), "ends 'a"),
         (one_try()[:-1] + ',"more":1}', "try has a key 'more'"),
         (flow(), "try has no failed"),
     ],
@@ -350,9 +354,7 @@ ANY_FLOW = st.fixed_dictionaries(
         "sizes": FLOW_VALUES,
         "times": FLOW_TIMES,
         "ts": st.floats() | st.integers(-1, 10**12) | st.booleans(),
-        "orig": st.text(max_size=5) | JSON,
-        "resp": st.text(max_size=70),
-        "resp_p": st.just("443/tcp") | JSON,
+        "ends": st.just("a b 443/tcp") | st.text(" ab\n", max_size=5) | JSON,
     }
 ).map(json.dumps)
 

@@ -13,7 +13,6 @@ from mmtt_model.export import export
 from mmtt_model.network.architecture import TASKS, Architecture, Model
 from mmtt_model.network.infer import infer
 
-
 INCIDENTS = {
     "share": "0.1%",
     "quantiles": {"50%": -3.0, "99%": 2.0},
