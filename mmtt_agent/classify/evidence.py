@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from ..capture import Capture
+from ..capture import Capture, Connections
 from ..classifier import Verdicts
 from ..incidents import EPOCH, Flows, Incident, Tracker, Try
 from ..series import MIN_PACKETS
 
-#: Zeek's names of what the numbers stand for.
-PROTOCOLS = {6: "tcp", 17: "udp"}
+_PROTOCOLS = {6: "tcp", 17: "udp"}
+
+
+class About(NamedTuple):
+    """A connection, as logs have it."""
+
+    uid: str
+    orig_h: str
+    orig_p: int
+    resp_h: str
+    resp_p: int
+    proto: str
 
 
 class Evidence:
@@ -27,30 +38,31 @@ class Evidence:
         self._capture = capture
         self._tries = _tries(capture)
 
-    def flows(self, windows: np.ndarray, uids: Sequence[str], verdicts: Verdicts) -> tuple[list[str], list[Incident]]:
+    def flows(
+        self, windows: np.ndarray, connections: Sequence[About], verdicts: Verdicts
+    ) -> tuple[list[str], list[Incident]]:
         """Take in windows with a verdict.
 
         Args:
             windows: int64 ``(n,)``, rows of ``capture.windows``, in order; of all calls, too.
-            uids: of their connections.
+            connections: of each window.
             verdicts: of these windows.
 
         Returns:
             The id of the incident that each belongs to, or "", and what has been found since the last time.
         """
-        about, sizes = self._capture.windows, self._capture.windows.series.sizes[windows].astype(np.int64)
-        ts = about.ts[windows]
+        of, sizes = self._capture.windows, self._capture.windows.series.sizes[windows].astype(np.int64)
+        ts = of.ts[windows]
         # All that began until then, so that nothing comes later than Zeek would have told of it.
         self._tell_tries(int(ts[-1]))
-        orig, resp, resp_p = ends(self._capture, about.connection[windows])
         ids = self._tracker.flows(
             Flows(
                 ts=ts,
-                orig=orig,
-                resp=resp,
-                resp_p=resp_p,
-                uid=list(uids),
-                window=about.window[windows].tolist(),
+                orig=[each.orig_h for each in connections],
+                resp=[each.resp_h for each in connections],
+                resp_p=[f"{each.resp_p}/{each.proto}" for each in connections],
+                uid=[each.uid for each in connections],
+                window=of.window[windows].tolist(),
                 log_odds=verdicts.log_odds,
                 kinds=verdicts.kind_scores,
                 likeness=verdicts.likeness,
@@ -73,18 +85,21 @@ class Evidence:
         del self._tries[:told]
 
 
-def ends(capture: Capture, connections: np.ndarray) -> tuple[list[str], list[str], list[str]]:
-    """Originator's and responder's address, and the responder's port as in "443/tcp", of each of the connections: int64
-    ``(n,)``."""
-    table = capture.connections
-    used, index = np.unique(connections, return_inverse=True)
-    ports = [
-        f"{port}/{PROTOCOLS[proto]}"
-        for port, proto in zip(table.resp_p[used].tolist(), table.proto[used].tolist(), strict=True)
+def about(connections: Connections, rows: np.ndarray) -> list[About]:
+    """The connections ``rows``, int64 ``(n,)``."""
+    orig_h, resp_h = connections.addresses(rows)
+    return [
+        About(connections.uid(row), orig, orig_p, resp, resp_p, _PROTOCOLS[proto])
+        for row, orig, orig_p, resp, resp_p, proto in zip(
+            rows.tolist(),
+            orig_h,
+            connections.orig_p[rows].tolist(),
+            resp_h,
+            connections.resp_p[rows].tolist(),
+            connections.proto[rows].tolist(),
+            strict=True,
+        )
     ]
-    orig, resp = table.addresses(used)
-    rows = index.tolist()
-    return [orig[i] for i in rows], [resp[i] for i in rows], [ports[i] for i in rows]
 
 
 def _tries(capture: Capture) -> list[Try]:
@@ -97,14 +112,15 @@ def _tries(capture: Capture) -> list[Try]:
     failed = np.flatnonzero(table.failed)
     short = np.flatnonzero((windows.window == 0) & (windows.series.lengths < MIN_PACKETS))
     ts = np.concatenate([table.ts[failed], windows.ts[short]])
-    is_failed = np.arange(len(ts)) < len(failed)
     order = np.argsort(ts, kind="stable")
-    of = np.concatenate([failed, windows.connection[short]])[order]
-    ts, is_failed = ts[order], is_failed[order]
+    came_to_nothing = (np.arange(len(ts)) < len(failed))[order].tolist()
+    used, index = np.unique(np.concatenate([failed, windows.connection[short]])[order], return_inverse=True)
+    of = about(table, used)
     counted: dict[tuple[str, str, str, int], list[int]] = {}
-    for orig, resp, resp_p, at, failing in zip(*ends(capture, of), ts.tolist(), is_failed.tolist(), strict=True):
-        counted.setdefault((orig, resp, resp_p, at // EPOCH), [at, 0, 0])[1 if failing else 2] += 1
+    for at, connection, failing in zip(ts[order].tolist(), index.tolist(), came_to_nothing, strict=True):
+        pair = of[connection].orig_h, of[connection].resp_h, f"{of[connection].resp_p}/{of[connection].proto}"
+        counted.setdefault((*pair, at // EPOCH), [at, 0, 0])[1 if failing else 2] += 1
     return [
-        Try(at, orig, resp, resp_p, came_to_nothing, too_short)
-        for (orig, resp, resp_p, _), (at, came_to_nothing, too_short) in counted.items()
+        Try(at, orig, resp, resp_p, failing, too_short)
+        for (orig, resp, resp_p, _), (at, failing, too_short) in counted.items()
     ]

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..capture import Capture, Connections
+from ..capture import Capture
 from ..classifier import Classifier
 from ..incidents import Incident, Tracker
 from ..series import MIN_PACKETS, SeriesBatch
-from .evidence import PROTOCOLS, Evidence
+from .evidence import About, Evidence, about
 
 #: Windows that are classified between two looks at the progress: a multiple of what the classifier takes at a time.
 _STEP = 1024
@@ -115,14 +115,11 @@ def rows(
         tracker: for this capture alone; without one there are no incidents.
         progress: called now and then with the windows that have been classified, and all that will be.
     """
-    windows, connections = capture.windows, capture.connections
+    windows = capture.windows
     enough = windows.series.lengths >= MIN_PACKETS
     # Addresses and uids of connections are text made once, though a connection may have several windows.
     used, index = np.unique(windows.connection, return_inverse=True)
-    about = [
-        (connections.uid(i), orig_h, orig_p, resp_h, resp_p, PROTOCOLS[proto])
-        for i, (orig_h, orig_p, resp_h, resp_p, proto) in zip(used.tolist(), _addresses(connections, used), strict=True)
-    ]
+    connections = about(capture.connections, used)
     evidence = Evidence(capture, tracker) if tracker else None
     with_verdict = np.flatnonzero(enough)
     begin = 0
@@ -131,8 +128,8 @@ def rows(
         of_step = with_verdict[done : done + _STEP]
         end = int(of_step[-1]) + 1 if done + _STEP < len(with_verdict) else len(windows)
         part, begin = slice(begin, end), end
-        uids = [about[i][0] for i in index[of_step].tolist()]
-        answers, found = _answers(windows.series[of_step], of_step, uids, classifier, evidence)
+        of = [connections[i] for i in index[of_step].tolist()]
+        answers, found = _answers(windows.series[of_step], of_step, of, classifier, evidence)
         columns = (windows.ts, index, windows.window, windows.series.lengths, enough)
         for ts, connection, window, packets, answered in zip(*(each[part].tolist() for each in columns), strict=True):
             if answered:
@@ -140,7 +137,7 @@ def rows(
                 rest = *said, "ok", None, classifier.model, incident
             else:
                 rest = *[None] * 7, "too_short", None, None, None
-            yield Row._make((ts, *about[connection], window, packets, *rest, name))
+            yield Row._make((ts, *connections[connection], window, packets, *rest, name))
         for incident in found:
             yield IncidentRow.of(incident, name)
     for incident in evidence.end() if evidence else []:
@@ -148,14 +145,18 @@ def rows(
 
 
 def _answers(
-    series: SeriesBatch, windows: np.ndarray, uids: list[str], classifier: Classifier, evidence: Evidence | None
+    series: SeriesBatch,
+    windows: np.ndarray,
+    connections: list[About],
+    classifier: Classifier,
+    evidence: Evidence | None,
 ) -> tuple[Iterator[tuple[Any, ...]], list[Incident]]:
     """Service, application, malicious, their scores, the kind and the incident of each of the windows; and the
     incidents that have been found since the last time."""
     if not len(windows):
         return iter(()), []
     verdicts = classifier.classify(series)
-    incidents, found = evidence.flows(windows, uids, verdicts) if evidence else ([""] * len(windows), [])
+    incidents, found = evidence.flows(windows, connections, verdicts) if evidence else ([""] * len(windows), [])
     answers = zip(
         verdicts.service,
         verdicts.service_score.tolist(),
@@ -168,16 +169,3 @@ def _answers(
         strict=True,
     )
     return answers, found
-
-
-def _addresses(connections: Connections, used: np.ndarray) -> Iterator[tuple[Any, ...]]:
-    """orig_h, orig_p, resp_h, resp_p, proto of each of the connections ``used``."""
-    orig_h, resp_h = connections.addresses(used)
-    return zip(
-        orig_h,
-        connections.orig_p[used].tolist(),
-        resp_h,
-        connections.resp_p[used].tolist(),
-        connections.proto[used].tolist(),
-        strict=True,
-    )

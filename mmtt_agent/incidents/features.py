@@ -50,7 +50,7 @@ def features(table: Table, unit: str, rows: np.ndarray, kinds: Sequence[str]) ->
     if unit == PAIR:
         hosts = table.hosts_of(rows)
         for name, role in (("beside_orig", ORIGINATOR), ("beside_resp", RESPONDER)):
-            columns[name] = _beside(table, rows, role, hosts[role])
+            columns[name] = beside(table, rows, role, hosts[role])
         of = hosts[RESPONDER]
         columns["fan_resp"] = np.where(of >= 0, table.units[RESPONDER].columns(of)["fan"], np.log1p(1.0))
         columns["udp"] = table.are_udp(rows).astype(float)
@@ -58,12 +58,12 @@ def features(table: Table, unit: str, rows: np.ndarray, kinds: Sequence[str]) ->
     return np.stack([columns.get(name, nothing) for name in FEATURES], 1)
 
 
-def _beside(table: Table, pairs: np.ndarray, role: str, hosts: np.ndarray) -> np.ndarray:
+def beside(table: Table, pairs: np.ndarray, role: str, hosts: np.ndarray) -> np.ndarray:
     """What is known of a host but for a pair of it; -1 in ``hosts``: it has no other."""
     own_odds, own_weight = table.units[PAIR].sums(pairs)
     host_odds, host_weight = table.units[role].sums(hosts)
     odds = np.where(hosts >= 0, host_odds - own_odds, 0)
     # What was taken away was added up in another order.
     weight = np.where(hosts >= 0, host_weight - own_weight, 0).clip(0)
-    beside: np.ndarray = np.maximum((odds + DOUBT * NEUTRAL) / (weight + DOUBT), VOUCHED)
-    return beside
+    found: np.ndarray = np.maximum((odds + DOUBT * NEUTRAL) / (weight + DOUBT), VOUCHED)
+    return found

@@ -23,6 +23,8 @@ def reason(
     short: int,
     responders: int | None = None,
     originators: int | None = None,
+    beside_orig: str | None = None,
+    beside_resp: str | None = None,
 ) -> str:
     """
     Args:
@@ -30,34 +32,46 @@ def reason(
         seconds: from the first to the latest.
         like: they are alike.
         apart: seconds between them, where they are regular.
-        rank: share of harmless flows that their mean is above; ``top_rank``: that the strongest is above.
+        rank: share of harmless flows that their mean is above ("95%"); ``top_rank``: that the strongest is above.
         failed, short: connections without a verdict.
         responders, originators: pairs with others, where it is about a host with many.
+        beside_orig, beside_resp: share of harmless flows that the mean of a pair's originator's (responder's) other
+            connections is above, where that speaks for an incident.
     """
-    parts = []
-    many = f"{connections:,} {'like ' if like and connections > 1 else ''}connection{'s' * (connections != 1)}"
+    with_whom = ""
     if responders is not None:
-        many += f" to {responders:,} responders or ports"
+        with_whom = f" to {responders:,} responders or ports"
     if originators is not None:
-        many += f" from {originators:,} originators or to as many ports"
-    if connections:
-        parts.append(f"{many}{_within(connections, seconds)}")
+        with_whom = f" from {originators:,} originators or to as many ports"
+    parts = []
+    if connections == 1:
+        parts.append(f"1 connection{with_whom}")
+        if rank:
+            parts.append(f"more suspicious than {_share(rank)} of harmless ones")
+    elif connections:
+        parts.append(f"{connections:,} {'like ' if like else ''}connections{with_whom} in {span(seconds)}")
         if apart is not None:
             parts.append(f"{span(apart)} apart")
-        each = "each on average" if connections > 1 else "it is"
         if rank:
-            parts.append(f"{each} more suspicious than {rank.replace('%', ' %')} of harmless ones")
-        if top_rank and top_rank != rank and connections > 1:
-            parts.append(f"the strongest than {top_rank.replace('%', ' %')}")
-    elif responders is not None or originators is not None:
-        parts.append(f"connections{many.split('connections', 1)[-1]}{_within(2, seconds)}")
-    beside = "more " if connections else ""
+            parts.append(f"each on average more suspicious than {_share(rank)} of harmless ones")
+        if top_rank and top_rank != rank:
+            than = "than" if rank else "more suspicious than"
+            parts.append(f"the strongest {than} {_share(top_rank)}{'' if rank else ' of harmless ones'}")
+    elif with_whom:
+        parts.append(f"connections{with_whom} in {span(seconds)}")
     if failed:
-        parts.append(f"{failed:,} {beside}were not answered or refused")
+        parts.append(f"{_more(failed, connections)} not answered or refused")
     if short:
-        parts.append(f"{short:,} {beside if not failed else ''}too short for a verdict")
+        parts.append(f"{_more(short, connections)} too short for a verdict")
+    for host, share in (("originator", beside_orig), ("responder", beside_resp)):
+        if share:
+            parts.append(f"the {host}'s other connections more suspicious than {_share(share)}")
     return ", ".join(parts)
 
 
-def _within(connections: int, seconds: float) -> str:
-    return f" in {span(seconds)}" if connections > 1 else ""
+def _more(tries: int, connections: int) -> str:
+    return f"{tries:,} {'more' if connections else 'connection' + 's' * (tries != 1)}"
+
+
+def _share(share: str) -> str:
+    return share.replace("%", " %")

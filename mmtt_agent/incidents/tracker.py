@@ -11,7 +11,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-from .features import features
+from .features import NEUTRAL, beside, features
 from .model import IncidentModel
 from .reasons import reason
 from .records import Flows, Incident, Try
@@ -328,6 +328,16 @@ class Tracker:
         shares = units.shares(np.array([row]))[0]
         return str(self._model.kinds[int(shares.argmax())]) if len(shares) and shares.max() >= _SURE_OF_KIND else ""
 
+    def _beside(self, pair: int) -> dict[str, str | None]:
+        """For either end of a pair the share of harmless windows that those of its other pairs are above, if it counts
+        against the pair.
+        """
+        found: dict[str, str | None] = {}
+        for role, rows in self._table.hosts_of(np.array([pair])).items():
+            mean = float(beside(self._table, np.array([pair]), role, rows)[0])
+            found[role] = self._model.rank(mean) if mean > NEUTRAL else None
+        return found
+
     def _say(self, found: _Open, state: str, ts: int) -> None:
         self._counts[state] += 1
         units, row = self._table.units[found.unit], found.row
@@ -336,6 +346,7 @@ class Tracker:
         likeness = float(units.columns(at)["likeness"][0])
         regular, apart = (float(each[0]) for each in units.regularity(at))
         strong = units.top[row] > -np.inf
+        others = self._beside(row) if found.unit == PAIR else dict.fromkeys(UNITS)
         self._found.append(
             Incident(
                 ts=ts,
@@ -363,6 +374,8 @@ class Tracker:
                     short=int(units.short[row]),
                     responders=int(units.fan[row]) if found.unit == ORIGINATOR else None,
                     originators=int(units.fan[row]) if found.unit == RESPONDER else None,
+                    beside_orig=others[ORIGINATOR],
+                    beside_resp=others[RESPONDER],
                 ),
                 # A connection of several windows may be among them more than once.
                 uids=tuple(dict.fromkeys(uid.decode() for uid in units.top_uid[row][strong].tolist())),

@@ -8,6 +8,7 @@ import pytest
 
 from mmtt_agent.incidents import LATENESS, Flows, Incident, IncidentModel, Settings, Tracker, Try, UnitModel
 from mmtt_agent.incidents.features import FEATURES
+from mmtt_agent.incidents.reasons import reason
 
 SECOND = 1_000_000
 BEGIN = 1_700_000_000 * SECOND
@@ -197,7 +198,7 @@ def test_a_scan_is_one_incident_of_its_originator():
     last = rows[-1]
     assert (last.orig, last.resp, last.resp_p, last.kind) == ("10.0.0.66", None, None, "scan")
     assert "to 1,000 responders or ports" in last.reason
-    assert "1,000 were not answered or refused" in last.reason
+    assert "1,000 connections not answered or refused" in last.reason
 
 
 def test_guessing_from_many_hosts_is_one_incident_of_the_responder():
@@ -306,3 +307,32 @@ def test_a_host_knows_its_first_pair_from_before_it_had_a_second():
 def test_a_bundle_that_judges_pairs_alone_has_incidents_of_pairs_alone():
     model = replace(MODEL, units={"pair": PAIR})
     assert {row.unit for row in run(*cut(BEACON, 1), tries=scan(1000), model=model)} == {"pair"}
+
+
+def test_the_reason_says_what_the_ends_do_besides_where_that_counts():
+    scan_ = flows([each * 12 + 1 for each in range(30)], 3.0, resp="192.0.2.10", uid="D{}")
+    rows = run(*cut(BEACON, 1), *cut(scan_, 1))
+    assert rows[-1].state == "closed"
+    of_beacon = [row for row in rows if row.resp == "192.0.2.9"]
+    assert "the originator's other connections more suspicious than 99 %" in of_beacon[-1].reason
+    assert "responder's other" not in of_beacon[-1].reason
+
+
+def test_reasons_are_sentences_parts_of_which_can_be_lacking():
+    one = {"seconds": 0, "like": False, "apart": None, "rank": "99%", "top_rank": "99%", "failed": 0, "short": 0}
+    assert reason(**one, connections=1) == "1 connection, more suspicious than 99 % of harmless ones"
+    assert reason(**one | {"rank": None}, connections=1) == "1 connection"
+    many = one | {"seconds": 600, "rank": None}
+    assert (
+        reason(**many, connections=40)
+        == "40 connections in 10 min, the strongest more suspicious than 99 % of harmless ones"
+    )
+    none = one | {"rank": None, "top_rank": None}
+    assert reason(**none | {"short": 1}, connections=0) == "1 connection too short for a verdict"
+    assert reason(**none | {"failed": 7, "short": 2}, connections=0) == (
+        "7 connections not answered or refused, 2 connections too short for a verdict"
+    )
+    assert reason(**none | {"failed": 7, "seconds": 7200}, connections=0, responders=7) == (
+        "connections to 7 responders or ports in 2 h, 7 connections not answered or refused"
+    )
+    assert reason(**many | {"failed": 3}, connections=2, responders=5).endswith(", 3 more not answered or refused")
