@@ -214,7 +214,8 @@ class Agent:
             if (pair := flow["ends"].rpartition(" ")[0]) not in self.seen:
                 self.seen[pair] = flow
                 new.append(flow)
-                self.say(f"pair {pair}")
+                if self.options.incidents == "live":
+                    self.say(f"pair {pair}")
         self.say(f"batch of {len(flows)}, {self.flows - self.answered} unanswered")
         if self.options.mode == "mute" and self.flows > self.options.after:
             return
