@@ -7,12 +7,11 @@
 module MMTT;
 
 export {
-	## Of so many pairs of hosts (and port) agents are told within
-	## :zeek:see:`MMTT::tries_wait`; what is beyond, as in a scan of a large network,
-	## is counted.
+	## Agents are told of so many within :zeek:see:`MMTT::tries_wait`; what is beyond,
+	## as in a scan of a large network, is counted.
 	option max_tries = 10000;
 
-	## For so long connections of the same hosts are counted up.
+	## They wait no longer than this for others.
 	const tries_wait = 10sec &redef;
 
 	## Tell agents of what there is now.
@@ -26,84 +25,69 @@ export {
 	global tries_wait_for_agent: hook();
 }
 
-# Agents put evidence together by as long times, of the connections' own clock.
-const epoch = 10.0;
+# By agent; where there is none (yet), under no name. Adding them up here would cost more than sending them.
+global tried: table[string] of vector of string;
 
-type Tried: record {
-	ts: time;
-	failed: count &default=0;
-	short: count &default=0;
-};
-
-global tried: table[count, addr, addr, port] of Tried;
+# In this round.
+global tried_now = 0;
 
 # With a capture file, until the agent has said hello: what goes to it.
 global tries_unsent: vector of string;
 
 global tries_due: event();
 
-function tried_by(id: conn_id, ts: time): Tried
+# What is a try is in wire.zeek.
+function add_try(id: conn_id, ts: time, counts_of: string)
 	{
-	local key = double_to_count(floor(time_to_double(ts) / epoch));
+	local whose = ends_of(id$orig_h, id$resp_h, id$resp_p);
 
-	if ( [key, id$orig_h, id$resp_h, id$resp_p] in tried )
-		return tried[key, id$orig_h, id$resp_h, id$resp_p];
-
-	local t = Tried($ts=ts);
-
-	if ( |tried| >= max_tries )
-		{
-		++counts$tries_shed;
-		complain("tries", fmt("connections without a verdict are of more than %d pairs of hosts within %s (a scan?); agents are not told of all of them",
-		    max_tries, tries_wait));
-		return t;
-		}
-
-	if ( |tried| == 0 )
-		schedule tries_wait { MMTT::tries_due() };
-
-	tried[key, id$orig_h, id$resp_h, id$resp_p] = t;
-	return t;
-	}
-
-function begins(t: Tried, ts: time)
-	{
-	++tries_seen;
-
-	if ( ts < t$ts )
-		t$ts = ts;
-	}
-
-function count_failed(c: connection)
-	{
-	if ( ! is_of_interest(c, tcp) )
+	# Without the key there is nothing to say of whose it is.
+	if ( whose == "" )
 		return;
 
-	local t = tried_by(c$id, c$start_time);
-	++t$failed;
-	begins(t, c$start_time);
+	if ( tried_now >= max_tries )
+		{
+		++counts$tries_shed;
+		complain("tries", fmt("more than %d connections without a verdict within %s (a scan?); agents are not told of all of them",
+		    max_tries, tries_wait));
+		return;
+		}
+
+	if ( tried_now == 0 )
+		schedule tries_wait { MMTT::tries_due() };
+
+	++tried_now;
+	++tries_seen;
+	local name = choose_agent(id$orig_h, id$resp_h, id$resp_p);
+
+	if ( name !in tried )
+		tried[name] = vector();
+
+	tried[name] += cat(ts, " ", whose, counts_of);
+	}
+
+function add_failed(c: connection)
+	{
+	if ( is_of_interest(c, tcp) )
+		add_try(c$id, c$start_time, " 1 0");
 	}
 
 # A SYN and nothing for five seconds.
 event connection_attempt(c: connection) &group="mmtt-collecting"
 	{
-	count_failed(c);
+	add_failed(c);
 	}
 
 # A SYN and a RST.
 event connection_rejected(c: connection) &group="mmtt-collecting"
 	{
-	count_failed(c);
+	add_failed(c);
 	}
 
 hook window_done(c: connection, w: Window)
 	{
-	if ( w$window > 0 || |w$sizes| >= min_packets )
-		return;
-
-	local t = tried_by(c$id, w$ts);
-	++t$short;
-	begins(t, w$ts);
+	if ( w$window == 0 && |w$sizes| < min_packets )
+		add_try(c$id, w$ts, " 0 1");
 	}
 
 function publish_tries(a: Agent, texts: vector of string)
@@ -142,44 +126,31 @@ hook agent_ready(a: Agent)
 
 function send_tries()
 	{
-	if ( |tried| == 0 )
-		return;
+	tried_now = 0;
 
-	if ( |agents| == 0 )
+	if ( "" in tried )
 		{
-		if ( patient && hook tries_wait_for_agent() )
-			schedule tries_wait { MMTT::tries_due() };
-		else
-			clear_table(tried);
+		if ( patient && |agents| == 0 && ! hook tries_wait_for_agent() )
+			delete tried[""];
+
+		# One may just have been started.
+		for ( _, a in agents )
+			if ( "" in tried )
+				{
+				publish_tries(a, tried[""]);
+				delete tried[""];
+				}
 		}
 
-	# It may have been started.
-	if ( |agents| == 0 )
-		return;
+	for ( name, texts in tried )
+		if ( name in agents )
+			publish_tries(agents[name], texts);
 
-	local by_agent: table[string] of vector of string;
-
-	for ( [_, orig, resp, resp_p], t in tried )
-		{
-		local whose = ends_of(orig, resp, resp_p);
-
-		# Without the key there is nothing to say of whom they are.
-		if ( whose == "" )
-			break;
-
-		local name = choose_agent(orig, resp, resp_p);
-
-		if ( name !in by_agent )
-			by_agent[name] = vector();
-
-		by_agent[name] += to_json(Try($ts=t$ts, $ends=whose, $failed=t$failed,
-		    $short=t$short));
-		}
-
+	local kept = patient && "" in tried ? tried[""] : vector();
 	clear_table(tried);
 
-	for ( to, texts in by_agent )
-		publish_tries(agents[to], texts);
+	if ( |kept| > 0 )
+		tried[""] = kept;
 	}
 
 event tries_due()

@@ -39,19 +39,6 @@ export {
 		ends: string;
 	};
 
-	## Connections of two hosts that have no verdict, but of which it counts how
-	## many there are. They travel as one string of JSON.
-	type Try: record {
-		## When the first of them began.
-		ts: time;
-		## Whose they are: see :zeek:see:`MMTT::ends_of`.
-		ends: string;
-		## TCP connections that were not answered, or refused.
-		failed: count;
-		## Connections with too few packets for a verdict.
-		short: count;
-	};
-
 	## What an agent says about a window.
 	type Verdict: record {
 		uid: string;
@@ -133,9 +120,12 @@ export {
 	global verdicts: event(protocol: count, batch_id: count, verdicts: vector of
 	    Verdict);
 
-	## A node tells an agent of connections that have no verdict.
+	## A node tells an agent of connections that have no verdict, but of which it
+	## counts how many there are.
 	##
-	## tries: each a :zeek:see:`MMTT::Try` in JSON.
+	## tries: of each when it began, in seconds since 1970, its ends as in
+	## :zeek:see:`MMTT::Flow`, how many of it were not answered or refused, and how
+	## many had too few packets: "1700000000.123456 … … 22/tcp 1 0".
 	global tries: event(protocol: count, reply_topic: string, tries: vector of
 	    string);
 

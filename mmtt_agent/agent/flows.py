@@ -1,10 +1,11 @@
 """What Zeek sends as text of its own, and its rules: a flow, ``{"uid":"C…","window":0,"sizes":[…],"times":[…],"ts":1.5,
-"ends":"… … 443/tcp"}``, and connections that have no verdict, ``{"ts":1.5,"ends":"… … 443/tcp","failed":3,"short":0}``.
+"ends":"… … 443/tcp"}``, and connections that have no verdict, ``1.5 … … 443/tcp 1 0``.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
@@ -24,9 +25,9 @@ MAX_ENDS = 192
 
 # Seconds since 1970 before which every time is.
 _MAX_TS = 1e11
-_MAX_COUNT = 1 << 32
 _KEYS = {"uid", "window", "sizes", "times", "ts", "ends"}
-_TRY_KEYS = {"ts", "ends", "failed", "short"}
+#: When, originator, responder, port, how many failed, how many were too short.
+_TRY = re.compile(r"(\d{1,11}(?:\.\d{1,9})?) ([!-~]{1,64}) ([!-~]{1,64}) ([!-~]{1,64}) (\d{1,9}) (\d{1,9})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,9 @@ def decode_flows(flows: list[str]) -> tuple[list[str], list[int], Windows, dict[
     for place, flow in enumerate(flows):
         uid, window = "", 0
         try:
-            row = _object(flow, "flow")
+            row = parse(flow, "flow")
+            if type(row) is not dict:
+                raise WireError(f"flow is {kind(row)}, not a JSON object")
             uid = row["uid"] if _is_uid(row.get("uid")) else ""
             window = row["window"] if _is_window(row.get("window")) else 0
             series.append(_check_flow(row))
@@ -74,7 +77,13 @@ def decode_tries(tries: Sequence[str]) -> list[Try]:
     Raises:
         WireError: one of them is not what it should be.
     """
-    return [_check_try(_object(text, "try")) for text in tries]
+    found = []
+    for text in tries:
+        if not (parts := _TRY.fullmatch(text)):
+            raise WireError(f"try {short(text)} is not a time, originator, responder, port and two counts")
+        ts, orig, resp, resp_p, failed, too_short = parts.groups()
+        found.append(Try(round(float(ts) * 1e6), orig, resp, resp_p, int(failed), int(too_short)))
+    return found
 
 
 def _windows(series: SeriesBatch, rows: list[dict[str, Any]]) -> Windows:
@@ -86,13 +95,6 @@ def _windows(series: SeriesBatch, rows: list[dict[str, Any]]) -> Windows:
 def _parts(ends: str) -> list[str]:
     """Originator, responder and port; each empty where the sensor has no names."""
     return ends.split(" ") if ends else ["", "", ""]
-
-
-def _object(text: str, what: str) -> dict[str, Any]:
-    row = parse(text, what)
-    if type(row) is not dict:
-        raise WireError(f"{what} is {kind(row)}, not a JSON object")
-    return row
 
 
 def _parse_together(flows: list[str]) -> list[dict[str, Any]] | None:
@@ -143,7 +145,10 @@ def _pack(rows: list[dict[str, Any]]) -> Windows | None:
 
 def _check_flow(row: dict[str, Any]) -> SeriesBatch:
     """The series of one flow; raises WireError with the first thing that is wrong with it."""
-    _check_keys(row, _KEYS, "flow")
+    if missing := _KEYS - row.keys():
+        raise WireError(f"flow has no {min(missing)}")
+    if extra := row.keys() - _KEYS:
+        raise WireError(f"flow has a key {short(min(extra))} that is not known")
     if not _is_uid(row["uid"]):
         raise WireError(f"uid {short(row['uid'])} is not 1 to {MAX_UID} printable ASCII characters")
     if not _is_window(row["window"]):
@@ -171,24 +176,6 @@ def _check_flow(row: dict[str, Any]) -> SeriesBatch:
         raise WireError(f"time {short(times[-1])} is past {MAX_WAIT_US}")
     _check_whose(row)
     return SeriesBatch.from_lists([sizes], [times])
-
-
-def _check_try(row: dict[str, Any]) -> Try:
-    """Raises WireError with the first thing that is wrong with it."""
-    _check_keys(row, _TRY_KEYS, "try")
-    _check_whose(row)
-    for key in ("failed", "short"):
-        if type(row[key]) is not int or not 0 <= row[key] < _MAX_COUNT:
-            raise WireError(f"{key} {short(row[key])} is not a count of connections")
-    orig, resp, resp_p = _parts(row["ends"])
-    return Try(round(row["ts"] * 1e6), orig, resp, resp_p, row["failed"], row["short"])
-
-
-def _check_keys(row: dict[str, Any], keys: set[str], what: str) -> None:
-    if missing := keys - row.keys():
-        raise WireError(f"{what} has no {min(missing)}")
-    if extra := row.keys() - keys:
-        raise WireError(f"{what} has a key {short(min(extra))} that is not known")
 
 
 def _check_whose(row: dict[str, Any]) -> None:

@@ -55,8 +55,8 @@ def one_try(
     failed: int = 3,
     short: int = 1,
 ) -> str:
-    """Connections without a verdict, as Zeek's to_json writes them."""
-    return _text({"ts": ts, "ends": _ends(orig, resp, resp_p), "failed": failed, "short": short})
+    """Connections without a verdict, as Zeek writes them."""
+    return f"{ts:.6f} {orig} {resp} {resp_p} {failed} {short}"
 
 
 def _ends(orig: str, resp: str, resp_p: str) -> str:

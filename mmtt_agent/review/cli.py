@@ -306,6 +306,8 @@ def _of_id(all_found: list[found.Found], id: str) -> found.Found:
 def _like(chosen: found.Found, asked: mutes.Mute) -> mutes.Mute:
     """What mutes an incident, unless something else is asked for."""
     row = chosen.latest
+    if not asked.orig and not asked.resp and row.orig_h is None and row.resp_h is None:
+        raise _Unusable(f"{row.id} names no host; say which: --orig or --resp")
     if not asked.orig and not asked.resp and (row.orig_h is None or row.resp_h is None):
         option = f"--orig {row.orig_h}" if row.orig_h else f"--resp {row.resp_h}"
         raise _Unusable(

@@ -1,8 +1,9 @@
-"""What other logs say of an incident's strongest flows."""
+"""What other logs say of an incident's strongest flows; where it names none, of its first connections."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +24,45 @@ class Evidence:
     connections: list[Record] = field(default_factory=list)
 
 
+#: Connections shown of an incident that names none: its first.
+_SOME = 10
+
+
 def of(incident: Found) -> tuple[Evidence, list[str]]:
     """The rows of an incident's strongest flows in the logs beside its own; and a line for each that can't be read."""
     found, problems = Evidence(), []
-    uids = incident.uids
-    for rows, name in ((found.flows, "mmtt"), (found.connections, "conn")) if uids else ():
+    for rows, name in ((found.flows, "mmtt"), (found.connections, "conn")):
         for path in sorted(path for place in incident.places for path in _beside(place, name)):
             try:
-                rows += [each for each in logs.records(path, words=uids) if each.get("uid") in uids]
+                rows.extend(_of_log(path, incident))
             except logs.LogError as error:
                 problems.append(str(error))
-        rows.sort(key=lambda row: row.get("ts", 0))
+        rows.sort(key=_begin)
+        if not incident.uids:
+            del rows[_SOME:]
     return found, problems
+
+
+def _of_log(path: Path, incident: Found) -> list[Record]:
+    if uids := incident.uids:
+        return [each for each in logs.records(path, words=uids) if each.get("uid") in uids]
+    # Zeek may have lost the names of hosts: see MMTT::key_file.
+    if not (ends := _ends(incident)):
+        return []
+    # A scan may have millions.
+    such = (each for each in logs.records(path, words=[str(next(iter(ends.values())))]) if ends.items() <= each.items())
+    return nsmallest(_SOME, such, key=_begin)
+
+
+def _begin(row: Record) -> int:
+    return int(row.get("ts", 0))
+
+
+def _ends(incident: Found) -> Record:
+    """Who and with whom, as the columns of its connections have it."""
+    row = incident.latest
+    ends = {"id.orig_h": row.orig_h, "id.resp_h": row.resp_h, "id.resp_p": row.resp_p}
+    return {name: value for name, value in ends.items() if value is not None}
 
 
 def protocol(incident: Found) -> str | None:

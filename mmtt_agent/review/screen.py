@@ -48,9 +48,10 @@ def shown_all(incident: Found, about: Evidence) -> None:
         console.print(Text.assemble((f"{name:12}", "dim"), text))
     console.print(_history(incident.rows))
     if about.flows:
-        console.print(_records("strongest flows, of mmtt.log", about.flows, _FLOWS))
+        console.print(_records("strongest flows, of mmtt.log" if incident.uids else "of mmtt.log", about.flows, _FLOWS))
     if about.connections:
-        console.print(_records("the same, of conn.log", about.connections, _CONNECTIONS))
+        title = "the same, of conn.log" if incident.uids else "the first connections, of conn.log"
+        console.print(_records(title, about.connections, _CONNECTIONS))
     if incident.uids and not about.flows and not about.connections:
         console.print(Text(f"strongest flows: {shown(', '.join(incident.uids))}"))
         console.print("[dim]mmtt.log and conn.log, which would say more of them, are not beside mmtt_incidents.log[/]")

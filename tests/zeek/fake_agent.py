@@ -199,8 +199,8 @@ class Agent:
         if name == "MMTT::hello_request":
             await self.hello()
         if name == "MMTT::tries":
-            tries = [json.loads(each["data"]) for each in arguments[2]["data"]]
-            self.say(f"tries: {sum(t['failed'] for t in tries)} failed, {sum(t['short'] for t in tries)} short")
+            tries = [each["data"].split(" ") for each in arguments[2]["data"]]
+            self.say(f"tries: {sum(int(t[4]) for t in tries)} failed, {sum(int(t[5]) for t in tries)} short")
         if name == "MMTT::all_sent":
             self.say("all sent")
             await self.end(arguments[1]["data"])

@@ -36,7 +36,7 @@ def lines(site: Path, what: str) -> str:
 @pytest.mark.parametrize(
     ("local", "installed", "what", "says"),
     [
-        ("@load ./mmtt", True, "package", "^ok .*here loads it; protocol 2"),
+        ("@load ./mmtt", True, "package", "^ok .*here loads it; protocol 3"),
         ("@load ./mmtt", True, "backend", "^ok"),
         (
             "",

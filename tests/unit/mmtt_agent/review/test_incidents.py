@@ -241,6 +241,25 @@ def test_an_incident_is_muted_by_its_id(logs):
     assert mute("IOld", "--port", "443/tcp").exit_code == 1, "the same hosts"
 
 
+def test_of_connections_that_came_to_nothing_conn_log_has_the_protocol(logs):
+    ends = {"id.orig_h": "fd00::1", "id.resp_h": "192.168.7.7", "proto": "tcp", "conn_state": "REJ"}
+    lines = [{"ts": at, "uid": f"C{at}", "id.resp_p": port, **ends} for at in range(14, 0, -1) for port in (22, 23)]
+    (logs / "current" / "conn.log").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = json.loads(run("show", "IBack").stdout)
+    assert [each["uid"] for each in found["connections"]] == [f"C{at}" for at in range(1, 11)]
+    assert "the first connections, of conn.log" in run("show", "IBack", "--format", "table").stdout
+    assert mute("IBack").exit_code == 0
+    assert mutes.read(logs / "etc" / "muted.tsv")[0][:3] == ("fd00::1", "192.168.7.7", "22/tcp")
+
+
+def test_an_incident_of_hosts_that_zeek_could_not_name(here):
+    log(here / "mmtt_incidents.log", [row("INobody", "opened", 1, orig_h=None, resp_h=None, resp_p=None, uids=())])
+    (here / "conn.log").write_text('{"ts":1,"uid":"C1"}\n')
+    assert json.loads(run("show", "INobody").stdout)["connections"] == []
+    refused = mute("INobody")
+    assert refused.exit_code == 2 and "names no host" in refused.stderr
+
+
 def test_a_host_with_many_is_not_muted_by_accident(logs):
     refused = mute("IFan")
     assert refused.exit_code == 2 and refused.stderr.endswith("to mute all incidents of that host: --orig 10.0.0.1\n")
