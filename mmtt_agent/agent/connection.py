@@ -28,6 +28,8 @@ from .tally import Tally
 
 #: A Zeek that for so many seconds takes nothing, or answers no ping, is given up.
 STALLED = 120.0
+# Seconds between two steps of judging evidence, of a few milliseconds each.
+_BETWEEN_STEPS = 0.01
 
 
 class ConnectionProblem(Exception):
@@ -174,6 +176,7 @@ class Connection:
             self._send(),
             self._tick(),
             self._drain(),
+            *([] if self._patient else [self._judge()]),
             *(self._run_jobs() for _ in range(self._parallel)),
         )
         tasks = [asyncio.ensure_future(each) for each in work]
@@ -292,10 +295,17 @@ class Connection:
             seconds += 1
             await asyncio.sleep(max(0, started + seconds - loop.time()))
             self._session.tick()
-            if not self._patient:
-                self._evidence.advance(time.time_ns() // 1000)
             if seconds % self._config.log.counts_every == 0:
                 log_counts(self._session.counts, "on this connection")
+            self._stir()
+
+    async def _judge(self) -> None:
+        """Judge the evidence over connections, by the clock."""
+        while True:
+            await asyncio.sleep(1)
+            for _ in self._evidence.steps(time.time_ns() // 1000):
+                # Flows wait for their verdicts meanwhile, and this is in no hurry.
+                await asyncio.sleep(_BETWEEN_STEPS)
             self._stir()
 
     async def _drain(self) -> None:

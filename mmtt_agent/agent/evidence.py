@@ -5,6 +5,7 @@ sessions come and go. No sockets or clocks.
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -26,15 +27,17 @@ class Evidence:
     Args:
         model: of the bundle; None where it has none, and nothing is kept.
         settings: of the site; the model has a threshold for their share.
+        by_clock: time goes on by :meth:`steps`, not by the flows' own.
     """
 
-    def __init__(self, model: IncidentModel | None, settings: Settings | None = None) -> None:
+    def __init__(self, model: IncidentModel | None, settings: Settings | None = None, by_clock: bool = False) -> None:
+        self._by_clock = by_clock
         self._counts: Counter[str] = Counter()
         self._nodes: dict[str, str] = {}  # by sensor: which node has sent something latest
         self._waiting: dict[str, deque[Incident]] = {}  # by sensor
         settings = settings or Settings()
         self._judge = model, settings
-        self._tracker = None if model is None else Tracker(model, settings)
+        self._tracker = self._new()
 
     def use(self, model: IncidentModel | None, settings: Settings) -> bool:
         """Judge by that from now on. What was kept for one that says otherwise is of no use for it.
@@ -45,10 +48,14 @@ class Evidence:
         if (model, settings) == self._judge:
             return False
         self._judge = model, settings
-        had, self._tracker = self._tracker, None if model is None else Tracker(model, settings)
+        had, self._tracker = self._tracker, self._new()
         if had:
             self._counts += had.counts
         return had is not None
+
+    def _new(self) -> Tracker | None:
+        model, settings = self._judge
+        return None if model is None else Tracker(model, settings, by_clock=self._by_clock)
 
     # What comes in.
 
@@ -76,7 +83,7 @@ class Evidence:
                 resp_bytes=-np.minimum(sizes, 0).sum(axis=1, dtype=np.int64),
             )
         )
-        self._collect(None)
+        self._collect()
         return ids
 
     def tries(self, topic: str, tries: list[Try]) -> None:
@@ -86,9 +93,11 @@ class Evidence:
         if self._tracker is not None:
             self._tracker.tries(tries)
 
-    def advance(self, now: int) -> None:
-        """It is ``now``, in microseconds since 1970; without a call time goes on by the flows' own."""
-        self._collect(now)
+    def steps(self, now: int) -> Iterator[None]:
+        """It is ``now``, in microseconds since 1970: judge what is due, in steps of a few milliseconds."""
+        if self._tracker is not None:
+            yield from self._tracker.steps(now)
+            self._collect()
 
     def end(self) -> None:
         """There will be no more: find all that is left."""
@@ -152,9 +161,9 @@ class Evidence:
                     self._nodes[sensor] = topic
                 return
 
-    def _collect(self, now: int | None) -> None:
+    def _collect(self) -> None:
         if self._tracker is not None:
-            self._wait(self._tracker.advance(now))
+            self._wait(self._tracker.advance())
 
     def _wait(self, found: list[Incident]) -> None:
         for each in found:

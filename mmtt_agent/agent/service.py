@@ -78,7 +78,7 @@ class Service:
         self._bundle = config.bundle  # of the model that runs; None for the one that is shipped
         self._stop, self._reload = asyncio.Event(), asyncio.Event()
         self._tally = Tally()
-        self._evidence = Evidence(self._runner.incidents, _settings(config))
+        self._evidence = Evidence(self._runner.incidents, _settings(config), by_clock=not offline)
         # An agent that Zeek has started inherits the socket of Zeek's unit, and has nothing to say there.
         self._systemd = Notifier({} if exit_with_zeek else os.environ)
         self._started = time.time()

@@ -105,14 +105,13 @@ class Table:
 
     def settle(self, now: int) -> None:
         """Make the rows that have been taken since the last time, their sums as of ``now``."""
-        for units in self.units.values():
-            units.settle(now)
+        new = {unit: units.settle(now) for unit, units in self.units.items()}
         for unit, role in self._roles.items():
             if role.heirs:
                 rows, firsts = np.array(role.heirs, np.int64).T
                 self.units[unit].inherit(rows, self.units[PAIR], firsts)
                 # One that is as new as the second is counted with that.
-                self.units[unit].add_pairs(rows[self.units[PAIR].at[firsts] < now])
+                self.units[unit].add_pairs(rows[~np.isin(firsts, new[PAIR])])
                 role.heirs.clear()
 
     def ends(self, unit: str, row: int) -> tuple[str | None, str | None, str | None]:

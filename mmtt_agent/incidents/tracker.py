@@ -5,7 +5,7 @@ in does not matter. No sockets, threads or clocks.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -32,6 +32,8 @@ GROWN = 4
 _LIKE, _REGULAR = 0.7, 0.5
 #: Of a unit's malicious windows, what share a kind must have to be named.
 _SURE_OF_KIND = 0.6
+# Windows, or rows, that are worked on at once: a few milliseconds.
+_AT_ONCE = 512
 # How often pairs that are past the horizon are looked for, in epochs that there is evidence of.
 _LOOK_EVERY = 60
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -70,6 +72,7 @@ class Tracker:
         model: the bundle's.
         judged: called with what kind of units are judged, which they are (originator, responder and its port, None
             where there are many), and the evidence on them, (units, FEATURES).
+        by_clock: time goes on by what :meth:`advance` or :meth:`steps` is told, not by the flows' own.
 
     Raises:
         KeyError: the bundle has no threshold for the share that is asked for.
@@ -78,7 +81,13 @@ class Tracker:
         counts: incidents by state, pairs past the horizon.
     """
 
-    def __init__(self, model: IncidentModel, settings: Settings | None = None, judged: Judged | None = None) -> None:
+    def __init__(
+        self,
+        model: IncidentModel,
+        settings: Settings | None = None,
+        judged: Judged | None = None,
+        by_clock: bool = False,
+    ) -> None:
         settings = settings or Settings()
         self._model = model
         self._horizon = int(settings.horizon * 1e6)
@@ -89,6 +98,8 @@ class Tracker:
         self._now = 0
         self._epochs = 0
         self._judged = judged
+        self._by_clock = by_clock
+        self._under_way: Iterator[None] | None = None
         #: By unit and row.
         self._open: dict[str, dict[int, _Open]] = {unit: {} for unit in UNITS}
         self._taken: set[str] = set()  # their ids
@@ -109,7 +120,8 @@ class Tracker:
             return []
         self._waiting.add_flows(flows)
         self._greatest = max(self._greatest, int(flows.ts.max()))
-        self._judge((self._greatest - LATENESS) // EPOCH)
+        if not self._by_clock:
+            self._judge((self._greatest - LATENESS) // EPOCH)
         if not any(self._open.values()) and not self._closed:
             return [""] * len(flows)
         return list(map(self._incident_of, flows.ts.tolist(), flows.orig, flows.resp, flows.resp_p))
@@ -129,6 +141,12 @@ class Tracker:
             self._judge((now - LATENESS) // EPOCH)
         found, self._found = self._found, []
         return found
+
+    def steps(self, now: int) -> Iterator[None]:
+        """Judge as :meth:`advance` does, in steps of a few milliseconds, for those who have other work between them.
+        What is found :meth:`advance` tells.
+        """
+        return self._judging((now - LATENESS) // EPOCH)
 
     def end(self) -> list[Incident]:
         """There will be no more: judge all that is left, and close what is open."""
@@ -176,11 +194,22 @@ class Tracker:
 
     def _judge(self, end: int | None) -> None:
         """Judge the epochs before ``end``; all without it."""
-        if end is not None and end <= self._waiting.epoch:
-            return
+        for _ in self._judging(end):
+            pass
+
+    def _judging(self, end: int | None) -> Iterator[None]:
+        """The same, a part at a time. Whoever stops in between goes on with the next call, whatever that is."""
+        if self._under_way is not None:
+            yield from _rest(self._under_way)
+        if end is None or end > self._waiting.epoch:
+            self._under_way = self._epochs_before(end)
+            yield from _rest(self._under_way)
+        self._under_way = None
+
+    def _epochs_before(self, end: int | None) -> Iterator[None]:
         for epoch in self._waiting.epochs(end):
             self._close_quiet(epoch * EPOCH)
-            self._one_epoch(*self._waiting.take(epoch), now=(epoch + 1) * EPOCH)
+            yield from self._one_epoch(*self._waiting.take(epoch, _AT_ONCE), now=(epoch + 1) * EPOCH)
         if end is None:
             return
         self._waiting.epoch = end
@@ -188,39 +217,54 @@ class Tracker:
         while self._closed and (self._closed[0][1].closed or 0) < (end * EPOCH) - LATENESS:
             self._closed.popleft()
 
-    def _one_epoch(self, flows: Flows | None, new: np.ndarray, tries: Sequence[Try], now: int) -> None:
+    def _one_epoch(self, flows: Iterator[tuple[Flows, np.ndarray]], tries: list[Try], now: int) -> Iterator[None]:
         self._now = now
         self._table.make_room()
-        of_flows = self._placed(
-            () if flows is None else zip(flows.ts.tolist(), flows.orig, flows.resp, flows.resp_p, strict=True)
-        )
-        of_tries = self._placed([(each.ts, each.orig, each.resp, each.resp_p) for each in tries])
-        self._table.settle(now)
-        touched = {}
+        touched: dict[str, list[np.ndarray]] = {unit: [np.zeros(0, np.int64)] for unit in UNITS}
+        for part, new in flows:
+            placed = self._placed(zip(part.ts.tolist(), part.orig, part.resp, part.resp_p, strict=True))
+            for unit, rows in self._taken_by(placed, now, touched):
+                self._add_flows(unit, rows, part, new)
+            yield
+        for start in range(0, len(tries), _AT_ONCE):
+            some = tries[start : start + _AT_ONCE]
+            placed = self._placed((each.ts, each.orig, each.resp, each.resp_p) for each in some)
+            for unit, rows in self._taken_by(placed, now, touched):
+                self._add_tries(unit, rows, some)
+            yield
+        judged = {unit: np.unique(np.concatenate(parts)) for unit, parts in touched.items()}
         for unit in UNITS:
-            units = self._table.units[unit]
-            flow_rows, new_pairs = self._rows_of(unit, of_flows)
-            try_rows, more_pairs = self._rows_of(unit, of_tries)
-            rows = np.unique(np.concatenate([flow_rows, try_rows]))
-            touched[unit] = rows = rows[rows >= 0]
-            units.fade(rows, now)
-            if unit != PAIR:
-                units.add_pairs(np.concatenate([new_pairs, more_pairs]))
-            self._add_flows(unit, flow_rows, flows, new)
-            self._add_tries(unit, try_rows, tries)
-        for unit, rows in touched.items():
-            evidence = features(self._table, unit, rows, self._model.kinds)
-            if unit in self._model.units:
-                self._table.units[unit].score[rows] = self._model.units[unit].probability(evidence)
-            if self._judged:
-                self._judged(unit, [self._table.ends(unit, row) for row in rows.tolist()], evidence)
+            for start in range(0, len(judged[unit]), _AT_ONCE):
+                self._score(unit, judged[unit][start : start + _AT_ONCE])
+                yield
         # Of hosts first: a scan's pairs are no incidents of their own.
         for unit in reversed(UNITS):
             if unit in self._model.units:
-                self._look(unit, touched[unit], now)
+                self._look(unit, judged[unit], now)
         self._epochs += 1
         if self._epochs % _LOOK_EVERY == 0:
             self._counts["pairs forgotten"] += self._table.forget(now - self._horizon)
+
+    def _taken_by(
+        self, placed: _Placed, now: int, touched: dict[str, list[np.ndarray]]
+    ) -> Iterator[tuple[str, np.ndarray]]:
+        """By kind of unit, the rows that evidence goes to, made and faded to ``now``; they are added to ``touched``."""
+        self._table.settle(now)
+        for unit in UNITS:
+            units = self._table.units[unit]
+            rows, grown = self._rows_of(unit, placed)
+            own = np.unique(rows[rows >= 0])
+            units.fade(own, now)
+            units.add_pairs(grown)
+            touched[unit].append(own)
+            yield unit, rows
+
+    def _score(self, unit: str, rows: np.ndarray) -> None:
+        evidence = features(self._table, unit, rows, self._model.kinds)
+        if unit in self._model.units:
+            self._table.units[unit].score[rows] = self._model.units[unit].probability(evidence)
+        if self._judged:
+            self._judged(unit, [self._table.ends(unit, row) for row in rows.tolist()], evidence)
 
     def _placed(self, ends: Iterable[tuple[int, str, str, str]]) -> _Placed:
         placed = [self._table.place(*each) for each in ends]
@@ -230,16 +274,17 @@ class Tracker:
         )
 
     def _rows_of(self, unit: str, placed: _Placed) -> tuple[np.ndarray, np.ndarray]:
-        """The rows of a kind of unit (n,), -1 for what has none; and those of hosts that have got a pair."""
+        """The rows of a kind of unit (n,), -1 for what has none; and those of hosts that have got a pair, if it is
+        hosts."""
         if unit == PAIR:
             return placed.pairs, placed.pairs[:0]
         rows = self._table.host_rows(unit, placed.hosts[unit])
         grown = rows[placed.new]
         return rows, grown[grown >= 0]
 
-    def _add_flows(self, unit: str, rows: np.ndarray, flows: Flows | None, new: np.ndarray) -> None:
+    def _add_flows(self, unit: str, rows: np.ndarray, flows: Flows, new: np.ndarray) -> None:
         has = rows >= 0
-        if flows is None or not has.any():
+        if not has.any():
             return
         self._table.units[unit].add_flows(
             rows[has], flows.ts[has], new[has], flows.log_odds[has], flows.kinds[has], flows.likeness[has],
@@ -381,6 +426,12 @@ class Tracker:
                 uids=tuple(dict.fromkeys(uid.decode() for uid in units.top_uid[row][strong].tolist())),
             )
         )
+
+
+def _rest(steps: Iterator[None]) -> Iterator[None]:
+    """The rest of them, which ``yield from`` would close if it were stopped in between."""
+    for each in steps:  # noqa: UP028
+        yield each
 
 
 def _base62(text: str) -> str:

@@ -77,16 +77,18 @@ class Units:
         self._taken.append((row, ts))
         return row
 
-    def settle(self, now: int) -> None:
-        """Make the rows that have been taken, all at once, their sums as of ``now``."""
+    def settle(self, now: int) -> np.ndarray:
+        """Make the rows that have been taken, all at once, their sums as of ``now``; which they are."""
         if not self._taken:
-            return
+            return np.zeros(0, np.int64)
         rows, ts = np.array(self._taken, np.int64).T
         self._taken.clear()
         self.first[rows] = self.last[rows] = ts
         self.at[rows] = now
         self.score[rows] = -1
         self.top[rows] = -np.inf
+        settled: np.ndarray = rows
+        return settled
 
     def inherit(self, rows: np.ndarray, other: Units, theirs: np.ndarray) -> None:
         """Copy what ``other`` knows."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -51,21 +51,49 @@ class Waiting:
         """Those before ``end`` that there is evidence of, in order; all without ``end``."""
         return sorted(each for each in {*self._flows, *self._tries} if end is None or each < end)
 
-    def take(self, epoch: int) -> tuple[Flows | None, np.ndarray, list[Try]]:
-        """The windows of an epoch, of which of them their connection is new (n,), and the tries, each in one order
-        however they came in.
+    def take(self, epoch: int, at_once: int) -> tuple[Iterator[tuple[Flows, np.ndarray]], list[Try]]:
+        """The windows of an epoch, so many at a time, with which of them are of a new connection (n,); and the tries.
+        Each are in one order however they came in.
         """
         tries = _by_pair(self._tries.pop(epoch, ()))
-        parts = self._flows.pop(epoch, None)
+        return self._in_order(self._flows.pop(epoch, []), at_once), tries
+
+    def _in_order(
+        self, parts: list[tuple[Flows, np.ndarray, np.ndarray]], at_once: int
+    ) -> Iterator[tuple[Flows, np.ndarray]]:
         if not parts:
-            return None, np.zeros(0, bool), tries
-        flows, new = _join([(flows, rows) for flows, rows, _ in parts]), np.concatenate([new for *_, new in parts])
-        has_ends = np.fromiter(map(_both, flows.orig, flows.resp), bool, len(flows))
+            return
+        numbers = {
+            name: np.concatenate([getattr(flows, name)[rows] for flows, rows, _ in parts])
+            for name in ("ts", "log_odds", "kinds", "likeness", "orig_bytes", "resp_bytes")
+        }
+        new = np.concatenate([new for *_, new in parts])
+        part = np.repeat(np.arange(len(parts)), [len(rows) for _, rows, _ in parts])
+        row = np.concatenate([rows for _, rows, _ in parts])
         # What is alike in all of these is alike in what is added up.
-        order = np.lexsort((flows.resp_bytes, flows.orig_bytes, flows.log_odds, flows.ts))
-        order = order[has_ends[order]]
-        self.without_ends += len(flows) - len(order)
-        return (_join([(flows, order)]), new[order], tries) if len(order) else (None, new[:0], tries)
+        order = np.lexsort([numbers[name] for name in ("resp_bytes", "orig_bytes", "log_odds", "ts")])
+        for start in range(0, len(order), at_once):
+            chosen = order[start : start + at_once]
+            of = [
+                (parts[each][0], place) for each, place in zip(part[chosen].tolist(), row[chosen].tolist(), strict=True)
+            ]
+            has_ends = np.array([bool(flows.orig[place]) and bool(flows.resp[place]) for flows, place in of], bool)
+            if not has_ends.all():
+                self.without_ends += int(np.count_nonzero(~has_ends))
+                of = [each for each, has in zip(of, has_ends.tolist(), strict=True) if has]
+                chosen = chosen[has_ends]
+            if of:
+                yield (
+                    Flows(
+                        orig=[flows.orig[place] for flows, place in of],
+                        resp=[flows.resp[place] for flows, place in of],
+                        resp_p=[flows.resp_p[place] for flows, place in of],
+                        uid=[flows.uid[place] for flows, place in of],
+                        window=(),
+                        **{name: values[chosen] for name, values in numbers.items()},
+                    ),
+                    new[chosen],
+                )
 
     def _remember(self, uid: str, window: int) -> int:
         """1 for the first window of a connection, 0 for another, -1 for one that has come before."""
@@ -88,35 +116,3 @@ def _by_pair(tries: Iterable[Try]) -> list[Try]:
             each = Try(min(one.ts, each.ts), *pair, one.failed + each.failed, one.short + each.short)  # noqa: PLW2901
         of_pair[pair] = each
     return sorted(of_pair.values(), key=lambda each: (each.ts, each.resp_p, each.failed, each.short))
-
-
-def _both(orig: str, resp: str) -> bool:
-    return bool(orig) and bool(resp)
-
-
-def _join(parts: list[tuple[Flows, np.ndarray]]) -> Flows:
-    """Rows of several, one after the other."""
-
-    def listed(name: str) -> list[str]:
-        found: list[str] = []
-        for flows, rows in parts:
-            values = getattr(flows, name)
-            found += [values[row] for row in rows.tolist()]
-        return found
-
-    def packed(name: str) -> np.ndarray:
-        return np.concatenate([getattr(flows, name)[rows] for flows, rows in parts])
-
-    return Flows(
-        ts=packed("ts"),
-        orig=listed("orig"),
-        resp=listed("resp"),
-        resp_p=listed("resp_p"),
-        uid=listed("uid"),
-        window=(),
-        log_odds=packed("log_odds"),
-        kinds=packed("kinds"),
-        likeness=packed("likeness"),
-        orig_bytes=packed("orig_bytes"),
-        resp_bytes=packed("resp_bytes"),
-    )

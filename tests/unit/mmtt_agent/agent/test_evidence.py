@@ -33,6 +33,11 @@ def take(evidence: Evidence, *flows: str, node: str = "mmtt/node/w1") -> list[st
     return evidence.flows(batch(*flows, node=node), verdicts(len(flows)))
 
 
+def judge(evidence: Evidence, now: int) -> None:
+    for _ in evidence.steps(now):
+        pass
+
+
 def many(orig: str = "aaaa01", resp: str = "aaaa02", begin: int = BEGIN, n: int = 20) -> list[str]:
     return [flow(f"C{orig}{begin}{i}", ts=begin + i, orig=orig, resp=resp) for i in range(n)]
 
@@ -42,7 +47,7 @@ def test_what_is_found_goes_to_the_sensor_that_it_is_of():
     take(evidence, *many("aaaa01", "aaaa02"), node="mmtt/node/one")
     take(evidence, *many("bbbb01", "bbbb02"), node="mmtt/node/two")
     assert not evidence.has_incidents
-    evidence.advance((BEGIN + 200) * SECOND)
+    judge(evidence, (BEGIN + 200) * SECOND)
     assert evidence.has_incidents
     found = dict(filter(None, (evidence.take(), evidence.take(), evidence.take())))
     assert {node: [each.orig for each in rows] for node, rows in found.items()} == {
@@ -55,7 +60,7 @@ def test_it_goes_to_the_node_that_was_heard_of_latest():
     evidence = Evidence(MODEL)
     take(evidence, *many(), node="mmtt/node/w1")
     take(evidence, *many(resp="aaaa03"), node="mmtt/node/w2")
-    evidence.advance((BEGIN + 200) * SECOND)
+    judge(evidence, (BEGIN + 200) * SECOND)
     assert [node for node, _ in filter(None, [evidence.take()])] == ["mmtt/node/w2"]
 
 
@@ -63,7 +68,7 @@ def test_after_another_connection_it_waits_until_the_sensor_is_heard_of():
     evidence = Evidence(MODEL)
     take(evidence, *many())
     evidence.connected()
-    evidence.advance((BEGIN + 200) * SECOND)
+    judge(evidence, (BEGIN + 200) * SECOND)
     assert not evidence.has_incidents and evidence.take() is None and evidence.status()["waiting"] == 1
     evidence.tries("mmtt/node/new", [Try((BEGIN + 200) * SECOND, "aaaa07", "aaaa08", "1/tcp", 1, 0)])
     node, found = evidence.take()
@@ -101,7 +106,7 @@ def test_without_a_model_nothing_is_kept():
     evidence = Evidence(None)
     assert take(evidence, *many()) == [""] * 20
     evidence.tries("mmtt/node/a", [Try(1, "aaaa01", "aaaa02", "1/tcp", 5, 0)])
-    evidence.advance(1 << 60)
+    judge(evidence, 1 << 60)
     evidence.end()
     assert not evidence.has_incidents and evidence.status()["kept"] is False
 
@@ -113,7 +118,7 @@ def test_another_model_begins_anew_and_the_same_goes_on():
         {"pair": UnitModel(-1.0, {"number": 1.0, "failed": 1.0}, {"1%": 0.6})}, "1%", {"50%": -4.0}, ()
     )
     assert evidence.use(same, Settings()) is False
-    evidence.advance((BEGIN + 200) * SECOND)
+    judge(evidence, (BEGIN + 200) * SECOND)
     assert evidence.status()["pairs"] == 1
     assert evidence.use(IncidentModel({"pair": UNIT}, "1%", {"50%": -3.0}, ()), Settings()) is True
     assert evidence.status()["pairs"] == 0 and evidence.incidents()["opened"] == 1

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mmtt_agent.incidents import LATENESS, Flows, Incident, IncidentModel, Settings, Tracker, Try, UnitModel
+from mmtt_agent.incidents import tracker as tracker_module
 from mmtt_agent.incidents.features import FEATURES
 from mmtt_agent.incidents.reasons import reason
 
@@ -161,6 +162,28 @@ def test_live_the_clock_brings_an_incident_forward_without_any_further_flow():
     assert tracker.advance(int(soon.ts[-1]) + SECOND) == []
     rows = tracker.advance(int(soon.ts[-1]) + LATENESS + 10 * SECOND)
     assert [row.state for row in rows] == ["opened"]
+
+
+def test_by_the_clock_it_can_be_judged_in_steps_between_which_more_comes_in(monkeypatch):
+    monkeypatch.setattr(tracker_module, "_AT_ONCE", 7)
+    now = int(BEACON.ts[-1]) + LATENESS + 20 * SECOND
+    whole = Tracker(MODEL, by_clock=True)
+    stepped = Tracker(MODEL, by_clock=True)
+    for batch in (*cut(harmless(), 16), *cut(BEACON, 1)):
+        assert not any(whole.flows(batch))
+        assert not any(stepped.flows(batch))
+    assert stepped.advance() == []
+    steps = 0
+    while True:
+        # Left in the middle each time, as by a connection that is lost.
+        if next(iter(stepped.steps(now)), "done") == "done":
+            break
+        steps += 1
+        stepped.flows(flows([700 + steps], -5, orig="10.0.0.9", uid="E{}"))
+    assert steps > 100
+    expected = whole.advance(now)
+    assert [row.state for row in expected] == ["opened"]
+    assert stepped.advance() == expected
 
 
 def test_it_is_closed_when_nothing_has_come_for_an_hour_and_a_new_one_is_another():
