@@ -53,9 +53,10 @@ function make_key()
 	local key = random_key();
 	local quoted = safe_shell_quote(path);
 
-	# Nobody else may read it, from the first moment on.
-	if ( ! piped_exec(fmt("umask 077; mkdir -p -- \"$(dirname -- %s)\" && cat > %s",
-	    quoted, quoted), key + "\n") )
+	# Nobody else may read it, from the first moment on. What became of the command nobody tells.
+	if ( ! piped_exec(fmt("umask 077; { mkdir -p -- \"$(dirname -- %s)\" && cat > %s; } 2>/dev/null",
+	    quoted, quoted), key + "\n")
+	    || file_size(path) < |key| )
 		complain("key", fmt("can't write the sensor's key to %s; incidents from before a restart will name no hosts; set MMTT::key_file",
 		    path));
 

@@ -4,6 +4,7 @@
 @load ./complain
 @load ./incidents
 @load ./muted
+@load ./notice
 
 module MMTT;
 
@@ -11,7 +12,9 @@ export {
 	redef enum Notice::Type += {
 		## Connections put together look malicious: see mmtt_incidents.log. One notice
 		## when the incident opens, and one for the same hosts in
-		## :zeek:see:`Notice::default_suppression_interval`.
+		## :zeek:see:`Notice::default_suppression_interval`. Where it hangs on the kind
+		## whether anybody wants to hear of it, the notice waits until that is known, or
+		## the incident is closed.
 		Incident,
 	};
 
@@ -34,6 +37,9 @@ export {
 	option max_incidents_per_day = 100;
 }
 
+# Incidents that wait for their kind.
+global untold: set[string] &create_expire=7day;
+
 global incident_day = 0;
 global incidents_today = 0;
 
@@ -49,15 +55,39 @@ function is_exempt_pair(rec: IncidentInfo): bool
 	return F;
 	}
 
+function is_of(rec: IncidentInfo, networks: set[subnet]): bool
+	{
+	return ( rec?$orig_h && rec$orig_h in networks ) || ( rec?$resp_h && rec$resp_h in networks );
+	}
+
 function is_worth_a_notice(rec: IncidentInfo): bool
 	{
-	return rec$state == "opened"
-	    && rec$score >= incident_score
-	    && ! ( rec?$orig_h && rec$orig_h in incident_exempt_subnets )
-	    && ! ( rec?$resp_h && rec$resp_h in incident_exempt_subnets )
+	return rec$score >= incident_score
+	    && ! is_of(rec, exempt_subnets)
+	    && ! is_of(rec, incident_exempt_subnets)
+	    && ! ( rec?$resp_p && rec$resp_p in exempt_ports )
 	    && ! ( rec?$kind && rec$kind in incident_exempt_kinds )
 	    && ! is_exempt_pair(rec)
 	    && ! is_muted(rec);
+	}
+
+# Whether it is the time to tell of it: when it opens, or later if that hangs on its kind.
+function is_due(rec: IncidentInfo): bool
+	{
+	if ( rec$state == "opened" )
+		{
+		if ( rec?$kind || ! ( |incident_exempt_kinds| > 0 || is_muted_by_kind(rec) ) )
+			return T;
+
+		add untold[rec$id];
+		return F;
+		}
+
+	if ( rec$id !in untold || ! ( rec?$kind || rec$state == "closed" ) )
+		return F;
+
+	delete untold[rec$id];
+	return T;
 	}
 
 # Whether there have been fewer today than there may be.
@@ -97,7 +127,7 @@ function host_in_words(rec: IncidentInfo, unit: string): string
 
 hook incident(rec: IncidentInfo, unit: string)
 	{
-	if ( ! is_worth_a_notice(rec) || ! is_of_the_day(rec$ts) )
+	if ( ! is_due(rec) || ! is_worth_a_notice(rec) || ! is_of_the_day(rec$ts) )
 		return;
 
 	local who = host_in_words(rec, unit);

@@ -16,6 +16,9 @@ export {
 
 	## Whether a line of the file names it.
 	global is_muted: function(rec: IncidentInfo): bool;
+
+	## Whether a line of the file names it, were it of some kind.
+	global is_muted_by_kind: function(rec: IncidentInfo): bool;
 }
 
 const muted_stream = "mmtt-muted";
@@ -118,6 +121,23 @@ function is_muted(rec: IncidentInfo): bool
 	for ( _, mute in mutes )
 		if ( mutes_incident(mute, rec) )
 			return T;
+
+	return F;
+	}
+
+function is_muted_by_kind(rec: IncidentInfo): bool
+	{
+	for ( _, mute in mutes )
+		{
+		if ( ! mute?$kind )
+			next;
+
+		local of_kind = copy(rec);
+		of_kind$kind = mute$kind;
+
+		if ( mutes_incident(mute, of_kind) )
+			return T;
+		}
 
 	return F;
 	}

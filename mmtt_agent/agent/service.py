@@ -241,7 +241,7 @@ class Service:
             if self._evidence.use(self._runner.incidents, _settings(config)):
                 logger.warning("incidents are judged otherwise from now on: evidence over connections begins anew")
             if changed := _changed(self._config, config):
-                logger.warning("a reload takes the bundle alone: restart the agent for %s", changed)
+                logger.warning("a reload does not take these: restart the agent for %s", changed)
             if self._serving:
                 self._serving.model_changed()
 

@@ -53,9 +53,12 @@ class IncidentModel:
         """The least probability of an incident.
 
         Raises:
-            KeyError: the bundle has none for that share.
+            ValueError: the bundle has none for that share.
         """
-        return self.units[unit].thresholds[share or self.share]
+        thresholds = self.units[unit].thresholds
+        if (share or self.share) not in thresholds:
+            raise ValueError(f"there is no threshold for {share or self.share}, but for {', '.join(thresholds)}")
+        return thresholds[share or self.share]
 
     @property
     def shares(self) -> list[str]:

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+#: Microseconds since 1970 before which all times are: those of the year 5138.
+LATEST = 10**17
+#: More connections than one can tell of.
+MANY = 10**9
+
 
 @dataclass(frozen=True, slots=True)
 class Flows:
@@ -38,6 +43,23 @@ class Flows:
 
     def __len__(self) -> int:
         return len(self.ts)
+
+    def problem(self, kinds: int) -> str:
+        """What is wrong with them, for a model of so many kinds; empty where nothing is."""
+        n = len(self)
+        for name in self.__slots__:
+            if len(getattr(self, name)) != n:
+                return f"{name} has {len(getattr(self, name))} elements, ts {n}"
+        if self.ts.dtype.kind not in "iu" or self.ts.min() < 0 or self.ts.max() >= LATEST:
+            return "ts must be microseconds since 1970, as integers"
+        if self.kinds.shape[1:] != (kinds,):
+            return f"kinds must be of shape {(n, kinds)}, not {self.kinds.shape}"
+        for name in ("log_odds", "kinds", "likeness"):
+            if not np.isfinite(getattr(self, name)).all():
+                return f"{name} holds what is no number"
+        if min(self.orig_bytes.min(), self.resp_bytes.min()) < 0:
+            return "orig_bytes and resp_bytes must be at least 0"
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Settings:
     """
+    Raises:
+        ValueError: a number can't be.
+
     Attributes:
         horizon: seconds for which evidence counts; after a quarter of that it counts half.
         max_pairs: pairs of hosts and port that evidence is kept of at most.
@@ -18,3 +22,9 @@ class Settings:
     horizon: float = 86_400.0
     max_pairs: int = 200_000
     share: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.horizon < math.inf:
+            raise ValueError(f"horizon must be a number of seconds above 0, not {self.horizon}")
+        if self.max_pairs < 1:
+            raise ValueError(f"max_pairs must be at least 1, not {self.max_pairs}")

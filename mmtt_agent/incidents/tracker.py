@@ -14,7 +14,7 @@ import numpy as np
 from .features import NEUTRAL, beside, features
 from .model import IncidentModel
 from .reasons import reason
-from .records import Flows, Incident, Try
+from .records import LATEST, MANY, Flows, Incident, Try
 from .settings import Settings
 from .table import ORIGINATOR, PAIR, RESPONDER, UNITS, Table
 from .waiting import EPOCH, Waiting
@@ -31,7 +31,7 @@ GROWN = 4
 #: How alike windows must be for "like connections", and how regular their starts for "12 s apart".
 _LIKE, _REGULAR = 0.7, 0.5
 #: Of a unit's malicious windows, what share a kind must have to be named.
-_SURE_OF_KIND = 0.6
+_SURE_OF_KIND = 0.5
 # Windows, or rows, that are worked on at once: a few milliseconds.
 _AT_ONCE = 512
 # How often pairs that are past the horizon are looked for, in epochs that there is evidence of.
@@ -75,7 +75,7 @@ class Tracker:
         by_clock: time goes on by what :meth:`advance` or :meth:`steps` is told, not by the flows' own.
 
     Raises:
-        KeyError: the bundle has no threshold for the share that is asked for.
+        ValueError: the bundle has no threshold for the share that is asked for.
 
     Attributes:
         counts: incidents by state, pairs past the horizon.
@@ -115,9 +115,14 @@ class Tracker:
         Returns:
             For each the incident that it belongs to, empty if there is none: one that had been open for LATENESS when
             the window began, whatever has been heard of since.
+
+        Raises:
+            ValueError: the flows are not what they should be; none of them is taken in.
         """
         if not len(flows):
             return []
+        if problem := flows.problem(len(self._model.kinds)):
+            raise ValueError(problem)
         self._waiting.add_flows(flows)
         self._greatest = max(self._greatest, int(flows.ts.max()))
         if not self._by_clock:
@@ -127,7 +132,15 @@ class Tracker:
         return list(map(self._incident_of, flows.ts.tolist(), flows.orig, flows.resp, flows.resp_p))
 
     def tries(self, tries: Iterable[Try]) -> None:
-        """Take in connections without a verdict."""
+        """Take in connections without a verdict.
+
+        Raises:
+            ValueError: one of them can't be; none is taken in.
+        """
+        tries = list(tries)
+        for each in tries:
+            if not (0 <= each.ts < LATEST and 0 <= each.failed < MANY and 0 <= each.short < MANY):
+                raise ValueError(f"{each} can't be")
         self._waiting.add_tries(each for each in tries if each.orig and each.resp)
 
     def advance(self, now: int | None = None) -> list[Incident]:

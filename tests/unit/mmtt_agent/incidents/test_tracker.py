@@ -269,7 +269,7 @@ def test_windows_of_which_nobody_says_whose_they_are_are_no_evidence():
 def test_another_threshold_is_the_bundles_by_its_share():
     assert len(run(*cut(flows([12 * each for each in range(8)]), 1), settings=Settings(share="1%"))) == 2
     assert run(*cut(flows([12 * each for each in range(8)]), 1)) == []
-    with pytest.raises(KeyError):
+    with pytest.raises(ValueError, match=r"no threshold for 5%, but for 0\.1%, 1%"):
         Tracker(MODEL, Settings(share="5%"))
 
 
@@ -359,3 +359,37 @@ def test_reasons_are_sentences_parts_of_which_can_be_lacking():
         "connections to 7 responders or ports in 2 h, 7 connections not answered or refused"
     )
     assert reason(**many | {"failed": 3}, connections=2, responders=5).endswith(", 3 more not answered or refused")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"uid": ["C1"]}, "uid has 1 elements, ts 40"),
+        ({"log_odds": np.full(40, np.nan)}, "log_odds holds what is no number"),
+        ({"kinds": np.full((40, 2), np.inf)}, "kinds holds what is no number"),
+        ({"kinds": np.zeros((40, 3))}, r"kinds must be of shape \(40, 2\), not \(40, 3\)"),
+        ({"ts": BEACON.ts / 1e6}, "ts must be microseconds since 1970, as integers"),
+        ({"ts": BEACON.ts - (1 << 62)}, "ts must be microseconds since 1970, as integers"),
+        ({"orig_bytes": np.full(40, -1)}, "orig_bytes and resp_bytes must be at least 0"),
+    ],
+)
+def test_flows_that_can_not_be_are_refused_as_a_whole(wrong, told):
+    tracker = Tracker(MODEL)
+    with pytest.raises(ValueError, match=told):
+        tracker.flows(replace(BEACON, **wrong))
+    rows = []
+    for batch in cut(BEACON, 1):
+        tracker.flows(batch)
+        rows += tracker.advance()
+    assert [row.state for row in rows + tracker.end()] == ["opened", "closed"]
+
+
+def test_tries_and_settings_that_can_not_be_are_refused():
+    with pytest.raises(ValueError, match="can't be"):
+        Tracker(MODEL).tries([Try(BEGIN, "10.0.0.1", "10.0.0.2", "22/tcp", 10**30, 0)])
+    with pytest.raises(ValueError, match="horizon must be"):
+        Settings(horizon=0)
+    with pytest.raises(ValueError, match="horizon must be"):
+        Settings(horizon=float("nan"))
+    with pytest.raises(ValueError, match="max_pairs must be"):
+        Settings(max_pairs=0)
