@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Microseconds since 1970 before which all times are: those of the year 5138.
-LATEST = 10**17
+#: Microseconds since 1970 before which all times are, even those of a capture with a damaged clock.
+LATEST = 4 * 10**18
 #: More connections than one can tell of.
 MANY = 10**9
 

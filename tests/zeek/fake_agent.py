@@ -103,13 +103,15 @@ def finding(unit: str, flow: dict, number: int, changes: dict | None = None) -> 
 
 
 def findings(flows: list[dict]) -> list[list]:
-    """Of each kind of unit one that opens, and the first that closes."""
+    """Of each kind of unit one that opens, the first that closes, and the second of which it turns out to be a scan."""
     closed = {"state": scalar("string", "closed"), "connections": scalar("count", 99)}
+    grown = {"state": scalar("string", "grown"), "kind": scalar("string", "scan")}
     return [
         finding("pair", flows[0], 1),
         finding("originator", flows[0], 2),
         finding("responder", flows[1], 3),
         finding("pair", flows[0], 1, closed),
+        finding("originator", flows[0], 2, grown),
     ]
 
 
