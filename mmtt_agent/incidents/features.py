@@ -21,12 +21,16 @@ FEATURES = (
     "outward",  # ln of payload from the originator over payload to it, -5 to 5
     "none",  # 1 where no connection has a verdict
     "exploit",  # the share of exploits in what the windows may be; 0 for a bundle that knows none
+    # Of an originator alone:
+    "scan",  # ln of how many times SCAN pairs it has sought that were not answered or refused; 0 below
     # Of a pair alone:
     "beside_orig",  # mean log-odds of its originator's other pairs and DOUBT windows of NEUTRAL, at least VOUCHED
     "beside_resp",  # the same of its responder's
     "fan_resp",  # ln(1 + pairs of its responder)
     "udp",  # 1 for UDP
 )
+#: So many hosts or ports that don't answer a host may seek, as one in a peer-to-peer network does.
+SCAN = 100
 #: Log-odds that say nothing: about nine of ten harmless windows have less. So a host whose other pairs look harmless is
 #: vouched for.
 NEUTRAL = -1.0
@@ -47,6 +51,8 @@ def features(table: Table, unit: str, rows: np.ndarray, kinds: Sequence[str]) ->
     columns["exploit"] = (
         units.shares(rows)[:, list(kinds).index("exploit")] if "exploit" in kinds else np.zeros(len(rows))
     )
+    if unit == ORIGINATOR:
+        columns["scan"] = np.log(np.maximum(columns["sought"], SCAN) / SCAN)
     if unit == PAIR:
         hosts = table.hosts_of(rows)
         for name, role in (("beside_orig", ORIGINATOR), ("beside_resp", RESPONDER)):

@@ -11,7 +11,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-from .features import NEUTRAL, beside, features
+from .features import NEUTRAL, SCAN, beside, features
 from .model import IncidentModel
 from .reasons import reason
 from .records import LATEST, MANY, Flows, Incident, Try
@@ -242,8 +242,11 @@ class Tracker:
         for start in range(0, len(tries), _AT_ONCE):
             some = tries[start : start + _AT_ONCE]
             placed = self._placed((each.ts, each.orig, each.resp, each.resp_p) for each in some)
+            sought = placed.new & np.array([each.failed > 0 for each in some], bool)
             for unit, rows in self._taken_by(placed, now, touched):
                 self._add_tries(unit, rows, some)
+                found = rows[sought]
+                self._table.units[unit].add_sought(found[found >= 0])
             yield
         judged = {unit: np.unique(np.concatenate(parts)) for unit, parts in touched.items()}
         for unit in UNITS:
@@ -381,8 +384,10 @@ class Tracker:
     def _kind(self, unit: str, row: int) -> str:
         """Empty where nobody can be sure."""
         units = self._table.units[unit]
-        if unit == ORIGINATOR and "scan" in self._model.kinds and units.failed[row] > units.connections[row]:
-            return "scan"
+        if unit == ORIGINATOR and "scan" in self._model.kinds:
+            sought = float(units.columns(np.array([row]))["sought"][0])
+            if sought >= SCAN or units.failed[row] > units.connections[row]:
+                return "scan"
         shares = units.shares(np.array([row]))[0]
         return str(self._model.kinds[int(shares.argmax())]) if len(shares) and shares.max() >= _SURE_OF_KIND else ""
 

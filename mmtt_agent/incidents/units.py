@@ -51,6 +51,7 @@ class Units:
         self._short = np.zeros(rows, np.float32)
         self._failed = np.zeros(rows, np.float32)
         self._fan = np.zeros(rows, np.float32)
+        self._sought = np.zeros(rows, np.float32)
         self._gaps = np.zeros((rows, 3), np.float32)
         self._kinds = np.zeros((rows, kinds), np.float32)
         #: Not fading.
@@ -117,7 +118,9 @@ class Units:
     def fade(self, rows: np.ndarray, now: int) -> None:
         """Bring the sums of ``rows``, each once, to the time ``now``."""
         factor = np.exp2(-(now - self.at[rows]).clip(0) / self.half_life)
-        for sums in (self._weight, self._odds, self._connections, self._short, self._failed, self._fan):
+        for sums in (
+            self._weight, self._odds, self._connections, self._short, self._failed, self._fan, self._sought,
+        ):  # fmt: skip
             sums[rows] *= factor
         for vectors in (self._alike, self._gaps, self._kinds):
             vectors[rows] *= factor[:, None].astype(np.float32)
@@ -155,6 +158,10 @@ class Units:
         """A new pair that each has a part in."""
         np.add.at(self._fan, rows, 1)
         np.add.at(self.fan, rows, 1)
+
+    def add_sought(self, rows: np.ndarray) -> None:
+        """A new pair that each has a part in, of which the first that is known was not answered or refused."""
+        np.add.at(self._sought, rows, 1)
 
     def _faded(self, rows: np.ndarray, ts: np.ndarray) -> np.ndarray:
         faded: np.ndarray = np.exp2(-(self.at[rows] - ts).clip(0) / self.half_life)
@@ -219,6 +226,7 @@ class Units:
             "tries": np.log1p(tries),
             "failed": np.log1p(self._failed[rows].astype(float)),
             "fan": np.log1p(self._fan[rows].astype(float)),
+            "sought": self._sought[rows].astype(float),
             "outward": np.log((self.orig_bytes[rows] + 100) / (self.resp_bytes[rows] + 100)).clip(-5, 5),
             "none": (~some).astype(float),
         }

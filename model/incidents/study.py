@@ -145,10 +145,11 @@ def _fitted(evidence: Evidence, part: np.ndarray, test: int, inputs: Sequence[An
     # How sure to be is learnt from what was said of sites that neither stage had seen.
     last = scores[evidence.first[1:] - 1]
     slope, shift = _calibrated(last[known], evidence.label[known])
-    scores = sigmoid(scores * slope + shift)
+    given = {each.name: each.guess for each in inputs if each.given}
+    scores = sigmoid(scores * slope + shift + _logit(UnitModel(0.0, given, {}), evidence.features))
     model = UnitModel(
         round(whole.bias * slope + shift, 6),
-        {name: round(weight * slope, 6) for name, weight in whole.weights.items()},
+        {name: round(weight * slope, 6) for name, weight in whole.weights.items()} | given,
         {},
     )
     highest = evidence.highest(scores)

@@ -393,3 +393,17 @@ def test_tries_and_settings_that_can_not_be_are_refused():
         Settings(horizon=float("nan"))
     with pytest.raises(ValueError, match="max_pairs must be"):
         Settings(max_pairs=0)
+
+
+def test_hosts_that_were_sought_for_nothing_are_counted_once_each():
+    found = judged(harmless(), tries=[*scan(300), *(replace(each, ts=each.ts + 20 * SECOND) for each in scan(300))])
+    host = found["originator", "10.0.0.66", None, None]
+    assert host["scan"] == pytest.approx(np.log(3), abs=0.01)
+    assert host["failed"] == pytest.approx(np.log(601), abs=0.01)
+    # One that has had an answer before has not been sought for nothing.
+    answered = [
+        flows([1 + each / 1000], -4, orig="10.0.0.66", resp=one.resp, resp_p="445/tcp", uid=f"A{each}")
+        for each, one in enumerate(scan(290))
+    ]
+    later = [replace(each, ts=each.ts + 60 * SECOND) for each in scan(300)]
+    assert judged(*answered, tries=later)["originator", "10.0.0.66", None, None]["scan"] == 0
