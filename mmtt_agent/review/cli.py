@@ -112,7 +112,7 @@ def list_(
 
     \b
     Exit status: 0 all logs were read
-                 1 some not
+                 1 some not, or not all of their rows
                  2 wrong usage, or there is no log
     """
     wanted = {kind.replace(" ", "_") for kind in kinds}
@@ -146,7 +146,7 @@ def show(id: str, places: tuple[Path, ...], form: str | None) -> None:
 
     \b
     Exit status: 0 shown
-                 1 some log can't be read
+                 1 some log can't be read, or not all of its rows
                  2 wrong usage, or there is no such incident
     """
     with _read(places) as all_found:
@@ -251,17 +251,22 @@ def unmute(numbers: tuple[int, ...], file: Path) -> None:
 
 
 @contextmanager
-def _read(places: Iterable[Path]) -> Iterator[list[found.Found]]:
-    """The incidents of logs; what can't be read is said, and makes the status 1 in the end.
+def _read(places: Iterable[Path], *, all_matters: bool = True) -> Iterator[list[found.Found]]:
+    """The incidents of logs; what can't be read is said in the end, where a table does not push it out of sight.
+
+    Args:
+        all_matters: it makes the status 1, too.
 
     Raises:
         click.ClickException: there is no log at all.
     """
     all_found, problems = found.read(_files(places))
-    for line in problems:
-        _say(line)
-    yield all_found
-    if problems:
+    try:
+        yield all_found
+    finally:
+        for line in problems:
+            _say(line)
+    if problems and all_matters:
         sys.exit(1)
 
 

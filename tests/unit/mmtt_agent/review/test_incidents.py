@@ -50,7 +50,7 @@ def log(path, rows, writer=TsvWriter):
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("COLUMNS", "250")
     return tmp_path
 
 
@@ -133,9 +133,27 @@ def test_a_log_that_cant_be_read_is_told_and_the_others_are(logs):
     told = result.stderr.splitlines()
     assert len(told) == 3
     for line, says in zip(
-        told, ("no #fields", "a row has no id; is it mmtt_incidents.log?", "state is 'gone'"), strict=True
+        told, ("line 1: no #fields", "it has no id; is it mmtt_incidents.log?", "its state is 'gone'"), strict=True
     ):
         assert says in line
+
+
+def test_a_damaged_row_costs_that_row_alone(logs):
+    path = logs / "current" / "mmtt_incidents.log"
+    lines = path.read_text().splitlines()
+    listy = json.dumps({**json.loads(lines[0]), "kind": ["scan"]})
+    path.write_text("\n".join([lines[0], lines[1][:40], listy, *lines[1:]]) + "\n")
+    result = run("list", "--format", "json")
+    assert ids(result.stdout) == ["IFan", "IOpen", "IBack", "IOld"]
+    assert json.loads(result.stdout.splitlines()[1])["connections"] == 16
+    says = "2 rows could not be read, and are left out; the first, line 2: not JSON"
+    assert (result.exit_code, result.stderr) == (1, f"mmtt: current/mmtt_incidents.log: {says}\n")
+    (logs / "current" / "mmtt.log").write_text('{"uid":"C3"\n{"ts":1.5,"uid":"C3","proto":"tcp"}\n')
+    result = run("show", "IOpen")
+    assert result.exit_code == 1 and [each["uid"] for each in json.loads(result.stdout)["flows"]] == ["C3"]
+    told = result.stderr.splitlines()
+    assert len(told) == 2 and "mmtt.log: a row could not be read, and is left out: line 1: not JSON" in told[0]
+    assert "no incident INone" in run("show", "INone").stderr and says in run("show", "INone").stderr
 
 
 def test_where_there_is_no_log(here, monkeypatch):
