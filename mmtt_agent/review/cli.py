@@ -6,7 +6,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from io import TextIOWrapper
@@ -20,6 +20,8 @@ from ..classify.rows import IncidentRow
 from ..output import shown
 from . import evidence, found, logs, mutes
 
+#: Rows of a table where nobody says how many: many take long to lay out.
+_LIMIT = 50
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -27,27 +29,41 @@ class _Unusable(click.ClickException):
     exit_code = 2
 
 
+def _seconds(text: str) -> float | None:
+    """So many minutes, hours, days or weeks; None for what says something else."""
+    parts = re.fullmatch(r"(\d{1,6})([mhdw])", text, re.ASCII)
+    return float(int(parts[1]) * _SECONDS[parts[2]]) if parts else None
+
+
 def _span(context: click.Context, option: click.Parameter, value: str | None) -> float | None:
     """So many minutes, hours, days or weeks, in seconds."""
     if value is None:
         return None
-    parts = re.fullmatch(r"(\d{1,6})([mhdw])", value, re.ASCII)
-    if not parts:
+    seconds = _seconds(value)
+    if seconds is None:
         raise click.BadParameter(f"{value!r} is not one such as 90m, 12h, 30d or 4w.", context, option)
-    return float(int(parts[1]) * _SECONDS[parts[2]])
+    if not seconds:
+        raise click.BadParameter(
+            f"{value!r} is no time at all; it is one such as 90m, 12h, 30d or 4w.", context, option
+        )
+    return seconds
 
 
 def _since(context: click.Context, option: click.Parameter, value: str | None) -> float | None:
     """So long ago, or a date or time of ISO 8601 (UTC where it doesn't say), as seconds since 1970."""
     if value is None:
         return None
-    if value[-1:] in _SECONDS:
-        return time.time() - (_span(context, option, value) or 0)
+    seconds = _seconds(value)
+    if seconds is not None:
+        return time.time() - seconds
     try:
         when = datetime.fromisoformat(value.replace("Z", "+00:00"))
         return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()
     except (ValueError, OverflowError):
-        text = f"{value!r} is neither a time such as 2026-11-27 nor a span such as 24h."
+        text = (
+            f"{value!r} is neither a span such as 90m, 24h, 7d or 4w nor a date or time such as 2026-11-27 or "
+            "2026-11-27T14:00 (UTC)."
+        )
         raise click.BadParameter(text, context, option) from None
 
 
@@ -91,6 +107,13 @@ def incidents() -> None:
 @click.option("--since", callback=_since, metavar="WHEN", help="Only with connections since: 24h, 7d, 2026-11-27.")
 @click.option("--open", "still_open", is_flag=True, help="Only those that are not closed.")
 @click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(0),
+    metavar="N",
+    help=f"Only the newest N; 0: all.  [default: {_LIMIT} in a table, else all]",
+)
+@click.option(
     "--format",
     "form",
     type=click.Choice(["table", "tsv", "json"]),
@@ -102,6 +125,7 @@ def list_(
     hosts: list[found.Network],
     since: float | None,
     still_open: bool,
+    limit: int | None,
     form: str | None,
 ) -> None:
     """Show the latest state of each incident in LOG..., the newest first.
@@ -126,12 +150,18 @@ def list_(
             and not (still_open and each.latest.state == "closed")
         ]
         form = form or ("table" if sys.stdout.isatty() else "tsv")
+        if limit is None:
+            limit = _LIMIT if form == "table" else 0
+        newest = chosen[: limit or None]
         if form == "table":
             from . import screen
 
-            screen.listed(chosen, len(all_found))
+            screen.listed(newest, len(chosen), len(all_found))
         else:
-            _lines(form, chosen)
+            _lines(form, newest)
+            if len(newest) < len(chosen):
+                _say(f"{len(chosen) - len(newest):,} more are older; -n 0 has all")
+        _say_kinds(wanted, all_found)
 
 
 @incidents.command(short_help="All that is known of one incident.")
@@ -341,6 +371,13 @@ def _list_mutes(file: Path) -> None:
     for number, each in enumerate(_mutes(file), 1):
         over = " (over)" if each.is_over else ""
         click.echo(shown(f"{number:3}  {each}{over}{f': {each.note}' if each.note else ''}"))
+
+
+def _say_kinds(wanted: Collection[str], all_found: list[found.Found]) -> None:
+    """Which kinds there are, where one was asked for that no incident has."""
+    there = {each.latest.kind for each in all_found if each.latest.kind}
+    for kind in sorted({*wanted} - there):
+        _say(f"no incident is of the kind {kind}; there are: {', '.join(sorted(there)) or 'none whose kind is known'}")
 
 
 def _lines(form: str, rows: list[IncidentRow]) -> None:

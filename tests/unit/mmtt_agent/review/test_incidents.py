@@ -156,6 +156,30 @@ def test_a_damaged_row_costs_that_row_alone(logs):
     assert "no incident INone" in run("show", "INone").stderr and says in run("show", "INone").stderr
 
 
+def test_a_table_of_many_has_the_newest_and_says_how_many_more_there_are(here):
+    log(here / "mmtt_incidents.log", [row(f"I{at:03}", "opened", at) for at in range(60)])
+    text = run("list", "--format", "table").stdout
+    assert text.count("4 like ones") == 50 and "I049" in text and "I050" not in text
+    assert text.splitlines()[-2:] == ["60 incidents", "and 10 of them more, which are older: -n 0 shows all"]
+    text = run("list", "--format", "table", "--since", "5h", "-n", 2).stdout
+    assert text.splitlines()[-2].startswith("5 of 60 incidents") and "and 3 of them more" in text
+    text = run("list", "--format", "table", "--limit", 0).stdout
+    assert text.count("4 like ones") == 60 and "more" not in text
+    piped = run("list", "--format", "json")
+    assert len(ids(piped.stdout)) == 60 and piped.stderr == ""
+    piped = run("list", "--format", "json", "-n", 3)
+    assert (ids(piped.stdout), piped.stderr) == (["I000", "I001", "I002"], "mmtt: 57 more are older; -n 0 has all\n")
+    assert piped.exit_code == 0 and run("list", "-n", -1).exit_code == 2
+
+
+def test_a_kind_that_no_incident_has_is_told_with_those_that_there_are(logs):
+    result = run("list", "--format", "json", "--kind", "scan", "--kind", "beacon")
+    assert (result.exit_code, ids(result.stdout)) == (0, ["IOpen", "IOld"])
+    assert result.stderr == "mmtt: no incident is of the kind beacon; there are: brute_force, scan\n"
+    log(logs / "unknown.log", FAN)
+    assert "there are: none whose kind is known" in run("list", "unknown.log", "--kind", "scan").stderr
+
+
 def test_where_there_is_no_log(here, monkeypatch):
     monkeypatch.setattr("mmtt_agent.zeek.find", lambda: None)
     result = run("list")
@@ -171,8 +195,9 @@ def test_where_there_is_no_log(here, monkeypatch):
 
 def test_wrong_usage_is_told(logs):
     for arguments, says in (
-        (["list", "--since", "soon"], "'soon' is neither a time such as"),
-        (["list", "--since", "9999999w"], "not one such as 90m"),
+        (["list", "--since", "soon"], "'soon' is neither a span such as 90m, 24h, 7d or 4w nor a date"),
+        (["list", "--since", "9999999w"], "nor a date or time such as 2026-11-27"),
+        (["list", "--since", "3 d"], "nor a date or time such as 2026-11-27"),
         (["list", "--host", "here"], "'here' does not appear to be"),
         (["show", "INone"], "no incident INone in these logs"),
         (["mute", "INone", "--file", "m.tsv"], "no incident INone in these logs"),
