@@ -217,47 +217,63 @@ def mute(
     file: Path,
     places: tuple[Path, ...],
 ) -> None:
-    """Mute the two hosts and the port of the incident ID, or what --orig, --resp, --port and --kind say, all of it
-    together; what is not said may be anything.
+    """Mute what is like the incident ID, or what --orig, --resp, --port and --kind say, all of it together; what is not
+    said may be anything.
+
+    Like an incident of two hosts are those of the same two and the same port, of whatever kind; like one of a host with
+    many, those of the same kind that begin at that host, or end there. `mute ID --kind scan` has it of that kind.
 
     A line is added to the file that Zeek reads, which raises no notice of such incidents from then on, without a
-    restart. The logs have them all the same. With ID options say it more closely, or otherwise: `mute ID --kind scan`.
+    restart. The logs have them all the same. What is muted already gets what --for and --note say.
 
     \b
     Exit status: 0 muted, or listed
-                 1 it is muted already, or the file can't be read or written
+                 1 it is muted already, or the file, or a line to list, can't be read or written
                  2 wrong usage, or there is no such incident
     """
-    asked = mutes.Mute(orig, resp, port, kind)
+    asked = mutes.Mute(orig, resp, port, kind, None if span is None else time.time() + span, note)
     if only_list:
-        if id or any(asked) or span or note:
+        if id or any(asked):
             raise click.UsageError("--list changes nothing; leave the rest out")
         _list_mutes(file)
         return
+    if id and (orig or resp):
+        raise click.UsageError("an ID says which hosts; leave it out, or --orig and --resp")
     try:
-        asked = mutes.checked(asked) if any(asked) or not id else asked
+        if id:
+            # What is wrong with an option is said before logs are read.
+            mutes.allowed(asked._replace(kind=kind or "any"))
+            with _read(places, all_matters=False) as all_found:
+                asked = _like(_of_id(all_found, id), asked)
+        asked = mutes.allowed(asked)
     except mutes.MuteError as error:
         raise click.UsageError(str(error)) from None
-    if id:
-        with _read(places) as all_found:
-            asked = _like(_of_id(all_found, id), asked)
-    until = None if span is None else time.time() + span
-    with endings.cleaned_up(), mutes.changing(file) as path:
-        there = _mutes(path)
-        same = [number for number, each in enumerate(there) if each.what == asked.what]
-        if same and not there[same[0]].is_over:
-            raise click.ClickException(
-                f"muted already, by line {same[0] + 1} of {file}: {there[same[0]]}; `mmtt incidents unmute "
-                f"{same[0] + 1}` first"
-            )
-        asked = asked._replace(until=until, note=note or (f"incident {id}" if id else None))
-        try:
-            asked = mutes.checked(asked)
-        except mutes.MuteError as error:
-            raise click.UsageError(str(error)) from None
-        # One that is over makes room for the new one.
-        mutes.write(path, [*(each for number, each in enumerate(there) if number not in same), asked])
-    click.echo(shown(f"muted: {asked}"))
+    with endings.cleaned_up(), _changing(file) as (path, there):
+        asked = _muted(there, asked, id, file)
+        mutes.write(path, there)
+    click.echo(shown(f"muted in {file}: {asked}"))
+
+
+def _muted(there: mutes.Content, asked: mutes.Mute, id: str | None, file: Path) -> mutes.Mute:
+    """Put a line among those that are there; as it is then."""
+    same = [number for number, each in enumerate(there.mutes) if each.what == asked.what]
+    now = next((number for number in same if not there.mutes[number].is_over), None)
+    if now is None:
+        there.remove(same)  # what is over makes room
+        asked = asked._replace(note=asked.note or (f"incident {id}" if id else None))
+        there.add(asked)
+        return asked
+    old = there.mutes[now]
+    # What is not said stays: a new note makes nothing last for ever.
+    asked = old._replace(until=asked.until or old.until, note=asked.note or old.note)
+    if asked == old:
+        raise click.ClickException(
+            f"muted already, by line {now + 1} of {file}: {old}; another --for or --note changes that, "
+            f"`mmtt incidents unmute {now + 1}` takes it back"
+        )
+    there.replace(now, asked)
+    there.remove([number for number in same if number != now])
+    return asked
 
 
 @incidents.command(short_help="Take back what was muted.")
@@ -271,13 +287,14 @@ def unmute(numbers: tuple[int, ...], file: Path) -> None:
                  1 the file can't be read or written
                  2 wrong usage, or there are not so many lines
     """
-    with endings.cleaned_up(), mutes.changing(file) as path:
-        there = _mutes(path)
-        if max(numbers) > len(there):
+    with endings.cleaned_up(), _changing(file) as (path, there):
+        if max(numbers) > len(there.mutes):
             raise _Unusable(f"{file}: there is no line {max(numbers)}; `mmtt incidents mute --list` shows them")
-        mutes.write(path, [each for number, each in enumerate(there, 1) if number not in numbers])
-    for number in sorted({*numbers}):
-        click.echo(shown(f"no longer muted: {there[number - 1]}"))
+        gone = [there.mutes[number - 1] for number in sorted({*numbers})]
+        there.remove([number - 1 for number in numbers])
+        mutes.write(path, there)
+    for each in gone:
+        click.echo(shown(f"no longer muted in {file}: {each}"))
 
 
 @contextmanager
@@ -339,38 +356,62 @@ def _of_id(all_found: list[found.Found], id: str) -> found.Found:
 
 
 def _like(chosen: found.Found, asked: mutes.Mute) -> mutes.Mute:
-    """What mutes an incident, unless something else is asked for."""
-    row = chosen.latest
-    if not asked.orig and not asked.resp and row.orig_h is None and row.resp_h is None:
-        raise _Unusable(f"{row.id} names no host; say which: --orig or --resp")
-    if not asked.orig and not asked.resp and (row.orig_h is None or row.resp_h is None):
-        option = f"--orig {row.orig_h}" if row.orig_h else f"--resp {row.resp_h}"
-        raise _Unusable(
-            f"{row.id} is of one host with many; to mute all incidents of that host: {option}"
-            + (f" --kind {row.kind}" if row.kind and not asked.kind else "")
-        )
-    port = asked.resp_p
-    if not port and row.resp_p is not None:
-        protocol = evidence.protocol(chosen)
-        if not protocol:
+    """What mutes those like an incident, with the port and the kind that were asked for."""
+    row, port = chosen.latest, asked.resp_p
+    if row.orig_h is None and row.resp_h is None:
+        raise _Unusable(f"{row.id} names no host; say which, without ID: --orig or --resp")
+    if row.orig_h is None or row.resp_h is None:
+        if port:
+            raise _Unusable(f"{row.id} is of one host with many, on whatever port; leave --port out")
+        kind = asked.kind or row.kind
+        if not kind:
+            # Everything of a host is more than was seen.
+            option = f"--orig {row.orig_h}" if row.orig_h else f"--resp {row.resp_h}"
             raise _Unusable(
-                f"the log does not say whether port {row.resp_p} is TCP's or UDP's: add --port {row.resp_p}/tcp"
+                f"{row.id} is of one host with many, and its kind is not known: say which with --kind, or mute all "
+                f"incidents of that host, without ID: {option}"
             )
-        port = f"{row.resp_p}/{protocol}"
-    return mutes.checked(mutes.Mute(asked.orig or row.orig_h, asked.resp or row.resp_h, port, asked.kind))
+        return asked._replace(orig=row.orig_h, resp=row.resp_h, kind=kind)
+    if row.resp_p is None:
+        if port:
+            raise _Unusable(f"{row.id} names no port; leave --port out")
+        return asked._replace(orig=row.orig_h, resp=row.resp_h)
+    protocol = evidence.protocol(chosen)
+    if not port and not protocol:
+        raise _Unusable(
+            f"the log does not say whether port {row.resp_p} is TCP's or UDP's: add --port {row.resp_p}/tcp"
+        )
+    known = f"{row.resp_p}/{protocol or str(port).partition('/')[2]}"
+    if port and port != known:
+        raise _Unusable(f"{row.id} is of port {known if protocol else row.resp_p}, not {port}; leave --port out")
+    return asked._replace(orig=row.orig_h, resp=row.resp_h, resp_p=known)
 
 
-def _mutes(path: Path) -> list[mutes.Mute]:
+@contextmanager
+def _changing(file: Path) -> Iterator[tuple[Path, mutes.Content]]:
+    """The file and what is in it, which nobody else changes meanwhile; lines that can't be read are said."""
     try:
-        return mutes.read(path)
+        with mutes.changing(file) as path:
+            there = mutes.read(path)
+            for line in there.problems:
+                _say(line)
+            yield path, there
     except mutes.MuteError as error:
         raise click.ClickException(str(error)) from None
 
 
 def _list_mutes(file: Path) -> None:
-    for number, each in enumerate(_mutes(file), 1):
+    try:
+        there = mutes.read(file)
+    except mutes.MuteError as error:
+        raise click.ClickException(str(error)) from None
+    for number, each in enumerate(there.mutes, 1):
         over = " (over)" if each.is_over else ""
         click.echo(shown(f"{number:3}  {each}{over}{f': {each.note}' if each.note else ''}"))
+    for line in there.problems:
+        _say(line)
+    if there.problems:
+        sys.exit(1)
 
 
 def _say_kinds(wanted: Collection[str], all_found: list[found.Found]) -> None:
