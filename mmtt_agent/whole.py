@@ -18,28 +18,31 @@ _LEFT = 60
 
 
 @contextmanager
-def written(path: Path) -> Iterator[TextIO]:
+def written(path: Path, mode: int | None = None) -> Iterator[TextIO]:
     """A text file (UTF-8) that appears at ``path`` when the block under it has ended, in the place of one there.
 
     If the block fails nothing has changed; use it within :func:`.endings.cleaned_up`, and a signal makes no difference.
     A part that was left by a run that could not clean up (SIGKILL) goes when the same file is written again.
 
+    Args:
+        mode: who may read and write it; None: as the umask has it.
+
     Raises:
         OSError: it can't be written; ``filename`` is ``path``.
     """
-    with written_together(path) as (out,):
+    with written_together(path, mode=mode) as (out,):
         yield out
 
 
 @contextmanager
-def written_together(*paths: Path) -> Iterator[list[TextIO]]:
+def written_together(*paths: Path, mode: int | None = None) -> Iterator[list[TextIO]]:
     """As :func:`written`, several: all of them appear, or none. A write that fails may be told of another of them."""
     with ExitStack() as parts:
         opened = [parts.enter_context(_part(path)) for path in paths]
         yield [out for out, _ in opened]
         for path, (out, _) in zip(paths, opened, strict=True):
             with _named(path):
-                _finish(out)
+                _finish(out, mode)
         for path, (_, part) in zip(paths, opened, strict=True):
             with _named(path):
                 os.replace(part, path)
@@ -67,14 +70,16 @@ def _part(path: Path) -> Iterator[tuple[TextIO, str]]:
             os.unlink(part)
 
 
-def _finish(out: TextIO) -> None:
+def _finish(out: TextIO, mode: int | None) -> None:
     out.flush()
     # A disk that is full may not say so before; and what is complete is so after a power cut, too.
     os.fsync(out.fileno())
-    # mkstemp makes files that only their owner may read; this one is as readable as any other.
-    umask = os.umask(0)
-    os.umask(umask)
-    os.fchmod(out.fileno(), 0o666 & ~umask)
+    if mode is None:
+        # mkstemp makes files that only their owner may read; this one is as readable as any other.
+        umask = os.umask(0)
+        os.umask(umask)
+        mode = 0o666 & ~umask
+    os.fchmod(out.fileno(), mode)
 
 
 @contextmanager

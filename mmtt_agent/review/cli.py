@@ -6,7 +6,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from io import TextIOWrapper
@@ -20,6 +20,8 @@ from ..classify.rows import IncidentRow
 from ..output import shown
 from . import evidence, found, logs, mutes
 
+#: Rows of a table where nobody says how many: many take long to lay out.
+_LIMIT = 50
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -27,27 +29,41 @@ class _Unusable(click.ClickException):
     exit_code = 2
 
 
+def _seconds(text: str) -> float | None:
+    """So many minutes, hours, days or weeks; None for what says something else."""
+    parts = re.fullmatch(r"(\d{1,6})([mhdw])", text, re.ASCII)
+    return float(int(parts[1]) * _SECONDS[parts[2]]) if parts else None
+
+
 def _span(context: click.Context, option: click.Parameter, value: str | None) -> float | None:
     """So many minutes, hours, days or weeks, in seconds."""
     if value is None:
         return None
-    parts = re.fullmatch(r"(\d{1,6})([mhdw])", value, re.ASCII)
-    if not parts:
+    seconds = _seconds(value)
+    if seconds is None:
         raise click.BadParameter(f"{value!r} is not one such as 90m, 12h, 30d or 4w.", context, option)
-    return float(int(parts[1]) * _SECONDS[parts[2]])
+    if not seconds:
+        raise click.BadParameter(
+            f"{value!r} is no time at all; it is one such as 90m, 12h, 30d or 4w.", context, option
+        )
+    return seconds
 
 
 def _since(context: click.Context, option: click.Parameter, value: str | None) -> float | None:
     """So long ago, or a date or time of ISO 8601 (UTC where it doesn't say), as seconds since 1970."""
     if value is None:
         return None
-    if value[-1:] in _SECONDS:
-        return time.time() - (_span(context, option, value) or 0)
+    seconds = _seconds(value)
+    if seconds is not None:
+        return time.time() - seconds
     try:
         when = datetime.fromisoformat(value.replace("Z", "+00:00"))
         return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()
     except (ValueError, OverflowError):
-        text = f"{value!r} is neither a time such as 2026-11-27 nor a span such as 24h."
+        text = (
+            f"{value!r} is neither a span such as 90m, 24h, 7d or 4w nor a date or time such as 2026-11-27 or "
+            "2026-11-27T14:00 (UTC)."
+        )
         raise click.BadParameter(text, context, option) from None
 
 
@@ -91,6 +107,13 @@ def incidents() -> None:
 @click.option("--since", callback=_since, metavar="WHEN", help="Only with connections since: 24h, 7d, 2026-11-27.")
 @click.option("--open", "still_open", is_flag=True, help="Only those that are not closed.")
 @click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(0),
+    metavar="N",
+    help=f"Only the newest N; 0: all.  [default: {_LIMIT} in a table, else all]",
+)
+@click.option(
     "--format",
     "form",
     type=click.Choice(["table", "tsv", "json"]),
@@ -102,6 +125,7 @@ def list_(
     hosts: list[found.Network],
     since: float | None,
     still_open: bool,
+    limit: int | None,
     form: str | None,
 ) -> None:
     """Show the latest state of each incident in LOG..., the newest first.
@@ -112,7 +136,7 @@ def list_(
 
     \b
     Exit status: 0 all logs were read
-                 1 some not
+                 1 some not, or not all of their rows
                  2 wrong usage, or there is no log
     """
     wanted = {kind.replace(" ", "_") for kind in kinds}
@@ -126,12 +150,18 @@ def list_(
             and not (still_open and each.latest.state == "closed")
         ]
         form = form or ("table" if sys.stdout.isatty() else "tsv")
+        if limit is None:
+            limit = _LIMIT if form == "table" else 0
+        newest = chosen[: limit or None]
         if form == "table":
             from . import screen
 
-            screen.listed(chosen, len(all_found))
+            screen.listed(newest, len(chosen), len(all_found))
         else:
-            _lines(form, chosen)
+            _lines(form, newest)
+            if len(newest) < len(chosen):
+                _say(f"{len(chosen) - len(newest):,} more are older; -n 0 has all")
+        _say_kinds(wanted, all_found)
 
 
 @incidents.command(short_help="All that is known of one incident.")
@@ -146,7 +176,7 @@ def show(id: str, places: tuple[Path, ...], form: str | None) -> None:
 
     \b
     Exit status: 0 shown
-                 1 some log can't be read
+                 1 some log can't be read, or not all of its rows
                  2 wrong usage, or there is no such incident
     """
     with _read(places) as all_found:
@@ -187,47 +217,63 @@ def mute(
     file: Path,
     places: tuple[Path, ...],
 ) -> None:
-    """Mute the two hosts and the port of the incident ID, or what --orig, --resp, --port and --kind say, all of it
-    together; what is not said may be anything.
+    """Mute what is like the incident ID, or what --orig, --resp, --port and --kind say, all of it together; what is not
+    said may be anything.
+
+    Like an incident of two hosts are those of the same two and the same port, of whatever kind; like one of a host with
+    many, those of the same kind that begin at that host, or end there. `mute ID --kind scan` has it of that kind.
 
     A line is added to the file that Zeek reads, which raises no notice of such incidents from then on, without a
-    restart. The logs have them all the same. With ID options say it more closely, or otherwise: `mute ID --kind scan`.
+    restart. The logs have them all the same. What is muted already gets what --for and --note say.
 
     \b
     Exit status: 0 muted, or listed
-                 1 it is muted already, or the file can't be read or written
+                 1 it is muted already, or the file, or a line to list, can't be read or written
                  2 wrong usage, or there is no such incident
     """
-    asked = mutes.Mute(orig, resp, port, kind)
+    asked = mutes.Mute(orig, resp, port, kind, None if span is None else time.time() + span, note)
     if only_list:
-        if id or any(asked) or span or note:
+        if id or any(asked):
             raise click.UsageError("--list changes nothing; leave the rest out")
         _list_mutes(file)
         return
+    if id and (orig or resp):
+        raise click.UsageError("an ID says which hosts; leave it out, or --orig and --resp")
     try:
-        asked = mutes.checked(asked) if any(asked) or not id else asked
+        if id:
+            # What is wrong with an option is said before logs are read.
+            mutes.allowed(asked._replace(kind=kind or "any"))
+            with _read(places, all_matters=False) as all_found:
+                asked = _like(_of_id(all_found, id), asked)
+        asked = mutes.allowed(asked)
     except mutes.MuteError as error:
         raise click.UsageError(str(error)) from None
-    if id:
-        with _read(places) as all_found:
-            asked = _like(_of_id(all_found, id), asked)
-    until = None if span is None else time.time() + span
-    with endings.cleaned_up(), mutes.changing(file) as path:
-        there = _mutes(path)
-        same = [number for number, each in enumerate(there) if each.what == asked.what]
-        if same and not there[same[0]].is_over:
-            raise click.ClickException(
-                f"muted already, by line {same[0] + 1} of {file}: {there[same[0]]}; `mmtt incidents unmute "
-                f"{same[0] + 1}` first"
-            )
-        asked = asked._replace(until=until, note=note or (f"incident {id}" if id else None))
-        try:
-            asked = mutes.checked(asked)
-        except mutes.MuteError as error:
-            raise click.UsageError(str(error)) from None
-        # One that is over makes room for the new one.
-        mutes.write(path, [*(each for number, each in enumerate(there) if number not in same), asked])
-    click.echo(shown(f"muted: {asked}"))
+    with endings.cleaned_up(), _changing(file) as (path, there):
+        asked = _muted(there, asked, id, file)
+        mutes.write(path, there)
+    click.echo(shown(f"muted in {file}: {asked}"))
+
+
+def _muted(there: mutes.Content, asked: mutes.Mute, id: str | None, file: Path) -> mutes.Mute:
+    """Put a line among those that are there; as it is then."""
+    same = [number for number, each in enumerate(there.mutes) if each.what == asked.what]
+    now = next((number for number in same if not there.mutes[number].is_over), None)
+    if now is None:
+        there.remove(same)  # what is over makes room
+        asked = asked._replace(note=asked.note or (f"incident {id}" if id else None))
+        there.add(asked)
+        return asked
+    old = there.mutes[now]
+    # What is not said stays: a new note makes nothing last for ever.
+    asked = old._replace(until=asked.until or old.until, note=asked.note or old.note)
+    if asked == old:
+        raise click.ClickException(
+            f"muted already, by line {now + 1} of {file}: {old}; another --for or --note changes that, "
+            f"`mmtt incidents unmute {now + 1}` takes it back"
+        )
+    there.replace(now, asked)
+    there.remove([number for number in same if number != now])
+    return asked
 
 
 @incidents.command(short_help="Take back what was muted.")
@@ -241,27 +287,33 @@ def unmute(numbers: tuple[int, ...], file: Path) -> None:
                  1 the file can't be read or written
                  2 wrong usage, or there are not so many lines
     """
-    with endings.cleaned_up(), mutes.changing(file) as path:
-        there = _mutes(path)
-        if max(numbers) > len(there):
+    with endings.cleaned_up(), _changing(file) as (path, there):
+        if max(numbers) > len(there.mutes):
             raise _Unusable(f"{file}: there is no line {max(numbers)}; `mmtt incidents mute --list` shows them")
-        mutes.write(path, [each for number, each in enumerate(there, 1) if number not in numbers])
-    for number in sorted({*numbers}):
-        click.echo(shown(f"no longer muted: {there[number - 1]}"))
+        gone = [there.mutes[number - 1] for number in sorted({*numbers})]
+        there.remove([number - 1 for number in numbers])
+        mutes.write(path, there)
+    for each in gone:
+        click.echo(shown(f"no longer muted in {file}: {each}"))
 
 
 @contextmanager
-def _read(places: Iterable[Path]) -> Iterator[list[found.Found]]:
-    """The incidents of logs; what can't be read is said, and makes the status 1 in the end.
+def _read(places: Iterable[Path], *, all_matters: bool = True) -> Iterator[list[found.Found]]:
+    """The incidents of logs; what can't be read is said in the end, where a table does not push it out of sight.
+
+    Args:
+        all_matters: it makes the status 1, too.
 
     Raises:
         click.ClickException: there is no log at all.
     """
     all_found, problems = found.read(_files(places))
-    for line in problems:
-        _say(line)
-    yield all_found
-    if problems:
+    try:
+        yield all_found
+    finally:
+        for line in problems:
+            _say(line)
+    if problems and all_matters:
         sys.exit(1)
 
 
@@ -304,38 +356,69 @@ def _of_id(all_found: list[found.Found], id: str) -> found.Found:
 
 
 def _like(chosen: found.Found, asked: mutes.Mute) -> mutes.Mute:
-    """What mutes an incident, unless something else is asked for."""
-    row = chosen.latest
-    if not asked.orig and not asked.resp and row.orig_h is None and row.resp_h is None:
-        raise _Unusable(f"{row.id} names no host; say which: --orig or --resp")
-    if not asked.orig and not asked.resp and (row.orig_h is None or row.resp_h is None):
-        option = f"--orig {row.orig_h}" if row.orig_h else f"--resp {row.resp_h}"
-        raise _Unusable(
-            f"{row.id} is of one host with many; to mute all incidents of that host: {option}"
-            + (f" --kind {row.kind}" if row.kind and not asked.kind else "")
-        )
-    port = asked.resp_p
-    if not port and row.resp_p is not None:
-        protocol = evidence.protocol(chosen)
-        if not protocol:
+    """What mutes those like an incident, with the port and the kind that were asked for."""
+    row, port = chosen.latest, asked.resp_p
+    if row.orig_h is None and row.resp_h is None:
+        raise _Unusable(f"{row.id} names no host; say which, without ID: --orig or --resp")
+    if row.orig_h is None or row.resp_h is None:
+        if port:
+            raise _Unusable(f"{row.id} is of one host with many, on whatever port; leave --port out")
+        kind = asked.kind or row.kind
+        if not kind:
+            # Everything of a host is more than was seen.
+            option = f"--orig {row.orig_h}" if row.orig_h else f"--resp {row.resp_h}"
             raise _Unusable(
-                f"the log does not say whether port {row.resp_p} is TCP's or UDP's: add --port {row.resp_p}/tcp"
+                f"{row.id} is of one host with many, and its kind is not known: say which with --kind, or mute all "
+                f"incidents of that host, without ID: {option}"
             )
-        port = f"{row.resp_p}/{protocol}"
-    return mutes.checked(mutes.Mute(asked.orig or row.orig_h, asked.resp or row.resp_h, port, asked.kind))
+        return asked._replace(orig=row.orig_h, resp=row.resp_h, kind=kind)
+    if row.resp_p is None:
+        if port:
+            raise _Unusable(f"{row.id} names no port; leave --port out")
+        return asked._replace(orig=row.orig_h, resp=row.resp_h)
+    protocol = evidence.protocol(chosen)
+    if not port and not protocol:
+        raise _Unusable(
+            f"the log does not say whether port {row.resp_p} is TCP's or UDP's: add --port {row.resp_p}/tcp"
+        )
+    known = f"{row.resp_p}/{protocol or str(port).partition('/')[2]}"
+    if port and port != known:
+        raise _Unusable(f"{row.id} is of port {known if protocol else row.resp_p}, not {port}; leave --port out")
+    return asked._replace(orig=row.orig_h, resp=row.resp_h, resp_p=known)
 
 
-def _mutes(path: Path) -> list[mutes.Mute]:
+@contextmanager
+def _changing(file: Path) -> Iterator[tuple[Path, mutes.Content]]:
+    """The file and what is in it, which nobody else changes meanwhile; lines that can't be read are said."""
     try:
-        return mutes.read(path)
+        with mutes.changing(file) as path:
+            there = mutes.read(path)
+            for line in there.problems:
+                _say(line)
+            yield path, there
     except mutes.MuteError as error:
         raise click.ClickException(str(error)) from None
 
 
 def _list_mutes(file: Path) -> None:
-    for number, each in enumerate(_mutes(file), 1):
+    try:
+        there = mutes.read(file)
+    except mutes.MuteError as error:
+        raise click.ClickException(str(error)) from None
+    for number, each in enumerate(there.mutes, 1):
         over = " (over)" if each.is_over else ""
         click.echo(shown(f"{number:3}  {each}{over}{f': {each.note}' if each.note else ''}"))
+    for line in there.problems:
+        _say(line)
+    if there.problems:
+        sys.exit(1)
+
+
+def _say_kinds(wanted: Collection[str], all_found: list[found.Found]) -> None:
+    """Which kinds there are, where one was asked for that no incident has."""
+    there = {each.latest.kind for each in all_found if each.latest.kind}
+    for kind in sorted({*wanted} - there):
+        _say(f"no incident is of the kind {kind}; there are: {', '.join(sorted(there)) or 'none whose kind is known'}")
 
 
 def _lines(form: str, rows: list[IncidentRow]) -> None:

@@ -29,28 +29,32 @@ _SOME = 10
 
 
 def of(incident: Found) -> tuple[Evidence, list[str]]:
-    """The rows of an incident's strongest flows in the logs beside its own; and a line for each that can't be read."""
+    """The rows of an incident's strongest flows in the logs beside its own; and a line for each that can't be read, or
+    not all of its rows."""
     found, problems = Evidence(), []
     for rows, name in ((found.flows, "mmtt"), (found.connections, "conn")):
         for path in sorted(path for place in incident.places for path in _beside(place, name)):
+            damaged = logs.Damaged()
             try:
-                rows.extend(_of_log(path, incident))
+                rows.extend(_of_log(path, incident, damaged))
             except logs.LogError as error:
                 problems.append(str(error))
+            problems += damaged.told(path)
         rows.sort(key=_begin)
         if not incident.uids:
             del rows[_SOME:]
     return found, problems
 
 
-def _of_log(path: Path, incident: Found) -> list[Record]:
+def _of_log(path: Path, incident: Found, damaged: logs.Damaged) -> list[Record]:
     if uids := incident.uids:
-        return [each for each in logs.records(path, words=uids) if each.get("uid") in uids]
+        return [each for each in logs.records(path, damaged, words=uids) if each.get("uid") in uids]
     # Zeek may have lost the names of hosts: see MMTT::key_file.
     if not (ends := _ends(incident)):
         return []
     # A scan may have millions.
-    such = (each for each in logs.records(path, words=[str(next(iter(ends.values())))]) if ends.items() <= each.items())
+    all_rows = logs.records(path, damaged, words=[str(next(iter(ends.values())))])
+    such = (each for each in all_rows if ends.items() <= each.items())
     return nsmallest(_SOME, such, key=_begin)
 
 

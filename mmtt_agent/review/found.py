@@ -45,37 +45,43 @@ class Found:
 
 def read(paths: Iterable[Path]) -> tuple[list[Found], list[str]]:
     """The incidents of logs, by the time of their latest row, the newest first; and a line for each log that can't be
-    read, or not to its end. A row that is in two logs counts once."""
+    read, not to its end, or not all of its rows. A row that is in two logs counts once."""
     found: dict[tuple[str, str], Found] = {}
     problems: list[str] = []
     for path in paths:
+        damaged = logs.Damaged()
         try:
-            for record in logs.records(path, _TIMES):
-                row = _row(path, record)
+            for record in logs.records(path, damaged, _TIMES):
+                try:
+                    row = _row(record)
+                except logs.RowError as error:
+                    damaged.add(str(error))
+                    continue
                 each = found.setdefault((row.capture, row.id), Found([], set()))
                 each.places.add(path.parent)
                 if row not in each.rows:
                     each.rows.append(row)
         except logs.LogError as error:
             problems.append(str(error))
+        problems += damaged.told(path)
     for each in found.values():
         each.rows.sort(key=lambda row: (row.ts, _STATES.index(row.state)))
     return sorted(found.values(), key=lambda each: (-each.latest.ts, each.latest.id)), problems
 
 
-def _row(path: Path, record: dict[str, Any]) -> IncidentRow:
+def _row(record: dict[str, Any]) -> IncidentRow:
     if missing := [name for name in _NEEDED if name not in record]:
-        raise logs.LogError(f"{path}: a row has no {missing[0]}; is it mmtt_incidents.log?")
+        raise logs.RowError(f"it has no {missing[0]}; is it mmtt_incidents.log?")
     try:
         port = record.get("resp_p")
         row = IncidentRow(
             **{name: int(record[name]) for name in _TIMES},
             id=str(record["id"]),
             state=str(record["state"]),
-            orig_h=record.get("orig_h"),
-            resp_h=record.get("resp_h"),
+            orig_h=_text(record, "orig_h"),
+            resp_h=_text(record, "resp_h"),
             resp_p=None if port is None else int(port),
-            kind=record.get("kind"),
+            kind=_text(record, "kind"),
             score=float(record["score"]),
             connections=int(record["connections"]),
             orig_bytes=int(record.get("orig_bytes", 0)),
@@ -85,10 +91,17 @@ def _row(path: Path, record: dict[str, Any]) -> IncidentRow:
             capture=str(record.get("capture", "")),
         )
     except (TypeError, ValueError, OverflowError) as error:
-        raise logs.LogError(f"{path}: a row that can't be of an incident: {error}") from None
+        raise logs.RowError(f"it can't be of an incident: {error}") from None
     if row.state not in _STATES:
-        raise logs.LogError(f"{path}: a row's state is {row.state!r}, not one of {', '.join(_STATES)}")
+        raise logs.RowError(f"its state is {row.state!r}, not one of {', '.join(_STATES)}")
     return row
+
+
+def _text(record: dict[str, Any], name: str) -> str | None:
+    value = record.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise ValueError(f"{name} is {value!r}")
 
 
 def is_of_host(row: IncidentRow, network: Network) -> bool:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import re
+import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,7 +23,11 @@ _MILLISECONDS = 1e11
 
 
 class LogError(Exception):
-    """A log that can't be read; one line that names the file, the place and what is wrong."""
+    """A log that can't be read; one line that names the file and what is wrong."""
+
+
+class RowError(Exception):
+    """A row that can't be read: what is wrong."""
 
 
 def files(directory: Path, name: str) -> list[Path]:
@@ -39,7 +46,36 @@ def files(directory: Path, name: str) -> list[Path]:
     return [*found.values()]
 
 
-def records(path: Path, times: Iterable[str] = ("ts",), words: Iterable[str] = ()) -> Iterator[dict[str, Any]]:
+@dataclass
+class Damaged:
+    """Rows of a log that can't be read, and are left out.
+
+    Attributes:
+        line: number of the line that the latest row is from.
+        rows: how many there are.
+        first: of the first one, its line and what is wrong.
+    """
+
+    line: int = 0
+    rows: int = 0
+    first: str = ""
+
+    def add(self, why: str) -> None:
+        self.rows += 1
+        self.first = self.first or f"line {self.line}: {why}"
+
+    def told(self, path: Path) -> list[str]:
+        """A line that tells of them, if there are any."""
+        if not self.rows:
+            return []
+        if self.rows == 1:
+            return [f"{path}: a row could not be read, and is left out: {self.first}"]
+        return [f"{path}: {self.rows:,} rows could not be read, and are left out; the first, {self.first}"]
+
+
+def records(
+    path: Path, damaged: Damaged, times: Iterable[str] = ("ts",), words: Iterable[str] = ()
+) -> Iterator[dict[str, Any]]:
     """The rows of a log by column; what is unset is left out. Half a line at the end, which is still being written, is
     left out, too.
 
@@ -47,24 +83,30 @@ def records(path: Path, times: Iterable[str] = ("ts",), words: Iterable[str] = (
     vector or set.
 
     Args:
+        damaged: is told of rows that can't be read; the others are.
         times: columns that are times; JSON does not tell them from other numbers.
         words: only rows that hold one of these; all without any.
 
     Raises:
-        LogError: it can't be read, or is no log of Zeek's.
+        LogError: it can't be read, or not to its end.
     """
     wanted = [word.encode() for word in words]
-    tsv = _Tsv(path)
+    tsv = _Tsv()
     try:
         with _opened(path) as file:
-            for number, line in enumerate(file, 1):
+            for damaged.line, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
                     return
                 if line.startswith(b"#"):
                     tsv.head(line.decode("utf-8", "replace")[1:-1])
                 elif line != b"\n" and (not wanted or any(word in line for word in wanted)):
                     text = line[:-1].decode("utf-8", "replace")
-                    yield _of_json(path, number, text, times) if text.startswith("{") else tsv.row(number, text)
+                    try:
+                        row = _of_json(text, times) if text.startswith("{") else tsv.row(text)
+                    except RowError as error:
+                        damaged.add(str(error))
+                    else:
+                        yield row
     except OSError as error:
         raise LogError(f"{path}: {error.strerror or error}") from None
     except (EOFError, zlib.error, zstandard.ZstdError) as error:
@@ -72,6 +114,11 @@ def records(path: Path, times: Iterable[str] = ("ts",), words: Iterable[str] = (
 
 
 def _opened(path: Path) -> BinaryIO | io.BufferedReader:
+    mode = path.stat().st_mode
+    is_typed = stat.S_ISCHR(mode) and str(path) == "/dev/stdin" and os.isatty(0)
+    # /dev/zero is one endless line.
+    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or stat.S_ISDIR(mode) or is_typed):
+        raise LogError(f"{path}: neither a file nor a pipe")
     file = path.open("rb")
     magic = file.peek(4)[:4]
     if magic.startswith(_GZIP):
@@ -81,17 +128,17 @@ def _opened(path: Path) -> BinaryIO | io.BufferedReader:
     return file
 
 
-def _of_json(path: Path, number: int, line: str, times: Iterable[str]) -> dict[str, Any]:
+def _of_json(line: str, times: Iterable[str]) -> dict[str, Any]:
     try:
         row: dict[str, Any] = json.loads(line)  # by its first letter it is an object
-    except ValueError:
-        raise LogError(f"{path}:{number}: not JSON") from None
+    except (ValueError, RecursionError):
+        raise RowError("not JSON") from None
     for name in times:
         if name in row:
             try:
                 row[name] = _json_time(row[name])
             except (ValueError, OverflowError):
-                raise LogError(f"{path}:{number}: {name} can't be {row[name]!r}") from None
+                raise RowError(f"{name} can't be {row[name]!r}") from None
     return row
 
 
@@ -108,15 +155,14 @@ def _json_time(value: Any) -> int:
 class _Tsv:
     """What the lines of a log's head say of the others."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self) -> None:
         self._separator, self._set_separator, self._unset, self._empty = "\t", ",", "-", "(empty)"
         self._names: list[str] = []
         self._types: list[str] = []
 
     def head(self, line: str) -> None:
         if line.startswith("separator "):
-            self._separator = unescaped(line.split(" ", 1)[1])
+            self._separator = unescaped(line.split(" ", 1)[1]) or self._separator
             return
         key, *values = line.split(self._separator)
         if key == "fields":
@@ -130,12 +176,12 @@ class _Tsv:
         elif values and key == "empty_field":
             self._empty = values[0]
 
-    def row(self, number: int, line: str) -> dict[str, Any]:
+    def row(self, line: str) -> dict[str, Any]:
         values = line.split(self._separator)
         if not self._names or len(self._names) != len(self._types):
-            raise LogError(f"{self._path}:{number}: no #fields and #types before it; is it a log of Zeek's?")
+            raise RowError("no #fields and #types before it; is it a log of Zeek's?")
         if len(values) != len(self._names):
-            raise LogError(f"{self._path}:{number}: {len(values)} columns, and {len(self._names)} #fields")
+            raise RowError(f"{len(values)} columns, and {len(self._names)} #fields")
         row: dict[str, Any] = {}
         for name, kind, value in zip(self._names, self._types, values, strict=True):
             if value == self._unset:
@@ -143,7 +189,7 @@ class _Tsv:
             try:
                 row[name] = self._value(kind, value)
             except ValueError:
-                raise LogError(f"{self._path}:{number}: {name} can't be {value!r}") from None
+                raise RowError(f"{name} can't be {value!r}") from None
         return row
 
     def _value(self, kind: str, value: str) -> Any:

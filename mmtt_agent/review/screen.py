@@ -18,17 +18,20 @@ from .found import Found
 _TIME = "%Y-%m-%d %H:%M:%S"
 
 
-def listed(rows: list[IncidentRow], known: int) -> None:
+def listed(rows: list[IncidentRow], chosen: int, known: int) -> None:
     """A line for each.
 
     Args:
+        chosen: how many were asked for, of which these are the newest.
         known: how many there are in all.
     """
     console = Console()
     if rows:
         console.print(table.incidents(rows, console.width, several=any(row.capture for row in rows), states=True))
-    of = "" if known == len(rows) else f" of {known:,}"
-    console.print(f"[dim]{len(rows):,}{of} {'incident' if len(rows) == 1 else 'incidents'}[/]")
+    of = "" if known == chosen else f" of {known:,}"
+    console.print(f"[dim]{chosen:,}{of} {'incident' if chosen == 1 else 'incidents'}[/]")
+    if len(rows) < chosen:
+        console.print(f"[dim]and {chosen - len(rows):,} of them more, which are older: -n 0 shows all[/]")
 
 
 def shown_all(incident: Found, about: Evidence) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import threading
+from pathlib import Path
 
 import pytest
 import zstandard
@@ -33,15 +36,22 @@ def written(path, text: str):
     return path
 
 
+def read(path, **options):
+    """All rows, none of them damaged."""
+    damaged = logs.Damaged()
+    yield from logs.records(path, damaged, **options)
+    assert damaged.told(path) == []
+
+
 @pytest.mark.parametrize("name", ["x.log", "x.log.gz", "x.log.zst"])
 def test_tsv_and_json_are_the_same_however_they_are_packed(tmp_path, name):
-    assert [*logs.records(written(tmp_path / name, TSV + "#close\t2026-11-27-01-00-00\n"))] == ROWS
+    assert [*read(written(tmp_path / name, TSV + "#close\t2026-11-27-01-00-00\n"))] == ROWS
     lines = "".join(json.dumps({**row, "ts": row["ts"] / 1e6}) + "\n" for row in ROWS)
-    assert [*logs.records(written(tmp_path / name, lines))] == ROWS
+    assert [*read(written(tmp_path / name, lines))] == ROWS
 
 
 @pytest.mark.parametrize(
-    ("ts", "read"),
+    ("ts", "time"),
     [
         ("2023-11-14T22:13:20.000001Z", 1_700_000_000_000_001),
         ("2023-11-14T23:13:20.000001+01:00", 1_700_000_000_000_001),
@@ -49,26 +59,24 @@ def test_tsv_and_json_are_the_same_however_they_are_packed(tmp_path, name):
         (1_700_000_000_001, 1_700_000_000_001_000),
     ],
 )
-def test_times_of_json_are_what_zeek_was_told_to_write(tmp_path, ts, read):
-    assert [*logs.records(written(tmp_path / "x.log", json.dumps({"ts": ts}) + "\n"))] == [{"ts": read}]
+def test_times_of_json_are_what_zeek_was_told_to_write(tmp_path, ts, time):
+    assert [*read(written(tmp_path / "x.log", json.dumps({"ts": ts}) + "\n"))] == [{"ts": time}]
 
 
 def test_what_zeek_is_still_writing_is_left_out(tmp_path):
-    assert [*logs.records(written(tmp_path / "x.log", TSV + "1700000002.0\tC3"))] == ROWS
-    assert [*logs.records(written(tmp_path / "x.log", '{"ts":1700000000.5}\n{"ts":17'))] == [
-        {"ts": 1_700_000_000_500_000}
-    ]
+    assert [*read(written(tmp_path / "x.log", TSV + "1700000002.0\tC3"))] == ROWS
+    assert [*read(written(tmp_path / "x.log", '{"ts":1700000000.5}\n{"ts":17'))] == [{"ts": 1_700_000_000_500_000}]
 
 
 def test_only_rows_with_certain_words(tmp_path):
     path = written(tmp_path / "x.log", TSV)
-    assert [*logs.records(path, words=["C2", "C9"])] == ROWS[1:]
-    assert [*logs.records(path, words=["C9"])] == []
+    assert [*read(path, words=["C2", "C9"])] == ROWS[1:]
+    assert [*read(path, words=["C9"])] == []
 
 
 def test_other_separators(tmp_path):
     text = "#separator |\n#set_separator|;\n#unset_field|*\n#fields|a|b|c\n#types|count|set[string]|string\n1|x;y|*\n"
-    assert [*logs.records(written(tmp_path / "x.log", text))] == [{"a": 1, "b": ["x", "y"]}]
+    assert [*read(written(tmp_path / "x.log", text))] == [{"a": 1, "b": ["x", "y"]}]
 
 
 @pytest.mark.parametrize(
@@ -83,11 +91,35 @@ def test_other_separators(tmp_path):
         ('{"ts":"soon"}\n', "1: ts can't be 'soon'"),
     ],
 )
-def test_what_is_no_log_is_told_with_its_line(tmp_path, text, says):
-    path = written(tmp_path / "x.log", text)
-    with pytest.raises(logs.LogError) as caught:
-        [*logs.records(path)]
-    assert str(caught.value) == f"{path}:{says}"
+def test_a_row_that_cant_be_read_is_told_with_its_line(tmp_path, text, says):
+    path, damaged = written(tmp_path / "x.log", text), logs.Damaged()
+    assert len([*logs.records(path, damaged)]) == (2 if text.startswith(TSV) else text.count("1.5"))
+    assert damaged.told(path) == [f"{path}: a row could not be read, and is left out: line {says}"]
+
+
+def test_after_a_damaged_row_the_others_are_read(tmp_path):
+    path, damaged = tmp_path / "x.log", logs.Damaged()
+    head, first, second = TSV.rpartition("17000000")[0].rpartition("1700000000")[0], *TSV.splitlines()[-2:]
+    written(path, f"{head}{first}\n17000\x00\n{second}\nnow\tC\t-\t-\t-\t-\t-\n{first}\n")
+    assert [*logs.records(path, damaged)] == [*ROWS, ROWS[0]]
+    assert damaged.told(path) == [
+        f"{path}: 2 rows could not be read, and are left out; the first, line 9: 1 columns, and 7 #fields"
+    ]
+    written(path, 'ts":1}\n{"ts":1.5}\n{"a":' + "[" * 100_000 + '\n{"ts":2.5}\n')
+    damaged = logs.Damaged()
+    assert [row["ts"] for row in logs.records(path, damaged)] == [1_500_000, 2_500_000]
+    assert damaged.rows == 2 and damaged.first.startswith("line 1: no #fields")
+
+
+def test_what_is_neither_a_file_nor_a_pipe_is_not_read(tmp_path):
+    for place in ("/dev/zero", "/dev/full", "/dev/null"):
+        with pytest.raises(logs.LogError, match=f"^{place}: neither a file nor a pipe$"):
+            [*read(Path(place))]
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=(TSV,))
+    writer.start()
+    assert [*read(tmp_path / "pipe")] == ROWS
+    writer.join()
 
 
 def test_what_cant_be_read_is_told_in_a_line(tmp_path):
@@ -95,7 +127,7 @@ def test_what_cant_be_read_is_told_in_a_line(tmp_path):
     path.write_bytes(gzip.compress(TSV.encode())[:-20])
     for place, says in ((tmp_path / "gone.log", "No such file"), (path, "damaged"), (tmp_path, "Is a directory")):
         with pytest.raises(logs.LogError, match=f"^{place}: {says}[^\n]*$"):
-            [*logs.records(place)]
+            [*read(place)]
 
 
 def test_logs_of_a_directory_are_those_of_now_and_rotated_ones_each_once(tmp_path):
