@@ -146,8 +146,8 @@ function send(a: Agent, q: Queue, n: count)
 		local w = o$w;
 		b$windows += o;
 		flows += to_json(Flow($uid=o$c$uid, $window=w$window, $sizes=w$sizes,
-		    $times=w$times, $ts=w$ts, $ends=ends_of(o$id$orig_h, o$id$resp_h,
-		    o$id$resp_p)));
+		    $times=w$times, $ts=w$ts, $ends=ends_of(o$id$orig_h,
+		    o$id$resp_h, o$id$resp_p)));
 		}
 
 	a$in_flight += n;

@@ -35,7 +35,8 @@ function is_key(text: string): bool
 
 function key_path(): string
 	{
-	return key_file == "" ? Broker::table_store_db_directory + "/mmtt-key" : key_file;
+	return key_file == "" ? Broker::table_store_db_directory + "/mmtt-key" :
+	    key_file;
 	}
 
 # Workers that came up with the key of a manager before this one have to know.
@@ -91,7 +92,8 @@ event MMTT::key_asked(reply_topic: string)
 
 event MMTT::key_is(key: string)
 	{
-	if ( Cluster::local_node_type() == Cluster::WORKER && is_key(key)
+	if ( Cluster::local_node_type() == Cluster::WORKER
+	    && is_key(key)
 	    && key != my_key )
 		use_key(key);
 	}
@@ -101,8 +103,8 @@ event MMTT::ask_for_key()
 	if ( my_key != "" )
 		return;
 
-	Cluster::publish(Cluster::manager_topic, MMTT::key_asked,
-	    Cluster::node_topic(Cluster::node));
+	Cluster::publish(Cluster::manager_topic, MMTT::key_asked, Cluster::node_topic(
+	    Cluster::node));
 	schedule 1sec { MMTT::ask_for_key() };
 	}
 
@@ -122,7 +124,8 @@ event zeek_init()
 			make_key();
 		else
 			Input::add_event(Input::EventDescription($source=key_path(),
-			    $reader=Input::READER_RAW, $mode=Input::MANUAL, $name=key_stream,
-			    $fields=KeyLine, $want_record=F, $ev=MMTT::key_line));
+			    $reader=Input::READER_RAW, $mode=Input::MANUAL,
+			    $name=key_stream, $fields=KeyLine, $want_record=F,
+			    $ev=MMTT::key_line));
 		}
 	}

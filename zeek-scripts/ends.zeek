@@ -51,7 +51,7 @@ function masked(words: index_vec, tag: string): index_vec
 # that was made up shows, as its hash is wrong.
 function named(host: addr): string
 	{
-	local tag = sha256_hash(my_key, "tag", host)[0 : 12];
+	local tag = sha256_hash(my_key, "tag", host)[0:12];
 	local name = sensor + tag;
 
 	for ( _, word in masked(addr_to_counts(host), tag) )
@@ -93,7 +93,7 @@ function host_of(end: string): addr
 	while ( 16 + 8 * |words| < |end| )
 		words += hex_to_count(end[16 + 8 * |words| : 24 + 8 * |words|]);
 
-	local host = counts_to_addr(masked(words, end[4 : 16]));
+	local host = counts_to_addr(masked(words, end[4:16]));
 	return named(host) == end ? host : [::];
 	}
 
@@ -101,7 +101,7 @@ function use_key(key: string)
 	{
 	clear_table(ends);
 	my_key = key;
-	sensor = sha256_hash(key, "sensor")[0 : 4];
+	sensor = sha256_hash(key, "sensor")[0:4];
 	}
 
 function random_key(): string

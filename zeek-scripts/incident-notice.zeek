@@ -57,7 +57,8 @@ function is_exempt_pair(rec: IncidentInfo): bool
 
 function is_of(rec: IncidentInfo, networks: set[subnet]): bool
 	{
-	return ( rec?$orig_h && rec$orig_h in networks ) || ( rec?$resp_h && rec$resp_h in networks );
+	return ( rec?$orig_h && rec$orig_h in networks )
+	    || ( rec?$resp_h && rec$resp_h in networks );
 	}
 
 function is_worth_a_notice(rec: IncidentInfo): bool
@@ -76,7 +77,8 @@ function is_due(rec: IncidentInfo): bool
 	{
 	if ( rec$state == "opened" )
 		{
-		if ( rec?$kind || ! ( |incident_exempt_kinds| > 0 || is_muted_by_kind(rec) ) )
+		if ( rec?$kind
+		    || ! ( |incident_exempt_kinds| > 0 || is_muted_by_kind(rec) ) )
 			return T;
 
 		add untold[rec$id];
@@ -133,9 +135,9 @@ hook incident(rec: IncidentInfo, unit: string)
 	local who = host_in_words(rec, unit);
 	local kind = rec?$kind ? gsub(rec$kind, /_/, " ") + ", " : "";
 	local n = Notice::Info($note=Incident, $ts=rec$ts, $msg=fmt(
-	    "%s: %s%s (score %.2f)", who, kind, rec$reason, rec$score), $sub=fmt(
-	    "incident %s, %d connections from %s to %s", rec$id, rec$connections,
-	    strftime("%Y-%m-%d %H:%M:%S", rec$first), strftime(
+	    "%s: %s%s (score %.2f)", who, kind, rec$reason, rec$score),
+	    $sub=fmt("incident %s, %d connections from %s to %s", rec$id,
+	    rec$connections, strftime("%Y-%m-%d %H:%M:%S", rec$first), strftime(
 	    "%Y-%m-%d %H:%M:%S", rec$last)), $identifier=cat(unit, who));
 
 	if ( rec?$orig_h )

@@ -129,11 +129,10 @@ function take_finding(f: Finding)
 		return;
 		}
 
-	local info = IncidentInfo($ts=double_to_time(f$ts), $id=f$id,
-	    $state=f$state, $score=f$score, $connections=f$connections,
-	    $first=double_to_time(f$first), $last=double_to_time(f$last),
-	    $orig_bytes=f$orig_bytes, $resp_bytes=f$resp_bytes, $reason=f$reason,
-	    $uids=f$uids);
+	local info = IncidentInfo($ts=double_to_time(f$ts), $id=f$id, $state=f$state,
+	    $score=f$score, $connections=f$connections, $first=double_to_time(
+	    f$first), $last=double_to_time(f$last), $orig_bytes=f$orig_bytes,
+	    $resp_bytes=f$resp_bytes, $reason=f$reason, $uids=f$uids);
 	local host: addr;
 
 	if ( f$orig != "" && ( host = host_of_finding(f, f$orig) ) != [::] )
@@ -159,8 +158,7 @@ event MMTT::incidents(protocol: count, found: vector of Finding)
 		return;
 
 	# One node knows which are muted, and how many there were today.
-	if ( Cluster::is_enabled()
-	    && Cluster::local_node_type() != Cluster::MANAGER )
+	if ( Cluster::is_enabled() && Cluster::local_node_type() != Cluster::MANAGER )
 		{
 		Cluster::publish(Cluster::manager_topic, MMTT::incidents, protocol, found);
 		return;
@@ -174,5 +172,6 @@ event MMTT::incidents(protocol: count, found: vector of Finding)
 event zeek_init() &priority=5
 	{
 	Log::create_stream(INCIDENTS_LOG, Log::Stream($columns=IncidentInfo,
-	    $ev=log_incident, $path="mmtt_incidents", $policy=log_policy_incidents));
+	    $ev=log_incident, $path="mmtt_incidents",
+	    $policy=log_policy_incidents));
 	}

@@ -44,8 +44,8 @@ global mutes: vector of Mute;
 # Of the reading that goes on.
 global mutes_read: vector of Mute;
 
-global muted_line: event(description: Input::EventDescription, tpe: Input::Event,
-    line: MutedLine);
+global muted_line: event(description: Input::EventDescription,
+    tpe: Input::Event, line: MutedLine);
 global look_for_muted: event();
 
 function is_network(text: string): bool

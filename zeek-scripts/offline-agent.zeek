@@ -274,8 +274,7 @@ event MMTT::program_line(description: Input::EventDescription,
 
 	local status = text[|exit_mark| :];
 	gone(fmt("%s, because the agent (%s) ended with status %s%s%s", missing(),
-	    command(), status, words(),
-	    status == "127" ?
+	    command(), status, words(), status == "127" ?
 	    "; install it, or say in MMTT_AGENT how to start it" : ""));
 	}
 

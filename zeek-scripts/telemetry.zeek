@@ -24,8 +24,7 @@ global ignored_family = Telemetry::register_counter_family(
     $help_text="Answers that came late or twice"));
 
 global tries_shed_family = Telemetry::register_counter_family(
-    Telemetry::MetricOpts($prefix="mmtt", $name="shed_tries", $unit="",
-    $help_text="Connections without a verdict that agents were not told of, as there were too many"));
+    Telemetry::MetricOpts($prefix="mmtt", $name="shed_tries", $unit="", $help_text="Connections without a verdict that agents were not told of, as there were too many"));
 
 global incidents_family = Telemetry::register_counter_family(
     Telemetry::MetricOpts($prefix="mmtt", $name="incidents", $unit="",
@@ -36,8 +35,7 @@ global held_back_family = Telemetry::register_counter_family(
     $help_text="Incidents without a notice, as there were too many in a day"));
 
 global nameless_family = Telemetry::register_counter_family(
-    Telemetry::MetricOpts($prefix="mmtt", $name="nameless_hosts", $unit="",
-    $help_text="Hosts of incidents that could not be turned back into addresses"));
+    Telemetry::MetricOpts($prefix="mmtt", $name="nameless_hosts", $unit="", $help_text="Hosts of incidents that could not be turned back into addresses"));
 
 global in_flight_family = Telemetry::register_gauge_family(
     Telemetry::MetricOpts($prefix="mmtt", $name="outstanding_windows", $unit="",
@@ -63,9 +61,10 @@ hook Telemetry::sync()
 	for ( state_of, m in by_state )
 		Telemetry::counter_family_set(incidents_family, vector(state_of), m + 0.0);
 
-	Telemetry::counter_family_set(tries_shed_family, none, counts$tries_shed + 0.0);
-	Telemetry::counter_family_set(held_back_family, none, counts$incidents_held_back +
+	Telemetry::counter_family_set(tries_shed_family, none, counts$tries_shed +
 	    0.0);
+	Telemetry::counter_family_set(held_back_family, none,
+	    counts$incidents_held_back + 0.0);
 	Telemetry::counter_family_set(nameless_family, none, counts$incidents_nameless +
 	    0.0);
 	Telemetry::counter_family_set(submitted_family, none, counts$submitted + 0.0);

@@ -109,8 +109,7 @@ function publish_tries(a: Agent, texts: vector of string)
 
 		if ( |part| == batch_size || i + 1 == |texts| )
 			{
-			Cluster::publish(a$topic, MMTT::tries, protocol_version, node_topic(),
-			    part);
+			Cluster::publish(a$topic, MMTT::tries, protocol_version, node_topic(), part);
 			part = vector();
 			}
 		}
