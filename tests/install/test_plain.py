@@ -79,7 +79,7 @@ def test_help_lists_everything_with_what_it_needs(plain):
     assert set(listed) == declared - {"mmtt"} >= ours - {"mmtt"}
     said = " ".join(done.stdout.split())
     assert "(needs: pip install 'mmtt[train]')" in said and listed["lab"] == "(needs: a checkout of mmtt)"
-    assert said.count("(needs:") == 2
+    assert said.count("(needs:") == 3
 
 
 def test_help_of_everything(plain):
