@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -13,92 +13,10 @@ from ..classifier import Classifier
 from ..incidents import Incident, Tracker
 from ..series import MIN_PACKETS, SeriesBatch
 from .evidence import About, Evidence, about
+from .row import IncidentRow, Row
 
 #: Windows that are classified between two looks at the progress: a multiple of what the classifier takes at a time.
 _STEP = 1024
-
-
-class Row(NamedTuple):
-    """One row; a field that is unset in the log is None, as a kind is where the model says none.
-
-    Attributes:
-        ts: µs since 1970, the window's first payload packet.
-        packets: payload packets in the window.
-        status: ``ok``, or ``too_short`` for fewer than 4 payload packets: no verdict.
-        latency: always None, as nobody waited: only Zeek on live traffic has one.
-        incident: that the flow belongs to.
-        capture: the name of the file that it comes from; a column only where there may be several.
-    """
-
-    ts: int
-    uid: str
-    orig_h: str
-    orig_p: int
-    resp_h: str
-    resp_p: int
-    proto: str
-    window: int
-    packets: int
-    service: str | None
-    service_score: float | None
-    application: str | None
-    application_score: float | None
-    malicious: bool | None
-    malicious_score: float | None
-    malicious_kind: str | None
-    status: str
-    latency: None
-    model: str | None
-    incident: str | None
-    capture: str
-
-
-class IncidentRow(NamedTuple):
-    """One row of ``mmtt_incidents.log``; a field that is unset there is None: an originator with many responders has no
-    responder, a responder with many originators no originator.
-
-    Attributes:
-        ts, first, last: µs since 1970; ``first`` and ``last`` are when its connections began.
-    """
-
-    ts: int
-    id: str
-    state: str
-    orig_h: str | None
-    resp_h: str | None
-    resp_p: int | None
-    kind: str | None
-    score: float
-    connections: int
-    first: int
-    last: int
-    orig_bytes: int
-    resp_bytes: int
-    reason: str
-    uids: tuple[str, ...]
-    capture: str
-
-    @classmethod
-    def of(cls, incident: Incident, capture: str) -> IncidentRow:
-        """``capture``: the name of the file that it comes from."""
-        return cls(
-            ts=incident.ts,
-            id=incident.id,
-            state=incident.state,
-            orig_h=incident.orig,
-            resp_h=incident.resp,
-            resp_p=int(incident.resp_p.partition("/")[0]) if incident.resp_p else None,
-            kind=incident.kind or None,
-            score=incident.score,
-            connections=incident.connections,
-            first=incident.first,
-            last=incident.last,
-            orig_bytes=incident.orig_bytes,
-            resp_bytes=incident.resp_bytes,
-            reason=incident.reason,
-            uids=incident.uids,
-            capture=capture,
-        )
 
 
 def rows(

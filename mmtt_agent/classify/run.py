@@ -19,7 +19,8 @@ from ..classifier import Classifier
 from ..incidents import Tracker
 from .log import INCIDENTS, ROWS, JsonWriter, Log, TsvWriter
 from .progress import Progress
-from .rows import IncidentRow, Row, rows
+from .row import IncidentRow, Row
+from .rows import rows
 from .sources import STDIN, called
 
 #: The files that are written into a directory.

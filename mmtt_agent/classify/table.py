@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..output import shown, utc
-from .rows import IncidentRow, Row
+from .row import IncidentRow, Row
 
 _BAR = 24
 #: Columns from which on there is room for the time of each flow.

@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from .. import endings, paths, zeek
-from ..classify.rows import IncidentRow
+from ..classify.row import IncidentRow
 from ..output import shown
 from . import evidence, found, logs, mutes
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..classify.log import INCIDENT_COLUMNS
-from ..classify.rows import IncidentRow
+from ..classify.row import IncidentRow
 from . import logs
 
 #: The log's name, without .log.

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..classify import table
-from ..classify.rows import IncidentRow
+from ..classify.row import IncidentRow
 from ..output import shown, utc
 from .evidence import Evidence
 from .found import Found

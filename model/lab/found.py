@@ -13,7 +13,8 @@ import numpy as np
 
 from mmtt_agent.capture import CaptureError, Connections, read_capture
 from mmtt_agent.classifier import Classifier
-from mmtt_agent.classify.rows import IncidentRow, Row, rows
+from mmtt_agent.classify.row import IncidentRow, Row
+from mmtt_agent.classify.rows import rows
 from mmtt_agent.incidents import IncidentModel, Tracker
 
 from . import LabError

@@ -22,7 +22,7 @@ from tiny_bundle import KINDS, make_bundle, with_incidents, with_kinds
 from mmtt_agent.classify import table
 from mmtt_agent.classify.cli import classify
 from mmtt_agent.classify.log import COLUMNS, INCIDENT_COLUMNS, INCIDENTS, ROWS, JsonWriter, TsvWriter
-from mmtt_agent.classify.rows import IncidentRow, Row
+from mmtt_agent.classify.row import IncidentRow, Row
 
 OFFICE = DATA / "office.pcap"
 

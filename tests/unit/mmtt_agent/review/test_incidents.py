@@ -15,7 +15,7 @@ from tiny_bundle import make_bundle, with_incidents
 
 from mmtt_agent.classify.cli import classify
 from mmtt_agent.classify.log import INCIDENT_COLUMNS, INCIDENTS, JsonWriter, TsvWriter
-from mmtt_agent.classify.rows import IncidentRow
+from mmtt_agent.classify.row import IncidentRow
 from mmtt_agent.review import cli, mutes
 
 NOW = int(time.time())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mmtt_agent.capture import Connections
-from mmtt_agent.classify.rows import IncidentRow, Row
+from mmtt_agent.classify.row import IncidentRow, Row
 from mmtt_agent.incidents import IncidentModel
 from mmtt_model.lab.found import judge, report
 
