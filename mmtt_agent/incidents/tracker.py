@@ -17,6 +17,7 @@ from .reasons import reason
 from .records import LATEST, MANY, Flows, Incident, Try
 from .settings import Settings
 from .table import ORIGINATOR, PAIR, RESPONDER, UNITS, Table
+from .units import NAME
 from .waiting import EPOCH, Waiting
 
 #: Evidence that began so many microseconds ago has come in: a window lasts up to a minute, and Zeek looks after those
@@ -236,8 +237,9 @@ class Tracker:
         touched: dict[str, list[np.ndarray]] = {unit: [np.zeros(0, np.int64)] for unit in UNITS}
         for part, new in flows:
             placed = self._placed(zip(part.ts.tolist(), part.orig, part.resp, part.resp_p, strict=True))
+            uids = np.array(part.uid, NAME)
             for unit, rows in self._taken_by(placed, now, touched):
-                self._add_flows(unit, rows, part, new)
+                self._add_flows(unit, rows, part, new, uids)
             yield
         for start in range(0, len(tries), _AT_ONCE):
             some = tries[start : start + _AT_ONCE]
@@ -298,13 +300,13 @@ class Tracker:
         grown = rows[placed.new]
         return rows, grown[grown >= 0]
 
-    def _add_flows(self, unit: str, rows: np.ndarray, flows: Flows, new: np.ndarray) -> None:
+    def _add_flows(self, unit: str, rows: np.ndarray, flows: Flows, new: np.ndarray, uids: np.ndarray) -> None:
         has = rows >= 0
         if not has.any():
             return
         self._table.units[unit].add_flows(
             rows[has], flows.ts[has], new[has], flows.log_odds[has], flows.kinds[has], flows.likeness[has],
-            flows.orig_bytes[has], flows.resp_bytes[has], np.array(flows.uid, "S18")[has],
+            flows.orig_bytes[has], flows.resp_bytes[has], uids[has],
         )  # fmt: skip
 
     def _add_tries(self, unit: str, rows: np.ndarray, tries: Sequence[Try]) -> None:
@@ -331,9 +333,7 @@ class Tracker:
 
     def _is_of_a_host(self, row: int) -> bool:
         """Whether the pair's originator or responder is an incident as a whole."""
-        orig, resp, resp_p = self._table.ends(PAIR, row)
-        _, one, other = self._table.find(orig or "", resp or "", resp_p or "")
-        return one in self._open[ORIGINATOR] or other in self._open[RESPONDER]
+        return any(int(rows[0]) in self._open[role] for role, rows in self._table.hosts_of(np.array([row])).items())
 
     def _begin(self, unit: str, row: int, now: int) -> None:
         units = self._table.units[unit]

@@ -21,8 +21,8 @@ _HALF_REGULAR = 0.25
 
 # Less than so much of a window is none.
 _NOTHING = 1e-9
-# Zeek's uids have no more letters.
-_NAME = np.dtype("S18")
+#: Uids as they are kept; Zeek's have no more letters.
+NAME = np.dtype("S18")
 
 
 class Units:
@@ -62,7 +62,7 @@ class Units:
         self.orig_bytes = np.zeros(rows, np.int64)
         self.resp_bytes = np.zeros(rows, np.int64)
         self.top = np.zeros((rows, STRONGEST), np.float32)
-        self.top_uid = np.zeros((rows, STRONGEST), _NAME)
+        self.top_uid = np.zeros((rows, STRONGEST), NAME)
         #: The latest probability; -1 where there is none yet.
         self.score = np.zeros(rows, np.float32)
         self.open = np.zeros(rows, bool)
@@ -199,7 +199,7 @@ class Units:
         kept = place < STRONGEST
         of = rows[order][begins]
         top = np.concatenate([self.top[of], np.full((len(of), STRONGEST), -np.inf, np.float32)], 1)
-        names = np.concatenate([self.top_uid[of], np.zeros((len(of), STRONGEST), _NAME)], 1)
+        names = np.concatenate([self.top_uid[of], np.zeros((len(of), STRONGEST), NAME)], 1)
         top[number[kept], STRONGEST + place[kept]] = log_odds[order][kept]
         names[number[kept], STRONGEST + place[kept]] = uids[order][kept]
         best = np.argsort(-top, axis=1, kind="stable")[:, :STRONGEST]
