@@ -179,12 +179,9 @@ class Dataset:
     @classmethod
     def load(cls, path: Path, key: str | None = None) -> Dataset | None:
         """The data set in ``path``, or None if there is none or it was made of something else than ``key`` says."""
-        try:
-            with np.load(path) as stored:
-                arrays = dict(stored)
-            about = json.loads(str(arrays.pop("about")))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        if (found := stored(path)) is None:
             return None
+        arrays, about = found
         if about.pop("key") != key and key is not None:
             return None
         series, unlabelled = (
@@ -193,6 +190,16 @@ class Dataset:
         )
         more = arrays.pop("more_timed")
         return cls(series=series, unlabelled=unlabelled, unlabelled_timed=more, **arrays, **about)
+
+
+def stored(path: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The arrays of an .npz file, and what its ``about`` says in JSON; None where no such file can be read."""
+    try:
+        with np.load(path) as file:
+            arrays: dict[str, Any] = dict(file)
+        return arrays, json.loads(str(arrays.pop("about")))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
 
 
 def load_or_build(

@@ -10,7 +10,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from mmtt_agent.capture import Capture, CaptureError, read_capture
 from mmtt_agent.series import MIN_PACKETS, SeriesBatch
 
 from .build import is_built
-from .dataset import Dataset
+from .dataset import Dataset, stored
 from .errors import DatasetError
 from .labels import MISSING
 from .sources import Entry, TableSource
@@ -93,12 +92,9 @@ class Pairs:
     @classmethod
     def load(cls, path: Path, key: str) -> Pairs | None:
         """What is in ``path``, or None if there is nothing or it was made of something else than ``key`` says."""
-        try:
-            with np.load(path) as stored:
-                arrays = dict(stored)
-            about = json.loads(str(arrays.pop("about")))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        if (found := stored(path)) is None:
             return None
+        arrays, about = found
         if about["key"] != key:
             return None
         series = SeriesBatch(*(arrays.pop(name) for name in ("sizes", "times", "lengths")))
