@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Event, Thread
 from typing import Protocol
 
 from ..output import shown
+
+# Seconds between two pictures of it.
+_EVERY = 0.1
 
 
 class Progress(Protocol):
@@ -76,5 +80,26 @@ def progress(captures: int) -> Iterator[Progress]:
         TextColumn("{task.fields[text]}", markup=False, table_column=Column(no_wrap=True)),
         TimeRemainingColumn(),
     )
-    with Bar(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False, expand=True) as bar:
+    console = Console(stderr=True)
+    bar = Bar(*columns, console=console, transient=True, redirect_stdout=False, expand=True, auto_refresh=False)
+    with bar, _again_and_again(bar.refresh):
         yield Shown()
+
+
+@contextmanager
+def _again_and_again(draw: Callable[[], None]) -> Iterator[None]:
+    """Call it some times a second. rich has a thread for that, but does not wait for its end: one that still held
+    standard error when the interpreter ended would bring it down (SIGABRT)."""
+    over = Event()
+
+    def go_on() -> None:
+        while not over.wait(_EVERY):
+            draw()
+
+    drawing = Thread(target=go_on, name="progress")
+    drawing.start()
+    try:
+        yield
+    finally:
+        over.set()
+        drawing.join()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import shutil
 import subprocess
+import sys
 import threading
 import time
 
 from places import DATA
 from program import at_a_terminal
+
+from mmtt_agent.classify.progress import progress
 
 
 def test_names_are_no_markup_and_verdicts_are_counted(tmp_path, monkeypatch):
@@ -45,3 +49,16 @@ def test_a_long_name_does_not_fill_the_screen(tmp_path, monkeypatch):
     lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", sent).replace("\r", "\n").splitlines()
     assert status == 0 and "nnn" in sent
     assert max(map(len, lines)) <= 90 and name not in sent
+
+
+def test_nothing_draws_once_it_is_over(monkeypatch):
+    """A thread that held standard error while the interpreter ended took the program down with SIGABRT."""
+    ours, theirs = pty.openpty()
+    before = {*threading.enumerate()}
+    with open(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with progress(1) as told:
+            told.reading(1, "a.pcap", None, 0, 0)
+            assert {*threading.enumerate()} - before
+        assert not {*threading.enumerate()} - before
+    os.close(ours)
