@@ -26,6 +26,8 @@ UNKNOWN = "unknown"
 TASKS = ("service", "application", "malicious")
 #: A fourth, of bundles that name ``malicious_kinds``: its calibration, threshold and output are called so.
 KIND = "malicious_kind"
+#: The output of a network, since 0.6.0, that says what it knew of a window when it gave its answers.
+EMBEDDING = "window_embedding"
 #: Of harmless units, how many may be called an incident where ``incidents`` does not say.
 _INCIDENT_SHARE = "0.1%"
 #: A share of false positives as bundles, options and settings spell it.

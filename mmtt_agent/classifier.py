@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from . import features, runtime
-from .bundle import KIND, UNKNOWN, Bundle, BundleError
+from .bundle import EMBEDDING, KIND, UNKNOWN, Bundle, BundleError
 from .likeness import WIDTH, likeness
 from .runtime import onnxruntime
 from .series import MAX_PAYLOAD_PACKETS, MIN_PACKETS, SeriesBatch
@@ -32,9 +32,11 @@ class Verdicts:
     the score is that of the best label even where the label is "unknown". ``malicious_kind`` is empty where a window is
     not malicious, or the model not sure of what kind, or knows none.
 
-    The last three are what evidence over connections is made of, and not rounded: ``log_odds`` float64 (n,), of
+    The next three are what evidence over connections is made of, and not rounded: ``log_odds`` float64 (n,), of
     malicious, calibrated; ``kind_scores`` float64 (n, kinds), the probabilities of the bundle's ``malicious_kinds`` if
-    it is; ``likeness`` float32 (n, 16), see :func:`mmtt_agent.likeness.likeness`."""
+    it is; ``likeness`` float32 (n, 16), see :func:`mmtt_agent.likeness.likeness`.
+
+    ``embedding`` float32 (n, width): what the network knew of the windows; (n, 0) where it was not asked."""
 
     service: list[str]
     service_score: np.ndarray
@@ -46,6 +48,7 @@ class Verdicts:
     log_odds: np.ndarray
     kind_scores: np.ndarray
     likeness: np.ndarray
+    embedding: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def __len__(self) -> int:
         return len(self.service)
@@ -61,12 +64,14 @@ class Classifier:
     Args:
         bundle: what to run.
         threads: threads inside the network; 1 is fastest per core.
+        embeds: whether verdicts hold the embeddings of their windows.
 
     Raises:
-        BundleError: the network can't be loaded, or does not fit the taxonomy or the features.
+        BundleError: the network can't be loaded, does not fit the taxonomy or the features, or has no embedding where
+            that is asked for.
     """
 
-    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+    def __init__(self, bundle: Bundle, threads: int = 1, embeds: bool = False) -> None:
         self.bundle = bundle
         self.model = bundle.model
         self.incidents = bundle.incidents
@@ -95,7 +100,12 @@ class Classifier:
         # Networks of older bundles take all places: their second axis has a length, not a name.
         self._cuts = all([type(axis) for axis in inputs[name][1:2]] == [str] for name in features.CUT_NAMES)
         outputs = {each.name for each in self._session.get_outputs()}
-        self._outputs = [*_OUTPUTS, f"{KIND}_logits"] if bundle.malicious_kinds else _OUTPUTS
+        self._outputs = [*_OUTPUTS, f"{KIND}_logits"] if bundle.malicious_kinds else [*_OUTPUTS]
+        self._embeds = embeds
+        if embeds:
+            if EMBEDDING not in outputs:
+                raise BundleError(f"{self._path}: the network gives no {EMBEDDING}; those of mmtt 0.6.0 and later do")
+            self._outputs.append(EMBEDDING)
         if missing := [name for name in self._outputs if name not in outputs]:
             raise self._problem(f"has no output {missing[0]}")
 
@@ -116,11 +126,14 @@ class Classifier:
             kinds = np.zeros((0, len(self.bundle.malicious_kinds)))
             none_alike = np.zeros((0, WIDTH), np.float32)
             return Verdicts([], nothing, [], nothing, np.zeros(0, bool), nothing, [], nothing, kinds, none_alike)
-        return self._decide(*self.logits(batch))
+        logits = self.logits(batch)
+        if not self._embeds:
+            return self._decide(*logits)
+        return replace(self._decide(*logits[:-1]), embedding=logits[-1])
 
     def logits(self, batch: SeriesBatch) -> tuple[np.ndarray, ...]:
         """What the network says of at least one window, in the order of the bundle's tasks: (n, services),
-        (n, applications), (n,), and (n, kinds) where it has any."""
+        (n, applications), (n,), (n, kinds) where it has any; and (n, width), where it embeds."""
         logits = []
         for start in range(0, len(batch), _FEATURES_AT_A_TIME):
             part = batch[start : start + _FEATURES_AT_A_TIME]
@@ -229,7 +242,9 @@ class Classifier:
             raise self._problem(f"does not run on this mmtt's features ({error})") from None
         kinds = self.bundle.malicious_kinds
         widths = (len(self.bundle.services), len(self.bundle.applications), 1, *([len(kinds)] if kinds else []))
-        for name, output, width in zip(self._outputs, outputs, widths, strict=True):
+        for name, output, width in zip(
+            self._outputs, outputs, widths, strict=False
+        ):  # an embedding is as wide as it is
             # Only the answer that is one number may lack the second axis.
             if output.shape not in ((_FILL, width), (_FILL,) if name == "malicious_logits" else None):
                 raise self._problem(f"gives {name} of shape {output.shape}, the taxonomy wants ({_FILL}, {width})")

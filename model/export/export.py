@@ -13,9 +13,10 @@ import numpy as np
 import onnx
 import torch
 import yaml
+from torch import Tensor, nn
 
 from mmtt_agent import __version__, features
-from mmtt_agent.bundle import FORMAT
+from mmtt_agent.bundle import EMBEDDING, FORMAT
 from mmtt_agent.runtime import onnxruntime
 from mmtt_agent.series import MAX_PAYLOAD_PACKETS, SeriesBatch
 
@@ -31,8 +32,22 @@ class ExportError(Exception):
     """The exported network is not the one that was trained."""
 
 
+class _Exported(nn.Module):
+    """A network as it is exported: its logits, and what it knew of the windows when it gave them."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, statistics: Tensor, sizes: Tensor, gaps: Tensor, picture: Tensor) -> tuple[Tensor, ...]:
+        """-> the logits of each task, and (B, tasks * D)"""
+        embedding = self.model.embed(statistics, sizes, gaps, picture)
+        return *self.model.answer(embedding), embedding.flatten(1)
+
+
 def export_onnx(model: Model, path: Path) -> None:
-    """Write ``model`` to ``path``, for any number of windows and steps of packets, and check it against torch.
+    """Write ``model`` to ``path``, with its embedding as a further output, for any number of windows and steps of
+    packets, and check it against torch.
 
     Raises:
         ExportError: the written network's logits differ from torch's by more than TOLERANCE.
@@ -49,11 +64,11 @@ def export_onnx(model: Model, path: Path) -> None:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            model,
+            _Exported(model),
             example,
             str(path),
             input_names=list(features.INPUT_NAMES),
-            output_names=[f"{task}_logits" for task in TASKS],
+            output_names=[*(f"{task}_logits" for task in TASKS), EMBEDDING],
             dynamic_shapes=tuple(axes),
             opset_version=OPSET,
             dynamo=True,

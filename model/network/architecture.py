@@ -369,6 +369,10 @@ class Model(Network):
     def forward(self, statistics: Tensor, sizes: Tensor, gaps: Tensor, picture: Tensor) -> tuple[Tensor, ...]:
         """The arrays of ``mmtt_agent.features.model_input``, whole or cut as ``features.CUT_NAMES`` says
         -> (B, services), (B, applications), (B,), (B, kinds)"""
+        return self.answer(self.embed(statistics, sizes, gaps, picture))
+
+    def embed(self, statistics: Tensor, sizes: Tensor, gaps: Tensor, picture: Tensor) -> Tensor:
+        """What :meth:`forward` takes -> (B, tasks, D): what the decoder found for each task, normalised."""
         blocked: Tensor | None = None
         if self.reads == "image":
             read = self.image(picture)
@@ -386,7 +390,11 @@ class Model(Network):
         answers = self.queries.expand(len(read), -1, -1) if own else self.queries[None]
         for layer in self.decoder:
             answers = layer(answers, read, blocked)
-        service, application, malicious, kind = self.norm(answers).unbind(1)
+        return cast("Tensor", self.norm(answers))
+
+    def answer(self, embedding: Tensor) -> tuple[Tensor, ...]:
+        """What :meth:`embed` gives -> what :meth:`forward` does."""
+        service, application, malicious, kind = embedding.unbind(1)
         return (
             self.service(service),
             self.application(application),
