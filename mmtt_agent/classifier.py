@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class Verdicts:
     log_odds: np.ndarray
     kind_scores: np.ndarray
     likeness: np.ndarray
-    embedding: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    embedding: np.ndarray
 
     def __len__(self) -> int:
         return len(self.service)
@@ -125,20 +125,20 @@ class Classifier:
             nothing = np.zeros(0)
             kinds = np.zeros((0, len(self.bundle.malicious_kinds)))
             none_alike = np.zeros((0, WIDTH), np.float32)
-            return Verdicts([], nothing, [], nothing, np.zeros(0, bool), nothing, [], nothing, kinds, none_alike)
+            none = np.zeros((0, 0), np.float32)
+            return Verdicts([], nothing, [], nothing, np.zeros(0, bool), nothing, [], nothing, kinds, none_alike, none)
         logits = self.logits(batch)
-        if not self._embeds:
-            return self._decide(*logits)
-        return replace(self._decide(*logits[:-1]), embedding=logits[-1])
+        embedding = logits.pop() if self._embeds else np.zeros((n, 0), np.float32)
+        return self._decide(embedding, *logits)
 
-    def logits(self, batch: SeriesBatch) -> tuple[np.ndarray, ...]:
+    def logits(self, batch: SeriesBatch) -> list[np.ndarray]:
         """What the network says of at least one window, in the order of the bundle's tasks: (n, services),
         (n, applications), (n,), (n, kinds) where it has any; and (n, width), where it embeds."""
         logits = []
         for start in range(0, len(batch), _FEATURES_AT_A_TIME):
             part = batch[start : start + _FEATURES_AT_A_TIME]
             logits.append(self.run(features.model_input(part), part.lengths))
-        return tuple(np.concatenate(part) for part in zip(*logits, strict=True))
+        return [np.concatenate(part) for part in zip(*logits, strict=True)]
 
     def run(self, inputs: dict[str, np.ndarray], lengths: np.ndarray) -> list[np.ndarray]:
         """What :meth:`logits` gives, for the input of ``features.model_input`` of windows of so many packets (n,)."""
@@ -167,6 +167,7 @@ class Classifier:
 
     def _decide(
         self,
+        embedding: np.ndarray,
         service_logits: np.ndarray,
         application_logits: np.ndarray,
         malicious_logits: np.ndarray,
@@ -212,6 +213,7 @@ class Classifier:
             log_odds,
             kinds,
             likeness(answers),
+            embedding,
         )
 
     def _kinds(self, malicious: np.ndarray, scores: np.ndarray) -> list[str]:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import click
 
-from .. import endings, paths, zeek
+from .. import endings, logs, paths, zeek
 from ..classify.row import IncidentRow
 from ..output import shown
-from . import evidence, found, logs, mutes
+from . import evidence, found, mutes
 
 #: Rows of a table where nobody says how many: many take long to lay out.
 _LIMIT = 50

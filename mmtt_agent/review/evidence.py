@@ -7,8 +7,8 @@ from heapq import nsmallest
 from pathlib import Path
 from typing import Any
 
+from .. import logs
 from ..classify.log import INCIDENT_COLUMNS
-from . import logs
 from .found import Found
 
 Record = dict[str, Any]

@@ -8,9 +8,9 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any
 
+from .. import logs
 from ..classify.log import INCIDENT_COLUMNS
 from ..classify.row import IncidentRow
-from . import logs
 
 #: The log's name, without .log.
 LOG = "mmtt_incidents"

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from .. import whole
 from ..classify.log import string
+from ..logs import unescaped
 from ..output import utc
-from .logs import unescaped
 
 #: Where Zeek looks for it, too.
 FILE = Path("/var/lib/mmtt/muted.tsv")

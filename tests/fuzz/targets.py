@@ -50,7 +50,7 @@ def zeek_message(data: bytes) -> None:
             assert np.abs(job.series.sizes).max(initial=0) <= MAX_SIZE
             assert job.series.times.max(initial=0) <= MAX_WAIT_US
             half = np.full(n, 0.5, np.float32)
-            evidence = half, np.zeros((n, 0)), np.zeros((n, 16), np.float32)
+            evidence = half, np.zeros((n, 0)), np.zeros((n, 16), np.float32), np.zeros((n, 0), np.float32)
             answers = ["web"] * n, half, ["unknown"] * n, half, np.zeros(n, bool), half, [""] * n
             session.finish(job, Verdicts(*answers, *evidence))
         session.drain()

@@ -24,9 +24,8 @@ def verdicts(n: int) -> Verdicts:
     likeness = np.zeros((n, 16), np.float32)
     likeness[:, 0] = 1
     none = np.zeros(n)
-    return Verdicts(
-        ["web"] * n, none, ["x"] * n, none, none > 0, none, [""] * n, np.full(n, -3.0), np.zeros((n, 0)), likeness
-    )
+    evidence = np.full(n, -3.0), np.zeros((n, 0)), likeness, np.zeros((n, 0), np.float32)
+    return Verdicts(["web"] * n, none, ["x"] * n, none, none > 0, none, [""] * n, *evidence)
 
 
 def take(evidence: Evidence, *flows: str, node: str = "mmtt/node/w1") -> list[str]:

@@ -22,7 +22,7 @@ def verdicts_of(job) -> Verdicts:
     """Verdicts that show which window they are of: the service is the window's first size."""
     n = len(job.series)
     names = [str(size) for size in job.series.sizes[:, 0].tolist()]
-    evidence = np.zeros(n), np.zeros((n, 0)), np.zeros((n, 16), np.float32)
+    evidence = np.zeros(n), np.zeros((n, 0)), np.zeros((n, 16), np.float32), np.zeros((n, 0), np.float32)
     return Verdicts(names, np.ones(n), ["x"] * n, np.ones(n), np.zeros(n, bool), np.zeros(n), [""] * n, *evidence)
 
 

@@ -392,6 +392,7 @@ def verdicts(n: int) -> Verdicts:
         np.full(n, -10.0),
         np.zeros((n, 0)),
         np.zeros((n, 16), np.float32),
+        np.zeros((n, 0), np.float32),
     )
 
 

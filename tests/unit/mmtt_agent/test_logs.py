@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from mmtt_agent.review import logs
+from mmtt_agent import logs
 
 TSV = (
     "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tx\n"
