@@ -343,6 +343,7 @@ class _Fields:
                 thresholds={task: self.threshold(f"site.thresholds.{task}") for task in labels},
                 services_of={each.name: each.services for each in applications},
                 unknown=self.threshold("site.unknown"),
+                until=self.integer("site.until"),
                 sha256=actual,
             )
         except SiteError as error:

@@ -60,7 +60,8 @@ class Verdicts:
 
 
 class Classifier:
-    """Runs a bundle. ``classify`` may be called from several threads at once.
+    """Runs a bundle. ``classify`` may be called from several threads at once. ``width`` is that of the embeddings, 0
+    where they are not asked for.
 
     Args:
         bundle: what to run.
@@ -186,7 +187,7 @@ class Classifier:
         rows = np.arange(len(service_logits))
         seen = self._site.seen(embedding) if self._site else None
 
-        services = _softmax(service_logits / temperatures["service"])
+        services = softmax(service_logits / temperatures["service"])
         best = services.argmax(axis=1)
         service_score = services[rows, best].round(4)
         sure = self._sure("service", service_logits, service_score)
@@ -195,7 +196,7 @@ class Classifier:
             service, service_score = self._together("service", seen, services, service, service_score)
 
         # Not normalised again after the restriction: an application that the network thought unlikely stays so.
-        unrestricted = _softmax(application_logits / temperatures["application"])
+        unrestricted = softmax(application_logits / temperatures["application"])
         known = unrestricted.shape[1]
         applications = unrestricted * self._consistent[service, :known]
         best = applications.argmax(axis=1)
@@ -219,7 +220,7 @@ class Classifier:
         probability = 1 / (1 + np.exp(-log_odds))
         malicious_score = probability.round(4)
         malicious = malicious_score >= thresholds["malicious"]
-        kinds = np.zeros((len(rows), 0)) if kind_logits is None else _softmax(kind_logits / temperatures[KIND])
+        kinds = np.zeros((len(rows), 0)) if kind_logits is None else softmax(kind_logits / temperatures[KIND])
         answers = (services, unrestricted, np.column_stack((probability, 1 - probability)), kinds)
         return Verdicts(
             [self._services[i] for i in service.tolist()],
@@ -303,9 +304,10 @@ class Classifier:
             if output.shape not in ((_FILL, width), (_FILL,) if name == "malicious_logits" else None):
                 raise self._problem(f"gives {name} of shape {output.shape}, the taxonomy wants ({_FILL}, {width})")
 
-        if self._site and self._site.width != outputs[-1].shape[1]:
+        self.width = outputs[-1].shape[1] if len(outputs) > len(self.bundle.tasks) else 0
+        if self._site and self._site.width != self.width:
             raise self._problem(
-                f"gives an {EMBEDDING} of {outputs[-1].shape[1]} numbers, the site's own answers were learnt from "
+                f"gives an {EMBEDDING} of {self.width} numbers, the site's own answers were learnt from "
                 f"{self._site.width}"
             )
 
@@ -314,7 +316,7 @@ class Classifier:
         return BundleError(f"{self._path}: the network {' '.join(text.split())}; take another bundle")
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
+def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities, float64; rows that hold no number at all become all zero, so that no label is sure."""
     logits = logits.astype(np.float64)
     with np.errstate(invalid="ignore"):

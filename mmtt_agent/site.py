@@ -73,6 +73,7 @@ class Site:
         judged: float32 (f, k), of length 1: windows that somebody has judged; ``judged_malicious``: bool (f,).
         spread: float32 (k,), standard deviations of the directions; ``unknown``: of the windows that were learnt from,
             what share had no application. Both say what the site was like.
+        until: µs since 1970, the latest window that was learnt from.
         sha256: of the file that it was loaded from.
     """
 
@@ -85,6 +86,7 @@ class Site:
     judged_malicious: np.ndarray = field(repr=False)
     spread: np.ndarray = field(repr=False)
     unknown: float = 0.0
+    until: int = 0
     sha256: str = ""
 
     @property
@@ -166,6 +168,7 @@ def site(
     thresholds: dict[str, float],
     services_of: dict[str, tuple[str, ...]],
     unknown: float,
+    until: int,
     sha256: str,
 ) -> Site:
     """Put together what a bundle says of a site.
@@ -218,6 +221,7 @@ def site(
         judged_malicious=arrays["judged_malicious"],
         spread=arrays["spread"],
         unknown=unknown,
+        until=until,
         sha256=sha256,
     )
 

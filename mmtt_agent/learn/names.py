@@ -1,8 +1,8 @@
 """What a sensor's own logs say of its connections: Zeek's logs, joined by uid, and what they are called for it.
 
 A server's name comes first (ssl.log, quic.log, http.log), by the table of servers and the site's own domains; then the
-protocol that Zeek found (conn.log's service); then, for TLS and QUIC without a name, what the host had looked up for that
-address shortly before (dns.log).
+protocol that Zeek found (conn.log's service); then, for TLS and QUIC without a name, what the host had looked up for
+that address shortly before (dns.log).
 """
 
 from __future__ import annotations
