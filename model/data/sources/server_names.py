@@ -42,8 +42,8 @@ _Named = tuple[float, str]
 
 class ServerNameSource:
     """``directory`` of captures, ``logs`` that Zeek made of the same traffic (TSV or JSON, plain or .gz), ``domains``:
-    suffixes beside the shipped table (see `servers.own_domains`). ``malicious`` is what all of it is: False for a network
-    that is known to be clean, else None.
+    suffixes beside the shipped table (see `servers.own_domains`). ``malicious`` is what all of it is: False for a
+    network that is known to be clean, else None.
 
     Raises:
         DatasetError: a directory or a table that can't be used.

@@ -153,7 +153,7 @@ def test_domains_are_names_as_they_are_looked_up():
 def test_a_site_may_have_services_of_its_own():
     assert own_domains({"a.org": {"service": "backup_2"}}) == {"a.org": ("backup_2", None)}
     for wrong in ("Back up", "unknown", "-", ""):
-        with pytest.raises(ServersError, match="domains: a.org must have a service one word of small letters"):
+        with pytest.raises(ServersError, match=r"domains: a\.org must have a service one word"):
             own_domains({"a.org": {"service": wrong}})
 
 
