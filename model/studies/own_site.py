@@ -144,11 +144,11 @@ def _lesson(named: Named, rows: np.ndarray, dataset: Dataset, network: Model) ->
             embedding = network.embed(*Model.inputs(named.series[rows[start : start + 512]]))
             service, application, *_ = network.answer(embedding)
             parts.append([each.numpy() for each in (embedding.flatten(1), service, application)])
-    embedding, service, application = (np.concatenate(each) for each in zip(*parts, strict=True))
+    embeddings, services, applications = (np.concatenate(each) for each in zip(*parts, strict=True))
     return Lesson(
         np.unique(named.connection[rows], return_inverse=True)[1],
-        embedding,
-        {"service": softmax(service), "application": softmax(application)},
+        embeddings,
+        {"service": softmax(services), "application": softmax(applications)},
         {"service": tuple(dataset.services), "application": tuple(dataset.applications)},
         {"service": named.service[rows], "application": named.application[rows]},
     )
@@ -159,13 +159,15 @@ def _best(site: Site, lesson: Lesson, rows: np.ndarray) -> np.ndarray:
     known = [*lesson.labels["application"]]
     answers = site.answers.get("application")
     if answers is None:
-        return np.array(known, object)[lesson.network["application"][rows].argmax(axis=1)]
+        own: np.ndarray = np.array(known, object)[lesson.network["application"][rows].argmax(axis=1)]
+        return own
     labels = [*known, *(label for label in answers.labels if label not in known)]
     both = np.zeros((len(rows), len(labels)))
     both[:, : len(known)] = (1 - answers.share) * lesson.network["application"][rows]
     places = [labels.index(label) for label in answers.labels]
     both[:, places] += answers.share * site.seen(lesson.embedding[rows]).probabilities("application")
-    return np.array(labels, object)[both.argmax(axis=1)]
+    found: np.ndarray = np.array(labels, object)[both.argmax(axis=1)]
+    return found
 
 
 def _shots(names: np.ndarray, shots: int) -> np.ndarray:
@@ -216,11 +218,13 @@ def _trained_on(
     target = torch.from_numpy(truth)
     model.train()
     for _ in range(_EPOCHS):
-        for rows in torch.randperm(len(target)).split(_BATCH):
+        order = torch.randperm(len(target))
+        for start in range(0, len(order), _BATCH):
+            rows = order[start : start + _BATCH]
             embedding = model.embed(*(each[rows] for each in taught))
             loss = functional.cross_entropy(head(embedding[:, 1]), target[rows])
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     model.eval()
     with torch.no_grad():
@@ -228,4 +232,5 @@ def _trained_on(
             head(model.embed(*(each[start : start + 512] for each in asked))[:, 1]).argmax(1)
             for start in range(0, len(asked[0]), 512)
         ]
-    return np.array(labels.tolist(), object)[torch.cat(parts).numpy()]
+    said: np.ndarray = np.array(labels.tolist(), object)[torch.cat(parts).numpy()]
+    return said
