@@ -8,6 +8,7 @@ import click
 
 from .. import endings, paths
 from ..output import shown
+from .ask_cli import ask, feedback
 
 
 @click.group(short_help="Teach mmtt the applications of this network.")
@@ -19,6 +20,8 @@ def learn() -> None:
     mmtt learn fit --windows DIR --logs DIR    learn, and measure on later days
     mmtt reload                                the agent takes it into use
     mmtt learn back                            take it back
+    mmtt learn ask --windows DIR --logs DIR    say what is unknown
+    mmtt learn feedback UID VERDICT            say what a notice was
     """
 
 
@@ -118,3 +121,7 @@ class _Unusable(click.ClickException):
 
 def _say(line: str) -> None:
     click.echo(f"mmtt: {shown(line)}", err=True)
+
+
+learn.add_command(ask)
+learn.add_command(feedback)
