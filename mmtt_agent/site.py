@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -24,6 +25,18 @@ _ALIKE = 0.9
 _JUDGED = 8.0
 # A damaged file must not take all memory.
 _MAX_BYTES = 64 * 1024 * 1024
+#: What numpy and zipfile raise on damage; MemoryError where an array's head claims to be larger than the memory.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _Arrays: TypeAlias = "dict[str, np.ndarray]"
 
 
@@ -155,9 +168,12 @@ def unpacked(data: bytes) -> _Arrays:
             if sum(each.file_size for each in archive.infolist()) > _MAX_BYTES:
                 raise SiteError("holds more than a site's part can be")
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            return dict(file)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+            arrays = dict(file)
+    except _UNREADABLE as error:
         raise SiteError(f"can't be read ({' '.join(str(error).split())})") from None
+    if strange := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+        raise SiteError(f"can't be read ({strange[0]} is no array)")
+    return arrays
 
 
 def site(
@@ -184,28 +200,32 @@ def site(
         kind = "b" if name == "judged_malicious" else "i" if name.endswith("_label") else "f"
         if array.dtype.kind != kind or not np.isfinite(array).all():
             raise SiteError(f"has {name} of {array.dtype}, or with what is no number")
-    width, k = arrays["directions"].shape if arrays["directions"].ndim == 2 else (0, 0)
+    if arrays["directions"].ndim != 2 or not arrays["directions"].size:
+        raise SiteError(f"has directions of shape {arrays['directions'].shape}, not of two axes")
+    width, k = arrays["directions"].shape
     shapes = {
         "mean": (width,),
         "scale": (width,),
         "directions": (width, k),
-        "judged": (len(arrays["judged_malicious"]), k),
+        "judged_malicious": (arrays["judged_malicious"].size,),
+        "judged": (arrays["judged_malicious"].size, k),
         "spread": (k,),
     }
     for task, names in labels.items():
         shapes |= {
             f"{task}_weights": (width, len(names)),
             f"{task}_bias": (len(names),),
-            f"{task}_examples": (len(arrays[f"{task}_label"]), k),
+            f"{task}_label": (arrays[f"{task}_label"].size,),
+            f"{task}_examples": (arrays[f"{task}_label"].size, k),
         }
     for name, shape in shapes.items():
-        if arrays[name].shape != shape or 0 in (width, k):
+        if arrays[name].shape != shape:
             raise SiteError(f"has {name} of shape {arrays[name].shape}, not {shape}")
     if (arrays["scale"] <= 0).any():
         raise SiteError("has a scale that is not above 0")
     for task, names in labels.items():
         label = arrays[f"{task}_label"]
-        if label.ndim != 1 or (np.diff(label) < 0).any() or not np.array_equal(np.unique(label), np.arange(len(names))):
+        if (np.diff(label) < 0).any() or not np.array_equal(np.unique(label), np.arange(len(names))):
             raise SiteError(f"has {task}_label that does not name each of {len(names)} labels in order")
     answers = {
         task: Answers(names, shares[task], thresholds[task], *(arrays[f"{task}_{name}"] for name in _OF_ANSWERS))
