@@ -6,11 +6,14 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from .. import whole
 from ..bundle import SITE, Bundle
 from ..site import Site, packed
 from .errors import LearnError
@@ -41,12 +44,13 @@ def write(directory: Path, base: Bundle, site: Site, card: str, about: dict[str,
         labels = site.answers["application"].labels
         section["applications"] = [{"name": each, "services": [*site.services_of[each]]} for each in labels]
     section["learnt"] = about
+    directory = _whole_name(directory)
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
-        if not directory.exists():
-            _place(_made(directory, base, {}, None, ""), _previous(directory))
-        new = _made(directory, base, {"site": section}, data, card)
-        _exchange(directory, new)
+        with whole.alone(directory.parent), _aside(directory) as aside:
+            new = _made(aside / "new", base, {"site": section}, data, card)
+            previous = directory if directory.exists() else _made(aside / "base", base, {}, None, "")
+            _exchange(directory, new, previous, aside)
     except OSError as error:
         raise LearnError(
             f"{error.filename or directory}: {error.strerror or error}; {directory} is as it was"
@@ -59,61 +63,62 @@ def back(directory: Path) -> None:
     Raises:
         LearnError: there is none.
     """
+    directory = _whole_name(directory)
     previous = _previous(directory)
     if not (previous / "bundle.yaml").exists():
         raise LearnError(f"{directory}: there is no earlier bundle ({previous}) to go back to")
     try:
-        aside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent)) / directory.name
-        os.rename(directory, aside)
-        try:
-            os.rename(previous, directory)
-        except OSError:
-            os.rename(aside, directory)
-            raise
-        os.rename(aside, previous)
-        aside.parent.rmdir()
+        with whole.alone(directory.parent), _aside(directory) as aside:
+            _exchange(directory, previous, directory, aside)
     except OSError as error:
-        raise LearnError(f"{directory}: {error.strerror or error}") from None
+        raise LearnError(f"{directory}: {error.strerror or error}; it is as it was") from None
+
+
+def _whole_name(directory: Path) -> Path:
+    """With a name of its own, which "." has not."""
+    return directory.parent.resolve() / directory.name if directory.name not in ("", "..") else directory.resolve()
 
 
 def _previous(directory: Path) -> Path:
     return directory.with_name(f"{directory.name}.previous")
 
 
-def _made(directory: Path, base: Bundle, more: dict[str, Any], data: bytes | None, card: str) -> Path:
-    """A complete bundle in a directory of its own beside ``directory``."""
+@contextmanager
+def _aside(directory: Path) -> Iterator[Path]:
+    """A directory beside it, which is removed in the end with what is still there."""
+    aside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _made(made: Path, base: Bundle, more: dict[str, Any], data: bytes | None, card: str) -> Path:
+    """A complete bundle in a directory that is made for it."""
     content = yaml.safe_load((base.path / "bundle.yaml").read_bytes())
     content.pop("site", None)
-    made = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-    try:
-        made.chmod(0o755)
-        (made / "model.onnx").write_bytes(base.onnx)
-        text = yaml.safe_dump({**content, **more}, sort_keys=False, allow_unicode=True, width=110)
-        (made / "bundle.yaml").write_text(text, encoding="utf-8")
-        if data is not None:
-            (made / SITE).write_bytes(data)
-            (made / "CARD.md").write_text(card, encoding="utf-8")
-    except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
-        raise
+    made.mkdir()
+    text = yaml.safe_dump({**content, **more}, sort_keys=False, allow_unicode=True, width=110)
+    whole.write(made / "model.onnx", base.onnx)
+    whole.write(made / "bundle.yaml", text.encode())
+    if data is not None:
+        whole.write(made / SITE, data)
+        whole.write(made / "CARD.md", card.encode())
     return made
 
 
-def _place(made: Path, at: Path) -> None:
-    shutil.rmtree(at, ignore_errors=True)
-    os.rename(made, at)
-
-
-def _exchange(directory: Path, new: Path) -> None:
-    """``new`` in the place of ``directory``, which becomes the previous one."""
-    if directory.exists():
-        previous = _previous(directory)
-        shutil.rmtree(previous, ignore_errors=True)
-        os.rename(directory, previous)
-        try:
-            os.rename(new, directory)
-        except OSError:
-            os.rename(previous, directory)
-            raise
-    else:
-        os.rename(new, directory)
+def _exchange(directory: Path, new: Path, previous: Path, aside: Path) -> None:
+    """``new`` in the place of ``directory``, and ``previous``, which may be the one that is there, as the one to go back
+    to; all of it or nothing, and what is no longer wanted ``aside``."""
+    kept, old = _previous(directory), aside / "old"
+    steps = [(kept, old), (previous, kept), (old if new == kept else new, directory)]
+    done: list[tuple[Path, Path]] = []
+    try:
+        for at, to in steps:
+            if at.exists():
+                os.rename(at, to)
+                done.append((at, to))
+    except BaseException:
+        for at, to in reversed(done):
+            os.rename(to, at)
+        raise

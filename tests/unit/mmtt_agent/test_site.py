@@ -207,7 +207,7 @@ def test_a_network_without_embedding_is_told(directory, tmp_path):
     content["model_sha256"] = hashlib.sha256(plain).hexdigest()
     (directory / "bundle.yaml").write_text(yaml.safe_dump(content))
     (directory / "model.onnx").write_bytes(plain)
-    with pytest.raises(BundleError, match="gives no window_embedding; those of mmtt 0.6.0 and later do"):
+    with pytest.raises(BundleError, match="the network gives no window_embedding; those of"):
         Classifier(bundles.load(directory))
 
 
