@@ -34,7 +34,9 @@ def write(directory: Path, base: Bundle, site: Site, card: str, about: dict[str,
     section: dict[str, Any] = {
         "sha256": hashlib.sha256(data).hexdigest(),
         "until": site.until,
+        "shift": round(site.shift, 4),
         "unknown": round(site.unknown, 4),
+        "unknown_most": round(site.unknown_most, 4),
         "shares": {task: each.share for task, each in site.answers.items()},
         "thresholds": {task: each.threshold for task, each in site.answers.items()},
     }
@@ -108,8 +110,8 @@ def _made(made: Path, base: Bundle, more: dict[str, Any], data: bytes | None, ca
 
 
 def _exchange(directory: Path, new: Path, previous: Path, aside: Path) -> None:
-    """``new`` in the place of ``directory``, and ``previous``, which may be the one that is there, as the one to go back
-    to; all of it or nothing, and what is no longer wanted ``aside``."""
+    """``new`` in the place of ``directory``, and ``previous``, which may be what is there, as the one to go back to; all
+    of it or nothing. What is no longer wanted comes ``aside``."""
     kept, old = _previous(directory), aside / "old"
     steps = [(kept, old), (previous, kept), (old if new == kept else new, directory)]
     done: list[tuple[Path, Path]] = []

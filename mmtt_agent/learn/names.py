@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from sys import intern
 from typing import Any, NamedTuple
 
 import yaml
@@ -75,16 +76,17 @@ def known(directory: Path, uids: Collection[str], servers: Servers, say: Callabl
         LearnError: there is no conn.log, or none of the connections is in it.
     """
     found = Known()
-    wanted = frozenset(uids)
+    # What is kept of half a million connections is to be one object for each text: those of the rows are all others.
+    wanted = {uid: uid for uid in uids}
     for row in _rows(directory, "conn", found, say):
-        if (uid := str(row.get("uid"))) in wanted:
+        if uid := wanted.get(str(row.get("uid"))):
             found.connections[uid] = Connection(
                 int(row.get("ts", 0)),
-                str(row.get("id.orig_h", "")),
-                str(row.get("id.resp_h", "")),
+                intern(str(row.get("id.orig_h", ""))),
+                intern(str(row.get("id.resp_h", ""))),
                 int(row.get("id.resp_p", 0)),
-                str(row.get("proto", "")),
-                str(row.get("service", "")),
+                intern(str(row.get("proto", ""))),
+                intern(str(row.get("service", ""))),
             )
     if not found.logs:
         raise LearnError(f"{directory}: holds no conn.log; name the directory where Zeek writes its logs")
@@ -115,12 +117,12 @@ def known(directory: Path, uids: Collection[str], servers: Servers, say: Callabl
     return found
 
 
-def _server_names(directory: Path, wanted: Collection[str], found: Known, say: Callable[[str], None]) -> None:
+def _server_names(directory: Path, wanted: Mapping[str, str], found: Known, say: Callable[[str], None]) -> None:
     several = set()
     for log, column in _NAMES.items():
         for row in _rows(directory, log, found, say):
-            uid, name = str(row.get("uid")), row.get(column)
-            if uid in wanted and isinstance(name, str) and name and found.names.setdefault(uid, name) != name:
+            uid, name = wanted.get(str(row.get("uid"))), row.get(column)
+            if uid and isinstance(name, str) and name and found.names.setdefault(uid, intern(name)) != name:
                 several.add(uid)
     for uid in several:
         # A proxy's, or a connection that went on with another name: it is not one thing.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,12 +33,19 @@ class _Footer:
     written: int
 
 
-def read(directory: Path, say: Callable[[str], None], since: int | None = None, until: int | None = None) -> Windows:
+def read(
+    directory: Path,
+    say: Callable[[str], None],
+    since: int | None = None,
+    until: int | None = None,
+    embeddings: bool = True,
+) -> Windows:
     """The windows of a directory, in order of time; what was recorded twice as it was recorded last.
 
     Args:
         say: takes a line for each part that is damaged, which is left out, and for what else is left out.
         since, until: microseconds since 1970: only windows from the one on and before the other.
+        embeddings: whether they are read, too: they are more than all else.
 
     Raises:
         RecordError: there are none, or they were written by another version of mmtt, or pyarrow is not installed.
@@ -58,13 +66,14 @@ def read(directory: Path, say: Callable[[str], None], since: int | None = None, 
         if (since is None or (part.hour + 1) * HOUR > since) and (until is None or part.hour * HOUR < until)
     ]
     footers = [footer for part in wanted if (footer := _tried(_footer, part, say)) is not None]
-    width = max(footers, key=lambda footer: footer.written).width if footers else 0
+    width = max(footers, key=lambda footer: footer.written).width if footers and embeddings else 0
     into = _Columns(sum(footer.windows for footer in footers), width)
+    look = partial(_windows, embeddings=embeddings)
     twice = 0
     for _, hour in groupby(footers, key=lambda footer: footer.part.hour):
         # What was written last comes last, and counts.
         order = sorted(hour, key=lambda footer: footer.written)
-        windows = [each for footer in order if (each := _tried(_windows, footer.part, say)) is not None]
+        windows = [each for footer in order if (each := _tried(look, footer.part, say)) is not None]
         if windows:
             twice += into.take(windows, since, until)
     made = into.windows()
@@ -111,9 +120,9 @@ def _footer(part: Part) -> _Footer:
         return _Footer(part, file.metadata.num_rows, rows.embedding_width(file), written)
 
 
-def _windows(part: Part) -> Windows:
+def _windows(part: Part, embeddings: bool) -> Windows:
     with rows.arrow().parquet.ParquetFile(part.path) as file:
-        return rows.decode(file)
+        return rows.decode(file, embeddings)
 
 
 class _Columns:

@@ -187,16 +187,17 @@ def encode(parts: Sequence[Any]) -> Any:
     return sink.getvalue()
 
 
-def decode(file: Any) -> Windows:
-    """What lies in a pyarrow.parquet.ParquetFile, in its order.
+def decode(file: Any, embeddings: bool = True) -> Windows:
+    """What lies in a pyarrow.parquet.ParquetFile, in its order; with or without the embeddings.
 
     Raises:
         ValueError: it is not what :func:`encode` has written.
     """
     width = embedding_width(file)
-    found = file.read()
-    if found.schema.remove_metadata() != schema(width):
+    if file.schema_arrow.remove_metadata() != schema(width):
         raise ValueError("its columns are not those of windows")
+    width = width if embeddings else 0
+    found = file.read(schema(width).names)
     if any(column.null_count for column in found.columns):
         raise ValueError("it has rows with nothing in a column")
 

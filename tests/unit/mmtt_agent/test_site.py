@@ -42,6 +42,7 @@ def made() -> Site:
         directions=random.normal(0, 1, (WIDTH, K)).astype(np.float32),
         judged=unit(random.normal(0, 1, (2, K)).astype(np.float32)),
         judged_malicious=np.array([True, False]),
+        usual=np.zeros(K, np.float32),
         spread=np.ones(K, np.float32),
         unknown=0.25,
         until=7,
