@@ -110,8 +110,8 @@ def _made(made: Path, base: Bundle, more: dict[str, Any], data: bytes | None, ca
 
 
 def _exchange(directory: Path, new: Path, previous: Path, aside: Path) -> None:
-    """``new`` in the place of ``directory``, and ``previous``, which may be what is there, as the one to go back to; all
-    of it or nothing. What is no longer wanted comes ``aside``."""
+    """``new`` in the place of ``directory``, and ``previous``, which may be what is there, as the one to go back to;
+    all of it or nothing. What is no longer wanted comes ``aside``."""
     kept, old = _previous(directory), aside / "old"
     steps = [(kept, old), (previous, kept), (old if new == kept else new, directory)]
     done: list[tuple[Path, Path]] = []

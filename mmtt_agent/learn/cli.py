@@ -79,11 +79,13 @@ def fit(windows: Path, logs: Path, notebook: Path | None, bundle: str | None, ou
         raise _Unusable(str(error)) from None
     try:
         noted = notebooks.read(notebook or windows / "site.yaml")
-        recorded = reading.read(windows, _say)
+        recorded = reading.read(windows, _say, embeddings=False)
         known = names.known(logs, set(recorded.uid.tolist()), shipped().with_domains(noted.domains), _say)
         for line in known.problems:
             _say(line)
-        taught = teach.teach(recorded, known, noted, base, running, _say)
+        material = teach.material(recorded, known, noted, _say)
+        del recorded, known  # as much as all else
+        taught = teach.teach(material, base, running, _say)
         screen.taught(taught)
         problem = taught.problem
         if problem and not force:

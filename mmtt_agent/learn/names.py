@@ -17,6 +17,7 @@ from pathlib import Path
 from sys import intern
 from typing import Any, NamedTuple
 
+import numpy as np
 import yaml
 
 from .. import logs
@@ -29,6 +30,10 @@ _NAMES = {"ssl": "server_name", "quic": "server_name", "http": "host"}
 _ANYTHING = frozenset({"ssl", "quic", "http", "spicy_quic", "websocket"})
 #: Microseconds for which an answer to a look-up names its address.
 _REMEMBERED = 3_600_000_000
+#: Microseconds between a connection's begin and its first window, in the middle of all, from which on clocks differ.
+_SKEW = 300_000_000
+#: Of recorded connections, the share that conn.log should have.
+_JOINED = 0.5
 #: What is known of a connection may come from, the best first.
 SOURCES = ("server's name", "protocol", "name looked up before")
 
@@ -115,6 +120,31 @@ def known(directory: Path, uids: Collection[str], servers: Servers, say: Callabl
         else:
             found.counts["without a known name"] += 1
     return found
+
+
+def doubts(known: Known, uid: np.ndarray, window: np.ndarray, ts: np.ndarray) -> list[str]:
+    """Lines on what makes it doubtful that the logs are those of these windows, which are joined by uid alone.
+
+    Args:
+        uid, window, ts: of the recorded windows (n,), which of its connection's each is, and its time in µs.
+    """
+    lines = []
+    first = np.flatnonzero(window == 0)
+    begun = [(known.connections.get(each), when) for each, when in zip(uid[first], ts[first].tolist(), strict=True)]
+    late = [when - connection.ts for connection, when in begun if connection]
+    if late and abs(skew := float(np.median(late))) > _SKEW:
+        much, unit = (abs(skew) / 3.6e9, "hours") if abs(skew) > 3.6e9 else (abs(skew) / 6e7, "minutes")
+        lines.append(
+            f"recorded windows are {much:.1f} {unit} {'later' if skew > 0 else 'earlier'} than the connections of "
+            "conn.log with the same uid: are the clocks right, and was a capture's time changed? They are joined all "
+            "the same"
+        )
+    if first.size and len(late) < _JOINED * len(first):
+        lines.append(
+            f"conn.log has {len(late):,} of {len(first):,} recorded connections, the others stay without a name: are "
+            "there logs of all days that were recorded?"
+        )
+    return lines
 
 
 def _server_names(directory: Path, wanted: Mapping[str, str], found: Known, say: Callable[[str], None]) -> None:

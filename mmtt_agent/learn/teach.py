@@ -14,6 +14,7 @@ from .. import __version__, servers
 from ..bundle import UNKNOWN, Bundle
 from ..classifier import Classifier, softmax
 from ..record.rows import Windows
+from ..series import SeriesBatch
 from ..site import TASKS, Site
 from . import names as naming
 from .errors import LearnError
@@ -27,6 +28,8 @@ LATER = 0.2
 MIN_LATER = 20
 # Windows of one name that are taken at most, spread over the time: more teach no more, and cost memory.
 _MOST = 2000
+# Windows that the network is asked about at once.
+_AT_A_TIME = 4096
 # Windows by which what the site is like is told.
 _LOOKED_AT = 20_000
 
@@ -71,20 +74,40 @@ class Taught:
         return ""
 
 
-def teach(
-    windows: Windows, known: naming.Known, notebook: Notebook, base: Bundle, running: Bundle, say: Callable[[str], None]
-) -> Taught:
-    """Learn a site's answers from its windows, and measure what that brings on later ones.
+@dataclass(frozen=True)
+class Material:
+    """What is needed of a memory of windows to learn from it, which is much less than all.
+
+    Attributes:
+        series, ts, uid: of the windows that have names, in order of time, or of a part of them; ``names``: by task.
+        judged: windows that somebody has judged; ``malicious``: bool, what they were said to be.
+        usual: some of all windows, in order of time.
+        until: µs since 1970, of the latest window.
+        counts: what is to be told of the rest.
+    """
+
+    series: SeriesBatch
+    ts: np.ndarray
+    uid: np.ndarray
+    names: dict[str, np.ndarray]
+    judged: SeriesBatch
+    malicious: np.ndarray
+    usual: SeriesBatch
+    until: int
+    counts: Counter[str]
+
+
+def material(windows: Windows, known: naming.Known, notebook: Notebook, say: Callable[[str], None]) -> Material:
+    """What there is to learn from.
 
     Args:
-        known: what the logs say of their connections.
-        base: the network to build on, without answers of a site.
-        running: the bundle to be better than.
+        known: what the logs say of the windows' connections.
 
     Raises:
-        LearnError: too little is named.
-        BundleError: a network gives no embedding.
+        LearnError: no window has a name.
     """
+    for line in naming.doubts(known, windows.uid, windows.window, windows.ts):
+        say(line)
     called, counts = _called(windows, known, notebook)
     rows = _chosen(called)
     if not len(rows):
@@ -94,41 +117,67 @@ def teach(
         )
     counts["windows with a name"] = int(((called["service"] != "") | (called["application"] != "")).sum())
     counts["of these, learnt from or measured on"] = len(rows)
-    say(f"asking the network about {len(rows):,} windows with names")
-    lesson = _lesson(windows, called, rows, base)
-    earlier, later = lesson.cut(LATER)
-    ts = windows.ts[rows]
-    services_of = {each.name: each.services for each in base.applications}
-    uids = {uid: number for number, uid in enumerate(windows.uid.tolist())}
-    judged = [uids[uid] for uid in notebook.flows if uid in uids]
+    row_of = {uid: row for row, uid in enumerate(windows.uid.tolist()) if uid in notebook.flows}
+    judged = np.array([*row_of.values()], np.int64)
     counts["judged flows that are in the memory"] = len(judged)
     counts["judged flows that are not"] = len(notebook.flows) - len(judged)
-    embedding = _embedded(windows, np.array(judged, np.int64), base)
-    malicious = np.array([notebook.flows[windows.uid[row]] for row in judged], bool)
+    some = np.linspace(0, len(windows) - 1, min(len(windows), _LOOKED_AT)).astype(np.int64)
+    return Material(
+        windows.series[rows],
+        windows.ts[rows],
+        windows.uid[rows],
+        {task: called[task][rows] for task in TASKS},
+        windows.series[judged],
+        np.array([notebook.flows[uid] for uid in row_of], bool),
+        windows.series[some],
+        int(windows.ts.max()),
+        counts,
+    )
 
-    def learnt(part: np.ndarray) -> Fitted:
+
+def teach(given: Material, base: Bundle, running: Bundle, say: Callable[[str], None]) -> Taught:
+    """Learn a site's answers from its windows, and measure what that brings on later ones.
+
+    Args:
+        base: the network to build on, without answers of a site.
+        running: the bundle to be better than.
+
+    Raises:
+        LearnError: too little is named.
+        BundleError: a network gives no embedding.
+    """
+    ts, counts = given.ts, Counter(given.counts)
+    say(f"asking the network about {len(ts):,} windows with names")
+    classifier = Classifier(base, embeds=True)
+    lesson = _lesson(given, classifier)
+    earlier, later = lesson.cut(LATER)
+    services_of = {each.name: each.services for each in base.applications}
+    judged = np.zeros((0, classifier.width), np.float32)
+    if len(given.judged):
+        judged = classifier.logits(given.judged)[-1]
+
+    def learnt(part: Lesson) -> Fitted:
         if not len(part):
             raise LearnError("the windows with names are of one connection; record longer")
-        return fit(lesson.part(part), services_of, embedding, malicious)
+        return fit(part, services_of, judged, given.malicious)
 
     say(f"learning from the earlier {len(earlier):,} of them, to measure on the later {len(later):,}")
-    trial = learnt(earlier)
+    trial = learnt(lesson.part(earlier))
     # What the running bundle has learnt from it knows by heart.
     if running.site and (fresh := ts[later] > running.site.until).sum() >= MIN_LATER:
         later = later[fresh]
     elif running.site:
         counts["later windows that the running bundle has learnt from"] = int((~fresh).sum())
-    measured = windows.series[rows[later]]
+    measured = given.series[later]
     truth = {task: lesson.names[task][later] for task in TASKS}
     before = scores(truth, Classifier(running).classify(measured))
     after = scores(truth, Classifier(dataclasses.replace(base, site=trial.site)).classify(measured))
-    say(f"learning from all {len(rows):,}")
-    whole = learnt(np.arange(len(rows)))
-    some = np.linspace(0, len(windows.uid) - 1, min(len(windows.uid), _LOOKED_AT)).astype(np.int64)
-    taught = Classifier(dataclasses.replace(base, site=whole.site), embeds=True).classify(windows.series[some])
+    say(f"learning from all {len(ts):,}")
+    whole = learnt(lesson)
+    taught = Classifier(dataclasses.replace(base, site=whole.site), embeds=True).classify(given.usual)
     site = usual(whole.site, taught.embedding, np.array(taught.application) == UNKNOWN)
     return Taught(
-        dataclasses.replace(site, until=int(windows.ts.max())),
+        dataclasses.replace(site, until=given.until),
         whole,
         before,
         after,
@@ -178,29 +227,28 @@ def _called(windows: Windows, known: naming.Known, notebook: Notebook) -> tuple[
 
 def _chosen(called: dict[str, np.ndarray]) -> np.ndarray:
     """Which windows are taken: of each name at most so many, in order of time."""
-    names = np.array([f"{a}\0{s}" for a, s in zip(called["application"], called["service"], strict=True)])
+    numbers: dict[tuple[str, str], int] = {("", ""): 0}
+    pairs = zip(called["application"].tolist(), called["service"].tolist(), strict=True)
+    name = np.array([numbers.setdefault(pair, len(numbers)) for pair in pairs], np.int32)
     taken = []
-    for name in np.unique(names):
-        if name != "\0":
-            rows = np.flatnonzero(names == name)
-            step = np.linspace(0, len(rows) - 1, min(len(rows), _MOST)).astype(np.int64)
-            taken.append(rows[step])
+    for number in range(1, len(numbers)):
+        rows = np.flatnonzero(name == number)
+        step = np.linspace(0, len(rows) - 1, min(len(rows), _MOST)).astype(np.int64)
+        taken.append(rows[step])
     return np.sort(np.concatenate(taken)) if taken else np.zeros(0, np.int64)
 
 
-def _lesson(windows: Windows, called: dict[str, np.ndarray], rows: np.ndarray, base: Bundle) -> Lesson:
-    classifier = Classifier(base, embeds=True)
-    *logits, embedding = classifier.logits(windows.series[rows])
-    network = {
-        task: softmax(logits[number] / base.temperatures[task]).astype(np.float32) for number, task in enumerate(TASKS)
-    }
+def _lesson(given: Material, classifier: Classifier) -> Lesson:
+    """What the network makes of it, a part at a time: what it says is many numbers."""
+    base, n = classifier.bundle, len(given.ts)
     labels = {"service": base.services, "application": tuple(each.name for each in base.applications)}
-    _, group = np.unique(windows.uid[rows].astype(str), return_inverse=True)
-    return Lesson(group, embedding, network, labels, {task: called[task][rows] for task in TASKS})
-
-
-def _embedded(windows: Windows, rows: np.ndarray, base: Bundle) -> np.ndarray:
-    if not len(rows):
-        width = Classifier(base, embeds=True).width
-        return np.zeros((0, width), np.float32)
-    return Classifier(base, embeds=True).logits(windows.series[rows])[-1]
+    network = {task: np.empty((n, len(labels[task])), np.float32) for task in TASKS}
+    embedding = np.empty((n, classifier.width), np.float32)
+    for start in range(0, n, _AT_A_TIME):
+        part = slice(start, start + _AT_A_TIME)
+        logits = classifier.logits(given.series[part])
+        for number, task in enumerate(TASKS):
+            network[task][part] = softmax(logits[number] / base.temperatures[task])
+        embedding[part] = logits[-1]
+    _, group = np.unique(given.uid.astype(str), return_inverse=True)
+    return Lesson(group, embedding, network, labels, given.names)

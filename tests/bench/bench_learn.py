@@ -31,6 +31,7 @@ DATA = Path(__file__).parents[1] / "data"
 #: Windows of a part, as the agent writes some in a few minutes.
 PART = 10_000
 WIDTH = 256
+SERVICES = ("web", "file_transfer", "messaging", "email", "media")
 #: 2026-11-02, in µs, and how long the memory is.
 BEGIN, DAYS = 1_793_577_600_000_000, 14
 #: Seconds and MB that it may take.
@@ -74,7 +75,10 @@ def make(directory: Path, windows: int, names: int, random: np.random.Generator)
             path = named(directory / "windows", int(ts[0] // HOUR), "made", number)
             path.parent.mkdir(parents=True, exist_ok=True)
             whole.write(path, memoryview(part))
-    domains = [f"  app{name}.intra.example.org: {{service: web, application: App {name}}}\n" for name in range(names)]
+    domains = [
+        f"  app{name}.intra.example.org: {{service: {SERVICES[name % len(SERVICES)]}, application: App {name}}}\n"
+        for name in range(names)
+    ]
     (directory / "windows/site.yaml").write_text("domains:\n" + "".join(domains))
 
 

@@ -19,7 +19,7 @@ def site(unknown: float) -> Site:
     return Site(
         {}, {}, np.zeros(WIDTH, np.float32), np.ones(WIDTH, np.float32), np.ones((WIDTH, 4), np.float32),
         np.zeros((0, 4), np.float32), np.zeros(0, bool), np.zeros(4, np.float32),
-        np.ones(4, np.float32), unknown,
+        np.ones(4, np.float32), unknown=unknown,
     )  # fmt: skip
 
 
