@@ -86,13 +86,15 @@ def known(directory: Path, uids: Collection[str], servers: Servers, say: Callabl
     for row in _rows(directory, "conn", found, say):
         if uid := wanted.get(str(row.get("uid"))):
             found.connections[uid] = Connection(
-                int(row.get("ts", 0)),
-                intern(str(row.get("id.orig_h", ""))),
-                intern(str(row.get("id.resp_h", ""))),
-                int(row.get("id.resp_p", 0)),
-                intern(str(row.get("proto", ""))),
-                intern(str(row.get("service", ""))),
+                int(row.get("ts") or 0),
+                intern(str(row.get("id.orig_h") or "")),
+                intern(str(row.get("id.resp_h") or "")),
+                int(row.get("id.resp_p") or 0),
+                intern(str(row.get("proto") or "")),
+                intern(str(row.get("service") or "")),
             )
+    if not found.logs and found.problems:
+        raise LearnError(found.problems[0])
     if not found.logs:
         raise LearnError(f"{directory}: holds no conn.log; name the directory where Zeek writes its logs")
     if not found.connections:
