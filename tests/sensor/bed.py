@@ -148,10 +148,10 @@ class Bed:
         path = self.directory / name / "stderr"
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def zeek(self, script: str = "", environment=None) -> subprocess.Popen:
-        """A Zeek on the link; waits until it listens."""
+    def zeek(self, script: str = "", environment=None, watch: tuple[str, ...] = ("-i", "seen")) -> subprocess.Popen:
+        """A Zeek on the link, or what else it is told to ``watch``; waits until it listens."""
         script += f"redef Telemetry::metrics_port={METRICS}/tcp;"
-        command = ZEEK, "-C", "-i", "seen", PACKAGE, "-e", _QUICK + script
+        command = ZEEK, "-C", *watch, PACKAGE, "-e", _QUICK + script
         return self._begin("zeek", "listening on", *command, environment=environment)
 
     def _begin(self, name: str, says: str, *command, environment=None) -> subprocess.Popen:
@@ -190,10 +190,11 @@ class Bed:
             environment={"CLUSTER_NODE": node, "ZEEKPATH": self.cluster_path},
         )  # fmt: skip
 
-    def agent(self, name: str = "agent", *arguments) -> subprocess.Popen:
-        """An agent of the shipped model; waits until it is connected."""
+    def agent(self, name: str = "agent", *arguments, first: str = "") -> subprocess.Popen:
+        """An agent of the shipped model; waits until it is connected. ``first``: Python that comes before it."""
+        program = f"{first}\nfrom mmtt_agent.cli import main; main()"
         return self._begin(
-            name, "connected to Zeek", sys.executable, "-c", "from mmtt_agent.cli import main; main()", "agent",
+            name, "connected to Zeek", sys.executable, "-c", program, "agent",
             "--id", name, "--metrics-listen", "off", *arguments,
         )  # fmt: skip
 
