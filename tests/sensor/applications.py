@@ -2,7 +2,8 @@
 
     python applications.py HOME --connections 40 [--nameless] [--seed 1]
 
-HOME holds zeek.pem and zeek.key of tests/support/certificates.py. All take turns; nameless, clients send no SNI. a line of JSON: by the port that each connection came from, the application.
+HOME holds zeek.pem and zeek.key of tests/support/certificates.py. All take turns; nameless, clients send no SNI.
+Prints a line of JSON: by the port that each connection came from, the application.
 """
 
 from __future__ import annotations
