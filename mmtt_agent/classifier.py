@@ -125,6 +125,12 @@ class Classifier:
                 services_of[name] += own
         self._services = [*services, UNKNOWN]
         self._applications = [*services_of, UNKNOWN]
+        # Of each task that the site has answers to: where its labels are among all, and how many these are.
+        self._places = {
+            task: (np.array([names.index(label) for label in self._site.answers[task].labels]), len(names))
+            for task, names in (("service", services), ("application", [*services_of]))
+            if self._site and task in self._site.answers
+        }
         # One row per service, and a last one for "unknown": the applications that it leaves possible.
         self._consistent = np.array(
             [[service in of for of in services_of.values()] for service in services] + [[True] * len(services_of)]
@@ -262,13 +268,12 @@ class Classifier:
         answers = seen.site.answers.get(task)
         if answers is None:
             return decided, score
-        names = (self._services if task == "service" else self._applications)[:-1]
-        places = [names.index(label) for label in answers.labels]
-        both = np.zeros((len(decided), len(names)))
-        both[:, : network.shape[1]] = (1 - answers.share) * network
+        places, labels = self._places[task]
+        both = np.zeros((len(decided), labels))
+        np.multiply(network, 1 - answers.share, out=both[:, : network.shape[1]])
         both[:, places] += answers.share * seen.probabilities(task)
         if possible is not None:
-            both = both * possible
+            both *= possible
         best = both.argmax(axis=1)
         of_both = both[np.arange(len(best)), best].round(4)
         sure = of_both >= answers.threshold
