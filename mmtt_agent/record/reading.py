@@ -146,8 +146,8 @@ class _Columns:
         if until is not None:
             wanted &= ts < until
         order = order[wanted[order]]
-        names = (np.concatenate([getattr(each, name) for each in found])[order] for name in ("uid", "window"))
-        latest = _latest(*names, ts[order])
+        uid, window = (np.concatenate([getattr(each, name) for each in found])[order] for name in ("uid", "window"))
+        latest = _latest(uid, window, ts[order])
         kept = order[latest]
         place = np.full(len(ts), -1)
         place[kept] = self._count + np.arange(len(kept))

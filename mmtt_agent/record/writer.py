@@ -78,7 +78,10 @@ class Recorder:
             with tempfile.TemporaryFile(dir=directory):
                 pass
         except OSError as error:
-            raise RecordError(f"{directory}: windows can't be recorded there: {error.strerror or error}") from None
+            raise RecordError(
+                f"{directory}: windows can't be recorded there: {error.strerror or error}; "
+                "let its user write there, or name another directory"
+            ) from None
         self.recorded = self.dropped = self.problems = self.size = self.parts_removed = 0
         #: Why the latest part was not written; empty if it was.
         self.problem = ""
