@@ -44,7 +44,7 @@ _REACH = 0.95
 #: What rounding to half precision may move a flow by.
 _ROUNDING = 0.01
 #: Rows that are compared with all of a sample at a time.
-_AT_A_TIME = 1024
+_AT_A_TIME = 256
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,8 @@ class _Flat:
     def of(self, rows: np.ndarray) -> np.ndarray:
         """float32 (n, directions), of length 1 at most."""
         made = np.empty((len(rows), self._directions.shape[1]), np.float32)
-        for begin in range(0, len(rows), 64 * _AT_A_TIME):
-            some = slice(begin, begin + 64 * _AT_A_TIME)
+        for begin in range(0, len(rows), 16 * _AT_A_TIME):
+            some = slice(begin, begin + 16 * _AT_A_TIME)
             made[some] = _unit(self._numbers(rows[some]) - self._middle) @ self._directions
         return made
 
