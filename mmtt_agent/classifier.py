@@ -68,18 +68,18 @@ class Classifier:
         bundle: what to run.
         threads: threads inside the network; 1 is fastest per core.
         embeds: whether verdicts hold the embeddings of their windows.
-        drift: is told of the windows, where the bundle has a site's own answers.
 
     Raises:
         BundleError: the network can't be loaded, does not fit the taxonomy or the features, or has no embedding where
             that is asked for.
     """
 
-    def __init__(self, bundle: Bundle, threads: int = 1, embeds: bool = False, drift: Drift | None = None) -> None:
+    def __init__(self, bundle: Bundle, threads: int = 1, embeds: bool = False) -> None:
         self.bundle = bundle
         self.model = bundle.model
         self.incidents = bundle.incidents
-        self.drift = drift
+        #: How far the windows are from what the site's own answers were learnt from, where the bundle has any.
+        self.drift = Drift(bundle.site) if bundle.site else None
         self._path = bundle.path / "model.onnx"
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
