@@ -134,7 +134,7 @@ class _Flat:
         return made
 
     def _numbers(self, rows: np.ndarray) -> np.ndarray:
-        return np.asarray(np.nan_to_num(self._embedding[rows].astype(np.float32)))
+        return np.asarray(np.nan_to_num(self._embedding[rows].astype(np.float32), posinf=0, neginf=0))
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
@@ -163,7 +163,8 @@ def _cluster(windows: Windows, rows: np.ndarray, flat: _Flat) -> Cluster:
     at = flat.of(rows)
     # The one nearest to the middle has the least squared distance to all.
     typical = int(np.argmin(np.square(at - at.mean(0)).sum(1)))
-    likeness = float((_unit(at) @ _unit(at[typical : typical + 1]).T).mean())
+    # Of directions the cosine, and 1 where all are in the very middle and have none.
+    likeness = float(1 - np.square(at - at[typical]).sum(1).mean() / 2)
     unsure = float(1 - np.clip(windows.application_score[rows], 0, 1).mean())
     return Cluster(rows, int(rows[typical]), len(rows) * unsure * max(likeness, 0.0))
 
