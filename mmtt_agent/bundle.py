@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import reprlib
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,7 +15,7 @@ import yaml
 
 from . import __version__
 from .features import FEATURE_VERSION
-from .incidents import FEATURES, UNITS, IncidentModel, UnitModel
+from .incidents import FEATURES, OTHERS, UNITS, IncidentModel, UnitModel
 
 #: The layout of ``bundle.yaml`` that this version reads.
 FORMAT = 1
@@ -60,6 +61,8 @@ class Bundle:
             most of it.
         false_positives: what the threshold for malicious may be instead, by the share of harmless windows that it flags
             ("1%"); empty where the bundle does not say.
+        of_services: the least probability of malicious for windows of a service ("unknown", too) that has not
+            ``thresholds``'; a site's.
         incidents: what makes incidents of evidence over connections; None for a bundle up to 0.4.0.
         mmtt: the version of mmtt that wrote it; None for one from before 0.2.0.
         trained: free-form provenance.
@@ -77,6 +80,7 @@ class Bundle:
     energies: dict[str, float] = field(default_factory=dict)
     false_positives: dict[str, float] = field(default_factory=dict)
     malicious_kinds: tuple[str, ...] = ()
+    of_services: dict[str, float] = field(default_factory=dict)
     incidents: IncidentModel | None = field(default=None, repr=False)
     mmtt: str | None = None
     trained: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -155,6 +159,19 @@ def load(path: str | Path | None = None, false_positives: str | None = None) -> 
         mmtt=written_by,
         trained=content["trained"] if isinstance(content.get("trained"), dict) else {},
     )
+
+
+def with_thresholds(bundle: Bundle, malicious: Mapping[str, float]) -> Bundle:
+    """A bundle with a site's own thresholds for malicious, by service, and for OTHERS, which are not named.
+
+    Raises:
+        BundleError: the bundle has no such service.
+    """
+    of_services = {name: threshold for name, threshold in malicious.items() if name != OTHERS}
+    if strange := [name for name in of_services if name not in (*bundle.services, UNKNOWN)]:
+        raise BundleError(f"{bundle.path}: knows no service {_short(strange[0])}, which there is a threshold for")
+    thresholds = {**bundle.thresholds, "malicious": malicious.get(OTHERS, bundle.thresholds["malicious"])}
+    return replace(bundle, thresholds=thresholds, of_services=of_services)
 
 
 def _shipped() -> Path:

@@ -111,6 +111,9 @@ class Classifier:
 
         self._services = [*bundle.services, UNKNOWN]
         self._applications = [*(application.name for application in bundle.applications), UNKNOWN]
+        self._malicious = np.array(
+            [bundle.of_services.get(name, bundle.thresholds["malicious"]) for name in self._services]
+        )
         # One row per service, and a last one for "unknown": the applications that it leaves possible.
         self._consistent = np.array(
             [[service in application.services for application in bundle.applications] for service in bundle.services]
@@ -173,7 +176,7 @@ class Classifier:
         malicious_logits: np.ndarray,
         kind_logits: np.ndarray | None = None,
     ) -> Verdicts:
-        temperatures, thresholds = self.bundle.temperatures, self.bundle.thresholds
+        temperatures = self.bundle.temperatures
         rows = np.arange(len(service_logits))
 
         services = _softmax(service_logits / temperatures["service"])
@@ -199,7 +202,7 @@ class Classifier:
         log_odds = np.nan_to_num(np.clip(log_odds, -_CERTAIN, _CERTAIN), nan=-_CERTAIN)
         probability = 1 / (1 + np.exp(-log_odds))
         malicious_score = probability.round(4)
-        malicious = malicious_score >= thresholds["malicious"]
+        malicious = malicious_score >= self._malicious[service]
         kinds = np.zeros((len(rows), 0)) if kind_logits is None else _softmax(kind_logits / temperatures[KIND])
         answers = (services, unrestricted, np.column_stack((probability, 1 - probability)), kinds)
         return Verdicts(

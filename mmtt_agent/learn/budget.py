@@ -187,8 +187,8 @@ class _Counts:
         """The lowest with which no more than a share of all they could raise is raised; the highest there is if none
         is high enough.
 
-        It is the lowest score that is told, not the next after the highest that is not: of ``n`` more of the same kind as
-        many are expected above the one as were here, above the other one more.
+        It is the lowest score that is told, not the next after the highest that is not: of as many more of the same
+        kind as many are to be expected above the one as were here, above the other one more.
         """
         most = share * self.of(classes, 0)
         low, high = 0, STEPS
