@@ -21,7 +21,7 @@ FLOWS, INCIDENTS = "mmtt", "mmtt_incidents"
 UNITS = ("pair", "originator", "responder")
 _HOUR, _DAY = 3_600_000_000, 86_400_000_000
 #: Hours without any row after which nobody was looking.
-_AWAY = 12
+_AWAY = 24
 #: Days without any row after which what comes has another clock.
 _APART = 30
 #: Hours of a day that make it a whole one.

@@ -76,7 +76,9 @@ def test_thresholds_of_the_sites_own_are_shown(bundle, tmp_path):
             status = json.loads((await get(address, "/status"))[1])
             assert status["thresholds"] == {"malicious": {"web": 0.9, "others": 0.95}, "incidents": {"others": 0.8}}
             shown = await asyncio.to_thread(mmtt, "status", "--agent", address, "--format", "table")
-            assert "the site's own: malicious 0.9000 for web, 0.9500 for others; incidents 0.8000" in shown.stdout
+            assert "the site's own: malicious 0.9000 for web, 0.9500 for others; incidents 0.8000" in " ".join(
+                shown.stdout.split()
+            )
             settings.write_text("")
             agent.process.send_signal(signal.SIGHUP)
             await agent.says("reloaded")
