@@ -14,8 +14,10 @@ from typing import Any, NoReturn
 import yaml
 
 from . import __version__
+from . import site as sites
 from .features import FEATURE_VERSION
 from .incidents import FEATURES, OTHERS, UNITS, IncidentModel, UnitModel
+from .site import Site, SiteError
 
 #: The layout of ``bundle.yaml`` that this version reads.
 FORMAT = 1
@@ -29,6 +31,8 @@ TASKS = ("service", "application", "malicious")
 KIND = "malicious_kind"
 #: The output of a network, since 0.6.0, that says what it knew of a window when it gave its answers.
 EMBEDDING = "window_embedding"
+#: The file of a site's own answers, where ``bundle.yaml`` has a section ``site``.
+SITE = "site.npz"
 #: Of harmless units, how many may be called an incident where ``incidents`` does not say.
 _INCIDENT_SHARE = "0.1%"
 #: A share of false positives as bundles, options and settings spell it.
@@ -64,6 +68,7 @@ class Bundle:
         of_services: the least probability of malicious for windows of a service ("unknown", too) that has not
             ``thresholds``'; a site's.
         incidents: what makes incidents of evidence over connections; None for a bundle up to 0.4.0.
+        site: answers that a site has learnt from its own traffic; None for what came with mmtt.
         mmtt: the version of mmtt that wrote it; None for one from before 0.2.0.
         trained: free-form provenance.
     """
@@ -82,13 +87,15 @@ class Bundle:
     malicious_kinds: tuple[str, ...] = ()
     of_services: dict[str, float] = field(default_factory=dict)
     incidents: IncidentModel | None = field(default=None, repr=False)
+    site: Site | None = field(default=None, repr=False)
     mmtt: str | None = None
     trained: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def model(self) -> str:
-        """The model column of ``mmtt.log``: ``<name>@<first 8 hex digits of the model's SHA-256>``."""
-        return f"{self.name}@{self.model_sha256[:8]}"
+        """The model column of ``mmtt.log``: ``<name>@<first 8 hex digits of the model's SHA-256>``, and behind a ``+``
+        those of a site's own answers."""
+        return f"{self.name}@{self.model_sha256[:8]}{f'+{self.site.sha256[:8]}' if self.site else ''}"
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -155,6 +162,7 @@ def load(path: str | Path | None = None, false_positives: str | None = None) -> 
         false_positives=shares,
         malicious_kinds=kinds,
         incidents=fields.incidents(kinds) if "incidents" in content else None,
+        site=fields.site(directory / SITE, services) if "site" in content else None,
         onnx=onnx,
         mmtt=written_by,
         trained=content["trained"] if isinstance(content.get("trained"), dict) else {},
@@ -162,14 +170,8 @@ def load(path: str | Path | None = None, false_positives: str | None = None) -> 
 
 
 def with_thresholds(bundle: Bundle, malicious: Mapping[str, float]) -> Bundle:
-    """A bundle with a site's own thresholds for malicious, by service, and for OTHERS, which are not named.
-
-    Raises:
-        BundleError: the bundle has no such service.
-    """
+    """A bundle with a site's own thresholds for malicious, by service, and for OTHERS, which are not named."""
     of_services = {name: threshold for name, threshold in malicious.items() if name != OTHERS}
-    if strange := [name for name in of_services if name not in (*bundle.services, UNKNOWN)]:
-        raise BundleError(f"{bundle.path}: knows no service {_short(strange[0])}, which there is a threshold for")
     thresholds = {**bundle.thresholds, "malicious": malicious.get(OTHERS, bundle.thresholds["malicious"])}
     return replace(bundle, thresholds=thresholds, of_services=of_services)
 
@@ -328,22 +330,52 @@ class _Fields:
             self.fail(key, "must be a list of names")
         return tuple(self._unique(key, [self._label(key, value) for value in values]))
 
-    def applications(self, services: tuple[str, ...]) -> tuple[Application, ...]:
-        entries = self._get("applications")
+    def site(self, path: Path, services: tuple[str, ...]) -> Site:
+        """See :attr:`Bundle.site`; it may know services beside these."""
+        data = _read(path)
+        told = str(self._get("site.sha256"))
+        if (actual := hashlib.sha256(data).hexdigest()) != told:
+            raise BundleError(
+                f"{path}: SHA-256 is {actual[:16]}…, bundle.yaml says {told[:16]}…; `mmtt learn fit` again"
+            )
+        labels: dict[str, tuple[str, ...]] = {}
+        applications: tuple[Application, ...] = ()
+        if "services" in self._mapping("site"):
+            labels["service"] = self.labels("site.services")
+            services = (*services, *(each for each in labels["service"] if each not in services))
+        if "applications" in self._mapping("site"):
+            applications = self.applications(services, "site.applications")
+            labels["application"] = tuple(each.name for each in applications)
+        try:
+            return sites.site(
+                sites.unpacked(data),
+                labels=labels,
+                shares={task: self.threshold(f"site.shares.{task}") for task in labels},
+                thresholds={task: self.threshold(f"site.thresholds.{task}") for task in labels},
+                services_of={each.name: each.services for each in applications},
+                unknown=self.threshold("site.unknown"),
+                until=self.integer("site.until"),
+                sha256=actual,
+            )
+        except SiteError as error:
+            raise BundleError(f"{path}: {error}; `mmtt learn fit` again") from None
+
+    def applications(self, services: tuple[str, ...], where: str = "applications") -> tuple[Application, ...]:
+        entries = self._get(where)
         if not isinstance(entries, list) or not entries:
-            self.fail("applications", "must be a list of name and services")
+            self.fail(where, "must be a list of name and services")
         found = []
         for entry in entries:
             if not isinstance(entry, dict) or not isinstance(entry.get("services"), list) or not entry["services"]:
-                self.fail("applications", f"must each have a name and a list of services, not {_short(entry)}")
-            name = self._label("applications", entry.get("name"))
-            key = f"applications: {name}"
+                self.fail(where, f"must each have a name and a list of services, not {_short(entry)}")
+            name = self._label(where, entry.get("name"))
+            key = f"{where}: {name}"
             of = self._unique(key, [self._label(key, service) for service in entry["services"]])
             for service in of:
                 if service not in services:
                     self.fail(key, f"names {service!r}, which is not among the services")
             found.append(Application(name, tuple(of)))
-        self._unique("applications", [application.name for application in found])
+        self._unique(where, [application.name for application in found])
         return tuple(found)
 
     def _label(self, key: str, value: Any) -> str:

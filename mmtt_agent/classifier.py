@@ -12,6 +12,7 @@ from .bundle import EMBEDDING, KIND, UNKNOWN, Bundle, BundleError
 from .likeness import WIDTH, likeness
 from .runtime import onnxruntime
 from .series import MAX_PAYLOAD_PACKETS, MIN_PACKETS, SeriesBatch
+from .site import Seen
 
 #: Windows the network sees at a time: on more it is no faster, as less of it stays in the cache.
 CHUNK = 128
@@ -59,7 +60,8 @@ class Verdicts:
 
 
 class Classifier:
-    """Runs a bundle. ``classify`` may be called from several threads at once.
+    """Runs a bundle. ``classify`` may be called from several threads at once. ``width`` is that of the embeddings, 0
+    where they are not asked for.
 
     Args:
         bundle: what to run.
@@ -101,23 +103,33 @@ class Classifier:
         self._cuts = all([type(axis) for axis in inputs[name][1:2]] == [str] for name in features.CUT_NAMES)
         outputs = {each.name for each in self._session.get_outputs()}
         self._outputs = [*_OUTPUTS, f"{KIND}_logits"] if bundle.malicious_kinds else [*_OUTPUTS]
-        self._embeds = embeds
-        if embeds:
+        self._site, self._embeds = bundle.site, embeds
+        if embeds or self._site:
             if EMBEDDING not in outputs:
                 raise BundleError(f"{self._path}: the network gives no {EMBEDDING}; those of mmtt 0.6.0 and later do")
             self._outputs.append(EMBEDDING)
         if missing := [name for name in self._outputs if name not in outputs]:
             raise self._problem(f"has no output {missing[0]}")
 
-        self._services = [*bundle.services, UNKNOWN]
-        self._applications = [*(application.name for application in bundle.applications), UNKNOWN]
+        # Those of the network, and after them what the site alone knows.
+        services = [*bundle.services]
+        services_of = {application.name: application.services for application in bundle.applications}
+        if self._site:
+            services += self._own("service", services)
+            for name in self._own("application", [*services_of]):
+                services_of[name] = ()
+            for name, own in self._site.services_of.items():
+                services_of[name] += own
+        self._services = [*services, UNKNOWN]
+        self._applications = [*services_of, UNKNOWN]
+        if strange := [name for name in bundle.of_services if name not in self._services]:
+            raise BundleError(f"{bundle.path}: knows no service {strange[0]!r}, which there is a threshold for")
         self._malicious = np.array(
             [bundle.of_services.get(name, bundle.thresholds["malicious"]) for name in self._services]
         )
         # One row per service, and a last one for "unknown": the applications that it leaves possible.
         self._consistent = np.array(
-            [[service in application.services for application in bundle.applications] for service in bundle.services]
-            + [[True] * len(bundle.applications)]
+            [[service in of for of in services_of.values()] for service in services] + [[True] * len(services_of)]
         )
         self._try_out()
 
@@ -131,12 +143,12 @@ class Classifier:
             none = np.zeros((0, 0), np.float32)
             return Verdicts([], nothing, [], nothing, np.zeros(0, bool), nothing, [], nothing, kinds, none_alike, none)
         logits = self.logits(batch)
-        embedding = logits.pop() if self._embeds else np.zeros((n, 0), np.float32)
+        embedding = logits.pop() if len(logits) > len(self.bundle.tasks) else np.zeros((n, 0), np.float32)
         return self._decide(embedding, *logits)
 
     def logits(self, batch: SeriesBatch) -> list[np.ndarray]:
         """What the network says of at least one window, in the order of the bundle's tasks: (n, services),
-        (n, applications), (n,), (n, kinds) where it has any; and (n, width), where it embeds."""
+        (n, applications), (n,), (n, kinds) where it has any; and (n, width), where its embedding is asked for."""
         logits = []
         for start in range(0, len(batch), _FEATURES_AT_A_TIME):
             part = batch[start : start + _FEATURES_AT_A_TIME]
@@ -178,16 +190,20 @@ class Classifier:
     ) -> Verdicts:
         temperatures = self.bundle.temperatures
         rows = np.arange(len(service_logits))
+        seen = self._site.seen(embedding) if self._site else None
 
-        services = _softmax(service_logits / temperatures["service"])
+        services = softmax(service_logits / temperatures["service"])
         best = services.argmax(axis=1)
         service_score = services[rows, best].round(4)
         sure = self._sure("service", service_logits, service_score)
         service = np.where(sure, best, len(self._services) - 1)
+        if seen:
+            service, service_score = self._together("service", seen, services, service, service_score)
 
         # Not normalised again after the restriction: an application that the network thought unlikely stays so.
-        unrestricted = _softmax(application_logits / temperatures["application"])
-        applications = unrestricted * self._consistent[service]
+        unrestricted = softmax(application_logits / temperatures["application"])
+        known = unrestricted.shape[1]
+        applications = unrestricted * self._consistent[service, :known]
         best = applications.argmax(axis=1)
         application_score = applications[rows, best].round(4)
         sure = self._sure("application", application_logits, application_score)
@@ -197,13 +213,19 @@ class Classifier:
             sure &= best == application_logits.argmax(axis=1)
         possible = self._consistent[service, best] & sure
         application = np.where(possible, best, len(self._applications) - 1)
+        if seen:
+            application, application_score = self._together(
+                "application", seen, unrestricted, application, application_score, self._consistent[service]
+            )
 
         log_odds = (malicious_logits.reshape(len(rows)) / temperatures["malicious"]).astype(np.float64)
         log_odds = np.nan_to_num(np.clip(log_odds, -_CERTAIN, _CERTAIN), nan=-_CERTAIN)
+        if seen:
+            log_odds = log_odds + seen.judgement()
         probability = 1 / (1 + np.exp(-log_odds))
         malicious_score = probability.round(4)
         malicious = malicious_score >= self._malicious[service]
-        kinds = np.zeros((len(rows), 0)) if kind_logits is None else _softmax(kind_logits / temperatures[KIND])
+        kinds = np.zeros((len(rows), 0)) if kind_logits is None else softmax(kind_logits / temperatures[KIND])
         answers = (services, unrestricted, np.column_stack((probability, 1 - probability)), kinds)
         return Verdicts(
             [self._services[i] for i in service.tolist()],
@@ -216,8 +238,41 @@ class Classifier:
             log_odds,
             kinds,
             likeness(answers),
-            embedding,
+            embedding if self._embeds else embedding[:, :0],
         )
+
+    def _own(self, task: str, labels: list[str]) -> list[str]:
+        """The site's labels that are not among these."""
+        assert self._site
+        answers = self._site.answers.get(task)
+        return [label for label in answers.labels if label not in labels] if answers else []
+
+    def _together(
+        self,
+        task: str,
+        seen: Seen,
+        network: np.ndarray,
+        decided: np.ndarray,
+        score: np.ndarray,
+        possible: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The network's probabilities (n, labels) and the site's as one: where their best label is sure it stands, else
+        what the network ``decided`` by itself, with its ``score``. ``possible`` bool (n, labels of both): what may be.
+        """
+        answers = seen.site.answers.get(task)
+        if answers is None:
+            return decided, score
+        names = (self._services if task == "service" else self._applications)[:-1]
+        places = [names.index(label) for label in answers.labels]
+        both = np.zeros((len(decided), len(names)))
+        both[:, : network.shape[1]] = (1 - answers.share) * network
+        both[:, places] += answers.share * seen.probabilities(task)
+        if possible is not None:
+            both = both * possible
+        best = both.argmax(axis=1)
+        of_both = both[np.arange(len(best)), best].round(4)
+        sure = of_both >= answers.threshold
+        return np.where(sure, best, decided), np.where(sure, of_both, score)
 
     def _kinds(self, malicious: np.ndarray, scores: np.ndarray) -> list[str]:
         """Of each window, empty where it is not malicious or the network is not sure."""
@@ -254,12 +309,19 @@ class Classifier:
             if output.shape not in ((_FILL, width), (_FILL,) if name == "malicious_logits" else None):
                 raise self._problem(f"gives {name} of shape {output.shape}, the taxonomy wants ({_FILL}, {width})")
 
+        self.width = outputs[-1].shape[1] if len(outputs) > len(self.bundle.tasks) else 0
+        if self._site and self._site.width != self.width:
+            raise self._problem(
+                f"gives an {EMBEDDING} of {self.width} numbers, the site's own answers were learnt from "
+                f"{self._site.width}"
+            )
+
     def _problem(self, text: str) -> BundleError:
         # The file is as it was written, its SHA-256 was checked: to install it again would not help.
         return BundleError(f"{self._path}: the network {' '.join(text.split())}; take another bundle")
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
+def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities, float64; rows that hold no number at all become all zero, so that no label is sure."""
     logits = logits.astype(np.float64)
     with np.errstate(invalid="ignore"):

@@ -49,6 +49,22 @@ def written_together(*paths: Path, mode: int | None = None) -> Iterator[list[Tex
 
 
 @contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """While the block under it runs, nobody else changes what is in ``directory``, if they ask in the same way.
+
+    Raises:
+        OSError: it can't be opened.
+    """
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
 def _part(path: Path) -> Iterator[tuple[TextIO, str]]:
     """What is written, and its name until it is complete; if it is still called so in the end it is removed."""
     with _named(path):

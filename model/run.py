@@ -16,6 +16,7 @@ from .card.pictures import draw
 from .config import Config, ConfigError
 from .data.dataset import Dataset, load_or_build
 from .data.lab_windows import with_lab
+from .data.named import read as read_named
 from .data.split import SPLITS, seen_before
 from .evaluation import evaluate
 from .evaluation.breakdown import by_packets, confusion, mid_flow, reliability
@@ -27,6 +28,7 @@ from .incidents.study import Study
 from .network.architecture import Architecture, Model
 from .network.infer import infer
 from .studies import by_capture, cross_site, unknown_applications
+from .studies import own_site as own_sites
 from .studies.compare import compare
 from .training.trainings import Trainings
 
@@ -81,16 +83,40 @@ def incidents(config: Config, data: Path, lab: Path | None, out: Path, say: Call
     Raises:
         ConfigError, DatasetError: one line each.
     """
-    if not (out / f"checkpoint-seed{config.seed}.safetensors").exists():
-        raise ConfigError(f"{out}: no finished run; type `mmtt train CONFIG --data DIR -o {out}` first")
-    dataset = next(iter(_datasets(config, data, lab, out / "dataset.npz", say).values()))
-    architecture = Architecture(**config.architecture)
+    dataset, architecture = _finished(config, data, lab, out, say)
     with Trainings(out, say, 1, config.training.threads) as trainings:
         shipped = trainings.begin(f"seed{config.seed}", config, architecture, dataset)
         left_out = cross_site.left_out(config, architecture, dataset, trainings)
         known, logits = left_out.answers()
         temperatures = calibrate(config.decision, dataset, known, logits).temperatures
         return make(data, out, dataset, left_out, shipped(), temperatures, (known, logits), say)
+
+
+def own_site(
+    config: Config, data: Path, lab: Path | None, out: Path, say: Callable[[str], None]
+) -> list[own_sites.SiteResult]:
+    """What sites' own answers are worth on the networks of a finished run in ``out``.
+
+    Raises:
+        ConfigError, DatasetError: one line each.
+    """
+    dataset, architecture = _finished(config, data, lab, out, say)
+    named = read_named(data, dataset, config.training.threads, say)
+    with Trainings(out, say, 1, config.training.threads) as trainings:
+        shipped = trainings.begin(f"seed{config.seed}", config, architecture, dataset)()
+        assert isinstance(shipped, Model), "what an Architecture builds"
+        left_out = cross_site.left_out(config, architecture, dataset, trainings)
+        return own_sites.study(named, dataset, left_out, shipped, say)
+
+
+def _finished(
+    config: Config, data: Path, lab: Path | None, out: Path, say: Callable[[str], None]
+) -> tuple[Dataset, Architecture]:
+    """The data set and the architecture of a finished run."""
+    if not (out / f"checkpoint-seed{config.seed}.safetensors").exists():
+        raise ConfigError(f"{out}: no finished run; type `mmtt train CONFIG --data DIR -o {out}` first")
+    dataset = next(iter(_datasets(config, data, lab, out / "dataset.npz", say).values()))
+    return dataset, Architecture(**config.architecture)
 
 
 def _datasets(

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from .. import nodes
+
 
 class ConfigError(Exception):
     """A setting that can't be used; the text is one line that names the place and the remedy."""
@@ -250,32 +252,21 @@ def _build(owner: Any, values: dict[str, Any]) -> Any:
 def _read(path: Path, places: dict[str, str]) -> dict[str, Any]:
     """Checked values by key as nested mappings; ``places`` takes the line of each dotted key."""
     try:
-        text = path.read_bytes().decode()
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from None
-    try:
-        # Nodes rather than values: they know their lines. No tag is ever turned into an object of Python.
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f":{mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}{line}: not YAML: {' '.join((error.problem or str(error)).split())}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())[:200]}") from None
-    return {} if node is None or _is_null(node) else _mapping(path, node, Config, "", places)
+        node = nodes.read(path)
+    except nodes.NodesError as error:
+        raise ConfigError(str(error)) from None
+    return {} if node is None else _mapping(path, node, Config, "", places)
 
 
 def _mapping(path: Path, node: yaml.Node, owner: type, prefix: str, places: dict[str, str]) -> dict[str, Any]:
     if not isinstance(node, yaml.MappingNode):
         what = prefix.rstrip(".") or "the file"
-        raise ConfigError(f"{path}:{_line(node)}: {what} must hold 'key: value' lines")
+        raise ConfigError(f"{path}:{nodes.line(node)}: {what} must hold 'key: value' lines")
     known = {f.name: f for f in fields(owner)}
     found: dict[str, Any] = {}
     for key_node, value_node in node.value:
         key = key_node.value if isinstance(key_node, yaml.ScalarNode) else "?"
-        place = f"{path}:{_line(key_node)}"
+        place = f"{path}:{nodes.line(key_node)}"
         if key not in known:
             raise ConfigError(f"{place}: unknown key {prefix + key!r}; known are {', '.join(known)}")
         if key in found:
@@ -283,7 +274,9 @@ def _mapping(path: Path, node: yaml.Node, owner: type, prefix: str, places: dict
         places[prefix + key] = place
         group = known[key].default_factory
         if is_dataclass(group):
-            found[key] = {} if _is_null(value_node) else _mapping(path, value_node, group, f"{prefix}{key}.", places)
+            found[key] = (
+                {} if nodes.is_null(value_node) else _mapping(path, value_node, group, f"{prefix}{key}.", places)
+            )
             continue
         try:
             value = _plain(value_node)
@@ -291,7 +284,7 @@ def _mapping(path: Path, node: yaml.Node, owner: type, prefix: str, places: dict
         except ValueError as error:
             shown = value_node.value if isinstance(value_node, yaml.ScalarNode) else "a list or mapping"
             raise ConfigError(
-                f"{path}:{_line(value_node)}: {prefix}{key} must be {error}, not {str(shown)[:60]!r}"
+                f"{path}:{nodes.line(value_node)}: {prefix}{key} must be {error}, not {str(shown)[:60]!r}"
             ) from None
     return found
 
@@ -310,20 +303,7 @@ def _plain(node: yaml.Node) -> Any:
                 raise ValueError(f"given once for each: {key!r} is there twice")
             found[key] = _plain(value_node)
         return found
-    if not isinstance(node, yaml.ScalarNode):
-        return None
-    try:
-        return yaml.SafeLoader("").construct_object(node)
-    except (yaml.YAMLError, ValueError, OverflowError):
-        return None
-
-
-def _is_null(node: yaml.Node) -> bool:
-    return node.tag == "tag:yaml.org,2002:null"
-
-
-def _line(node: yaml.Node) -> int:
-    return node.start_mark.line + 1
+    return nodes.scalar(node)
 
 
 def _check_together(config: Config, places: dict[str, str], default_place: str) -> None:

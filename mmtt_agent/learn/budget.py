@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .errors import LearnError
+
 #: Scores have four decimals: thresholds are counted in these, up to the highest score there is.
 STEPS = 10_000
 #: Microseconds for which Zeek does not repeat a notice: Notice::default_suppression_interval.
@@ -28,7 +30,7 @@ _NINETY = 1.645
 _HALVED = 30
 
 
-class BudgetError(Exception):
+class BudgetError(LearnError):
     """No thresholds can be told; one line that says why, and what to do."""
 
 

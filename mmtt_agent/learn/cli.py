@@ -2,14 +2,124 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
+from .. import endings, paths
+from ..output import shown
 from .budget_cli import threshold
 
 
 @click.group(short_help="Teach mmtt the applications of this network.")
 def learn() -> None:
-    """Learn a network's own applications and services from the windows that were recorded there and Zeek's logs."""
+    """Learn a network's own applications and services from the windows that an agent has recorded there (its setting
+    record.directory) and the logs that its Zeek has written meanwhile.
+
+    \b
+    mmtt learn fit --windows DIR --logs DIR    learn, and measure on later days
+    mmtt reload                                the agent takes it into use
+    mmtt learn back                            take it back
+    mmtt learn threshold --alerts-per-day N    the thresholds that give so many alerts
+    """
 
 
 learn.add_command(threshold)
+
+
+@learn.command(short_help="Learn, measure on later windows, and write a bundle.")
+@click.option(
+    "--windows", required=True, type=paths.PATH, metavar="DIR", help="Where the agent records (record.directory)."
+)
+@click.option(
+    "--logs", required=True, type=paths.PATH, metavar="DIR", help="Where its Zeek writes logs, rotated ones too."
+)
+@click.option(
+    "--notebook",
+    type=paths.PATH,
+    metavar="FILE",
+    help="The site's own domains, and what `mmtt learn ask` was told.  [default: site.yaml in --windows]",
+)
+@click.option(
+    "--bundle", type=paths.TEXT, metavar="DIR", help="The network to build on.  [default: the one shipped with mmtt]"
+)
+@click.option(
+    "-o",
+    "--output",
+    type=paths.PATH,
+    metavar="BUNDLE",
+    help="Where the bundle is written; what is there is what runs, and is kept.  [default: bundle in --windows]",
+)
+@click.option("--force", is_flag=True, help="Write it even if it names the later windows worse than what runs.")
+def fit(windows: Path, logs: Path, notebook: Path | None, bundle: str | None, output: Path | None, force: bool) -> None:
+    """Learn this site's answers: windows get their names from Zeek's logs by uid (ssl, quic, http, conn, dns), and the
+    network's knowledge of them, which stays as it is, learns those names.
+
+    What comes of it is measured on the latest fifth of the windows, by answers that were learnt from the others, beside
+    the bundle that runs; one that would be worse is not written. CARD.md in the bundle says it all. The agent runs it
+    once its settings have `bundle: BUNDLE` and `mmtt reload` was typed.
+
+    \b
+    Exit status: 0 written
+                 1 not written, as it would be worse, or for what the line on standard error says
+                 2 wrong usage or bundle
+    """
+    from .. import bundle as bundles
+    from ..record import reading
+    from ..record.rows import RecordError
+    from ..servers import shipped
+    from . import bundles as written
+    from . import card, names, screen, teach
+    from . import notebook as notebooks
+    from .errors import LearnError
+
+    output = output or windows / "bundle"
+    try:
+        base = bundles.load(bundle)
+        running = bundles.load(str(output)) if output.exists() else base
+    except bundles.BundleError as error:
+        raise _Unusable(str(error)) from None
+    try:
+        noted = notebooks.read(notebook or windows / "site.yaml")
+        recorded = reading.read(windows, _say)
+        known = names.known(logs, set(recorded.uid.tolist()), shipped().with_domains(noted.domains), _say)
+        for line in known.problems:
+            _say(line)
+        taught = teach.teach(recorded, known, noted, base, running, _say)
+        screen.taught(taught)
+        problem = taught.problem
+        if problem and not force:
+            raise LearnError(f"{problem}; {output} is as it was (--force writes it all the same)")
+        if problem:
+            _say(f"{problem}; written all the same")
+        with endings.cleaned_up():
+            written.write(output, base, taught.site, card.card(taught, base, running), teach.about(taught))
+    except (LearnError, RecordError, notebooks.NotebookError, bundles.BundleError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(shown(f"{output}: {bundles.load(str(output)).model}; CARD.md there has the figures"), err=True)
+
+
+@learn.command(short_help="Go back to the bundle from before the latest fit.")
+@click.argument("bundle", type=paths.PATH, metavar="BUNDLE")
+def back(bundle: Path) -> None:
+    """Exchange BUNDLE, where `mmtt learn fit` wrote, and the one that was there before: typed twice, it is as it was.
+    `mmtt reload` has the agent take it into use."""
+    from .. import bundle as bundles
+    from . import bundles as written
+    from .errors import LearnError
+
+    try:
+        with endings.cleaned_up():
+            written.back(bundle)
+        model = bundles.load(str(bundle)).model
+    except (LearnError, bundles.BundleError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(shown(f"{bundle}: {model}"), err=True)
+
+
+class _Unusable(click.ClickException):
+    exit_code = 2
+
+
+def _say(line: str) -> None:
+    click.echo(f"mmtt: {shown(line)}", err=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import stat
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from ipaddress import ip_network
 from pathlib import Path
 from typing import NamedTuple
@@ -271,10 +270,5 @@ def changing(path: Path) -> Iterator[Path]:
             raise MuteError(f"{path.parent}: there is no such directory; make it first: mkdir -p {path.parent}")
         path.parent.mkdir(parents=True)
         path.parent.chmod(0o755)  # whatever the umask: Zeek may run as another user
-    handle = os.open(path.parent, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
+    with whole.alone(path.parent):
         yield path
-    finally:
-        os.close(handle)

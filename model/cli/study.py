@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
+import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,41 +47,37 @@ def study() -> None:
     """What a finished run's model is worth, by sites that it has not seen."""
 
 
+def _of_run(command: Callable[..., None]) -> Callable[..., None]:
+    """What all studies of a run are told."""
+    for option in reversed(_OF_RUN):
+        command = option(command)
+    return command
+
+
+_OF_RUN = (
+    click.argument("run", type=paths.PATH),
+    click.option(
+        "--data", type=paths.PATH, required=True, help="Directory with captures.tsv, flows.tsv.zst and captures/."
+    ),
+    click.option("--lab", type=paths.PATH, help="As for the run, if it had one."),
+    click.option("--config", type=paths.PATH, default=Path("small"), show_default=True, help="What the run was told."),
+    click.option(
+        "--format",
+        "form",
+        type=click.Choice(["table", "tsv", "json"]),
+        help="How to print it; a table on a terminal, else TSV, if not given.",
+    ),
+)
+
+
 @study.command(short_help="Incidents: evidence over connections, beside what needs none.")
-@click.argument("run", type=paths.PATH)
-@click.option(
-    "--data", type=paths.PATH, required=True, help="Directory with captures.tsv, flows.tsv.zst and captures/."
-)
-@click.option("--lab", type=paths.PATH, help="As for the run, if it had one.")
-@click.option("--config", type=paths.PATH, default=Path("small"), show_default=True, help="What the run was told.")
+@_of_run
 @click.option("--by-site", is_flag=True, help="What is found and flagged at 1 % on each site instead.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "tsv", "json"]),
-    help="How to print it; a table on a terminal, else TSV, if not given.",
-)
 def incidents(run: Path, data: Path, lab: Path | None, config: Path, by_site: bool, form: str | None) -> None:
     """Recall of malicious pairs of hosts, false incidents, and time to detection of the second model of RUN (a
     directory of `mmtt train`), beside the highest flow score, the mean, the number of connections, and regularity.
     """
-    try:
-        from .. import run as training
-        from ..config import ConfigError, read, shipped
-        from ..data.errors import DatasetError
-        from ..training.trainings import TrainingError
-    except ModuleNotFoundError as error:
-        raise click.ClickException(
-            f"`mmtt study` needs {error.name}, which is not installed; type: pip install 'mmtt[train]'"
-        ) from None
-    try:
-        found = training.incidents(
-            read(shipped(config)), data, lab, run, lambda line: click.echo(shown(line), err=True)
-        ).figures
-    except (ConfigError, DatasetError, TrainingError) as error:
-        raise click.ClickException(str(error)) from None
-    except OSError as error:
-        raise click.ClickException(f"{error.filename or run}: {error.strerror}") from None
+    found = _measured("incidents", run, data, lab, config).figures
     if not found:
         raise click.ClickException(f"{data}: too few pairs of hosts with a label to learn from")
     form = form or ("table" if sys.stdout.isatty() else "tsv")
@@ -92,6 +90,70 @@ def incidents(run: Path, data: Path, lab: Path | None, config: Path, by_site: bo
             click.echo("")
         for line in _laid_out(list(table), form == "table"):
             click.echo(line)
+
+
+@study.command(short_help="What a site's own answers are worth.")
+@_of_run
+def site(run: Path, data: Path, lab: Path | None, config: Path, form: str | None) -> None:
+    """Macro-F1 of applications on sites that the networks of RUN have not seen, before and after learning from the
+    earlier half of each site's own flows, as `mmtt learn fit` does, on its later half; beside it other ways to learn
+    from the same embedding, fewer windows of each label, and the whole network trained on.
+    """
+    found = _measured("own_site", run, data, lab, config)
+    if not found:
+        raise click.ClickException(f"{data}: no site there has enough flows with a server's name")
+    form = form or ("table" if sys.stdout.isatty() else "tsv")
+    if form == "json":
+        click.echo(json.dumps([dataclasses.asdict(each) for each in found]))
+        return
+    for line in _laid_out(list(_by_own_site(found)), form == "table"):
+        click.echo(line)
+
+
+def _measured(what: str, run: Path, data: Path, lab: Path | None, config: Path) -> Any:
+    """What a function of `mmtt_model.run` finds."""
+    try:
+        from .. import run as training
+        from ..config import ConfigError, read, shipped
+        from ..data.errors import DatasetError
+        from ..training.trainings import TrainingError
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f"`mmtt study` needs {error.name}, which is not installed; type: pip install 'mmtt[train]'"
+        ) from None
+    try:
+        return getattr(training, what)(read(shipped(config)), data, lab, run, _say)
+    except (ConfigError, DatasetError, TrainingError) as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or run}: {error.strerror}") from None
+
+
+def _say(line: str) -> None:
+    click.echo(shown(line), err=True)
+
+
+def _by_own_site(found: list[Any]) -> Iterator[tuple[str, ...]]:
+    """A row for each site, and their mean."""
+    ways = [*found[0].scores]
+    yield ("site", "windows", "labels", "new", *ways, "right before", "right learnt")
+    for each in found:
+        yield (
+            each.site,
+            str(each.windows),
+            str(each.labels),
+            _number(each.new, 2),
+            *(_number(each.scores[way].macro_f1) for way in ways),
+            *(_number(each.scores[way].right) for way in ("before", "learnt")),
+        )
+    yield (
+        f"mean of {len(found)}",
+        "",
+        "",
+        "",
+        *(_number(statistics.mean(each.scores[way].macro_f1 for each in found)) for way in ways),
+        *(_number(statistics.mean(each.scores[way].right for each in found)) for way in ("before", "learnt")),
+    )
 
 
 def _scores(found: dict[str, Any]) -> Iterator[tuple[str, ...]]:

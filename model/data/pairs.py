@@ -25,6 +25,7 @@ from .build import is_built
 from .dataset import Dataset, stored
 from .errors import DatasetError
 from .labels import MISSING
+from .processes import Process, begin
 from .sources import Entry, TableSource
 from .split import equal_windows, recordings
 from .taxonomy import Taxonomy
@@ -162,7 +163,7 @@ def _parts(source: TableSource, jobs: int, say: Callable[[str], None]) -> list[_
     """Of each capture with labels that can be read, in their order."""
     entries = [entry for entry in source.entries() if entry.labelled and not entry.series]
     parts: list[_Part] = []
-    with multiprocessing.get_context("spawn").Pool(jobs, _begin, (source.directory, source.taxonomy)) as pool:
+    with multiprocessing.get_context("spawn").Pool(jobs, begin, (source.directory, source.taxonomy)) as pool:
         for done, part in enumerate(pool.imap(_part, entries, 20), 1):
             if part is not None:
                 parts.append(part)
@@ -173,18 +174,8 @@ def _parts(source: TableSource, jobs: int, say: Callable[[str], None]) -> list[_
     return parts
 
 
-class _Process:
-    """What one of the processes has."""
-
-    source: TableSource
-
-
-def _begin(directory: Path, taxonomy: Taxonomy) -> None:
-    _Process.source = TableSource(directory, taxonomy)
-
-
 def _part(entry: Entry) -> _Part | None:
-    source = _Process.source
+    source = Process.source
     try:
         capture = read_capture(entry.path, checksums=source.checksums)
     except CaptureError:

@@ -8,10 +8,12 @@ from typing import Any
 
 import yaml
 
+from mmtt_agent import servers
+
 from ..errors import DatasetError
 from ..taxonomy import Taxonomy
 from .iscx import IscxSource
-from .server_names import ServerNameSource, own_domains
+from .server_names import ServerNameSource
 from .source import Entry, Source
 from .table import TableSource
 
@@ -73,8 +75,8 @@ def read_manifest(path: Path, taxonomy: Taxonomy) -> Source:
         if key in content and (not isinstance(content[key], str) or not content[key].strip()):
             raise DatasetError(f"{path}: {key} must be text; put it in quotes, or leave it out")
     try:
-        domains = own_domains(content.get("domains", {}), taxonomy.services)
-    except DatasetError as error:
+        domains = servers.own_domains(content.get("domains", {}), taxonomy.services)
+    except servers.ServersError as error:
         raise DatasetError(f"{path}: {error}") from None
     return ServerNameSource(
         directory,

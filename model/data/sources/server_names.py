@@ -12,11 +12,10 @@ import hashlib
 import itertools
 import json
 import math
-import re
 import zlib
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,52 +36,14 @@ _LOGS = {"ssl": "server_name", "quic": "server_name", "dns": "query"}
 _REMEMBERED = 3600.0
 #: Seconds by which a log's time may differ from the packets'.
 _SLACK = 2.0
-_NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 #: A name, and when it was seen.
 _Named = tuple[float, str]
 
 
-def own_domains(given: object, services: Sequence[str]) -> dict[str, servers.Answer]:
-    """What a manifest says of domains: name -> {service, application}.
-
-    Raises:
-        DatasetError: what is wrong, for after the manifest's name.
-    """
-    if not isinstance(given, dict):
-        raise DatasetError("domains must hold suffixes, each with a service and perhaps an application")
-    own: dict[str, servers.Answer] = {}
-    for domain, about in given.items():
-        name = _domain(domain) if isinstance(domain, str) else None
-        if name is None:
-            raise DatasetError(f"domains: {domain!r} is no name; give one such as intra.example.org, without a port")
-        if not isinstance(about, dict) or not isinstance(about.get("service"), str) or about["service"] not in services:
-            raise DatasetError(f"domains: {domain} must have a service of: {', '.join(services)}")
-        if unknown := [key for key in about if key not in ("service", "application")]:
-            raise DatasetError(f"domains: {domain}: unknown key {unknown[0]!r}; known: application, service")
-        application = about.get("application")
-        if application is not None and (not isinstance(application, str) or not application.strip()):
-            raise DatasetError(f"domains: {domain}: application must be text, in quotes if need be, or left out")
-        answer = servers.Answer(about["service"], None if application == "-" else application)
-        if own.setdefault(name, answer) != answer:
-            raise DatasetError(f"domains: {domain} is there already with another answer; remove one of them")
-    return own
-
-
-def _domain(text: str) -> str | None:
-    """The name as names are looked up; None for what is none."""
-    name = text.strip().lower().strip(".").removeprefix("*.")
-    if not name.isascii():
-        try:
-            name = name.encode("idna").decode()
-        except UnicodeError:
-            return None
-    return name if len(name) <= 253 and _NAME.fullmatch(name) else None
-
-
 class ServerNameSource:
     """``directory`` of captures, ``logs`` that Zeek made of the same traffic (TSV or JSON, plain or .gz), ``domains``:
-    suffixes beside the shipped table (see `own_domains`). ``malicious`` is what all of it is: False for a network
-    that is known to be clean, else None.
+    suffixes beside the shipped table (see `servers.own_domains`). ``malicious`` is what all of it is: False for a
+    network that is known to be clean, else None.
 
     Raises:
         DatasetError: a directory or a table that can't be used.

@@ -114,6 +114,10 @@ class TableSource:
             counts[f"in captures of {about.service!r}, which is no service"] = len(found)
         return labels, counts
 
+    def names_servers(self, entry: Entry) -> bool:
+        """Whether a server's name is known of any flow of a capture."""
+        return any(flow.server_name for flows in self._names.get(entry.name, {}).values() for _, _, flow in flows)
+
     def _server(self, name: str) -> tuple[str | None, str | None, bool] | None:
         answer = self._hosts.get(name.lower().rstrip(".")) or servers.named(name)
         return (*answer, servers.shipped().knows(name)) if answer else None

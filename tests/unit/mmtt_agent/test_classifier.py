@@ -66,6 +66,8 @@ def test_malicious_is_by_the_threshold_of_the_service(loaded):
     )
     least = np.array([{"web": 0.2, "unknown": 1.0}.get(service, 0.7) for service in verdicts.service])
     assert verdicts.malicious.tolist() == (verdicts.malicious_score >= least).tolist()
+    with pytest.raises(BundleError, match="knows no service 'wbe', which there is a threshold for"):
+        Classifier(bundle.with_thresholds(loaded, {"wbe": 0.9}))
     assert len({(service, called) for service, called in zip(verdicts.service, verdicts.malicious, strict=True)}) > 4
 
 

@@ -7,7 +7,7 @@ import pytest
 from places import ROOT
 
 from mmtt_agent import servers
-from mmtt_agent.servers import Answer, Servers, ServersError, named, shipped
+from mmtt_agent.servers import Answer, Servers, ServersError, named, own_domains, shipped
 
 JUDGED = ROOT.parent / "shared" / "data" / "hosts.tsv"
 
@@ -139,6 +139,22 @@ def test_no_answer(name):
 def test_products_are_spelled_one_way():
     applications = {answer.application for answer in shipped().answers} - {None}
     assert len({application.casefold().replace(" ", "") for application in applications}) == len(applications)
+
+
+def test_domains_are_names_as_they_are_looked_up():
+    given = {
+        "*.A.org.": {"service": "web", "application": "-"},
+        "m\u00fcnchen.de": {"service": "web", "application": "X"},
+    }
+    assert own_domains(given, ["web", "chat"]) == {"a.org": ("web", None), "xn--mnchen-3ya.de": ("web", "X")}
+    assert own_domains(given) == own_domains(given, ["web"])
+
+
+def test_a_site_may_have_services_of_its_own():
+    assert own_domains({"a.org": {"service": "backup_2"}}) == {"a.org": ("backup_2", None)}
+    for wrong in ("Back up", "unknown", "-", ""):
+        with pytest.raises(ServersError, match=r"domains: a\.org must have a service one word"):
+            own_domains({"a.org": {"service": wrong}})
 
 
 def test_ones_own_domains_come_first_and_hold_for_all_below():

@@ -25,7 +25,6 @@ from mmtt_model.data.errors import DatasetError
 from mmtt_model.data.labels import Labels
 from mmtt_model.data.rows import CaptureRows
 from mmtt_model.data.sources import Entry, read_manifest, table
-from mmtt_model.data.sources.server_names import own_domains
 from mmtt_model.data.taxonomy import Taxonomy
 
 OFFICE = DATA / "office.pcap"
@@ -200,14 +199,6 @@ def test_a_wrong_manifest_gives_one_line(text, word, tmp_path):
     assert "manifest.yaml" in str(raised.value) or word == "no captures"
     result = _build(manifest, tmp_path / "out")
     assert result.exit_code == 1 and len(result.output.strip().splitlines()) == 1 and not (tmp_path / "out").exists()
-
-
-def test_domains_are_names_as_they_are_looked_up():
-    given = {
-        "*.A.org.": {"service": "web", "application": "-"},
-        "m\u00fcnchen.de": {"service": "web", "application": "X"},
-    }
-    assert own_domains(given, Taxonomy().services) == {"a.org": ("web", None), "xn--mnchen-3ya.de": ("web", "X")}
 
 
 _ROW = {"ts": 1, "id.orig_h": "a", "id.orig_p": 1, "id.resp_h": "b", "id.resp_p": 2, "server_name": "a.org"}

@@ -1,0 +1,248 @@
+"""A site's own answers, beside those of the network that came with mmtt: a part of a bundle, learnt from the embeddings
+of the site's own windows. Arrays and names alone, so that it is safe to load.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+
+#: The questions that a site may have answers of its own to.
+TASKS = ("service", "application")
+#: Rows that are multiplied at once: always so many, as sums of other shapes may be added in another order, and what is
+#: said of a window must not depend on how many others it came with.
+_ROWS = 8
+# How much surer nearest neighbours are of what is a little nearer. Of 5, 10 and 20 it did best on sites left out.
+_SHARPNESS = 20.0
+#: Cosines from which on a window is like one that somebody has judged, up to that of the same.
+_ALIKE = 0.9
+#: What a judgement takes from the log-odds of malicious, or adds.
+_JUDGED = 8.0
+# A damaged file must not take all memory.
+_MAX_BYTES = 64 * 1024 * 1024
+_Arrays: TypeAlias = "dict[str, np.ndarray]"
+
+
+class SiteError(Exception):
+    """Arrays that are no site's; the text says what is wrong, for after the file's name."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """To one of TASKS, for ``c`` labels.
+
+    Attributes:
+        labels: their names, none twice.
+        share: what of the answer is the site's, 0 to 1; the rest is the network's own.
+        threshold: the least probability that is answered by; below it the network's own answer stands.
+        weights: float32 (width, c), ``bias``: float32 (c,), of the standardised embedding.
+        examples: float32 (p, k), of length 1, in order of label; ``label``: int64 (p,), which each is of. Every label
+            has one.
+    """
+
+    labels: tuple[str, ...]
+    share: float
+    threshold: float
+    weights: np.ndarray = field(repr=False)
+    bias: np.ndarray = field(repr=False)
+    examples: np.ndarray = field(repr=False)
+    label: np.ndarray = field(repr=False)
+
+    def probabilities(self, standard: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        """float32 (n, width), (n, k) -> float64 (n, c): half by a linear layer, half by the nearest example."""
+        linear = _softmax(_product(standard, self.weights) + self.bias)
+        cosines = _product(directions, self.examples.T)
+        nearest = np.maximum.reduceat(cosines, np.searchsorted(self.label, np.arange(len(self.labels))), axis=1)
+        both: np.ndarray = (linear + _softmax(_SHARPNESS * nearest)) / 2
+        return both
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a site has learnt.
+
+    Attributes:
+        answers: by task; of one that is not there the network's own stand.
+        services_of: which services each of the site's applications may have.
+        mean, scale: float32 (width,), of the site's embeddings.
+        directions: float32 (width, k), in which the site's embeddings differ most, of these standardised.
+        judged: float32 (f, k), of length 1: windows that somebody has judged; ``judged_malicious``: bool (f,).
+        spread: float32 (k,), standard deviations of the directions; ``unknown``: of the windows that were learnt from,
+            what share had no application. Both say what the site was like.
+        until: µs since 1970, the latest window that was learnt from.
+        sha256: of the file that it was loaded from.
+    """
+
+    answers: dict[str, Answers]
+    services_of: dict[str, tuple[str, ...]]
+    mean: np.ndarray = field(repr=False)
+    scale: np.ndarray = field(repr=False)
+    directions: np.ndarray = field(repr=False)
+    judged: np.ndarray = field(repr=False)
+    judged_malicious: np.ndarray = field(repr=False)
+    spread: np.ndarray = field(repr=False)
+    unknown: float = 0.0
+    until: int = 0
+    sha256: str = ""
+
+    @property
+    def width(self) -> int:
+        """Of the embeddings that it takes."""
+        return len(self.mean)
+
+    def seen(self, embedding: np.ndarray) -> Seen:
+        """What the site says of windows, by their embeddings (n, width)."""
+        standard = ((embedding - self.mean) / self.scale).astype(np.float32)
+        plain = _product(standard, self.directions)
+        return Seen(self, standard, unit(plain), plain)
+
+    def arrays(self) -> _Arrays:
+        """What :func:`site` makes a site of, with what :func:`about` says."""
+        found = {name: getattr(self, name) for name in _OF_SITE}
+        for task, answers in self.answers.items():
+            found |= {f"{task}_{name}": getattr(answers, name) for name in _OF_ANSWERS}
+        return found
+
+
+@dataclass(frozen=True)
+class Seen:
+    """``n`` windows as a site sees them."""
+
+    site: Site
+    standard: np.ndarray
+    unit: np.ndarray
+    plain: np.ndarray
+
+    def probabilities(self, task: str) -> np.ndarray:
+        """float64 (n, labels of the site)."""
+        return self.site.answers[task].probabilities(self.standard, self.unit)
+
+    def judgement(self) -> np.ndarray:
+        """float64 (n,): what to add to the log-odds of malicious, for what is like a window that somebody judged."""
+        if not len(self.site.judged):
+            return np.zeros(len(self.unit))
+        cosines = _product(self.unit, self.site.judged.T)
+        nearest = cosines.argmax(axis=1)
+        alike = (cosines[np.arange(len(cosines)), nearest] - _ALIKE) / (1 - _ALIKE)
+        sign = np.where(self.site.judged_malicious[nearest], _JUDGED, -_JUDGED)
+        added: np.ndarray = sign * alike.clip(0, 1).astype(np.float64)
+        return added
+
+
+_OF_SITE = ("mean", "scale", "directions", "judged", "judged_malicious", "spread")
+_OF_ANSWERS = ("weights", "bias", "examples", "label")
+
+
+def packed(site: Site) -> bytes:
+    """The arrays as a file, the same for the same site."""
+    out = io.BytesIO()
+    np.savez(out, **site.arrays())  # type: ignore[arg-type]
+    return out.getvalue()
+
+
+def unpacked(data: bytes) -> _Arrays:
+    """The arrays of a file, nothing of which is run.
+
+    Raises:
+        SiteError: it is no such file.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(each.file_size for each in archive.infolist()) > _MAX_BYTES:
+                raise SiteError("holds more than a site's part can be")
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            return dict(file)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise SiteError(f"can't be read ({' '.join(str(error).split())})") from None
+
+
+def site(
+    arrays: _Arrays,
+    *,
+    labels: dict[str, tuple[str, ...]],
+    shares: dict[str, float],
+    thresholds: dict[str, float],
+    services_of: dict[str, tuple[str, ...]],
+    unknown: float,
+    until: int,
+    sha256: str,
+) -> Site:
+    """Put together what a bundle says of a site.
+
+    Raises:
+        SiteError: the arrays do not fit one another, or the labels.
+    """
+    want = {*_OF_SITE, *(f"{task}_{name}" for task in labels for name in _OF_ANSWERS)}
+    if {*arrays} != want:
+        odd = min({*arrays} ^ want)
+        raise SiteError(f"{'lacks' if odd in want else 'has'} the array {odd}")
+    for name, array in arrays.items():
+        kind = "b" if name == "judged_malicious" else "i" if name.endswith("_label") else "f"
+        if array.dtype.kind != kind or not np.isfinite(array).all():
+            raise SiteError(f"has {name} of {array.dtype}, or with what is no number")
+    width, k = arrays["directions"].shape if arrays["directions"].ndim == 2 else (0, 0)
+    shapes = {
+        "mean": (width,),
+        "scale": (width,),
+        "directions": (width, k),
+        "judged": (len(arrays["judged_malicious"]), k),
+        "spread": (k,),
+    }
+    for task, names in labels.items():
+        shapes |= {
+            f"{task}_weights": (width, len(names)),
+            f"{task}_bias": (len(names),),
+            f"{task}_examples": (len(arrays[f"{task}_label"]), k),
+        }
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape or 0 in (width, k):
+            raise SiteError(f"has {name} of shape {arrays[name].shape}, not {shape}")
+    if (arrays["scale"] <= 0).any():
+        raise SiteError("has a scale that is not above 0")
+    for task, names in labels.items():
+        label = arrays[f"{task}_label"]
+        if label.ndim != 1 or (np.diff(label) < 0).any() or not np.array_equal(np.unique(label), np.arange(len(names))):
+            raise SiteError(f"has {task}_label that does not name each of {len(names)} labels in order")
+    answers = {
+        task: Answers(names, shares[task], thresholds[task], *(arrays[f"{task}_{name}"] for name in _OF_ANSWERS))
+        for task, names in labels.items()
+    }
+    return Site(
+        answers=answers,
+        services_of=services_of,
+        mean=arrays["mean"],
+        scale=arrays["scale"],
+        directions=arrays["directions"],
+        judged=arrays["judged"],
+        judged_malicious=arrays["judged_malicious"],
+        spread=arrays["spread"],
+        unknown=unknown,
+        until=until,
+        sha256=sha256,
+    )
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Each row (n, k) of length 1; 0 where it has none."""
+    lengths = np.sqrt((vectors * vectors).sum(axis=1, keepdims=True))
+    short: np.ndarray = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+    return short
+
+
+def _product(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """(n, a) @ (a, b), row by row the same whatever n is."""
+    n = len(rows)
+    filled = np.concatenate([rows, np.zeros((-n % _ROWS, rows.shape[1]), rows.dtype)])
+    parts = np.matmul(filled.reshape(-1, _ROWS, rows.shape[1]), matrix)
+    product: np.ndarray = parts.reshape(len(filled), matrix.shape[1])[:n]
+    return product
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exponent = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    probabilities: np.ndarray = exponent / exponent.sum(axis=1, keepdims=True)
+    return probabilities
