@@ -8,7 +8,7 @@ once here.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +70,12 @@ class Events:
     of: np.ndarray
     alike: np.ndarray
     names: Sequence[str]
+
+    @classmethod
+    def of_rows(cls, rows: Iterable[tuple[int, int, int, int]], names: Sequence[str]) -> Events:
+        """From (ts, score, of, alike) of each."""
+        ts, score, of, alike = np.array([*rows], np.int64).reshape(-1, 4).T
+        return cls(ts, score, of, alike, names)
 
     def __len__(self) -> int:
         return len(self.ts)

@@ -42,6 +42,18 @@ class _Unusable(click.ClickException):
     help="Notices of incidents (MMTT::Incident), or of single flows (MMTT::Malicious_Flow).  [default: of incidents]",
 )
 @click.option(
+    "--windows",
+    type=paths.PATH,
+    metavar="DIR",
+    help="Where the agent has recorded windows (record.directory): thresholds of incidents can be lowered by these.",
+)
+@click.option(
+    "--bundle",
+    type=paths.TEXT,
+    metavar="DIR",
+    help="With --windows: the model to judge by.  [default: the one shipped]",
+)
+@click.option(
     "-o", "--output", type=paths.PATH, metavar="FILE", help="Write there what is to go into the agent's settings."
 )
 @click.option(
@@ -51,7 +63,13 @@ class _Unusable(click.ClickException):
     help="What to print.  [default: table on a terminal, else tsv]",
 )
 def threshold(
-    places: tuple[Path, ...], per_day: float, of_incidents: bool, output: Path | None, form: str | None
+    places: tuple[Path, ...],
+    per_day: float,
+    of_incidents: bool,
+    windows: Path | None,
+    bundle: str | None,
+    output: Path | None,
+    form: str | None,
 ) -> None:
     """Work out, from the scores that this network's own traffic had, the thresholds that give about N notices a day.
 
@@ -60,7 +78,8 @@ def threshold(
     (Notice::default_suppression_interval) counts once. What is muted or exempt there is not known here.
 
     Of each service the same share raises a notice, so that a noisy one does not take all; of incidents, of pairs,
-    originators and responders. Incidents below the thresholds that run are in no log: theirs can only be raised.
+    originators and responders. Incidents below the thresholds that run are in no log, so these can only be raised;
+    with --windows, and conn.log beside mmtt.log, all of them are judged anew.
 
     \b
     Exit status: 0 there are such thresholds, or those that run give no more than N
@@ -70,12 +89,18 @@ def threshold(
     from . import budget, scores
     from . import threshold as thresholds
 
+    if windows and not of_incidents:
+        raise click.UsageError("single flows are all in mmtt.log: leave --windows out")
+    if bundle and not windows:
+        raise click.UsageError("--bundle is for --windows: the logs say what their model found")
     if not math.isfinite(per_day):
         raise click.BadParameter("it must be a number", param_hint="'--alerts-per-day'")
     problems: list[str] = []
     try:
-        found = _scores(places, of_incidents, output, problems)
-        answer = thresholds.answer(found, per_day, of_incidents)
+        if windows:
+            answer = _replayed(places, windows, bundle, per_day, output, problems)
+        else:
+            answer = thresholds.answer(_scores(places, of_incidents, output, problems), per_day, of_incidents)
     except scores.NoLog as error:
         raise _Unusable(str(error)) from None
     except budget.BudgetError as error:
@@ -116,11 +141,49 @@ def _scores(places: tuple[Path, ...], of_incidents: bool, output: Path | None, p
 
     rows = scores.find(places, scores.FLOWS)
     found = scores.find(places, scores.INCIDENTS) if of_incidents else []
-    if output and output.exists() and any(output.samefile(log) for log in (*rows, *found)):
-        raise _Unusable(f"{output} is one of the logs: name another file")
+    _not_written_over((*rows, *found), output)
     flows = scores.Flows(rows, _say)
     problems += flows.problems
     return scores.incidents(found, flows, problems, _say) if of_incidents else flows.scores()
+
+
+def _replayed(
+    places: tuple[Path, ...],
+    windows: Path,
+    bundle: str | None,
+    per_day: float,
+    output: Path | None,
+    problems: list[str],
+) -> Answer:
+    """As the recorded windows have it.
+
+    Raises:
+        BudgetError: they say nothing.
+    """
+    from .. import bundle as bundles
+    from ..classifier import Classifier
+    from ..record import reading
+    from ..record.rows import RecordError
+    from . import budget, replay, scores
+    from . import threshold as thresholds
+
+    rows, connections = scores.find(places, scores.FLOWS), scores.find(places, scores.CONNECTIONS)
+    _not_written_over((*rows, *connections), output)
+    try:
+        classifier = Classifier(bundles.load(bundle))
+        recorded = reading.read(windows, _say)
+    except bundles.BundleError as error:
+        raise _Unusable(str(error)) from None
+    except RecordError as error:
+        raise budget.BudgetError(str(error)) from None
+    flows = scores.Flows(rows, _say)
+    found = replay.Replay(recorded, classifier, rows, connections, flows, problems, _say)
+    return thresholds.answer(found.scores(), per_day, of_incidents=True, found_with=found.found_with)
+
+
+def _not_written_over(logs: tuple[Path, ...], output: Path | None) -> None:
+    if output and output.exists() and any(output.samefile(log) for log in logs):
+        raise _Unusable(f"{output} is one of the logs: name another file")
 
 
 def _table(answer: Answer) -> None:

@@ -16,7 +16,7 @@ from ..output import utc
 from .budget import STEPS, BudgetError, Events, Seen
 
 #: The logs' names, without .log.
-FLOWS, INCIDENTS = "mmtt", "mmtt_incidents"
+FLOWS, INCIDENTS, CONNECTIONS = "mmtt", "mmtt_incidents", "conn"
 #: What incidents are of.
 UNITS = ("pair", "originator", "responder")
 _HOUR, _DAY = 3_600_000_000, 86_400_000_000
@@ -40,23 +40,25 @@ class NoLog(BudgetError):
 class Scores:
     """
     Attributes:
-        flagged: bool (n,), which of the events have had a score above the threshold that ran.
+        now: int64 (classes,), the threshold that ran, one past the highest where nothing was above.
+        known_from: int64 (classes,), the score below which events are not known.
         of_whom: by :attr:`Events.alike`, in words: a responder and the label, or the ends of an incident.
         model: that gave them; empty if it is not known.
     """
 
     events: Events
-    flagged: np.ndarray
+    now: np.ndarray
+    known_from: np.ndarray
     of_whom: list[str]
     seen: Seen
     model: str
 
-    @property
-    def thresholds(self) -> np.ndarray:
-        """int64 (classes,): the least score that was above, one past the highest where none was."""
-        least = np.full(len(self.events.names), STEPS + 1, np.int64)
-        np.minimum.at(least, self.events.of[self.flagged], self.events.score[self.flagged])
-        return least
+
+def least(of: np.ndarray, score: np.ndarray, classes: int) -> np.ndarray:
+    """The least score of each class, one past the highest where there is none."""
+    found = np.full(classes, STEPS + 1, np.int64)
+    np.minimum.at(found, of, score)
+    return found
 
 
 def find(places: Iterable[Path], name: str) -> list[Path]:
@@ -73,7 +75,7 @@ def find(places: Iterable[Path], name: str) -> list[Path]:
             below = logs.files(place, name)
         elif not place.exists():
             raise NoLog(f"{place}: No such file or directory")
-        elif place.name.startswith(INCIDENTS) == (name == INCIDENTS):
+        elif _is_called(place.name, name):
             below = [place]
         else:
             below = [each for each in logs.files(place.parent, name) if each.parent == place.parent]
@@ -83,6 +85,12 @@ def find(places: Iterable[Path], name: str) -> list[Path]:
         where = ", ".join(str(place) for place in places)
         raise NoLog(f"no {name}.log in {where} or beside it; name one, or a directory with some")
     return [*found.values()]
+
+
+def _is_called(file: str, name: str) -> bool:
+    """Whether a file that somebody names is the log of that name: what is called otherwise may be mmtt.log."""
+    other = [each for each in (INCIDENTS, CONNECTIONS) if file.startswith(each)]
+    return name in other if other else name == FLOWS
 
 
 class _Hours:
@@ -134,7 +142,7 @@ def _runs(hours: list[int], gap: int) -> list[list[int]]:
     return runs
 
 
-class _Numbers(dict[Any, int]):
+class Numbers(dict[Any, int]):
     """A number for each that is asked for, from 0."""
 
     def __missing__(self, key: Any) -> int:
@@ -160,11 +168,11 @@ class Flows:
         self._hours = _Hours()
         self._ts, self._score = array("q"), array("i")
         self._flagged, self._model, self._service, self._alike = array("b"), array("i"), array("i"), array("i")
-        self._models, self._services, self._alikes = _Numbers(), _Numbers(), _Numbers()
+        self._models, self._services, self._alikes = Numbers(), Numbers(), Numbers()
         rows = 0
         paths = [*paths]
         for path in paths:
-            for record in _records(path, self.problems):
+            for record in records(path, self.problems):
                 rows += 1
                 self._take(record)
         where = f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}"
@@ -186,7 +194,11 @@ class Flows:
         #: From when to when the model answered, µs.
         self.between = int(ts[self._kept].min()), self._last
         #: When there was anything to see, since the model answers.
-        self.seen = self._hours.seen(*self.between)
+        self.seen = self.seen_between(*self.between)
+
+    def seen_between(self, first: int, last: int) -> Seen:
+        """When there was anything to see, from when to when in µs."""
+        return self._hours.seen(first, last)
 
     def _take(self, record: dict[str, Any]) -> None:
         ts = record["ts"]
@@ -219,8 +231,9 @@ class Flows:
         names = [events.names[each] for each in used.tolist()]
         events = Events(events.ts, events.score, number[events.of], events.alike, names)
         flagged = np.frombuffer(self._flagged, np.int8)[kept].astype(bool)
+        now = least(events.of[flagged], events.score[flagged], len(names))
         of_whom = [f"{responder} ({label})" for responder, label in self._alikes]
-        return Scores(events, flagged, of_whom, self.seen, self.model)
+        return Scores(events, now, np.zeros(len(names), np.int64), of_whom, self.seen, self.model)
 
 
 def incidents(paths: Iterable[Path], flows: Flows, problems: list[str], say: Say) -> Scores:
@@ -237,7 +250,7 @@ def incidents(paths: Iterable[Path], flows: Flows, problems: list[str], say: Say
     first, last = flows.between
     outside = 0
     for path in paths:
-        for record in _records(path, problems, score="score", needed=("id", "state")):
+        for record in records(path, problems, score="score", needed=("id", "state")):
             ts, score = record["ts"], round(record["score"] * STEPS)
             if not first <= ts <= last + _DAY:  # one is closed after the traffic that it is of
                 outside += 1
@@ -250,49 +263,29 @@ def incidents(paths: Iterable[Path], flows: Flows, problems: list[str], say: Say
                 opened[name] = score
     if outside:
         say(f"{_rows(outside)} of incidents from when {flows.model or 'the model'} did not answer, and left out")
-    known = {name: each for name, each in found.items() if _unit(each[2]) is not None}
+    known = {name: each for name, each in found.items() if any(each[2])}
     if nameless := len(found) - len(known):
         say(f"{nameless:,} incidents have no hosts, so nobody knows what they are of: left out")
-    alike = _Numbers()
-    rows = [(ts, score, _unit(ends), alike[ends]) for ts, score, ends in known.values()]
-    table = np.array(rows, np.int64).reshape(-1, 4)
-    # What has opened with that was above the threshold: what it grew to says nothing of where that is.
-    least = np.array([opened.get(name, score) for name, (_, score, _) in known.items()], np.int64)
-    events = Events(table[:, 0], table[:, 1], table[:, 2], table[:, 3], UNITS)
-    of_whom = [_in_words(*ends) for ends in alike]
-    return _Incidents(events, np.ones(len(rows), bool), of_whom, flows.seen, flows.model, least)
+    alike = Numbers()
+    events = Events.of_rows(((ts, score, _unit(ends), alike[ends]) for ts, score, ends in known.values()), UNITS)
+    # What one has opened with was above the threshold: what it grew to says nothing of where that is.
+    opened_with = np.array([opened.get(name, score) for name, (_, score, _) in known.items()], np.int64)
+    now = least(events.of, opened_with, len(UNITS))
+    return Scores(events, now, now, [in_words(*ends) for ends in alike], flows.seen, flows.model)
 
 
-@dataclass(frozen=True)
-class _Incidents(Scores):
-    """
-    Attributes:
-        opened_with: int64 (n,), the score when it opened.
-    """
-
-    opened_with: np.ndarray
-
-    @property
-    def thresholds(self) -> np.ndarray:
-        least = np.full(len(UNITS), STEPS + 1, np.int64)
-        np.minimum.at(least, self.events.of, self.opened_with)
-        return least
-
-
-def _unit(ends: tuple[str, str, str]) -> int | None:
-    """What an incident of these ends is of, a number of UNITS: of a pair has a port, of a host no other end."""
+def _unit(ends: tuple[str, str, str]) -> int:
+    """What an incident of these ends is of, a number of UNITS: one of a pair has a port, one of a host no other end."""
     orig, resp, port = ends
-    if port or (orig and resp):
-        return 0
-    return 1 if orig else 2 if resp else None
+    return 0 if port or (orig and resp) else 1 if orig else 2
 
 
-def _in_words(orig: str, resp: str, port: str) -> str:
+def in_words(orig: str, resp: str, port: str) -> str:
     where = f" on port {port}" if port else ""
     return f"{orig or 'many hosts'} with {resp or 'many hosts'}{where}"
 
 
-def _records(
+def records(
     path: Path, problems: list[str], score: str = "malicious_score", needed: Iterable[str] = ()
 ) -> Iterable[dict[str, Any]]:
     """The rows of a log that have a time, and no score that can't be; without one only where nothing is needed."""

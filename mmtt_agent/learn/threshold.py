@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import yaml
 
-from .budget import STEPS, BudgetError, Proposal, Rate, TooFew, TooMany, notices, propose
+from .budget import STEPS, BudgetError, Events, OutOfReach, Proposal, Rate, TooFew, TooMany, notices, propose
 from .scores import Scores
 
 #: Hours of traffic without which nothing can be said of a day, and below which little can.
 LEAST_HOURS, FEW_HOURS = 6, 72
 #: Notices in all of the logs below which a threshold hangs on chance.
 _FEW_NOTICES = 10
+#: Where thresholds hang on one another they are tried so often, until there are that many times fewer at most.
+_TIMES, _NEAR = 3, 1.1
 #: Of what raises too much so many are named.
 _NAMED = 3
 #: Incidents' notices that Zeek takes unless it is told otherwise: MMTT::max_incidents_per_day.
@@ -60,11 +63,16 @@ class Answer:
     notes: list[str]
 
 
-def answer(scores: Scores, per_day: float, of_incidents: bool) -> Answer:
+#: Events that there would be with other thresholds, found anew.
+Found = Callable[[np.ndarray], Events]
+
+
+def answer(scores: Scores, per_day: float, of_incidents: bool, found_with: Found | None = None) -> Answer:
     """The thresholds that give about ``per_day`` notices a day.
 
     Args:
         of_incidents: rather than of single flows.
+        found_with: for incidents that hang on one another's thresholds: what there is with them.
 
     Raises:
         BudgetError: there are none, or too little was seen.
@@ -74,53 +82,86 @@ def answer(scores: Scores, per_day: float, of_incidents: bool) -> Answer:
         raise BudgetError(
             f"{hours:.1f} hours of traffic say nothing of a day: {LEAST_HOURS} are the least, three days are better"
         )
-    events, now = scores.events.in_order(), scores.thresholds
+    if most < 1:
+        raise BudgetError(
+            f"{per_day:g} a day in {hours:.0f} hours are less than one: log for {24 / per_day:.0f} hours at least"
+        )
+    now = scores.now
     notes: list[str] = []
     try:
-        if most < 1:
-            raise BudgetError(
-                f"{per_day:g} a day in {hours:.0f} hours are less than one: log for {24 / per_day:.0f} hours at least"
-            )
-        found = propose(events, most, now if of_incidents else None)
+        found = propose(scores.events, most, scores.known_from)
     except TooMany as error:
         raise BudgetError(
             f"no threshold gives so few: {error.notices / scores.seen.days:,.1f} a day have the highest score, 1.0, "
             f"most of {_most(scores, np.full(len(now), STEPS))}; {_leave_out(of_incidents)}"
         ) from None
     except TooFew as error:
-        if not of_incidents:
+        if not scores.known_from.any():
+            what = "incidents" if of_incidents else "flows"
             raise BudgetError(
-                f"no threshold gives so many: all flows together would raise {error.notices / scores.seen.days:,.1f}"
+                f"no threshold gives so many: all {what} together would raise {error.notices / scores.seen.days:,.1f}"
             ) from None
         notes.append(
             "the thresholds that run give no more than that; what is below them is in no log, so nobody knows what "
-            "lower ones would give"
+            "lower ones would give: --windows finds it out"
         )
         found = Proposal(now, STEPS, np.zeros(len(now), bool), np.zeros(len(now), bool))
-    rows, total = _rows(scores, found, of_incidents)
-    settings = {} if (found.thresholds == now).all() and of_incidents else _settings(scores, found, of_incidents)
+    after = scores.events
+    if found_with:
+        found, after = _again(scores, found, most, found_with)
+    rows, total = _rows(scores, found, after, found_with(now) if found_with else scores.events)
+    settings = {} if (found.thresholds == now).all() else _settings(scores, found, of_incidents)
     notes += _notes(scores, found, total, of_incidents)
     return Answer(scores.model, scores.seen.days, rows, total, settings, notes)
 
 
-def _rows(scores: Scores, found: Proposal, of_incidents: bool) -> tuple[list[Row], Row]:
-    events, seen, now = scores.events.in_order(), scores.seen, scores.thresholds
-    flagged = scores.events[scores.flagged].in_order()
-    before = flagged[notices(flagged, np.zeros(len(now), np.int64))]
-    after = events[notices(events, found.thresholds)]
-    at_most = events[notices(events, now if of_incidents else np.zeros(len(now), np.int64))]
+def _again(scores: Scores, found: Proposal, most: float, found_with: Found) -> tuple[Proposal, Events]:
+    """The proposal, and what there is with it, where that is another number than the scores alone tell: a host that is
+    an incident hides its pairs."""
+    asked = most
+    for _ in range(_TIMES):
+        after = found_with(found.thresholds)
+        got = len(notices(after.in_order(), found.thresholds))
+        if most / _NEAR <= got <= most or asked <= 1:
+            break
+        asked = max(1.0, asked * most / max(got, 1))
+        try:
+            found = propose(scores.events, asked, scores.known_from)
+        except OutOfReach:
+            break
+    return found, found_with(found.thresholds)
+
+
+def _rows(scores: Scores, found: Proposal, after: Events, before: Events) -> tuple[list[Row], Row]:
+    """
+    Args:
+        after, before: what there is with the thresholds that are proposed, and with those that ran.
+    """
+
+    def told(events: Events, thresholds: np.ndarray) -> Events:
+        events = events.in_order()
+        return events[notices(events, thresholds)]
+
+    parts = (
+        told(scores.events, scores.known_from), told(before, scores.now), told(after, found.thresholds),
+    )  # fmt: skip
+    rate, names = scores.seen.rate, scores.events.names
 
     def row(name: str, classes: list[int], now: float | None, proposed: float | None) -> Row:
-        of = [part.ts[np.isin(part.of, classes)] for part in (at_most, before, after)]
-        return Row(name, len(of[0]), now, seen.rate(of[1]), proposed, seen.rate(of[2]))
+        possible, ran, proposes = (part.ts[np.isin(part.of, classes)] for part in parts)
+        return Row(name, len(possible), now, rate(ran), proposed, rate(proposes))
 
     rows = [
-        row(name, [at], _score(int(now[at])), _score(int(found.thresholds[at])))
-        for at, name in enumerate(events.names)
-        if (events.of == at).any()
+        row(names[at], [at], _score(int(scores.now[at])), _score(int(found.thresholds[at]))) for at in _there(scores)
     ]
-    total = row("all", [*range(len(events.names))], None, None)
+    total = row("all", [*range(len(names))], None, None)
     return sorted(rows, key=lambda row: (-row.a_day.mean, row.of)), total
+
+
+def _there(scores: Scores) -> list[int]:
+    """The classes that there are events of."""
+    found: list[int] = np.unique(scores.events.of).tolist()
+    return found
 
 
 def _score(steps: int) -> float | None:
@@ -130,16 +171,16 @@ def _score(steps: int) -> float | None:
 def _settings(scores: Scores, found: Proposal, of_incidents: bool) -> dict[str, float]:
     """By name; what is seen too seldom, or never, has that of `others`."""
     own = {
-        name: int(found.thresholds[at]) / STEPS
-        for at, name in enumerate(scores.events.names)
-        if (scores.events.of == at).any() and (of_incidents or not found.together[at])
+        scores.events.names[at]: int(found.thresholds[at]) / STEPS
+        for at in _there(scores)
+        if of_incidents or not found.together[at]
     }
     return own if of_incidents else {"others": found.others / STEPS, **own}
 
 
 def _notes(scores: Scores, found: Proposal, total: Row, of_incidents: bool) -> list[str]:
     seen, names = scores.seen, scores.events.names
-    there = [at for at in range(len(names)) if (scores.events.of == at).any()]
+    there = _there(scores)
     notes = []
     if seen.days * 24 < FEW_HOURS:
         notes.append(

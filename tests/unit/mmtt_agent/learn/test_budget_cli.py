@@ -217,7 +217,7 @@ def test_rows_without_a_score(tmp_path):
 
 
 def test_a_file_that_is_another_log(tmp_path):
-    path = tmp_path / "conn.log"
+    path = tmp_path / "other.log"
     path.write_text("hello\nworld\n")
     assert "no rows that can be read; is it mmtt.log?" in one_line("--flows", "--alerts-per-day", 5, path, status=1)
 
