@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import IO, Any, TextIO
 
 #: Seconds after which a part that nobody writes is one that a killed run has left.
 _LEFT = 60
@@ -48,6 +48,14 @@ def written_together(*paths: Path, mode: int | None = None) -> Iterator[list[Tex
                 os.replace(part, path)
 
 
+def write(path: Path, content: bytes | memoryview) -> None:
+    """A file of these bytes, as :func:`written`."""
+    with _part(path, text=False) as (out, part), _named(path):
+        out.write(content)
+        _finish(out, None)
+        os.replace(part, path)
+
+
 @contextmanager
 def alone(directory: Path) -> Iterator[None]:
     """While the block under it runs, nobody else changes what is in ``directory``, if they ask in the same way.
@@ -65,15 +73,15 @@ def alone(directory: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _part(path: Path) -> Iterator[tuple[TextIO, str]]:
+def _part(path: Path, text: bool = True) -> Iterator[tuple[Any, str]]:
     """What is written, and its name until it is complete; if it is still called so in the end it is removed."""
     with _named(path):
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        _sweep(path)
-        handle, part = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
+        sweep(path.parent, path.name)
+        handle, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with open(handle, "w", encoding="utf-8") as out:
+        with open(handle, "w" if text else "wb", encoding="utf-8" if text else None) as out:
             with suppress(OSError):  # a file system without locks
                 fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield out, part
@@ -86,7 +94,7 @@ def _part(path: Path) -> Iterator[tuple[TextIO, str]]:
             os.unlink(part)
 
 
-def _finish(out: TextIO, mode: int | None) -> None:
+def _finish(out: IO[Any], mode: int | None) -> None:
     out.flush()
     # A disk that is full may not say so before; and what is complete is so after a power cut, too.
     os.fsync(out.fileno())
@@ -108,20 +116,17 @@ def _named(path: Path) -> Iterator[None]:
         raise
 
 
-def _prefix(path: Path) -> str:
-    return f".{path.name}."
-
-
-def _sweep(path: Path) -> None:
-    """Remove the parts of ``path`` that nobody writes any more, as far as the directory may be read."""
-    prefix = _prefix(path)
+def sweep(directory: Path, name: str = "*") -> None:
+    """Remove the parts that nobody writes any more of the file called so, or of all; as far as the directory may be
+    read."""
     names: list[str] = []
     with suppress(OSError):
-        names = os.listdir(path.parent)
-    for name in names:
-        part = path.parent / name
-        if not name.startswith(prefix) or len(name) != len(prefix) + 8:  # mkstemp's letters
+        names = os.listdir(directory)
+    for each in names:
+        of, _, letters = each.rpartition(".")
+        if len(letters) != 8 or not of.startswith(".") or name not in ("*", of[1:]):  # mkstemp's letters
             continue
+        part = directory / each
         with suppress(OSError):
             about = part.lstat()
             # One that is just being made may not be locked yet.

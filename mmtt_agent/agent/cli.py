@@ -133,6 +133,8 @@ def agent(
     from .. import bundle as bundles
     from ..classifier import Classifier
     from ..incidents import OTHERS
+    from ..record import Recorder, RecordError
+    from ..record.model import embedding
     from . import log, service
 
     def load(config: settings.Config) -> Classifier:
@@ -149,12 +151,25 @@ def agent(
                 f"incidents.share: {bundle.path} has no threshold for {share}; there are {', '.join(shares)}"
             )
         # One thread inside the network, and as many networks at once as there are threads: better than the reverse.
-        return Classifier(bundle, threads=1)
+        return embedding(bundle, log.logger.warning) if memory else Classifier(bundle, threads=1)
 
     log.configure(config.log.format, config.log.level)
+    memory = None
     try:
-        serve = service.Service(config, load, read, offline=offline, exit_with_zeek=exit_with_zeek)
+        if config.record.directory:
+            memory = Recorder(
+                Path(config.record.directory),
+                config.id,
+                config.record.keep_days,
+                config.record.keep_bytes,
+                log.logger.error,
+                log.logger.info,
+                waits=offline,  # nobody is late for it
+            )
+        serve = service.Service(config, load, read, offline=offline, exit_with_zeek=exit_with_zeek, memory=memory)
         asyncio.run(serve.run())
+    except RecordError as error:
+        raise _Unusable(f"record.directory: {error}") from None
     except (bundles.BundleError, settings.ConfigError) as error:
         raise _Unusable(str(error)) from None
     except service.ServiceError as error:

@@ -189,6 +189,18 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
+class Record:
+    """The memory of windows, from which `mmtt learn` learns."""
+
+    #: None for no memory.
+    directory: str | None = _setting(None, _path)
+    #: Days for which what was recorded is kept.
+    keep_days: int = _setting(30, _integer(1, 36_500))
+    #: Bytes that are kept; the oldest go first.
+    keep_bytes: int = _setting(10_000_000_000, _integer(1_000_000, 10**18))
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings of the agent."""
 
@@ -209,6 +221,7 @@ class Config:
     stop_timeout: float = _setting(10.0, _seconds(0, 3600))
     incidents: Incidents = field(default_factory=Incidents)
     thresholds: Thresholds = field(default_factory=Thresholds)
+    record: Record = field(default_factory=Record)
     reconnect: Reconnect = field(default_factory=Reconnect)
     tls: Tls = field(default_factory=Tls)
     log: Log = field(default_factory=Log)

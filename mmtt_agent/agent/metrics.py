@@ -18,6 +18,10 @@ _COUNTERS = (
     ("batches", "Batches that Zeek has sent", ("windows", "batches")),
     ("malicious", "Verdicts that say malicious", ("malicious",)),
     ("connections", "Connections to Zeek so far", ("zeek", "connections")),
+    ("windows_recorded", "Windows with a verdict that were written to record.directory", ("record", "recorded")),
+    ("windows_not_recorded", "Windows with a verdict that could not be", ("record", "dropped")),
+    ("record_problems", "Parts of the memory that could not be written", ("record", "problems")),
+    ("record_removed", "Parts of the memory that were too old or too much", ("record", "removed")),
     ("tries", "Connections without a verdict that Zeek has told of", ("evidence", "tries")),
 )
 _GAUGES = (
@@ -27,6 +31,8 @@ _GAUGES = (
     ("zeek_nodes", "Nodes of Zeek that sent something within a minute", ("zeek", "nodes")),
     ("evidence_pairs", "Pairs of hosts that evidence is kept of", ("evidence", "pairs")),
     ("open_incidents", "Incidents that are open", ("evidence", "open")),
+    ("record_waiting_windows", "Windows that wait to be written to record.directory", ("record", "waiting")),
+    ("record_bytes", "Of all that lies in record.directory", ("record", "bytes")),
     ("healthy", "Whether /health says so", ("healthy",)),
 )
 _LABELLED = (

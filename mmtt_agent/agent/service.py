@@ -18,6 +18,7 @@ from websockets.asyncio.server import Server
 
 from .. import __version__
 from ..incidents import Settings
+from ..record import Recorder
 from . import http, native
 from .config import Config
 from .connection import Connection, ConnectionProblem, Link, NobodyListens, open_websocket, tls_context
@@ -31,6 +32,8 @@ from .tally import Tally
 
 #: Seconds that a run of the model may take; it takes milliseconds.
 STUCK = 30.0
+# Seconds in the end for what is recorded, within the TimeoutStopSec of the systemd unit.
+_WRITE_OUT = 8.0
 #: Seconds for which a suspicious flow is shown.
 _RECENT = 600.0
 # Messages that are not used: the session's count, and its name for others.
@@ -55,6 +58,7 @@ class Service:
         read: reads the settings again, for SIGHUP; it and ``load`` raise what makes a reload fail.
         offline: give each wire batch a run of its own, wait without limit for a Zeek that is busy.
         exit_with_zeek: stop when Zeek closes the connection rather than connect again.
+        memory: takes the windows that have got their verdicts; the service closes it when it ends.
 
     Raises:
         ConfigError: the certificates can't be used.
@@ -69,7 +73,9 @@ class Service:
         *,
         offline: bool = False,
         exit_with_zeek: bool = False,
+        memory: Recorder | None = None,
     ) -> None:
+        self._memory = memory
         self._config, self._load, self._read = config, load, read
         self._offline, self._exit_with_zeek = offline, exit_with_zeek
         self._tls = tls_context(config)
@@ -118,6 +124,9 @@ class Service:
             self._runner.close()
             if self._listener:
                 self._listener.close()
+            if self._memory:
+                self._memory.close(_WRITE_OUT)
+                logger.info("%d windows recorded, %d not", self._memory.recorded, self._memory.dropped)
             log_counts(self._counts, "in all")
 
     def _signalled(self) -> None:
@@ -210,6 +219,7 @@ class Service:
             "refused": {name: counts[what] for what, name in _REFUSED.items()},
             "incidents": self._evidence.incidents(),
             "evidence": self._evidence.status(),
+            "record": _record(self._memory),
             "latency": self._tally.latency(),
             "services": self._tally.services,
             "applications": self._tally.applications,
@@ -308,6 +318,7 @@ class Service:
             max_job=1 if self._offline else MAX_JOB,
             evidence=self._evidence,
             in_order=self._offline,
+            memory=self._memory,
         )
         try:
             self._serving = Connection(
@@ -331,6 +342,20 @@ class Service:
 def _settings(config: Config) -> Settings:
     chosen = config.incidents
     return Settings(chosen.horizon, chosen.max_pairs, chosen.share, config.thresholds.incidents or {})
+
+
+def _record(memory: Recorder | None) -> dict[str, Any]:
+    """What was recorded so far; nothing where there is no memory."""
+    return {
+        "directory": str(memory.directory) if memory else None,
+        "recorded": memory.recorded if memory else 0,
+        "waiting": memory.waiting if memory else 0,
+        "dropped": memory.dropped if memory else 0,
+        "problems": memory.problems if memory else 0,
+        "problem": memory.problem if memory else "",
+        "bytes": memory.size if memory else 0,
+        "removed": memory.parts_removed if memory else 0,
+    }
 
 
 def _changed(old: Config, new: Config) -> str:

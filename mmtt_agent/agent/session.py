@@ -10,8 +10,10 @@ from __future__ import annotations
 import enum
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from ..classifier import Verdicts
+from ..record import Batch
 from ..series import SeriesBatch
 from . import wire
 from .broker import Ack, Refused, WireError
@@ -91,6 +93,12 @@ class _Part:
         return self.batch.reply_topic, self.batch.batch_id
 
 
+class Memory(Protocol):
+    """Takes windows that have got their verdicts, to remember them, and never waits: a recorder, or a test's."""
+
+    def put(self, batch: Batch) -> None: ...
+
+
 class Session:
     """One connection, from its first message to its last.
 
@@ -103,6 +111,7 @@ class Session:
         evidence: takes what is to be found over connections; none without.
         in_order: answer batches in the order in which they came, whichever is done first: what is found over
             connections goes by the time of the flows before.
+        memory: takes the windows that are answered; without, nothing is remembered.
     """
 
     def __init__(
@@ -115,6 +124,7 @@ class Session:
         max_job: int = MAX_JOB,
         evidence: Evidence | None = None,
         in_order: bool = False,
+        memory: Memory | None = None,
     ) -> None:
         self.state = State.SUBSCRIBING
         #: Flows and messages so far, by what became of them.
@@ -125,6 +135,7 @@ class Session:
         self._evidence = evidence or Evidence(None)
         self._evidence.connected()
         self._in_order = in_order
+        self._memory = memory
         self._waiting: deque[_Part] = deque()
         self._in_hand: dict[tuple[str, int], _Part] = {}  # in the order in which they came
         self._in_flight: Counter[str] = Counter()  # flows, by node
@@ -293,6 +304,8 @@ class Session:
         by = None if verdicts is None else model or self._model
         incidents = None if verdicts is None else self._evidence.flows(part.batch, verdicts)
         self._answers.append((by, wire.encode_verdicts(part.batch, verdicts, shed, incidents)))
+        if self._memory and verdicts is not None and incidents is not None and by is not None:
+            self._memory.put(_remembered(part.batch, verdicts, incidents, by))
 
     # What goes out.
 
@@ -406,3 +419,18 @@ class Session:
             if times > 1:
                 self._note("warning", f"{times - 1} more: {kind}")
                 self._said[kind] = 1
+
+
+def _remembered(batch: wire.Classify, verdicts: Verdicts, incidents: list[str], model: str) -> Batch:
+    """The first good flows of a batch, as many as there are verdicts."""
+    n = len(verdicts)
+    places = batch.places(n)
+    return Batch(
+        uid=[batch.uids[place] for place in places],
+        window=[batch.windows[place] for place in places],
+        ts=batch.good.ts[:n],
+        series=batch.series[:n],
+        verdicts=verdicts,
+        incidents=incidents,
+        model=model,
+    )

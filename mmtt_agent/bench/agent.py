@@ -9,10 +9,12 @@ the peer: the network alone, on input prepared beforehand. Linux only (/proc).
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import platform
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +27,7 @@ from .. import features
 from ..agent import wire
 from ..agent.evidence import Evidence
 from ..classifier import Classifier
+from ..record import parts, read
 from . import messages as made
 
 _AGENT = "bench"
@@ -121,15 +124,23 @@ Row = tuple[str, str, str]
 
 
 async def _run(
-    messages: list[str], bundle: Path | None, threads: int, seconds: float
+    messages: list[str], bundle: Path | None, threads: int, seconds: float, memory: Path | None
 ) -> tuple[list[Row], float, float]:
-    """Lines of the table, CPU microseconds a verdict, and verdicts a second by the clock."""
+    """Lines of the table, CPU microseconds a verdict, and verdicts a second by the clock.
+
+    Args:
+        memory: an empty directory in which the agent records windows.
+    """
     driver = _Driver(messages)
     rows = []
     async with serve(driver.serve, "127.0.0.1", 0, compression=None, max_size=None, ping_interval=None) as server:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/messages/json"
         command = ["agent", "--url", url, "--id", _AGENT, "--threads", str(threads), "--metrics-listen", "off"]
         command += ["--bundle", str(bundle)] if bundle else []
+        if memory:
+            settings = memory / "agent.yaml"
+            settings.write_text(json.dumps({"record": {"directory": str(memory)}}))
+            command += ["-c", str(settings)]
         started = time.perf_counter()
         agent = await asyncio.create_subprocess_exec(
             sys.executable, "-c", "from mmtt_agent.cli import main; main()", *command,
@@ -167,6 +178,10 @@ async def _run(
         finally:
             agent.terminate()
             await agent.wait()
+    if memory:
+        there, size = driver.answered - driver.refused, sum(part.size for part in parts(memory))
+        recorded = len(read(memory, lambda _: None))
+        rows.append(("recorded", f"{recorded / there:.2%} of the windows", f"{size / recorded:.0f} bytes each"))
     return rows, 1e6 / per_core, answered / wall
 
 
@@ -190,7 +205,7 @@ def _stages(classifier: Classifier, messages: list[str], seconds: float) -> dict
             marks.append(clock())
             logits = classifier.run(inputs, batch.series.lengths)
             marks.append(clock())
-            answers = classifier._decide(*logits)
+            answers = classifier._decide(np.zeros((len(batch), 0), np.float32), *logits)
             marks.append(clock())
             incidents = evidence.flows(batch, answers)
             marks.append(clock())
@@ -202,8 +217,13 @@ def _stages(classifier: Classifier, messages: list[str], seconds: float) -> dict
     return {stage: 1e6 * value / verdicts for stage, value in spent.items()}
 
 
-def bench(bundle: Path | None, threads: Sequence[int], seconds: float, say: Callable[[str], None]) -> None:
+def bench(
+    bundle: Path | None, threads: Sequence[int], seconds: float, say: Callable[[str], None], record: bool = False
+) -> None:
     """Measure with each number of ``threads`` (of the model), and say the tables.
+
+    Args:
+        record: the agent records its windows, in a directory that is removed.
 
     Raises:
         BenchError: the agent does not come up.
@@ -223,7 +243,9 @@ def bench(bundle: Path | None, threads: Sequence[int], seconds: float, say: Call
     )
     reached = {}
     for number in threads:
-        rows, whole, per_second = asyncio.run(_run(messages, bundle, number, seconds))
+        with tempfile.TemporaryDirectory(prefix="mmtt-bench-") as directory:
+            memory = Path(directory) if record else None
+            rows, whole, per_second = asyncio.run(_run(messages, bundle, number, seconds, memory))
         reached[number] = per_second, whole
         say(f"\n{number} thread{'s' if number > 1 else ''}")
         for name, figure, remark in rows:

@@ -21,14 +21,18 @@ def bench() -> None:
     "--threads", type=click.IntRange(1), multiple=True, default=(1,), show_default=True,
     help="Of the model; give it again for the ratio between them.",
 )  # fmt: skip
-def agent(seconds: float, bundle: Path | None, threads: tuple[int, ...]) -> None:
+@click.option("--record", is_flag=True, help="The agent records its windows meanwhile, as `mmtt learn` needs them.")
+def agent(seconds: float, bundle: Path | None, threads: tuple[int, ...], record: bool) -> None:
     """Verdicts a second and core of `mmtt agent`, end to end; latency at half of it; memory; where the time goes."""
     from ..bundle import BundleError
+    from ..record import RecordError, rows
     from . import agent as of
 
     try:
-        of.bench(bundle, threads, seconds, click.echo)
-    except (BundleError, of.BenchError) as error:
+        if record:
+            rows.arrow()  # rather than that the agent does not come up
+        of.bench(bundle, threads, seconds, click.echo, record)
+    except (BundleError, RecordError, of.BenchError) as error:
         raise click.ClickException(str(error)) from None
 
 

@@ -44,6 +44,12 @@ from ..output import shown
     help="Call as many flows malicious as makes this share of harmless ones false alarms: 1%, 0.1%.  "
     "[default: the model's choice]",
 )
+@click.option(
+    "--record",
+    type=paths.PATH,
+    metavar="DIR",
+    help="Add the windows and their verdicts to DIR, for `mmtt learn`: no address, port or name.",
+)
 def classify(
     files: tuple[str, ...],
     form: str | None,
@@ -53,6 +59,7 @@ def classify(
     no_checksums: bool,
     bundle: str | None,
     false_positives: str | None,
+    record: Path | None,
 ) -> None:
     """Say of each connection in FILE... which service and application it is, and whether it looks malicious; and of
     all of them together, who is up to something with whom.
@@ -67,8 +74,8 @@ def classify(
 
     \b
     Exit status: 0 all captures read
-                 1 some not, or damaged, or their rows could not be written
-                 2 wrong usage or bundle, or no capture in FILE...: nothing was read
+                 1 some not, or damaged, or their rows could not be written, or recorded
+                 2 wrong usage or bundle, DIR can't be written, or no capture in FILE...: nothing was read
 
     If whoever reads the rows stops, as head does, so does mmtt: without a word, by SIGPIPE (141).
     """
@@ -92,11 +99,17 @@ def classify(
         _say(line)
     if not found.captures:
         sys.exit(_Unusable.exit_code)
+    from .. import record as records
     from ..classifier import Classifier  # the network's runtime takes longer than to say what is wrong
+    from ..record.model import embedding
 
+    memory = None
     try:
-        classifier = Classifier(bundles.load(bundle, false_positives))
-    except bundles.BundleError as error:
+        chosen = bundles.load(bundle, false_positives)
+        classifier = embedding(chosen, _say) if record else Classifier(chosen)
+        if record:
+            memory = records.Recorder(record, f"classify-{os.getpid()}", None, None, _say, waits=True)
+    except (bundles.BundleError, records.RecordError) as error:
         raise _Unusable(str(error)) from None
     finds_incidents = classifier.bundle.incidents is not None
     with (
@@ -104,14 +117,19 @@ def classify(
         run.destination(form, output, flows, found.several, incidents, finds_incidents) as write,
         progress(len(found.captures)) as told,
     ):
-        read, problems = run.classify(found.captures, classifier, write, told, _say, not no_checksums)
+        remember = memory.put if memory else None
+        try:
+            read, problems = run.classify(found.captures, classifier, write, told, _say, not no_checksums, remember)
+        finally:
+            if memory:
+                memory.close()
         if not read:
             if logs and logs[0].exists():
                 _say(f"no capture could be read: {logs[0]} is left as it was")
             sys.exit(1)  # inside the block, so that no empty log comes of it
     if not finds_incidents and (incidents or output) and form != "table":
         _say(f"the model {classifier.model} finds no incidents; those of mmtt 0.5.0 and later do")
-    if problems or found.problems:
+    if problems or found.problems or (memory and memory.dropped):
         sys.exit(1)
 
 

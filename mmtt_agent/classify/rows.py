@@ -11,7 +11,8 @@ import numpy as np
 from ..capture import Capture
 from ..classifier import Classifier
 from ..incidents import Incident, Tracker
-from ..series import MIN_PACKETS, SeriesBatch
+from ..record import Batch
+from ..series import MIN_PACKETS
 from .evidence import About, Evidence, about
 from .row import IncidentRow, Row
 
@@ -25,6 +26,7 @@ def rows(
     classifier: Classifier,
     tracker: Tracker | None = None,
     progress: Callable[[int, int], None] = lambda *_: None,
+    remember: Callable[[Batch], None] | None = None,
 ) -> Iterator[Row | IncidentRow]:
     """One row for each window with payload, in order of time, and among them what is found of incidents.
 
@@ -32,6 +34,7 @@ def rows(
         name: what the capture is called in them.
         tracker: for this capture alone; without one there are no incidents.
         progress: called now and then with the windows that have been classified, and all that will be.
+        remember: takes the windows that have a verdict.
     """
     windows = capture.windows
     enough = windows.series.lengths >= MIN_PACKETS
@@ -47,7 +50,7 @@ def rows(
         end = int(of_step[-1]) + 1 if done + _STEP < len(with_verdict) else len(windows)
         part, begin = slice(begin, end), end
         of = [connections[i] for i in index[of_step].tolist()]
-        answers, found = _answers(windows.series[of_step], of_step, of, classifier, evidence)
+        answers, found = _answers(capture, of_step, of, classifier, evidence, remember)
         columns = (windows.ts, index, windows.window, windows.series.lengths, enough)
         for ts, connection, window, packets, answered in zip(*(each[part].tolist() for each in columns), strict=True):
             if answered:
@@ -63,18 +66,24 @@ def rows(
 
 
 def _answers(
-    series: SeriesBatch,
+    capture: Capture,
     windows: np.ndarray,
     connections: list[About],
     classifier: Classifier,
     evidence: Evidence | None,
+    remember: Callable[[Batch], None] | None,
 ) -> tuple[Iterator[tuple[Any, ...]], list[Incident]]:
     """Service, application, malicious, their scores, the kind and the incident of each of the windows; and the
     incidents that have been found since the last time."""
     if not len(windows):
         return iter(()), []
+    series = capture.windows.series[windows]
     verdicts = classifier.classify(series)
     incidents, found = evidence.flows(windows, connections, verdicts) if evidence else ([""] * len(windows), [])
+    if remember:
+        numbers, ts = capture.windows.window[windows].tolist(), capture.windows.ts[windows]
+        uids = [each.uid for each in connections]
+        remember(Batch(uids, numbers, ts, series, verdicts, incidents, classifier.model))
     answers = zip(
         verdicts.service,
         verdicts.service_score.tolist(),

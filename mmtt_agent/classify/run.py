@@ -17,6 +17,7 @@ from .. import whole
 from ..capture import Capture, CaptureError, read_capture
 from ..classifier import Classifier
 from ..incidents import Tracker
+from ..record import Batch
 from .log import INCIDENTS, ROWS, JsonWriter, Log, TsvWriter
 from .progress import Progress
 from .row import IncidentRow, Row
@@ -36,6 +37,7 @@ def classify(
     progress: Progress,
     say: Callable[[str], None],
     checksums: bool = True,
+    remember: Callable[[Batch], None] | None = None,
 ) -> tuple[int, int]:
     """Write the rows of all captures, and the incidents among them, one capture after the other; a capture that fails
     gives no row.
@@ -44,6 +46,7 @@ def classify(
         captures: None is standard input.
         say: takes the lines for standard error: what can't be read, and what of a capture was left out.
         checksums: leave out packets with a wrong checksum, as Zeek does.
+        remember: takes the windows that have a verdict.
 
     Returns:
         How many captures were read, and how many could not be, or not without loss. One that is damaged before the
@@ -67,7 +70,7 @@ def classify(
         problems += bool(capture.problems)
         # A capture stands for itself, and so does what is found in it.
         tracker = Tracker(classifier.bundle.incidents) if classifier.bundle.incidents else None
-        for row in rows(capture, name, classifier, tracker, partial(progress.classifying, number, name)):
+        for row in rows(capture, name, classifier, tracker, partial(progress.classifying, number, name), remember):
             write(row)
         read += not capture.problems or len(capture.windows) > 0
     return read, problems

@@ -8,6 +8,7 @@ import click
 
 from .. import endings, paths
 from ..output import shown
+from .ask_cli import ask, feedback
 from .budget_cli import threshold
 
 
@@ -20,11 +21,10 @@ def learn() -> None:
     mmtt learn fit --windows DIR --logs DIR    learn, and measure on later days
     mmtt reload                                the agent takes it into use
     mmtt learn back                            take it back
+    mmtt learn ask --windows DIR --logs DIR    say what is unknown
+    mmtt learn feedback UID VERDICT            say what a notice was
     mmtt learn threshold --alerts-per-day N    the thresholds that give so many alerts
     """
-
-
-learn.add_command(threshold)
 
 
 @learn.command(short_help="Learn, measure on later windows, and write a bundle.")
@@ -123,3 +123,8 @@ class _Unusable(click.ClickException):
 
 def _say(line: str) -> None:
     click.echo(f"mmtt: {shown(line)}", err=True)
+
+
+learn.add_command(ask)
+learn.add_command(feedback)
+learn.add_command(threshold)

@@ -10,19 +10,24 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
-from ..site import TASKS, Answers, Seen, Site, unit
+from ..drift import shifted
+from ..site import TASKS, Answers, Site, unit
 
 #: Windows with the same name fewer than which teach nothing.
 MIN_WINDOWS = 5
 #: Windows of one label that are learnt from at most, spread over the time.
 MAX_WINDOWS = 1000
-#: Of the windows that are learnt from, the latest so many choose how much of the answer is the site's.
-_CHOOSING = 0.25
+#: Of the windows that are learnt from, the earlier so many name those up to the next: that chooses how much of the
+#: answer is the site's.
+_TURNS = (0.5, 0.75, 1.0)
+#: And so many of a label must be there for that.
+_LEAST_TRIED = 3
 _SHARES = (0.0, 0.25, 0.5, 0.75, 0.9)
 _THRESHOLDS = np.arange(0.2, 0.96, 0.05).round(2)
 #: Of the site's answers that are given, so many should be right.
@@ -34,6 +39,9 @@ _EXAMPLES = 1024
 _MOST_EXAMPLES = 64
 #: What is nearly the same in all windows must not be blown up.
 _LEAST_SCALE = 0.1
+_LEAST_SPREAD = 1e-3
+#: What a site is like is told by so many parts of its time.
+_PARTS = 10
 
 
 @dataclass(frozen=True)
@@ -68,11 +76,27 @@ class Lesson:
 
     def cut(self, share: float) -> tuple[np.ndarray, np.ndarray]:
         """The earlier and the later windows, the latest ``share`` of them; a connection is where it begins."""
+        later = self._begins() >= int(len(self) * (1 - share))
+        return np.flatnonzero(~later), np.flatnonzero(later)
+
+    def turns(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Earlier windows, and those that come next."""
+        begins = self._begins()
+        for until, to in pairwise(int(len(self) * each) for each in _TURNS):
+            yield np.flatnonzero(begins < until), np.flatnonzero((begins >= until) & (begins < to))
+
+    def mixed(self) -> tuple[np.ndarray, np.ndarray]:
+        """Three quarters of the connections, and the others: where earlier ones are all of one name."""
+        later = self.group % 4 == 3
+        return np.flatnonzero(~later), np.flatnonzero(later)
+
+    def _begins(self) -> np.ndarray:
+        """(n,): where the connection of each window begins."""
         n = len(self)
         first = np.full(int(self.group.max(initial=-1)) + 1, n)
         np.minimum.at(first, self.group, np.arange(n))
-        later = first[self.group] >= int(n * (1 - share))
-        return np.flatnonzero(~later), np.flatnonzero(later)
+        begins: np.ndarray = first[self.group]
+        return begins
 
 
 @dataclass(frozen=True)
@@ -107,8 +131,6 @@ def fit(
     services_of: Mapping[str, Sequence[str]],
     judged: np.ndarray,
     judged_malicious: np.ndarray,
-    unknown: float = 0.0,
-    until: int = 0,
     seed: int = 1,
 ) -> Fitted:
     """Learn from windows whose names are known.
@@ -116,33 +138,30 @@ def fit(
     Args:
         services_of: of the applications that the network knows, the services that each may have.
         judged: float32 (f, width), embeddings of windows that somebody has judged; ``judged_malicious``: bool (f,).
-        unknown: the share of all windows that had no application, which is kept to tell when that changes.
-        until: µs since 1970, the latest of them.
     """
-    earlier, later = lesson.cut(_CHOOSING)
-    trial = _Fit(lesson.part(earlier), seed)
     chosen = {}
     for task in TASKS:
-        labels = trial.labels(task)
-        if len(labels) > 1 and len(later):
-            chosen[task] = _choose(trial.site({task: (1.0, 0.0)}, {}), lesson.part(later), task)
+        tried = [found for parts in lesson.turns() if (found := _tried(lesson, *parts, task, seed)) is not None]
+        if not tried and (found := _tried(lesson, *lesson.mixed(), task, seed)) is not None:
+            tried = [found]
+        if tried:
+            chosen[task] = _choose(tried)
     taken = {task: (each.share, each.threshold) for task, each in chosen.items() if each.share > 0}
-    whole = _Fit(lesson, seed)
+    whole = _Fit(lesson, MIN_WINDOWS, seed)
     taken = {task: each for task, each in taken.items() if len(whole.labels(task)) > 1}
-    site = dataclasses.replace(whole.site(taken, services_of, judged, judged_malicious), unknown=unknown, until=until)
     return Fitted(
-        site,
+        whole.site(taken, services_of, judged, judged_malicious),
         chosen,
-        {task: whole.counts(task, enough=False) for task in TASKS},
-        {task: whole.counts(task, enough=True) for task in taken},
+        {task: whole.too_few(task) for task in TASKS},
+        {task: whole.enough(task) for task in taken},
     )
 
 
 class _Fit:
     """Everything that is made of some windows."""
 
-    def __init__(self, lesson: Lesson, seed: int) -> None:
-        self._lesson, self._seed = lesson, seed
+    def __init__(self, lesson: Lesson, least: int, seed: int) -> None:
+        self._lesson, self._least, self._seed = lesson, least, seed
         self._mean = lesson.embedding.mean(axis=0).astype(np.float32)
         self._scale = (lesson.embedding.std(axis=0) + _LEAST_SCALE).astype(np.float32)
         standard = self._standard(lesson.embedding[_spread(np.arange(len(lesson)), 20_000)])
@@ -150,22 +169,30 @@ class _Fit:
         wide = np.zeros((_DIRECTIONS, standard.shape[1]), np.float32)
         wide[: len(directions)] = directions[:_DIRECTIONS]
         self._directions = np.ascontiguousarray(wide.T)
-        self._spread = ((standard @ self._directions).std(axis=0) + 1e-3).astype(np.float32)
+        plain = standard @ self._directions
+        self._usual = plain.mean(axis=0).astype(np.float32)
+        self._spread = (plain.std(axis=0) + _LEAST_SPREAD).astype(np.float32)
 
     def _standard(self, embedding: np.ndarray) -> np.ndarray:
         standard: np.ndarray = (embedding - self._mean) / self._scale
         return standard
 
-    def counts(self, task: str, enough: bool) -> dict[str, int]:
-        """Labels of MIN_WINDOWS windows, or of fewer, and how many each has."""
+    def _counts(self, task: str) -> dict[str, int]:
         names = self._lesson.names[task]
-        labels, numbers = np.unique(names[names != ""], return_counts=True)
-        pairs = zip(labels.tolist(), numbers.tolist(), strict=True)
-        return {label: number for label, number in pairs if (number >= MIN_WINDOWS) == enough}
+        labels, numbers = np.unique(names[names != ""].astype(str), return_counts=True)
+        return dict(zip(labels.tolist(), numbers.tolist(), strict=True))
+
+    def enough(self, task: str) -> dict[str, int]:
+        """Labels that can be learnt, and how many windows each has."""
+        return {label: number for label, number in self._counts(task).items() if number >= self._least}
+
+    def too_few(self, task: str) -> dict[str, int]:
+        """The others."""
+        return {label: number for label, number in self._counts(task).items() if number < self._least}
 
     def labels(self, task: str) -> list[str]:
         """What can be learnt."""
-        return sorted(self.counts(task, enough=True))
+        return sorted(self.enough(task))
 
     def site(
         self,
@@ -185,6 +212,7 @@ class _Fit:
             directions=self._directions,
             judged=unit(self._standard(judged).astype(np.float32) @ self._directions),
             judged_malicious=np.zeros(0, bool) if judged_malicious is None else judged_malicious,
+            usual=self._usual,
             spread=self._spread,
         )
 
@@ -201,6 +229,7 @@ class _Fit:
 
     def _answers(self, task: str, share: float, threshold: float) -> Answers:
         from sklearn.linear_model import LogisticRegression
+        from threadpoolctl import threadpool_limits
 
         names = self._lesson.names[task]
         labels = self.labels(task)
@@ -211,7 +240,8 @@ class _Fit:
         # Between each window counting alike and each label: the former is surer, the latter names more labels.
         weights = np.bincount(label)[label] ** -0.5
         linear = LogisticRegression(C=1.0, max_iter=300)
-        with warnings.catch_warnings():
+        # Products so small are slower on several cores, the more so where others work there.
+        with warnings.catch_warnings(), threadpool_limits(1):
             warnings.simplefilter("ignore")  # that it could still get better
             linear.fit(standard, label, sample_weight=weights / weights.mean())
         coefficients, bias = linear.coef_, linear.intercept_
@@ -249,43 +279,86 @@ class _Fit:
         return np.concatenate(kept)
 
 
-def _choose(site: Site, lesson: Lesson, task: str) -> Chosen:
-    """How much of the answer is to be the site's, and from when on it stands, by windows that it was not fitted on."""
-    names, network = lesson.names[task], lesson.network[task]
-    rows = np.flatnonzero(names != "")
+@dataclass(frozen=True)
+class _Tried:
+    """What some windows would be called by a site that was fitted on others.
+
+    Attributes:
+        truth: their names.
+        right: bool (shares, n), whether the best label is that, for each of _SHARES; ``score``: its probability.
+    """
+
+    truth: np.ndarray
+    right: np.ndarray
+    score: np.ndarray
+
+    def worth(self) -> np.ndarray:
+        """(shares,): accuracy and the mean over labels of it, as the former alone would leave out what is seldom."""
+        by_label = [self.right[:, self.truth == label].mean(axis=1) for label in np.unique(self.truth)]
+        worth: np.ndarray = self.right.mean(axis=1) + np.mean(by_label, axis=0)
+        return worth
+
+
+def _tried(lesson: Lesson, earlier: np.ndarray, later: np.ndarray, task: str, seed: int) -> _Tried | None:
+    """Fit on the one part, and try on the other; None where that has no names, or the one has not two."""
+    trial = _Fit(lesson.part(earlier), _LEAST_TRIED, seed) if len(earlier) else None
+    rows = later[lesson.names[task][later] != ""]
+    if trial is None or len(trial.labels(task)) < 2 or not len(rows):
+        return None
+    site = trial.site({task: (1.0, 0.0)}, {})
+    names, network = lesson.names[task][rows].astype(str), lesson.network[task][rows]
     labels = [*lesson.labels[task], *(each for each in site.answers[task].labels if each not in lesson.labels[task])]
-    place = {label: number for number, label in enumerate(labels)}
-    truth = np.array([place.get(name, -1) for name in names[rows].tolist()], np.int64)
     own = np.zeros((len(rows), len(labels)))
-    seen: Seen = site.seen(lesson.embedding[rows])
-    own[:, [place[label] for label in site.answers[task].labels]] = seen.probabilities(task)
+    places = [labels.index(label) for label in site.answers[task].labels]
+    own[:, places] = site.seen(lesson.embedding[rows]).probabilities(task)
     theirs = np.zeros_like(own)
-    theirs[:, : network.shape[1]] = network[rows]
-    tried = []
-    for share in _SHARES:
-        both = share * own + (1 - share) * theirs
-        best = both.argmax(axis=1)
-        right = best == truth
-        # Accuracy alone would leave out what is seldom.
-        tried.append((right.mean() + _by_label(right, truth), share, both.max(axis=1), right))
-    by_network, _, _, alone = tried[0]
-    best_of = max(tried, key=lambda each: each[0])
-    # A gain that a few windows may owe to chance is none.
-    _, share, score, right = best_of if best_of[0] > by_network + len(rows) ** -0.5 else tried[0]
+    theirs[:, : network.shape[1]] = network
+    both = [share * own + (1 - share) * theirs for share in _SHARES]
+    best = np.array(labels)[np.array([each.argmax(axis=1) for each in both])]
+    return _Tried(names, best == names, np.array([each.max(axis=1) for each in both]))
+
+
+def _choose(tried: Sequence[_Tried]) -> Chosen:
+    """How much of the answer is to be the site's, and from when on it stands."""
+    truth, right, score = (
+        np.concatenate([getattr(each, name) for each in tried], axis=-1) for name in ("truth", "right", "score")
+    )
+    together = _Tried(truth, right, score)
+    # A gain that a few windows may owe to chance is none, nor one that is there at one time and not at another.
+    gains = together.worth() - together.worth()[0] - len(truth) ** -0.5
+    steady = np.all([each.worth() >= each.worth()[0] for each in tried], axis=0)
+    best = int(np.where(steady, gains, -np.inf).argmax())
+    best = best if gains[best] > 0 else 0
     threshold = float(_THRESHOLDS[-1])
     for each in _THRESHOLDS:
-        given = score >= each
-        if given.any() and right[given].mean() >= _ACCURACY:
+        given = score[best] >= each
+        if given.any() and right[best][given].mean() >= _ACCURACY:
             threshold = float(each)
             break
-    return Chosen(share, threshold, len(rows), float(alone.mean()), float(right.mean()))
-
-
-def _by_label(right: np.ndarray, truth: np.ndarray) -> float:
-    """The mean over labels of the share that is right."""
-    return float(np.mean([right[truth == label].mean() for label in np.unique(truth)]))
+    return Chosen(_SHARES[best], threshold, len(truth), float(right[0].mean()), float(right[best].mean()))
 
 
 def _spread(rows: np.ndarray, most: int) -> np.ndarray:
     """At most so many of them, evenly."""
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+
+
+def usual(site: Site, embedding: np.ndarray, unknown: np.ndarray) -> Site:
+    """The site with what all of its windows are like, whether named or not.
+
+    Args:
+        embedding: float32 (n, width), of windows in order of time; ``unknown``: bool (n,), without an application.
+    """
+    plain = site.seen(embedding).plain
+    told = dataclasses.replace(
+        site,
+        usual=plain.mean(axis=0).astype(np.float32),
+        spread=(plain.std(axis=0) + _LEAST_SPREAD).astype(np.float32),
+        unknown=float(unknown.mean()),
+    )
+    parts = [each for each in np.array_split(np.arange(len(plain)), _PARTS) if len(each)]
+    return dataclasses.replace(
+        told,
+        shift=max(shifted(told, plain[each].mean(axis=0)) for each in parts),
+        unknown_most=float(max(unknown[each].mean() for each in parts)),
+    )

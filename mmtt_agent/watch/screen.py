@@ -48,6 +48,8 @@ def state(status: dict[str, Any]) -> Table:
     if any(own.values()):
         of = [f"{name} {_thresholds(by_name)}" for name, by_name in own.items() if by_name]
         rows.append(("thresholds", f"the site's own: {'; '.join(of)}"))
+    if (memory := status.get("record")) and memory["directory"]:  # an agent up to 0.5.0 has none
+        rows.append(("recorded", _recorded(memory)))
     if any(reloads.values()):
         last = f"; the latest failed: {status['reload_problem']}" if status["reload_problem"] else ""
         rows.append(("reloads", f"{reloads['ok']}, {reloads['failed']} failed{last}"))
@@ -138,6 +140,18 @@ def _lag(latency: dict[str, float | None]) -> str:
     """From a batch's arrival to its answer."""
     median, most = latency["p50"], latency["p99"]
     return "-" if median is None or most is None else f"{median * 1e3:.1f} ms, p99 {most * 1e3:.1f} ms"
+
+
+def _recorded(memory: dict[str, Any]) -> Text:
+    said = (
+        f"{memory['recorded']:,} windows in {memory['directory']}, {memory['waiting']:,} wait; "
+        f"{memory['bytes'] / 1e6:,.1f} MB are kept"
+    )
+    if memory["dropped"]:
+        said += f"; {memory['dropped']:,} could not be"
+    if memory["problem"]:
+        said += f"; the latest were not: {memory['problem']}"
+    return Text(shown(said), "bold red" if memory["problem"] else "")
 
 
 def _ago(status: dict[str, Any]) -> str:

@@ -1,0 +1,205 @@
+"""What writes windows down, on a thread of its own: whoever has their verdicts never waits for a disk."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import whole
+from . import rows
+from .keeper import keep
+from .parts import HOUR, named
+from .rows import Batch, RecordError
+
+#: Windows that wait for the thread at most, of about 1.5 kB each.
+MAX_WAITING = 32_768
+#: Windows in a part at most, about 8 MB; and seconds after which it is written, whatever is in it.
+PART_WINDOWS, PART_SECONDS = 16_384, 300.0
+# Hours that there are parts in hand of, at most: captures may hold many.
+_MAX_OPEN = 16
+# Seconds from one look at what waits to the next, if less than so many windows do; and to what is to be removed.
+_EVERY, _SOON = 1.0, 4096
+_KEEP_EVERY = 600.0
+
+
+@dataclass
+class _Part:
+    """What is yet to be written of an hour, as tables of pyarrow."""
+
+    begun: float
+    tables: list[Any] = field(default_factory=list)
+    windows: int = 0
+
+
+class Recorder:
+    """Writes what :meth:`put` is given. What can't be written is counted and said, and nothing else comes of it.
+
+    Args:
+        directory: made if it is not there.
+        writer: part of the files' names: no two that run at once may have the same.
+        keep_days, keep_bytes: what was written goes when it is older, and the oldest when it is more; None: never.
+        say: takes a line when something goes wrong, and when it is well again. Called on the thread.
+        removed: takes a line when something is too old or too much.
+        waits: :meth:`put` waits where the queue is full, rather than drop windows.
+
+    Attributes:
+        recorded, dropped: windows that lie in a file, and that never will.
+        problems: files that could not be written.
+        size: of all that is there, in bytes, at the latest look.
+        parts_removed: for their age or for want of room, so far.
+
+    Raises:
+        RecordError: the directory can't be written, or pyarrow is not installed.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        writer: str,
+        keep_days: int | None,
+        keep_bytes: int | None,
+        say: Callable[[str], None],
+        removed: Callable[[str], None] = lambda _: None,
+        waits: bool = False,
+    ) -> None:
+        rows.arrow()
+        self.directory = directory
+        self._writer, self._days, self._bytes = writer, keep_days, keep_bytes
+        self._say, self._say_removed, self._waits = say, removed, waits
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=directory):
+                pass
+        except OSError as error:
+            raise RecordError(
+                f"{directory}: windows can't be recorded there: {error.strerror or error}; "
+                "let its user write there, or name another directory"
+            ) from None
+        self.recorded = self.dropped = self.problems = self.size = self.parts_removed = 0
+        #: Why the latest part was not written; empty if it was.
+        self.problem = ""
+        self._not_written = 0  # windows, since the latest part that was
+        self._open: dict[tuple[int, int], _Part] = {}  # by hour and width of the embedding
+        self._number = 0
+        self._changed = threading.Condition()
+        self._queue: list[Batch] = []
+        self._queued = 0
+        self._closing = False
+        self._keep_at = 0.0
+        self._thread = threading.Thread(target=self._run, name="mmtt-record", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Windows that are not written yet."""
+        return self._queued + sum(part.windows for part in [*self._open.values()])
+
+    def put(self, batch: Batch) -> None:
+        """Take windows to be written; where too many wait already, they are dropped and counted. From any thread."""
+        with self._changed:
+            if self._waits:
+                self._changed.wait_for(lambda: self._queued < MAX_WAITING or self._closing)
+            if self._closing or (not self._waits and self._queued + len(batch) > MAX_WAITING):
+                self.dropped += len(batch)
+                return
+            self._queue.append(batch)
+            self._queued += len(batch)
+            if self._queued >= _SOON:
+                self._changed.notify_all()
+
+    def close(self, timeout: float | None = None) -> None:
+        """Write all that waits; what is not written within ``timeout`` seconds is counted as dropped."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self.dropped += (left := self.waiting)
+            self._say(f"{self.directory}: {left} windows are not recorded: they are not written after {timeout:g} s")
+
+    def _run(self) -> None:
+        closing = False
+        while not closing:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closing or self._queued >= _SOON, _EVERY)
+                batches, self._queue = self._queue, []
+                closing = self._closing
+            self._take(batches)
+            with self._changed:
+                self._queued -= sum(map(len, batches))
+                self._changed.notify_all()
+            for key, part in [*self._open.items()]:
+                late = time.monotonic() - part.begun >= PART_SECONDS
+                if closing or late or part.windows >= PART_WINDOWS or len(self._open) > _MAX_OPEN:
+                    self._write(key[0], self._open.pop(key))
+            if time.monotonic() >= self._keep_at:
+                self._keep()
+
+    def _take(self, batches: list[Batch]) -> None:
+        """Put windows to those of their hours."""
+        by_width: dict[int, list[Batch]] = {}
+        for batch in batches:
+            if len(batch):
+                by_width.setdefault(batch.verdicts.embedding.shape[1], []).append(batch)
+        for width, alike in by_width.items():
+            try:
+                table = rows.table(alike)
+            except Exception as error:  # noqa: BLE001 - whatever it is, those to come may be better
+                self._failed(f"{type(error).__name__}: {error}", sum(map(len, alike)))
+                continue
+            hours = np.concatenate([batch.ts for batch in alike]) // HOUR
+            for hour in np.unique(hours).tolist():
+                of = table if (hours == hour).all() else table.filter(rows.arrow().array(hours == hour))
+                part = self._open.setdefault((hour, width), _Part(time.monotonic()))
+                part.tables.append(of)
+                part.windows += len(of)
+
+    def _write(self, hour: int, part: _Part) -> None:
+        try:
+            while (path := named(self.directory, hour, self._writer, self._number)).exists():
+                self._number += 1
+            path.parent.mkdir(parents=True, exist_ok=True)
+            whole.write(path, memoryview(rows.encode(part.tables)))
+        except OSError as error:
+            self._failed(error.strerror or str(error), part.windows)
+        except Exception as error:  # noqa: BLE001 - pyarrow has errors of its own; the next part is another one
+            self._failed(f"{type(error).__name__}: {error}", part.windows)
+        else:
+            self._number += 1
+            self.recorded += part.windows
+            if self.problem:
+                self._say(f"{self.directory}: windows are recorded again; {self._not_written} were not")
+                self.problem, self._not_written = "", 0
+            self._keep_at = 0.0
+
+    def _failed(self, problem: str, windows: int) -> None:
+        self.problems += 1
+        self.dropped += windows
+        self._not_written += windows
+        if problem != self.problem:
+            self._say(
+                f"{self.directory}: {windows} windows are not recorded, nor others until this is mended: {problem}"
+            )
+        self.problem = problem
+
+    def _keep(self) -> None:
+        self._keep_at = time.monotonic() + _KEEP_EVERY
+        try:
+            kept = keep(self.directory, self._days, self._bytes)
+        except OSError as error:
+            name = error.filename or self.directory
+            self._say(f"{name}: what is too old or too much can't be removed: {error.strerror or error}")
+            return
+        self.size = kept.size
+        self.parts_removed += kept.too_old + kept.too_much
+        if kept.too_old:
+            self._say_removed(f"{self.directory}: {kept.too_old} parts older than {self._days} days are removed")
+        if kept.too_much:
+            self._say_removed(f"{self.directory}: {kept.too_much} parts past {self._bytes} bytes are removed")
