@@ -39,7 +39,8 @@ def test_the_example_shows_every_setting():
     text = EXAMPLE.read_text()
     uncommented = yaml.safe_load(
         "\n".join(line.replace("# ", "", 1) if line.lstrip().startswith("# ") and ": " in line and line.endswith(
-            ("agent-1", "bundle", "0.1%", "0.97", "0.8", ".pem", ".key")) else line for line in text.splitlines())
+            ("agent-1", "bundle", "0.1%", "0.97", "0.8", "windows", ".pem", ".key")) else line
+            for line in text.splitlines())
     )  # fmt: skip
 
     def keys(content):
@@ -49,6 +50,7 @@ def test_the_example_shows_every_setting():
         groups = {
             "incidents": config.Incidents,
             "thresholds": config.Thresholds,
+            "record": config.Record,
             "reconnect": config.Reconnect,
             "tls": config.Tls,
             "log": config.Log,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from places import DATA
 from tiny_bundle import make_bundle, with_incidents
 
@@ -17,11 +19,13 @@ from mmtt_agent.classify.cli import classify
 from mmtt_agent.incidents import UNITS
 from mmtt_agent.learn import scores
 from mmtt_agent.learn.budget import STEPS, BudgetError, Seen
+from mmtt_agent.learn.cli import learn
 from mmtt_agent.learn.replay import Replay
 from mmtt_agent.learn.threshold import answer
-from mmtt_agent.series import MIN_PACKETS
+from mmtt_agent.series import MIN_PACKETS, SeriesBatch
 
 CAPTURE = DATA / "lab.pcap"
+BEGIN = 1_789_948_800_000_000
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +90,41 @@ def test_thresholds_can_be_lowered(made):
     found_answer = answer(whole, per_day, True, found.found_with)
     assert found_answer.settings["pair"] < 0.6
     assert found_answer.total.now_a_day.mean < found_answer.total.a_day.mean <= per_day
+
+
+def test_the_command_judges_days_anew(tmp_path, monkeypatch):
+    """Pairs of hosts that talk more or less, over three days, with a threshold that none is above."""
+    directory = make_bundle(tmp_path / "bundle", **with_incidents(1.0))
+    rng = np.random.default_rng(0)
+    n = 3000
+    ts = np.sort(rng.integers(0, 72 * 3600, n)) * 1_000_000 + BEGIN
+    who = np.minimum(rng.zipf(1.5, n), 200)
+    windows = SimpleNamespace(
+        uid=np.array([f"C{at}" for at in range(n)]),
+        window=np.zeros(n, np.uint8),
+        ts=ts,
+        series=SeriesBatch.from_lists(rng.integers(1, 1400, (n, 8)).tolist(), [[0] * 8] * n),
+    )
+    monkeypatch.setattr("mmtt_agent.record.reading.read", lambda directory, say: windows)
+    columns = ("ts", "uid", "id.orig_h", "id.resp_h", "id.resp_p", "proto", "malicious_score", "malicious", "status")
+    rows = [
+        (at / 1e6, f"C{number}", "10.0.0.1", f"192.0.2.{host}", 443, "tcp", 0.1, False, "ok")
+        for number, (at, host) in enumerate(zip(ts.tolist(), who.tolist(), strict=True))
+    ]
+    text = "".join(json.dumps(dict(zip(columns, row, strict=True))) + "\n" for row in rows)
+    (tmp_path / "mmtt.log").write_text(text)
+    arguments = ["threshold", "--alerts-per-day", "5", "--bundle", str(directory), str(tmp_path), "--format", "json"]
+    done = CliRunner().invoke(learn, [*arguments, "--windows", str(tmp_path)])
+    assert done.exit_code == 2 and f"no conn.log in {tmp_path}" in done.stderr
+    (tmp_path / "conn.log").write_text("")
+    done = CliRunner().invoke(learn, [*arguments, "--windows", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    pair, total = found["rows"]
+    assert (pair["of"], pair["now"], pair["now_a_day"]) == ("pair", 1.0, 0.0)
+    assert 4 <= total["a_day"] <= 5 and found["thresholds"]["incidents"] == {"pair": pair["proposed"]}
+    for wrong in (["--flows", "--windows", str(tmp_path)], []):
+        assert CliRunner().invoke(learn, [*arguments, *wrong]).exit_code == 2
 
 
 def test_windows_of_another_sensor(made):
