@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from .. import endings, paths, whole
 from ..output import shown
 
 if TYPE_CHECKING:
-    from .scores import Scores
+    from .scores import Network, Scores
     from .threshold import Answer, Row
 
 #: The columns of TSV and JSON.
@@ -23,6 +24,13 @@ _COLUMNS = ("of", "possible", "now", "now_a_day", "proposed", "a_day", "low", "h
 
 class _Unusable(click.ClickException):
     exit_code = 2
+
+
+def _networks(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> list[Network]:
+    try:
+        return [ip_network(value, strict=False) for value in values]
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.", context, option) from None
 
 
 @click.command(short_help="The thresholds that give so many alerts a day here.")
@@ -40,6 +48,13 @@ class _Unusable(click.ClickException):
     "of_incidents",
     default=True,
     help="Notices of incidents (MMTT::Incident), or of single flows (MMTT::Malicious_Flow).  [default: of incidents]",
+)
+@click.option(
+    "--exempt",
+    multiple=True,
+    callback=_networks,
+    metavar="NET",
+    help="Leave out what has an end in there, as Zeek does by MMTT::exempt_subnets; may be repeated.",
 )
 @click.option(
     "--windows",
@@ -66,6 +81,7 @@ def threshold(
     places: tuple[Path, ...],
     per_day: float,
     of_incidents: bool,
+    exempt: list[Network],
     windows: Path | None,
     bundle: str | None,
     output: Path | None,
@@ -75,7 +91,7 @@ def threshold(
 
     LOG is a mmtt.log, TSV or JSON, plain, .gz or .zst, or a directory: that of now and all rotated ones in it are read,
     and for incidents mmtt_incidents.log beside them. What Zeek does not repeat within an hour
-    (Notice::default_suppression_interval) counts once. What is muted or exempt there is not known here.
+    (Notice::default_suppression_interval) counts once. What is muted or exempt there counts here, but for --exempt.
 
     Of each service the same share raises a notice, so that a noisy one does not take all; of incidents, of pairs,
     originators and responders. Incidents below the thresholds that run are in no log, so these can only be raised;
@@ -98,9 +114,9 @@ def threshold(
     problems: list[str] = []
     try:
         if windows:
-            answer = _replayed(places, windows, bundle, per_day, output, problems)
+            answer = _replayed(places, exempt, windows, bundle, per_day, output, problems)
         else:
-            answer = thresholds.answer(_scores(places, of_incidents, output, problems), per_day, of_incidents)
+            answer = thresholds.answer(_scores(places, exempt, of_incidents, output, problems), per_day, of_incidents)
     except scores.NoLog as error:
         raise _Unusable(str(error)) from None
     except budget.BudgetError as error:
@@ -131,7 +147,9 @@ def threshold(
         sys.exit(1)
 
 
-def _scores(places: tuple[Path, ...], of_incidents: bool, output: Path | None, problems: list[str]) -> Scores:
+def _scores(
+    places: tuple[Path, ...], exempt: list[Network], of_incidents: bool, output: Path | None, problems: list[str]
+) -> Scores:
     """What the logs say; ``problems`` takes a line for what can't be read.
 
     Raises:
@@ -142,13 +160,14 @@ def _scores(places: tuple[Path, ...], of_incidents: bool, output: Path | None, p
     rows = scores.find(places, scores.FLOWS)
     found = scores.find(places, scores.INCIDENTS) if of_incidents else []
     _not_written_over((*rows, *found), output)
-    flows = scores.Flows(rows, _say)
+    flows = scores.Flows(rows, _say, scores.Exempt(exempt))
     problems += flows.problems
     return scores.incidents(found, flows, problems, _say) if of_incidents else flows.scores()
 
 
 def _replayed(
     places: tuple[Path, ...],
+    exempt: list[Network],
     windows: Path,
     bundle: str | None,
     per_day: float,
@@ -176,7 +195,7 @@ def _replayed(
         raise _Unusable(str(error)) from None
     except RecordError as error:
         raise budget.BudgetError(str(error)) from None
-    flows = scores.Flows(rows, _say)
+    flows = scores.Flows(rows, _say, scores.Exempt(exempt))
     found = replay.Replay(recorded, classifier, rows, connections, flows, problems, _say)
     return thresholds.answer(found.scores(), per_day, of_incidents=True, found_with=found.found_with)
 

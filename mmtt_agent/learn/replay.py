@@ -83,6 +83,7 @@ class Replay:
         self._flows = list(_classified(windows, np.flatnonzero(known), ends, classifier))
         self._most = 1 + len({*ends.values(), *((each.orig, each.resp, each.resp_p) for each in self._tries)})
         self._alike: Numbers = Numbers()
+        self._exempt = log.exempt
 
     def scores(self) -> Scores:
         """All incidents that there could be, each with the highest score that it ever had."""
@@ -118,8 +119,10 @@ class Replay:
                 found[each.id] = opened[each.id], score, unit, self._alike[ends]
                 if each.state == "closed":
                     # Its id may be another's later.
-                    closed.append(found.pop(each.id))
+                    one = found.pop(each.id)
                     del opened[each.id]
+                    if not (self._exempt[ends[0]] or self._exempt[ends[1]]):
+                        closed.append(one)
 
         closed: list[tuple[int, int, int, int]] = []
         told = 0

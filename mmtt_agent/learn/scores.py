@@ -4,8 +4,9 @@ there was anything to see."""
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ _WHOLE = 20
 _LATEST = 4 * 10**18
 
 Say = Callable[[str], None]
+Network = IPv4Network | IPv6Network
 
 
 class NoLog(BudgetError):
@@ -59,6 +61,22 @@ def least(of: np.ndarray, score: np.ndarray, classes: int) -> np.ndarray:
     found = np.full(classes, STEPS + 1, np.int64)
     np.minimum.at(found, of, score)
     return found
+
+
+class Exempt(dict[str, bool]):
+    """By host whether it is in one of some networks, of which Zeek raises no notice."""
+
+    def __init__(self, networks: Sequence[Network] = ()) -> None:
+        super().__init__()
+        self._networks = networks
+
+    def __missing__(self, host: str) -> bool:
+        try:
+            address = ip_address(host)
+        except ValueError:  # none, or none that is known
+            return False
+        self[host] = found = any(address in network for network in self._networks)
+        return found
 
 
 def find(places: Iterable[Path], name: str) -> list[Path]:
@@ -155,6 +173,7 @@ class Flows:
 
     Args:
         say: takes a line for what is left out.
+        exempt: hosts whose flows raise no notice.
 
     Raises:
         BudgetError: there is none.
@@ -163,11 +182,14 @@ class Flows:
         problems: a line for each log that can't be read, not to its end, or not all of its rows.
     """
 
-    def __init__(self, paths: Iterable[Path], say: Say) -> None:
+    def __init__(self, paths: Iterable[Path], say: Say, exempt: Exempt | None = None) -> None:
+        self.exempt = Exempt() if exempt is None else exempt
         self.problems: list[str] = []
         self._hours = _Hours()
         self._ts, self._score = array("q"), array("i")
-        self._flagged, self._model, self._service, self._alike = array("b"), array("i"), array("i"), array("i")
+        self._exempt, self._flagged, self._model, self._service, self._alike = (
+            array("b"), array("b"), array("i"), array("i"), array("i"),
+        )  # fmt: skip
         self._models, self._services, self._alikes = Numbers(), Numbers(), Numbers()
         rows = 0
         paths = [*paths]
@@ -213,11 +235,13 @@ class Flows:
         self._flagged.append(record.get("malicious") is True)
         self._model.append(self._models[str(record.get("model", ""))])
         self._service.append(self._services[service])
-        self._alike.append(self._alikes[str(record.get("id.resp_h", "")), label])
+        orig, resp = str(record.get("id.orig_h", "")), str(record.get("id.resp_h", ""))
+        self._alike.append(self._alikes[resp, label])
+        self._exempt.append(self.exempt[orig] or self.exempt[resp])
 
     def scores(self) -> Scores:
-        """Of single flows, by service."""
-        kept = self._kept
+        """Of single flows, by service, but for those that are exempt."""
+        kept = self._kept & (np.frombuffer(self._exempt, np.int8) == 0)
         events = Events(
             np.frombuffer(self._ts, np.int64)[kept],
             np.frombuffer(self._score, np.intc)[kept].astype(np.int64),
@@ -237,7 +261,7 @@ class Flows:
 
 
 def incidents(paths: Iterable[Path], flows: Flows, problems: list[str], say: Say) -> Scores:
-    """Of incidents, by what they are of.
+    """Of incidents, by what they are of, but for those of hosts that are exempt.
 
     Each counts when it opened, with the highest score that it ever had: with a higher threshold it would have opened
     later.
@@ -255,8 +279,10 @@ def incidents(paths: Iterable[Path], flows: Flows, problems: list[str], say: Say
             if not first <= ts <= last + _DAY:  # one is closed after the traffic that it is of
                 outside += 1
                 continue
-            name = str(record.get("capture", "")), str(record["id"])
             ends = str(record.get("orig_h", "")), str(record.get("resp_h", "")), str(record.get("resp_p", ""))
+            if flows.exempt[ends[0]] or flows.exempt[ends[1]]:
+                continue
+            name = str(record.get("capture", "")), str(record["id"])
             before = found.get(name, (ts, score, ends))
             found[name] = min(ts, before[0]), max(score, before[1]), ends
             if record["state"] == "opened":

@@ -212,9 +212,8 @@ def _most(scores: Scores, thresholds: np.ndarray) -> str:
 
 
 def _leave_out(of_incidents: bool) -> str:
-    if of_incidents:
-        return "if that is known, `mmtt incidents mute` it"
-    return "if that is known, take it out of the notices with MMTT::exempt_subnets"
+    what = "MMTT::incident_exempt_subnets" if of_incidents else "MMTT::exempt_subnets"
+    return f"if that is known, take it out of the notices ({what}), and out here: --exempt"
 
 
 def as_yaml(found: Answer, per_day: float, of_incidents: bool) -> str:

@@ -168,6 +168,11 @@ def test_incidents_are_raised_to_the_budget(site):
     assert all(0.75 <= each["now"] < 0.8 < each["proposed"] for each in rows)
 
 
+def test_incidents_of_exempt_hosts_are_left_out(site):
+    *rows, total = as_json("--alerts-per-day", 10, "--exempt", "10.0.0.9", site)["rows"]
+    assert [each["of"] for each in rows] == ["pair"] and 8.5 <= total["a_day"] <= 10
+
+
 def test_incidents_that_are_few_enough_stay_as_they_are(site, tmp_path):
     out = tmp_path / "own.yaml"
     done = run("--alerts-per-day", 100, site, "-o", out, "--format", "json")
@@ -269,6 +274,15 @@ def test_one_that_scores_the_highest_all_day_is_named(tmp_path):
     path = log(tmp_path / "mmtt.log", sorted([*traffic(0, 4), *beacon]))
     line = one_line("--flows", "--alerts-per-day", 5, path, status=1)
     assert "no threshold gives so few: " in line and "203.0.113.0 (web): " in line and "MMTT::exempt_subnets" in line
+    plain = as_json("--flows", "--alerts-per-day", 5, log(tmp_path / "plain" / "mmtt.log", traffic(0, 4)))
+    assert (
+        as_json("--flows", "--alerts-per-day", 5, path, "--exempt", "203.0.113.0/24")["thresholds"]
+        == plain["thresholds"]
+    )
+    everything = ("--exempt", "10.0.0.0/8")
+    line = one_line("--flows", "--alerts-per-day", 5, path, *everything, status=1)
+    assert "no threshold gives so many: all flows together would raise 0.0" in line
+    assert "not appear to be" in one_line("--flows", "--alerts-per-day", 5, path, "--exempt", "host", status=2)
 
 
 def test_fewer_flows_than_alerts(tmp_path):
