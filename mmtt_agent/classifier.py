@@ -131,6 +131,11 @@ class Classifier:
             for task, names in (("service", services), ("application", [*services_of]))
             if self._site and task in self._site.answers
         }
+        if strange := [name for name in bundle.of_services if name not in self._services]:
+            raise BundleError(f"{bundle.path}: knows no service {strange[0]!r}, which there is a threshold for")
+        self._malicious = np.array(
+            [bundle.of_services.get(name, bundle.thresholds["malicious"]) for name in self._services]
+        )
         # One row per service, and a last one for "unknown": the applications that it leaves possible.
         self._consistent = np.array(
             [[service in of for of in services_of.values()] for service in services] + [[True] * len(services_of)]
@@ -192,7 +197,7 @@ class Classifier:
         malicious_logits: np.ndarray,
         kind_logits: np.ndarray | None = None,
     ) -> Verdicts:
-        temperatures, thresholds = self.bundle.temperatures, self.bundle.thresholds
+        temperatures = self.bundle.temperatures
         rows = np.arange(len(service_logits))
         seen = self._site.seen(embedding) if self._site else None
 
@@ -230,7 +235,7 @@ class Classifier:
             log_odds = log_odds + seen.judgement()
         probability = 1 / (1 + np.exp(-log_odds))
         malicious_score = probability.round(4)
-        malicious = malicious_score >= thresholds["malicious"]
+        malicious = malicious_score >= self._malicious[service]
         kinds = np.zeros((len(rows), 0)) if kind_logits is None else softmax(kind_logits / temperatures[KIND])
         answers = (services, unrestricted, np.column_stack((probability, 1 - probability)), kinds)
         return Verdicts(

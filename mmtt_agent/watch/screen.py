@@ -44,6 +44,10 @@ def state(status: dict[str, Any]) -> Table:
         found = f"{evidence['open']:,} open of {status['incidents']['opened']:,}"
         kept = f"evidence on {evidence['pairs']:,} pairs of hosts, {evidence['left_out']['shed']:,} given up"
         rows.append(("incidents", f"{found}; {kept}"))
+    own = status.get("thresholds") or {}  # an agent up to 0.5.0 has none
+    if any(own.values()):
+        of = [f"{name} {_thresholds(by_name)}" for name, by_name in own.items() if by_name]
+        rows.append(("thresholds", f"the site's own: {'; '.join(of)}"))
     if (memory := status.get("record")) and memory["directory"]:  # an agent up to 0.5.0 has none
         rows.append(("recorded", _recorded(memory)))
     if (drift := status.get("drift")) and drift["known"]:
@@ -67,6 +71,13 @@ def _drifted(drift: dict[str, Any]) -> Text | str:
     if not drift["changed"]:
         return told
     return Text(f"{told}: this network has changed; type: mmtt learn fit", "bold yellow")
+
+
+def _thresholds(by_name: dict[str, float]) -> str:
+    """One for all by itself; others by their names."""
+    if [*by_name] == ["others"]:
+        return f"{by_name['others']:.4f}"
+    return ", ".join(f"{threshold:.4f} for {name.replace('_', ' ')}" for name, threshold in by_name.items())
 
 
 def live(status: dict[str, Any], rates: Rates, flows: int) -> Group:
