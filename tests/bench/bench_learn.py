@@ -2,9 +2,9 @@
 
     python tests/bench/bench_learn.py [--windows 500000] [--names 60] [--bundle DIR] [--directory DIR]
 
-The windows are those of the captures in tests/data, each name its own few of them, with noise; ssl.log names nine of
-ten. The memory is made in a directory of its own that is removed in the end; with --directory it is made there, kept,
-and used again.
+The windows are those of the captures in tests/data, each name a few of them, made others, with noise; ssl.log names
+nine of ten. The memory is made in a directory of its own that is removed in the end; with --directory it is made there,
+kept, and used again.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ DATA = Path(__file__).parents[1] / "data"
 PART = 10_000
 WIDTH = 256
 SERVICES = ("web", "file_transfer", "messaging", "email", "media")
+#: Of windows, of each name.
+KINDS = 4
 #: 2026-11-02, in µs, and how long the memory is.
 BEGIN, DAYS = 1_793_577_600_000_000, 14
 #: Seconds and MB that it may take.
@@ -46,10 +48,10 @@ def recorded() -> SeriesBatch:
 
 def make(directory: Path, windows: int, names: int, random: np.random.Generator) -> None:
     """``windows`` in the directory of that name, and Zeek's logs in ``logs``."""
-    real = recorded()
     # Some names have a thousand times as many windows as others, and each name a few kinds of them.
     often = np.geomspace(1, 1e-3, names)
-    kinds = random.integers(0, len(real), (names, 4))
+    real = recorded()
+    kinds = noisy(real[random.integers(0, len(real), names * KINDS)], random, 0.4)
     (directory / "logs").mkdir(parents=True)
     with (directory / "logs/conn.log").open("w") as conn, (directory / "logs/ssl.log").open("w") as ssl:
         head = "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n"
@@ -61,7 +63,7 @@ def make(directory: Path, windows: int, names: int, random: np.random.Generator)
         for number, start in enumerate(range(0, windows, PART)):
             n = min(PART, windows - start)
             name = random.choice(names, n, p=often / often.sum())
-            series = noisy(real[kinds[name, random.integers(0, kinds.shape[1], n)]], random)
+            series = noisy(kinds[name * KINDS + random.integers(0, KINDS, n)], random, 0.02)
             ts = np.sort(BEGIN + (start + random.random(n) * n) / windows * DAYS * 86_400e6).astype(np.int64)
             uid = [f"C{start + row:07x}{row:09x}" for row in range(n)]
             for row in range(n):
@@ -86,14 +88,13 @@ def tab(words: tuple[str, ...]) -> str:
     return "\t".join(words)
 
 
-def noisy(series: SeriesBatch, random: np.random.Generator) -> SeriesBatch:
-    """The same with sizes and times that are other by some percent."""
-    shape = series.sizes.shape
-    sizes = np.sign(series.sizes) * (np.abs(series.sizes) * random.normal(1, 0.05, shape)).astype(np.int32).clip(
-        1, 1460
+def noisy(series: SeriesBatch, random: np.random.Generator, much: float) -> SeriesBatch:
+    """The same with sizes and times that are other by about so much."""
+    sizes = np.abs(series.sizes) * random.normal(1, much, series.sizes.shape)
+    times = series.times * random.normal(1, much, (len(series), 1)).clip(0.1, 2)
+    return SeriesBatch(
+        (np.sign(series.sizes) * sizes.clip(1, 1460)).astype(np.int32), times.astype(np.int32), series.lengths
     )
-    times = (series.times * random.normal(1, 0.1, (shape[0], 1)).clip(0.1, 2)).astype(np.int32)
-    return SeriesBatch(sizes.astype(np.int32), times, series.lengths)
 
 
 def batch(uid: list[str], ts: np.ndarray, series: SeriesBatch, random: np.random.Generator) -> rows.Batch:
