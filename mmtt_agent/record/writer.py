@@ -91,6 +91,7 @@ class Recorder:
         self._changed = threading.Condition()
         self._queue: list[Batch] = []
         self._queued = 0
+        self._taken = self._settled = 0  # windows that were queued, and those of them that are recorded or dropped
         self._closing = False
         self._keep_at = 0.0
         self._thread = threading.Thread(target=self._run, name="mmtt-record", daemon=True)
@@ -98,8 +99,8 @@ class Recorder:
 
     @property
     def waiting(self) -> int:
-        """Windows that are not written yet."""
-        return self._queued + sum(part.windows for part in [*self._open.values()])
+        """Windows that were put and not dropped, and are not written yet."""
+        return self._taken - self._settled
 
     def put(self, batch: Batch) -> None:
         """Take windows to be written; where too many wait already, they are dropped and counted. From any thread."""
@@ -111,6 +112,7 @@ class Recorder:
                 return
             self._queue.append(batch)
             self._queued += len(batch)
+            self._taken += len(batch)
             if self._queued >= _SOON:
                 self._changed.notify_all()
 
@@ -174,6 +176,7 @@ class Recorder:
         else:
             self._number += 1
             self.recorded += part.windows
+            self._settled += part.windows
             if self.problem:
                 self._say(f"{self.directory}: windows are recorded again; {self._not_written} were not")
                 self.problem, self._not_written = "", 0
@@ -182,6 +185,7 @@ class Recorder:
     def _failed(self, problem: str, windows: int) -> None:
         self.problems += 1
         self.dropped += windows
+        self._settled += windows
         self._not_written += windows
         if problem != self.problem:
             self._say(
