@@ -342,7 +342,9 @@ class _Fields:
                 shares={task: self.threshold(f"site.shares.{task}") for task in labels},
                 thresholds={task: self.threshold(f"site.thresholds.{task}") for task in labels},
                 services_of={each.name: each.services for each in applications},
+                shift=self.number("site.shift"),
                 unknown=self.threshold("site.unknown"),
+                unknown_most=self.threshold("site.unknown_most"),
                 until=self.integer("site.until"),
                 sha256=actual,
             )

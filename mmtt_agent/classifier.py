@@ -9,6 +9,7 @@ import numpy as np
 
 from . import features, runtime
 from .bundle import EMBEDDING, KIND, UNKNOWN, Bundle, BundleError
+from .drift import Drift
 from .likeness import WIDTH, likeness
 from .runtime import onnxruntime
 from .series import MAX_PAYLOAD_PACKETS, MIN_PACKETS, SeriesBatch
@@ -67,16 +68,18 @@ class Classifier:
         bundle: what to run.
         threads: threads inside the network; 1 is fastest per core.
         embeds: whether verdicts hold the embeddings of their windows.
+        drift: is told of the windows, where the bundle has a site's own answers.
 
     Raises:
         BundleError: the network can't be loaded, does not fit the taxonomy or the features, or has no embedding where
             that is asked for.
     """
 
-    def __init__(self, bundle: Bundle, threads: int = 1, embeds: bool = False) -> None:
+    def __init__(self, bundle: Bundle, threads: int = 1, embeds: bool = False, drift: Drift | None = None) -> None:
         self.bundle = bundle
         self.model = bundle.model
         self.incidents = bundle.incidents
+        self.drift = drift
         self._path = bundle.path / "model.onnx"
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -216,6 +219,8 @@ class Classifier:
             application, application_score = self._together(
                 "application", seen, unrestricted, application, application_score, self._consistent[service]
             )
+            if self.drift:
+                self.drift.take(seen.plain, application == len(self._applications) - 1)
 
         log_odds = (malicious_logits.reshape(len(rows)) / temperatures["malicious"]).astype(np.float64)
         log_odds = np.nan_to_num(np.clip(log_odds, -_CERTAIN, _CERTAIN), nan=-_CERTAIN)

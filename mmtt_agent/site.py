@@ -71,8 +71,10 @@ class Site:
         mean, scale: float32 (width,), of the site's embeddings.
         directions: float32 (width, k), in which the site's embeddings differ most, of these standardised.
         judged: float32 (f, k), of length 1: windows that somebody has judged; ``judged_malicious``: bool (f,).
-        spread: float32 (k,), standard deviations of the directions; ``unknown``: of the windows that were learnt from,
-            what share had no application. Both say what the site was like.
+        usual, spread: float32 (k,), means and standard deviations of all windows of that time in these directions;
+            ``shift``: how far the mean of a part of them was from the usual one, at most (`mmtt_agent.drift`);
+            ``unknown``: what share of them had no application; ``unknown_most``: of a part, at most. They say what the
+            site was like.
         until: µs since 1970, the latest window that was learnt from.
         sha256: of the file that it was loaded from.
     """
@@ -84,8 +86,11 @@ class Site:
     directions: np.ndarray = field(repr=False)
     judged: np.ndarray = field(repr=False)
     judged_malicious: np.ndarray = field(repr=False)
+    usual: np.ndarray = field(repr=False)
     spread: np.ndarray = field(repr=False)
+    shift: float = 0.0
     unknown: float = 0.0
+    unknown_most: float = 1.0
     until: int = 0
     sha256: str = ""
 
@@ -133,7 +138,7 @@ class Seen:
         return added
 
 
-_OF_SITE = ("mean", "scale", "directions", "judged", "judged_malicious", "spread")
+_OF_SITE = ("mean", "scale", "directions", "judged", "judged_malicious", "usual", "spread")
 _OF_ANSWERS = ("weights", "bias", "examples", "label")
 
 
@@ -167,7 +172,9 @@ def site(
     shares: dict[str, float],
     thresholds: dict[str, float],
     services_of: dict[str, tuple[str, ...]],
+    shift: float,
     unknown: float,
+    unknown_most: float,
     until: int,
     sha256: str,
 ) -> Site:
@@ -190,6 +197,7 @@ def site(
         "scale": (width,),
         "directions": (width, k),
         "judged": (len(arrays["judged_malicious"]), k),
+        "usual": (k,),
         "spread": (k,),
     }
     for task, names in labels.items():
@@ -201,8 +209,9 @@ def site(
     for name, shape in shapes.items():
         if arrays[name].shape != shape or 0 in (width, k):
             raise SiteError(f"has {name} of shape {arrays[name].shape}, not {shape}")
-    if (arrays["scale"] <= 0).any():
-        raise SiteError("has a scale that is not above 0")
+    for name in ("scale", "spread"):
+        if (arrays[name] <= 0).any():
+            raise SiteError(f"has a {name} that is not above 0")
     for task, names in labels.items():
         label = arrays[f"{task}_label"]
         if label.ndim != 1 or (np.diff(label) < 0).any() or not np.array_equal(np.unique(label), np.arange(len(names))):
@@ -219,8 +228,11 @@ def site(
         directions=arrays["directions"],
         judged=arrays["judged"],
         judged_malicious=arrays["judged_malicious"],
+        usual=arrays["usual"],
         spread=arrays["spread"],
+        shift=shift,
         unknown=unknown,
+        unknown_most=unknown_most,
         until=until,
         sha256=sha256,
     )

@@ -31,7 +31,9 @@ def write(directory: Path, base: Bundle, site: Site, card: str, about: dict[str,
     section: dict[str, Any] = {
         "sha256": hashlib.sha256(data).hexdigest(),
         "until": site.until,
+        "shift": round(site.shift, 4),
         "unknown": round(site.unknown, 4),
+        "unknown_most": round(site.unknown_most, 4),
         "shares": {task: each.share for task, each in site.answers.items()},
         "thresholds": {task: each.threshold for task, each in site.answers.items()},
     }

@@ -16,6 +16,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..drift import shifted
 from ..site import TASKS, Answers, Site, unit
 
 #: Windows with the same name fewer than which teach nothing.
@@ -38,6 +39,9 @@ _EXAMPLES = 1024
 _MOST_EXAMPLES = 64
 #: What is nearly the same in all windows must not be blown up.
 _LEAST_SCALE = 0.1
+_LEAST_SPREAD = 1e-3
+#: What a site is like is told by so many parts of its time.
+_PARTS = 10
 
 
 @dataclass(frozen=True)
@@ -127,8 +131,6 @@ def fit(
     services_of: Mapping[str, Sequence[str]],
     judged: np.ndarray,
     judged_malicious: np.ndarray,
-    unknown: float = 0.0,
-    until: int = 0,
     seed: int = 1,
 ) -> Fitted:
     """Learn from windows whose names are known.
@@ -136,8 +138,6 @@ def fit(
     Args:
         services_of: of the applications that the network knows, the services that each may have.
         judged: float32 (f, width), embeddings of windows that somebody has judged; ``judged_malicious``: bool (f,).
-        unknown: the share of all windows that had no application, which is kept to tell when that changes.
-        until: µs since 1970, the latest of them.
     """
     chosen = {}
     for task in TASKS:
@@ -149,9 +149,8 @@ def fit(
     taken = {task: (each.share, each.threshold) for task, each in chosen.items() if each.share > 0}
     whole = _Fit(lesson, MIN_WINDOWS, seed)
     taken = {task: each for task, each in taken.items() if len(whole.labels(task)) > 1}
-    site = dataclasses.replace(whole.site(taken, services_of, judged, judged_malicious), unknown=unknown, until=until)
     return Fitted(
-        site,
+        whole.site(taken, services_of, judged, judged_malicious),
         chosen,
         {task: whole.too_few(task) for task in TASKS},
         {task: whole.enough(task) for task in taken},
@@ -170,7 +169,9 @@ class _Fit:
         wide = np.zeros((_DIRECTIONS, standard.shape[1]), np.float32)
         wide[: len(directions)] = directions[:_DIRECTIONS]
         self._directions = np.ascontiguousarray(wide.T)
-        self._spread = ((standard @ self._directions).std(axis=0) + 1e-3).astype(np.float32)
+        plain = standard @ self._directions
+        self._usual = plain.mean(axis=0).astype(np.float32)
+        self._spread = (plain.std(axis=0) + _LEAST_SPREAD).astype(np.float32)
 
     def _standard(self, embedding: np.ndarray) -> np.ndarray:
         standard: np.ndarray = (embedding - self._mean) / self._scale
@@ -211,6 +212,7 @@ class _Fit:
             directions=self._directions,
             judged=unit(self._standard(judged).astype(np.float32) @ self._directions),
             judged_malicious=np.zeros(0, bool) if judged_malicious is None else judged_malicious,
+            usual=self._usual,
             spread=self._spread,
         )
 
@@ -339,3 +341,24 @@ def _choose(tried: Sequence[_Tried]) -> Chosen:
 def _spread(rows: np.ndarray, most: int) -> np.ndarray:
     """At most so many of them, evenly."""
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+
+
+def usual(site: Site, embedding: np.ndarray, unknown: np.ndarray) -> Site:
+    """The site with what all of its windows are like, whether named or not.
+
+    Args:
+        embedding: float32 (n, width), of windows in order of time; ``unknown``: bool (n,), without an application.
+    """
+    plain = site.seen(embedding).plain
+    told = dataclasses.replace(
+        site,
+        usual=plain.mean(axis=0).astype(np.float32),
+        spread=(plain.std(axis=0) + _LEAST_SPREAD).astype(np.float32),
+        unknown=float(unknown.mean()),
+    )
+    parts = [each for each in np.array_split(np.arange(len(plain)), _PARTS) if len(each)]
+    return dataclasses.replace(
+        told,
+        shift=max(shifted(told, plain[each].mean(axis=0)) for each in parts),
+        unknown_most=float(max(unknown[each].mean() for each in parts)),
+    )

@@ -17,7 +17,7 @@ from ..record.rows import Windows
 from ..site import TASKS, Site
 from . import names as naming
 from .errors import LearnError
-from .fit import Fitted, Lesson, fit
+from .fit import Fitted, Lesson, fit, usual
 from .measure import Score, scores, worse
 from .notebook import Notebook
 
@@ -27,6 +27,8 @@ LATER = 0.2
 MIN_LATER = 20
 # Windows of one name that are taken at most, spread over the time: more teach no more, and cost memory.
 _MOST = 2000
+# Windows by which what the site is like is told.
+_LOOKED_AT = 20_000
 
 
 @dataclass
@@ -107,8 +109,7 @@ def teach(
     def learnt(part: np.ndarray) -> Fitted:
         if not len(part):
             raise LearnError("the windows with names are of one connection; record longer")
-        unknown = float((windows.application == UNKNOWN).mean())
-        return fit(lesson.part(part), services_of, embedding, malicious, unknown, int(ts[part].max()))
+        return fit(lesson.part(part), services_of, embedding, malicious)
 
     say(f"learning from the earlier {len(earlier):,} of them, to measure on the later {len(later):,}")
     trial = learnt(earlier)
@@ -123,8 +124,11 @@ def teach(
     after = scores(truth, Classifier(dataclasses.replace(base, site=trial.site)).classify(measured))
     say(f"learning from all {len(rows):,}")
     whole = learnt(np.arange(len(rows)))
+    some = np.linspace(0, len(windows.uid) - 1, min(len(windows.uid), _LOOKED_AT)).astype(np.int64)
+    taught = Classifier(dataclasses.replace(base, site=whole.site), embeds=True).classify(windows.series[some])
+    site = usual(whole.site, taught.embedding, np.array(taught.application) == UNKNOWN)
     return Taught(
-        whole.site,
+        dataclasses.replace(site, until=int(windows.ts.max())),
         whole,
         before,
         after,
