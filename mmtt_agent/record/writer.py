@@ -92,7 +92,7 @@ class Recorder:
         self._queue: list[Batch] = []
         self._queued = 0
         self._taken = self._settled = 0  # windows that were queued, and those of them that are recorded or dropped
-        self._closing = False
+        self._closing = self._flushing = False
         self._keep_at = 0.0
         self._thread = threading.Thread(target=self._run, name="mmtt-record", daemon=True)
         self._thread.start()
@@ -116,6 +116,13 @@ class Recorder:
             if self._queued >= _SOON:
                 self._changed.notify_all()
 
+    def flush(self, timeout: float | None = None) -> None:
+        """Wait until all that was put is written or dropped, but not longer than ``timeout`` seconds."""
+        with self._changed:
+            self._flushing = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self.waiting or self._closing, timeout)
+
     def close(self, timeout: float | None = None) -> None:
         """Write all that waits; what is not written within ``timeout`` seconds is counted as dropped."""
         with self._changed:
@@ -130,17 +137,20 @@ class Recorder:
         closing = False
         while not closing:
             with self._changed:
-                self._changed.wait_for(lambda: self._closing or self._queued >= _SOON, _EVERY)
+                self._changed.wait_for(lambda: self._closing or self._flushing or self._queued >= _SOON, _EVERY)
                 batches, self._queue = self._queue, []
-                closing = self._closing
+                closing, at_once = self._closing, self._closing or self._flushing
+                self._flushing = False
             self._take(batches)
             with self._changed:
                 self._queued -= sum(map(len, batches))
                 self._changed.notify_all()
             for key, part in [*self._open.items()]:
                 late = time.monotonic() - part.begun >= PART_SECONDS
-                if closing or late or part.windows >= PART_WINDOWS or len(self._open) > _MAX_OPEN:
+                if at_once or late or part.windows >= PART_WINDOWS or len(self._open) > _MAX_OPEN:
                     self._write(key[0], self._open.pop(key))
+            with self._changed:
+                self._changed.notify_all()
             if time.monotonic() >= self._keep_at:
                 self._keep()
 

@@ -188,6 +188,17 @@ def test_a_full_queue_drops_and_counts_and_nobody_waits(tmp_path, monkeypatch):
     assert recorder.recorded + recorder.dropped == 6400 == len(read(tmp_path, nothing)) + recorder.dropped
 
 
+def test_what_was_put_can_be_waited_for(tmp_path):
+    recorder = Recorder(tmp_path, "a", None, None, nothing)
+    for number in range(3):
+        recorder.put(batch(5, first=5 * number))
+        recorder.flush(20)
+        assert (recorder.recorded, recorder.waiting) == (5 * number + 5, 0)
+        assert len(read(tmp_path, nothing)) == 5 * number + 5
+    recorder.close()
+    assert len(parts(tmp_path)) == 3
+
+
 def test_one_that_waits_drops_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(writer, "MAX_WAITING", 128)
     monkeypatch.setattr(writer, "_SOON", 64)
