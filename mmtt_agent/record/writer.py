@@ -94,6 +94,7 @@ class Recorder:
         self._taken = self._settled = 0  # windows that were queued, and those of them that are recorded or dropped
         self._closing = self._flushing = False
         self._keep_at = 0.0
+        self._keep_problem = ""
         self._thread = threading.Thread(target=self._run, name="mmtt-record", daemon=True)
         self._thread.start()
 
@@ -208,9 +209,13 @@ class Recorder:
         try:
             kept = keep(self.directory, self._days, self._bytes)
         except OSError as error:
-            name = error.filename or self.directory
-            self._say(f"{name}: what is too old or too much can't be removed: {error.strerror or error}")
+            line = f"{error.filename or self.directory}: can't look for what is too old or too much, or remove it: "
+            line += error.strerror or str(error)
+            if line != self._keep_problem:
+                self._say(line)
+            self._keep_problem = line
             return
+        self._keep_problem = ""
         self.size = kept.size
         self.parts_removed += kept.too_old + kept.too_much
         if kept.too_old:

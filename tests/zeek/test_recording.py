@@ -26,8 +26,13 @@ def test_all_verdicts_of_a_capture_are_recorded(tmp_path):
     program = f"{sys.executable} -c 'from mmtt_agent.cli import main; main()' agent -c {settings} --bundle {bundle}"
     done = subprocess.run(
         [ZEEK, "-C", "-r", DATA / "office.pcap", ZEEK_SCRIPTS, "LogAscii::use_json=T"],
-        cwd=tmp_path, env=os.environ | {"MMTT_AGENT": program}, capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=os.environ | {"MMTT_AGENT": program},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
     assert done.returncode == 0 and "mmtt" not in done.stdout + done.stderr
     rows = [json.loads(line) for line in (tmp_path / "mmtt.log").read_text().splitlines()]
     said: list[str] = []
