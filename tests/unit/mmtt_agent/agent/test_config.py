@@ -39,7 +39,7 @@ def test_the_example_shows_every_setting():
     text = EXAMPLE.read_text()
     uncommented = yaml.safe_load(
         "\n".join(line.replace("# ", "", 1) if line.lstrip().startswith("# ") and ": " in line and line.endswith(
-            ("agent-1", "bundle", "0.1%", ".pem", ".key")) else line for line in text.splitlines())
+            ("agent-1", "bundle", "/windows", "0.1%", ".pem", ".key")) else line for line in text.splitlines())
     )  # fmt: skip
 
     def keys(content):
@@ -48,6 +48,7 @@ def test_the_example_shows_every_setting():
     def settings(owner):
         groups = {
             "incidents": config.Incidents,
+            "record": config.Record,
             "reconnect": config.Reconnect,
             "tls": config.Tls,
             "log": config.Log,
