@@ -20,7 +20,7 @@ from .rows import Batch, RecordError
 
 #: Windows that wait for the thread at most, of about 1.5 kB each.
 MAX_WAITING = 32_768
-#: Windows in a part at most, about 8 MB; and seconds after which it is written, whatever is in it.
+#: Windows with which a part is written, about 8 MB; and seconds after which it is, whatever is in it.
 PART_WINDOWS, PART_SECONDS = 16_384, 300.0
 # Hours that there are parts in hand of, at most: captures may hold many.
 _MAX_OPEN = 16
@@ -92,6 +92,8 @@ class Recorder:
         self._queue: list[Batch] = []
         self._queued = 0
         self._taken = self._settled = 0  # windows that were queued, and those of them that are recorded or dropped
+        self._overrun = 0  # windows that were too many since the thread's latest look, and whether it has said so
+        self._said_overrun = False
         self._closing = self._flushing = False
         self._keep_at = 0.0
         self._keep_problem = ""
@@ -110,6 +112,7 @@ class Recorder:
                 self._changed.wait_for(lambda: self._queued < MAX_WAITING or self._closing)
             if self._closing or (not self._waits and self._queued + len(batch) > MAX_WAITING):
                 self.dropped += len(batch)
+                self._overrun += len(batch)
                 return
             self._queue.append(batch)
             self._queued += len(batch)
@@ -135,6 +138,14 @@ class Recorder:
             self._say(f"{self.directory}: {left} windows are not recorded: they are not written after {timeout:g} s")
 
     def _run(self) -> None:
+        try:
+            self._go_on()
+        finally:
+            with self._changed:  # nobody waits for a thread that is no more
+                self._closing = True
+                self._changed.notify_all()
+
+    def _go_on(self) -> None:
         closing = False
         while not closing:
             with self._changed:
@@ -142,6 +153,13 @@ class Recorder:
                 batches, self._queue = self._queue, []
                 closing, at_once = self._closing, self._closing or self._flushing
                 self._flushing = False
+                overrun, self._overrun = self._overrun, 0
+            if overrun and not self._said_overrun:
+                self._say(
+                    f"{self.directory}: {overrun} windows are not recorded: more come than can be written; "
+                    "is the disk slow or the machine busy?"
+                )
+            self._said_overrun = overrun > 0
             self._take(batches)
             with self._changed:
                 self._queued -= sum(map(len, batches))
@@ -194,10 +212,11 @@ class Recorder:
             self._keep_at = 0.0
 
     def _failed(self, problem: str, windows: int) -> None:
-        self.problems += 1
-        self.dropped += windows
-        self._settled += windows
-        self._not_written += windows
+        with self._changed:
+            self.problems += 1
+            self.dropped += windows
+            self._settled += windows
+            self._not_written += windows
         if problem != self.problem:
             self._say(
                 f"{self.directory}: {windows} windows are not recorded, nor others until this is mended: {problem}"

@@ -170,14 +170,14 @@ def test_a_directory_that_cant_be_written_is_said_at_once(tmp_path):
         Recorder(tmp_path / "file", "a", None, None, nothing)
 
 
-def test_a_full_queue_drops_and_counts_and_nobody_waits(tmp_path, monkeypatch):
+def test_a_full_queue_drops_and_counts_and_nobody_waits(tmp_path, monkeypatch, said):
     go_on = threading.Event()
     write = whole.write
     monkeypatch.setattr(writer, "PART_WINDOWS", 1)
     monkeypatch.setattr(writer, "MAX_WAITING", 640)
     monkeypatch.setattr(writer, "_SOON", 64)
     monkeypatch.setattr(whole, "write", lambda *arguments: go_on.wait(30) and write(*arguments))
-    recorder = Recorder(tmp_path, "a", None, None, nothing)
+    recorder = Recorder(tmp_path, "a", None, None, said.append)
     began = time.monotonic()
     for number in range(100):
         recorder.put(batch(64, first=64 * number, width=1))
@@ -185,6 +185,7 @@ def test_a_full_queue_drops_and_counts_and_nobody_waits(tmp_path, monkeypatch):
     assert recorder.dropped >= 6400 - 2 * 640 and recorder.dropped % 64 == 0
     go_on.set()
     recorder.close()
+    assert len(said) == 1 and "windows are not recorded: more come than can be written; is the disk slow" in said[0]
     assert recorder.recorded + recorder.dropped == 6400 == len(read(tmp_path, nothing)) + recorder.dropped
 
 
