@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import reprlib
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,7 +16,7 @@ import yaml
 from . import __version__
 from . import site as sites
 from .features import FEATURE_VERSION
-from .incidents import FEATURES, UNITS, IncidentModel, UnitModel
+from .incidents import FEATURES, OTHERS, UNITS, IncidentModel, UnitModel
 from .site import Site, SiteError
 
 #: The layout of ``bundle.yaml`` that this version reads.
@@ -64,6 +65,8 @@ class Bundle:
             most of it.
         false_positives: what the threshold for malicious may be instead, by the share of harmless windows that it flags
             ("1%"); empty where the bundle does not say.
+        of_services: the least probability of malicious for windows of a service ("unknown", too) that has not
+            ``thresholds``'; a site's.
         incidents: what makes incidents of evidence over connections; None for a bundle up to 0.4.0.
         site: answers that a site has learnt from its own traffic; None for what came with mmtt.
         mmtt: the version of mmtt that wrote it; None for one from before 0.2.0.
@@ -82,6 +85,7 @@ class Bundle:
     energies: dict[str, float] = field(default_factory=dict)
     false_positives: dict[str, float] = field(default_factory=dict)
     malicious_kinds: tuple[str, ...] = ()
+    of_services: dict[str, float] = field(default_factory=dict)
     incidents: IncidentModel | None = field(default=None, repr=False)
     site: Site | None = field(default=None, repr=False)
     mmtt: str | None = None
@@ -163,6 +167,13 @@ def load(path: str | Path | None = None, false_positives: str | None = None) -> 
         mmtt=written_by,
         trained=content["trained"] if isinstance(content.get("trained"), dict) else {},
     )
+
+
+def with_thresholds(bundle: Bundle, malicious: Mapping[str, float]) -> Bundle:
+    """A bundle with a site's own thresholds for malicious, by service, and for OTHERS, which are not named."""
+    of_services = {name: threshold for name, threshold in malicious.items() if name != OTHERS}
+    thresholds = {**bundle.thresholds, "malicious": malicious.get(OTHERS, bundle.thresholds["malicious"])}
+    return replace(bundle, thresholds=thresholds, of_services=of_services)
 
 
 def _shipped() -> Path:

@@ -6,7 +6,7 @@ import ipaddress
 import os
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -28,6 +28,9 @@ def _default_id() -> str:
     return f"{host[:40]}-{os.getpid()}"
 
 
+#: What all are called that a setting has nothing of their own for.
+_OTHERS = "others"
+
 # Each setting's `check` takes the value and returns it, or raises ValueError with what it must be.
 
 
@@ -47,6 +50,24 @@ def _share(value: Any) -> str:
     if type(value) is not str or not value.endswith("%"):
         raise ValueError("a share such as 1% or 0.1%")
     return value
+
+
+def _thresholds(known: tuple[str, ...] | None = None) -> Callable[[Any], dict[str, float]]:
+    """For a probability, or several by what they are for: one for the "others" of them, and for each of ``known``, None
+    where the settings don't know what there is."""
+
+    def check(value: Any) -> dict[str, float]:
+        by_name = value if isinstance(value, dict) else {_OTHERS: value}
+        for name, threshold in by_name.items():
+            is_known = known is None or name in (*known, _OTHERS)
+            if type(name) is not str or not is_known or type(threshold) not in (int, float) or not 0 <= threshold <= 1:
+                break
+        else:
+            if by_name:
+                return {name: float(threshold) for name, threshold in by_name.items()}
+        raise ValueError(f"a number from 0 to 1, or such by {' or '.join(known) if known else 'service'}")
+
+    return check
 
 
 def _can_be_host(host: str | None) -> bool:
@@ -157,6 +178,17 @@ class Incidents:
 
 
 @dataclass(frozen=True)
+class Thresholds:
+    """Least scores instead of the bundle's: one for all that have none of their own ("others"), and some by name. `mmtt
+    learn threshold` finds such by the alerts a day that they give. None: the bundle's."""
+
+    #: Of flows that are called malicious, by the service that they are of.
+    malicious: Mapping[str, float] | None = _setting(None, _thresholds())
+    #: Of incidents, by what they are of.
+    incidents: Mapping[str, float] | None = _setting(None, _thresholds(("pair", "originator", "responder")))
+
+
+@dataclass(frozen=True)
 class Record:
     """The memory of windows, from which `mmtt learn` learns."""
 
@@ -188,6 +220,7 @@ class Config:
     #: Seconds for answering what is in hand when told to stop.
     stop_timeout: float = _setting(10.0, _seconds(0, 3600))
     incidents: Incidents = field(default_factory=Incidents)
+    thresholds: Thresholds = field(default_factory=Thresholds)
     record: Record = field(default_factory=Record)
     reconnect: Reconnect = field(default_factory=Reconnect)
     tls: Tls = field(default_factory=Tls)
@@ -259,7 +292,7 @@ def _mapping(path: Path, node: yaml.Node, owner: type, prefix: str, places: dict
             )
             continue
         try:
-            value = nodes.scalar(value_node)
+            value = _plain(value_node)
             found[key] = known[key].metadata["check"](value)
         except ValueError as error:
             shown = value_node.value if isinstance(value_node, yaml.ScalarNode) else "a list or mapping"
@@ -267,6 +300,23 @@ def _mapping(path: Path, node: yaml.Node, owner: type, prefix: str, places: dict
                 f"{path}:{nodes.line(value_node)}: {prefix}{key} must be {error}, not {str(shown)[:60]!r}"
             ) from None
     return found
+
+
+def _plain(node: yaml.Node) -> Any:
+    """A node's value as YAML means it, a mapping's with the keys' text; lists, which no setting takes, become None.
+
+    Raises:
+        ValueError: a key is there twice.
+    """
+    if isinstance(node, yaml.MappingNode):
+        found: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else ""
+            if key in found:
+                raise ValueError(f"given once for each: {key!r} is there twice")
+            found[key] = _plain(value_node)
+        return found
+    return nodes.scalar(node)
 
 
 def _check_together(config: Config, places: dict[str, str], default_place: str) -> None:
@@ -293,6 +343,15 @@ def _check_together(config: Config, places: dict[str, str], default_place: str) 
             "url",
             "Zeek knows no passwords: other machines only by wss:// or broker:// with tls.cert and tls.key, "
             f"not {config.url}",
+        )
+    if config.false_positives and config.thresholds.malicious and _OTHERS in config.thresholds.malicious:
+        fail(
+            "thresholds.malicious", "thresholds.malicious and false_positives both say what is malicious: leave one out"
+        )
+    if config.incidents.share and config.thresholds.incidents and _OTHERS in config.thresholds.incidents:
+        fail(
+            "thresholds.incidents",
+            "thresholds.incidents and incidents.share both say what an incident is: leave one out",
         )
     if config.reconnect.longest < config.reconnect.first:
         fail("reconnect.longest", "reconnect.longest must not be below reconnect.first")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,14 +41,19 @@ class Evidence:
         self._tracker = self._new()
 
     def use(self, model: IncidentModel | None, settings: Settings) -> bool:
-        """Judge by that from now on. What was kept for one that says otherwise is of no use for it.
+        """Judge by that from now on. What was kept for one that says otherwise is of no use for it; where only the
+        thresholds are others it is.
 
         Returns:
             Whether evidence begins anew.
         """
         if (model, settings) == self._judge:
             return False
-        self._judge = model, settings
+        (had_model, had_settings), self._judge = self._judge, (model, settings)
+        only_thresholds = replace(had_settings, share=settings.share, thresholds=settings.thresholds) == settings
+        if self._tracker is not None and model == had_model and only_thresholds:
+            self._tracker.judge_by(settings)
+            return False
         had, self._tracker = self._tracker, self._new()
         if had:
             self._counts += had.counts

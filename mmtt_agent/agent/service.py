@@ -10,13 +10,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import asdict, fields
 from functools import partial
 from typing import Any
 
 from websockets.asyncio.server import Server
 
 from .. import __version__
+from ..drift import Drifted
 from ..incidents import Settings
 from ..record import Recorder
 from . import http, native
@@ -81,6 +82,7 @@ class Service:
         self._tls = tls_context(config)
         self._listener = native.Listener(config) if config.url.startswith("broker:") else None
         self._runner = Runner(load(config), config.threads)
+        self._thresholds = config.thresholds  # of the site's own, that are in force
         self._bundle = config.bundle  # of the model that runs; None for the one that is shipped
         self._stop, self._reload = asyncio.Event(), asyncio.Event()
         self._tally = Tally()
@@ -196,6 +198,7 @@ class Service:
             "problem": problem,
             "model": self._runner.model,
             "bundle": self._bundle,
+            "thresholds": asdict(self._thresholds),
             "reloads": self._reloads,
             "reload_problem": self._reload_problem,
             "threads": self._config.threads,
@@ -218,6 +221,7 @@ class Service:
             "incidents": self._evidence.incidents(),
             "evidence": self._evidence.status(),
             "record": _record(self._memory),
+            "drift": _drift(self._runner.drift),
             "latency": self._tally.latency(),
             "services": self._tally.services,
             "applications": self._tally.applications,
@@ -247,7 +251,7 @@ class Service:
             self._reloads["ok"] += 1
             self._reload_problem = ""
             logger.info("reloaded: model %s instead of %s", self._runner.model, old)
-            self._bundle = config.bundle
+            self._bundle, self._thresholds = config.bundle, config.thresholds
             if self._evidence.use(self._runner.incidents, _settings(config)):
                 logger.warning("incidents are judged otherwise from now on: evidence over connections begins anew")
             if changed := _changed(self._config, config):
@@ -339,7 +343,7 @@ class Service:
 
 def _settings(config: Config) -> Settings:
     chosen = config.incidents
-    return Settings(chosen.horizon, chosen.max_pairs, chosen.share)
+    return Settings(chosen.horizon, chosen.max_pairs, chosen.share, config.thresholds.incidents or {})
 
 
 def _record(memory: Recorder | None) -> dict[str, Any]:
@@ -356,7 +360,20 @@ def _record(memory: Recorder | None) -> dict[str, Any]:
     }
 
 
+def _drift(drifted: Drifted | None) -> dict[str, Any]:
+    """How far the site is from what its model has learnt; zeros where it has learnt nothing, or it is too early."""
+    return {
+        "known": drifted is not None,
+        "windows": drifted.windows if drifted else 0,
+        "shift": round(drifted.shift, 4) if drifted else 0.0,
+        "usual": round(drifted.usual, 4) if drifted else 0.0,
+        "unknown": round(drifted.unknown, 4) if drifted else 0.0,
+        "unknown_then": round(drifted.unknown_then, 4) if drifted else 0.0,
+        "changed": drifted.changed if drifted else False,
+    }
+
+
 def _changed(old: Config, new: Config) -> str:
     """The settings that differ and that a reload does not take, by their keys."""
-    names = (each.name for each in fields(Config) if each.name not in ("bundle", "incidents"))
+    names = (each.name for each in fields(Config) if each.name not in ("bundle", "incidents", "thresholds"))
     return ", ".join(name for name in names if getattr(old, name) != getattr(new, name))

@@ -3,7 +3,7 @@
 from .features import FEATURES
 from .model import IncidentModel, UnitModel
 from .records import Flows, Incident, Try
-from .settings import Settings
+from .settings import OTHERS, Settings
 from .table import UNITS
 from .tracker import LATENESS, Tracker
 from .waiting import EPOCH
@@ -12,6 +12,7 @@ __all__ = [
     "EPOCH",
     "FEATURES",
     "LATENESS",
+    "OTHERS",
     "UNITS",
     "Flows",
     "Incident",

@@ -15,7 +15,7 @@ from .features import NEUTRAL, SCAN, beside, features
 from .model import IncidentModel
 from .reasons import reason
 from .records import LATEST, MANY, Flows, Incident, Try
-from .settings import Settings
+from .settings import OTHERS, Settings
 from .table import ORIGINATOR, PAIR, RESPONDER, UNITS, Table
 from .units import NAME
 from .waiting import EPOCH, Waiting
@@ -92,7 +92,7 @@ class Tracker:
         settings = settings or Settings()
         self._model = model
         self._horizon = int(settings.horizon * 1e6)
-        self._thresholds = {unit: model.threshold(unit, settings.share) for unit in model.units}
+        self.judge_by(settings)
         self._table = Table(len(model.kinds), self._horizon / 4, settings.max_pairs)
         self._waiting = Waiting()
         self._greatest = -(1 << 60)
@@ -107,6 +107,27 @@ class Tracker:
         self._closed: deque[tuple[tuple[str | None, ...], _Open]] = deque()
         self._found: list[Incident] = []
         self._counts: Counter[str] = Counter()
+
+    def judge_by(self, settings: Settings) -> None:
+        """Open incidents by the thresholds of these settings from now on. What is open stays so.
+
+        Raises:
+            ValueError: the bundle has no threshold for the share that is asked for, or judges no such units as the
+                thresholds are for.
+        """
+        own = settings.thresholds
+        if strange := [unit for unit in own if unit not in (*self._model.units, OTHERS)]:
+            raise ValueError(
+                f"there is a threshold for {strange[0]}, and the model judges {', '.join(self._model.units)}"
+            )
+        self._thresholds = {
+            unit: own[unit]
+            if unit in own
+            else own[OTHERS]
+            if OTHERS in own
+            else self._model.threshold(unit, settings.share)
+            for unit in self._model.units
+        }
 
     # What comes in.
 

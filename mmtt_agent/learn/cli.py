@@ -9,6 +9,7 @@ import click
 from .. import endings, paths
 from ..output import shown
 from .ask_cli import ask, feedback
+from .budget_cli import threshold
 
 
 @click.group(short_help="Teach mmtt the applications of this network.")
@@ -22,6 +23,7 @@ def learn() -> None:
     mmtt learn back                            take it back
     mmtt learn ask --windows DIR --logs DIR    say what is unknown
     mmtt learn feedback UID VERDICT            say what a notice was
+    mmtt learn threshold --alerts-per-day N    the thresholds that give so many alerts
     """
 
 
@@ -125,3 +127,4 @@ def _say(line: str) -> None:
 
 learn.add_command(ask)
 learn.add_command(feedback)
+learn.add_command(threshold)

@@ -44,8 +44,14 @@ def state(status: dict[str, Any]) -> Table:
         found = f"{evidence['open']:,} open of {status['incidents']['opened']:,}"
         kept = f"evidence on {evidence['pairs']:,} pairs of hosts, {evidence['left_out']['shed']:,} given up"
         rows.append(("incidents", f"{found}; {kept}"))
+    own = status.get("thresholds") or {}  # an agent up to 0.5.0 has none
+    if any(own.values()):
+        of = [f"{name} {_thresholds(by_name)}" for name, by_name in own.items() if by_name]
+        rows.append(("thresholds", f"the site's own: {'; '.join(of)}"))
     if (memory := status.get("record")) and memory["directory"]:  # an agent up to 0.5.0 has none
         rows.append(("recorded", _recorded(memory)))
+    if (drift := status.get("drift")) and drift["known"]:
+        rows.append(("drift", _drifted(drift)))
     if any(reloads.values()):
         last = f"; the latest failed: {status['reload_problem']}" if status["reload_problem"] else ""
         rows.append(("reloads", f"{reloads['ok']}, {reloads['failed']} failed{last}"))
@@ -55,6 +61,23 @@ def state(status: dict[str, Any]) -> Table:
     for name, value in rows:
         table.add_row(name, value if isinstance(value, Text) else Text(shown(value)))
     return table
+
+
+def _drifted(drift: dict[str, Any]) -> Text | str:
+    told = (
+        f"{drift['shift']:.2f} standard deviations from what was learnt from (then up to {drift['usual']:.2f}), "
+        f"{drift['unknown']:.0%} unknown (then {drift['unknown_then']:.0%})"
+    )
+    if not drift["changed"]:
+        return told
+    return Text(f"{told}: this network has changed; type: mmtt learn fit", "bold yellow")
+
+
+def _thresholds(by_name: dict[str, float]) -> str:
+    """One for all by itself; others by their names."""
+    if [*by_name] == ["others"]:
+        return f"{by_name['others']:.4f}"
+    return ", ".join(f"{threshold:.4f} for {name.replace('_', ' ')}" for name, threshold in by_name.items())
 
 
 def live(status: dict[str, Any], rates: Rates, flows: int) -> Group:

@@ -72,6 +72,14 @@ def test_a_threshold_that_a_bundle_lacks_is_not_made_up(tmp_path, onnx, threshol
     assert str(caught.value) == f"{made}/bundle.yaml: false_positives has no threshold for 5%{has}"
 
 
+def test_a_site_has_thresholds_of_its_own_by_service(tmp_path, onnx):
+    loaded = bundle.load(make_bundle(tmp_path, onnx))
+    own = bundle.with_thresholds(loaded, {"web": 0.9, "unknown": 0.8})
+    assert (own.thresholds, own.of_services) == (loaded.thresholds, {"web": 0.9, "unknown": 0.8})
+    own = bundle.with_thresholds(loaded, {"others": 0.7})
+    assert own.thresholds == loaded.thresholds | {"malicious": 0.7} and own.of_services == {}
+
+
 def test_a_bundle_with_incidents(tmp_path, onnx):
     assert bundle.load(make_bundle(tmp_path, onnx)).incidents is None
     made = with_incidents(0.5)

@@ -60,6 +60,17 @@ def test_every_window_gets_a_verdict_of_the_taxonomy(classifier):
     assert verdicts.malicious.tolist() == (verdicts.malicious_score >= 0.5).tolist()
 
 
+def test_malicious_is_by_the_threshold_of_the_service(loaded):
+    verdicts = Classifier(bundle.with_thresholds(loaded, {"others": 0.7, "web": 0.2, "unknown": 1.0})).classify(
+        windows(500)
+    )
+    least = np.array([{"web": 0.2, "unknown": 1.0}.get(service, 0.7) for service in verdicts.service])
+    assert verdicts.malicious.tolist() == (verdicts.malicious_score >= least).tolist()
+    with pytest.raises(BundleError, match="knows no service 'wbe', which there is a threshold for"):
+        Classifier(bundle.with_thresholds(loaded, {"wbe": 0.9}))
+    assert len({(service, called) for service, called in zip(verdicts.service, verdicts.malicious, strict=True)}) > 4
+
+
 def test_what_evidence_is_made_of_is_calibrated_and_not_rounded(told_apart):
     batch = windows(200)
     cooled = dataclasses.replace(told_apart, temperatures=told_apart.temperatures | {"malicious": 2.0})

@@ -16,7 +16,7 @@ import pytest
 from agent_program import PROGRAM, Agent, run
 from fake_zeek import FakeZeek, classify, flow, flows
 from places import DATA
-from tiny_bundle import make_bundle, network
+from tiny_bundle import make_bundle, network, with_incidents
 
 
 @pytest.fixture(scope="module")
@@ -354,6 +354,33 @@ def test_a_bundle_that_cannot_be_used_leaves_the_old_one(tmp_path):
     asyncio.run(story())
 
 
+def test_thresholds_of_a_sites_own_are_taken_at_a_reload(tmp_path):
+    made = make_bundle(tmp_path / "bundle", **with_incidents())
+    settings = tmp_path / "agent.yaml"
+    settings.write_text("id: a1\nthresholds: {malicious: 0, incidents: {pair: 0.9}}\n")
+
+    async def story():
+        async with FakeZeek() as zeek, Agent("-c", settings, "--url", zeek.url, "--bundle", made) as agent:
+            await zeek.next("MMTT::agent_hello")
+
+            async def are_malicious(number: int) -> set[bool]:
+                await zeek.send(classify("mmtt/agent/a1", number, flows(8)))
+                return {row[7] for row in (await zeek.next("MMTT::verdicts"))[1][2]}
+
+            assert await are_malicious(1) == {True}
+            settings.write_text("id: a1\nthresholds: {malicious: 1}\n")
+            agent.process.send_signal(signal.SIGHUP)
+            await agent.says("reloaded")
+            assert await are_malicious(2) == {False}
+            settings.write_text("id: a1\nthresholds: {malicious: {wbe: 1}}\n")
+            agent.process.send_signal(signal.SIGHUP)
+            await agent.says("not reloaded, .*knows no service 'wbe', which there is a threshold for")
+            assert await are_malicious(3) == {False}
+            assert "restart the agent" not in agent.log and "begins anew" not in agent.log
+
+    asyncio.run(story())
+
+
 def test_the_log_as_json(bundle):
     async def story():
         async with FakeZeek() as zeek:
@@ -382,6 +409,10 @@ def test_wrong_settings_and_bundles_end_with_status_2_and_one_line(bundle, tmp_p
     status, lines = run("--bundle", tmp_path / "damaged")
     assert status == 2 and len(lines) == 1 and "SHA-256" in lines[0]
     assert run("--threads", "0", "--bundle", bundle)[0] == 2
+    wrong.write_text("thresholds: {incidents: {originator: 0.9}}\n")
+    made = make_bundle(tmp_path / "incidents", **with_incidents())
+    line = f"Error: thresholds.incidents: {made} judges pair, not originator"
+    assert run("-c", wrong, "--bundle", made) == (2, [line])
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze")

@@ -39,7 +39,8 @@ def test_the_example_shows_every_setting():
     text = EXAMPLE.read_text()
     uncommented = yaml.safe_load(
         "\n".join(line.replace("# ", "", 1) if line.lstrip().startswith("# ") and ": " in line and line.endswith(
-            ("agent-1", "bundle", "/windows", "0.1%", ".pem", ".key")) else line for line in text.splitlines())
+            ("agent-1", "bundle", "0.1%", "0.97", "0.8", "windows", ".pem", ".key")) else line
+            for line in text.splitlines())
     )  # fmt: skip
 
     def keys(content):
@@ -48,6 +49,7 @@ def test_the_example_shows_every_setting():
     def settings(owner):
         groups = {
             "incidents": config.Incidents,
+            "thresholds": config.Thresholds,
             "record": config.Record,
             "reconnect": config.Reconnect,
             "tls": config.Tls,
@@ -109,6 +111,17 @@ def test_the_command_line_overrides_the_file(write):
         ("incidents:\n  max_pairs: 999\n", 2, "incidents.max_pairs must be an integer from 1000"),
         ("incidents:\n  share: 0.001\n", 2, "incidents.share must be a share such as 1% or 0.1%, not '0.001'"),
         ("incidents:\n  mute: x\n", 2, "unknown key 'incidents.mute'; known are horizon, max_pairs, share"),
+        ("thresholds: 0.5\n", 1, "thresholds must hold 'key: value' lines"),
+        ("thresholds:\n  malicious: 1.5\n", 2, "thresholds.malicious must be a number from 0 to 1, or such by service"),
+        ("thresholds:\n  malicious: .nan\n", 2, "thresholds.malicious must be a number"),
+        ("thresholds:\n  malicious: {web: high}\n", 2, "thresholds.malicious must be a number"),
+        ("thresholds:\n  malicious: {web: 0.9, web: 0.8}\n", 2, "once for each: 'web' is there twice"),
+        ("thresholds:\n  malicious: {}\n", 2, "thresholds.malicious must be a number"),
+        ("thresholds:\n  incidents: {host: 0.9}\n", 2, "from 0 to 1, or such by pair or originator or responder"),
+        ("thresholds:\n  malicious: 0.9\nfalse_positives: 1%\n", 2, "both say what is malicious: leave one out"),
+        ("thresholds:\n  incidents: 0.9\nincidents:\n  share: 1%\n", 2, "both say what an incident is: leave one out"),
+        ("id: {a: b}\n", 1, "id must be"),
+        ("log:\n  format: {}\n", 2, "log.format must be"),
         ("reconnect: 5\n", 1, "reconnect must hold 'key: value' lines"),
         ("reconnect:\n  first: 2\n  longest: 1\n", 3, "longest must not be below"),
         ("reconnect:\n  first: .nan\n", 2, "reconnect.first must be seconds"),
@@ -137,6 +150,13 @@ def test_what_is_wrong_names_file_and_line(write, text, line, says):
     found = problem(path)
     assert found.startswith(f"{path}:{line}: ")
     assert says in found
+
+
+def test_thresholds_are_one_for_all_or_by_name(write):
+    made = load(write("thresholds:\n  malicious: 0.9\n  incidents: {pair: 0.8, others: 1}\n")).thresholds
+    assert made.malicious == {"others": 0.9} and made.incidents == {"pair": 0.8, "others": 1.0}
+    made = load(write("thresholds:\n  malicious:\n    web: 0.9\nfalse_positives: 1%\n")).thresholds
+    assert made.malicious == {"web": 0.9} and made.incidents is None
 
 
 def test_a_file_that_is_not_there(tmp_path):

@@ -110,6 +110,19 @@ def test_without_a_model_nothing_is_kept():
     assert not evidence.has_incidents and evidence.status()["kept"] is False
 
 
+def test_other_thresholds_take_nothing_of_the_evidence():
+    evidence = Evidence(MODEL, Settings(thresholds={"pair": 1.0}))
+    take(evidence, *many())
+    judge(evidence, (BEGIN + 200) * SECOND)
+    assert evidence.incidents()["opened"] == 0
+    assert evidence.use(MODEL, Settings(thresholds={"pair": 0.6})) is False
+    take(evidence, *many(begin=BEGIN + 200, n=1))
+    judge(evidence, (BEGIN + 400) * SECOND)
+    (row,) = evidence.take()[1]
+    assert row.connections == 21
+    assert evidence.use(MODEL, Settings(horizon=3600, thresholds={"pair": 0.6})) is True
+
+
 def test_another_model_begins_anew_and_the_same_goes_on():
     evidence = Evidence(MODEL)
     take(evidence, *many())

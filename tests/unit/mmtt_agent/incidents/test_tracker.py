@@ -273,6 +273,15 @@ def test_another_threshold_is_the_bundles_by_its_share():
         Tracker(MODEL, Settings(share="5%"))
 
 
+def test_thresholds_of_a_sites_own_are_instead_of_the_bundles():
+    few = cut(flows([12 * each for each in range(8)]), 1)
+    assert len(run(*few, settings=Settings(thresholds={"pair": MODEL.threshold("pair", "1%")}))) == 2
+    assert run(*few, settings=Settings(share="1%", thresholds={"others": 1.0})) == []
+    assert len(run(*few, settings=Settings(share="1%", thresholds={"originator": 1.0}))) == 2
+    with pytest.raises(ValueError, match="a threshold for host, and the model judges pair"):
+        Tracker(MODEL, Settings(thresholds={"host": 0.5}))
+
+
 def judged(*batches, tries=()):
     """The latest evidence on each unit, by name."""
     found = {}

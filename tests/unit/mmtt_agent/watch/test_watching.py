@@ -62,6 +62,34 @@ async def metrics(address: str) -> dict[tuple, float]:
     }
 
 
+def test_thresholds_of_the_sites_own_are_shown(bundle, tmp_path):
+    settings = tmp_path / "agent.yaml"
+    settings.write_text("thresholds:\n  malicious: {web: 0.9, others: 0.95}\n  incidents: 0.8\n")
+
+    async def story():
+        address = free_address()
+        async with (
+            FakeZeek() as zeek,
+            Agent("-c", settings, "--url", zeek.url, "--bundle", bundle, "--metrics-listen", address) as agent,
+        ):
+            await zeek.next("MMTT::agent_hello")
+            status = json.loads((await get(address, "/status"))[1])
+            assert status["thresholds"] == {"malicious": {"web": 0.9, "others": 0.95}, "incidents": {"others": 0.8}}
+            shown = await asyncio.to_thread(mmtt, "status", "--agent", address, "--format", "table")
+            assert "the site's own: malicious 0.9000 for web, 0.9500 for others; incidents 0.8000" in " ".join(
+                shown.stdout.split()
+            )
+            settings.write_text("")
+            agent.process.send_signal(signal.SIGHUP)
+            await agent.says("reloaded")
+            status = json.loads((await get(address, "/status"))[1])
+            assert status["thresholds"] == {"malicious": None, "incidents": None}
+            shown = await asyncio.to_thread(mmtt, "status", "--agent", address, "--format", "table")
+            assert "thresholds" not in shown.stdout
+
+    asyncio.run(story())
+
+
 def test_what_is_done_is_counted(bundle):
     async def story():
         address = free_address()
