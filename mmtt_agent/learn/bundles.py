@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from .. import whole
-from ..bundle import SITE, Bundle
+from ..bundle import SITE, Bundle, BundleError, load
 from ..site import Site, packed
 from .errors import LearnError
 
@@ -51,12 +51,23 @@ def write(directory: Path, base: Bundle, site: Site, card: str, about: dict[str,
         directory.parent.mkdir(parents=True, exist_ok=True)
         with whole.alone(directory.parent), _aside(directory) as aside:
             new = _made(aside / "new", base, {"site": section}, data, card)
-            previous = directory if directory.exists() else _made(aside / "base", base, {}, None, "")
+            load(new)  # what the agent would refuse must not take the place of what it runs
+            previous = directory if there(directory) else _made(aside / "base", base, {}, None, "")
             _exchange(directory, new, previous, aside)
     except OSError as error:
         raise LearnError(
             f"{error.filename or directory}: {error.strerror or error}; {directory} is as it was"
         ) from None
+    except BundleError as error:
+        raise LearnError(f"what was learnt can't be used: {error}; {directory} is as it was") from None
+
+
+def there(directory: Path) -> bool:
+    """Whether there is a bundle; an empty directory that somebody has made for one is none."""
+    try:
+        return directory.exists() and not (directory.is_dir() and not any(directory.iterdir()))
+    except OSError:  # to load it tells why
+        return True
 
 
 def back(directory: Path) -> None:

@@ -76,11 +76,13 @@ def fit(windows: Path, logs: Path, notebook: Path | None, bundle: str | None, ou
     output = output or windows / "bundle"
     try:
         base = bundles.load(bundle)
-        running = bundles.load(str(output)) if output.exists() else base
+        running = bundles.load(str(output)) if written.there(output) else base
     except bundles.BundleError as error:
         raise _Unusable(str(error)) from None
     try:
-        noted = notebooks.read(notebook or windows / "site.yaml")
+        if notebook and not notebook.exists():
+            raise LearnError(f"{notebook}: there is no such notebook; without --notebook it is site.yaml in --windows")
+        noted = notebooks.read(notebook or windows / notebooks.FILE)
         recorded = reading.read(windows, _say, embeddings=False)
         known = names.known(logs, set(recorded.uid.tolist()), shipped().with_domains(noted.domains), _say)
         for line in known.problems:

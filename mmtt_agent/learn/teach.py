@@ -117,10 +117,13 @@ def material(windows: Windows, known: naming.Known, notebook: Notebook, say: Cal
         )
     counts["windows with a name"] = int(((called["service"] != "") | (called["application"] != "")).sum())
     counts["of these, learnt from or measured on"] = len(rows)
-    row_of = {uid: row for row, uid in enumerate(windows.uid.tolist()) if uid in notebook.flows}
-    judged = np.array([*row_of.values()], np.int64)
-    counts["judged flows that are in the memory"] = len(judged)
-    counts["judged flows that are not"] = len(notebook.flows) - len(judged)
+    judged = np.array([row for row, uid in enumerate(windows.uid.tolist()) if uid in notebook.flows], np.int64)
+    for what, uids in (("judged flows", {*notebook.flows}), ("flows of groups", _told(notebook).keys())):
+        gone = len(uids) - len(uids & {*windows.uid.tolist()}) if uids else 0
+        counts[f"{what} that are in the memory"] = len(uids) - gone
+        counts[f"{what} that are not"] = gone
+        if gone:
+            say(f"{gone:,} of {len(uids):,} {what} in the notebook are not, or no longer, recorded: they teach nothing")
     some = np.linspace(0, len(windows) - 1, min(len(windows), _LOOKED_AT)).astype(np.int64)
     return Material(
         windows.series[rows],
@@ -128,7 +131,7 @@ def material(windows: Windows, known: naming.Known, notebook: Notebook, say: Cal
         windows.uid[rows],
         {task: called[task][rows] for task in TASKS},
         windows.series[judged],
-        np.array([notebook.flows[uid] for uid in row_of], bool),
+        np.array([notebook.flows[uid] for uid in windows.uid[judged].tolist()], bool),
         windows.series[some],
         int(windows.ts.max()),
         counts,
@@ -207,12 +210,7 @@ def about(taught: Taught) -> dict[str, Any]:
 def _called(windows: Windows, known: naming.Known, notebook: Notebook) -> tuple[dict[str, np.ndarray], Counter[str]]:
     """Service and application of each window, "" where it is not known: what a person said, or the logs."""
     counts: Counter[str] = Counter()
-    told = {
-        uid: servers.Answer(group.service, group.name)
-        for group in notebook.groups
-        if not group.leave
-        for uid in group.uids
-    }
+    told = _told(notebook)
     called = {task: np.full(len(windows.uid), "", object) for task in TASKS}
     for row, uid in enumerate(windows.uid.tolist()):
         answer, by = (told[uid], "a person") if uid in told else (known.answers.get(uid), known.by.get(uid, ""))
@@ -223,6 +221,16 @@ def _called(windows: Windows, known: naming.Known, notebook: Notebook) -> tuple[
         called["service"][row] = answer.service or ""
         called["application"][row] = answer.application or ""
     return called, counts
+
+
+def _told(notebook: Notebook) -> dict[str, servers.Answer]:
+    """By uid, what a person said."""
+    return {
+        uid: servers.Answer(group.service, group.name)
+        for group in notebook.groups
+        if not group.leave
+        for uid in group.uids
+    }
 
 
 def _chosen(called: dict[str, np.ndarray]) -> np.ndarray:

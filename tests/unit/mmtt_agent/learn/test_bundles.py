@@ -163,3 +163,19 @@ def test_it_may_be_where_one_is(place, base, monkeypatch):
     monkeypatch.chdir(place)
     written.back(type(place)("."))
     assert of(place) == 0.25
+
+
+def test_an_empty_directory_is_none(place, base):
+    place.mkdir(parents=True)
+    assert not written.there(place)
+    write(place, base)
+    written.back(place)
+    assert bundles.load(place).model == base.model
+
+
+def test_what_an_agent_would_refuse_takes_nobody_s_place(place, base):
+    write(place, base)
+    before = content(place.parent)
+    with pytest.raises(LearnError, match=r"what was learnt can't be used: .*; .*/bundle is as it was"):
+        write(place, base, 2.0)
+    assert content(place.parent) == before and len([*place.parent.iterdir()]) == 2

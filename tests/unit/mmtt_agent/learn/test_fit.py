@@ -273,6 +273,18 @@ def test_what_is_like_a_judged_flow_is_scored_so(site, base, word, sign):
     assert "| judged flows that are in the memory | 1 |" in card and "| judged flows that are not | 1 |" in card
 
 
+def test_what_was_said_of_flows_that_are_gone_is_told(site, base):
+    groups = [{"name": "Backup", "uids": ["Cgone", "Calso", *site.uids[:3]]}]
+    notebook(site, domains=DOMAINS, flows={"Cgone": "harmless"}, groups=groups)
+    said = run(site, base, "--force").stderr
+    assert "1 of 1 judged flows in the notebook are not, or no longer, recorded: they teach nothing" in said
+    assert "2 of 5 flows of groups in the notebook" in said
+
+
+def test_a_notebook_that_is_named_and_not_there_is_told(site, base, tmp_path):
+    refused(site, base, "sight.yaml: there is no such notebook", "--notebook", tmp_path / "sight.yaml")
+
+
 def test_help_is_quick_and_needs_nothing():
     code = (
         "import sys\nfrom mmtt_agent.cli import main\ntry: main(['learn', 'fit', '--help'])\nexcept SystemExit: pass\n"
