@@ -113,6 +113,14 @@ def test_other_models_are_read_and_embeddings_of_another_width_are_not(tmp_path,
     ]
 
 
+def test_embeddings_need_not_be_read(tmp_path, said):
+    record(tmp_path, batch(2))
+    whole, without = read(tmp_path, nothing), read(tmp_path, said.append, embeddings=False)
+    assert whole.embedded.all() and not without.embedded.any() and without.embedding.shape == (2, 0)
+    assert without.uid.tolist() == whole.uid.tolist() and (without.series.sizes == whole.series.sizes).all()
+    assert not said
+
+
 def test_a_part_that_is_damaged_is_said_and_left_out(tmp_path, said):
     for number in range(4):
         record(tmp_path, batch(100, first=100 * number), name=f"w{number}")
