@@ -68,18 +68,18 @@ class Classifier:
         bundle: what to run.
         threads: threads inside the network; 1 is fastest per core.
         embeds: whether verdicts hold the embeddings of their windows.
-        drift: is told of the windows, where the bundle has a site's own answers.
 
     Raises:
         BundleError: the network can't be loaded, does not fit the taxonomy or the features, or has no embedding where
             that is asked for.
     """
 
-    def __init__(self, bundle: Bundle, threads: int = 1, embeds: bool = False, drift: Drift | None = None) -> None:
+    def __init__(self, bundle: Bundle, threads: int = 1, embeds: bool = False) -> None:
         self.bundle = bundle
         self.model = bundle.model
         self.incidents = bundle.incidents
-        self.drift = drift
+        #: How far the windows are from what the site's own answers were learnt from, where the bundle has any.
+        self.drift = Drift(bundle.site) if bundle.site else None
         self._path = bundle.path / "model.onnx"
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -130,6 +130,12 @@ class Classifier:
         self._malicious = np.array(
             [bundle.of_services.get(name, bundle.thresholds["malicious"]) for name in self._services]
         )
+        # Of each task that the site has answers to: where its labels are among all, and how many these are.
+        self._places = {
+            task: (np.array([names.index(label) for label in self._site.answers[task].labels]), len(names))
+            for task, names in (("service", services), ("application", [*services_of]))
+            if self._site and task in self._site.answers
+        }
         # One row per service, and a last one for "unknown": the applications that it leaves possible.
         self._consistent = np.array(
             [[service in of for of in services_of.values()] for service in services] + [[True] * len(services_of)]
@@ -267,13 +273,12 @@ class Classifier:
         answers = seen.site.answers.get(task)
         if answers is None:
             return decided, score
-        names = (self._services if task == "service" else self._applications)[:-1]
-        places = [names.index(label) for label in answers.labels]
-        both = np.zeros((len(decided), len(names)))
-        both[:, : network.shape[1]] = (1 - answers.share) * network
+        places, labels = self._places[task]
+        both = np.zeros((len(decided), labels))
+        np.multiply(network, 1 - answers.share, out=both[:, : network.shape[1]])
         both[:, places] += answers.share * seen.probabilities(task)
         if possible is not None:
-            both = both * possible
+            both *= possible
         best = both.argmax(axis=1)
         of_both = both[np.arange(len(best)), best].round(4)
         sure = of_both >= answers.threshold

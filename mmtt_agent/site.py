@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import zipfile
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -52,13 +53,22 @@ class Answers:
     examples: np.ndarray = field(repr=False)
     label: np.ndarray = field(repr=False)
 
-    def probabilities(self, standard: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """float32 (n, width), (n, k) -> float64 (n, c): half by a linear layer, half by the nearest example."""
-        linear = _softmax(_product(standard, self.weights) + self.bias)
-        cosines = _product(directions, self.examples.T)
-        nearest = np.maximum.reduceat(cosines, np.searchsorted(self.label, np.arange(len(self.labels))), axis=1)
-        both: np.ndarray = (linear + _softmax(_SHARPNESS * nearest)) / 2
+    def probabilities(self, linear: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        """The linear layer's logits (n, c) and unit vectors (n, k) -> float32 (n, c): half by the layer, half by the
+        nearest example."""
+        cosines = _product(directions, self._examples)
+        nearest = np.maximum.reduceat(cosines, self._first, axis=1)
+        both: np.ndarray = (_softmax(linear) + _softmax(_SHARPNESS * nearest)) / 2
         return both
+
+    @cached_property
+    def _examples(self) -> np.ndarray:
+        return np.ascontiguousarray(self.examples.T)
+
+    @cached_property
+    def _first(self) -> np.ndarray:
+        """The first example of each label."""
+        return np.searchsorted(self.label, np.arange(len(self.labels)))
 
 
 @dataclass(frozen=True)
@@ -101,9 +111,17 @@ class Site:
 
     def seen(self, embedding: np.ndarray) -> Seen:
         """What the site says of windows, by their embeddings (n, width)."""
-        standard = ((embedding - self.mean) / self.scale).astype(np.float32)
-        plain = _product(standard, self.directions)
-        return Seen(self, standard, unit(plain), plain)
+        matrix, offset = self._projection
+        return Seen(self, _product(embedding.astype(np.float32, copy=False), matrix) + offset)
+
+    @cached_property
+    def _projection(self) -> tuple[np.ndarray, np.ndarray]:
+        """All that is linear in the embedding, in one product: the directions, and the layer of each task."""
+        layers = [self.directions, *(answers.weights for answers in self.answers.values())]
+        scaled = np.concatenate(layers, axis=1) / self.scale[:, None]
+        biases = [np.zeros(self.directions.shape[1]), *(answers.bias for answers in self.answers.values())]
+        offset = np.concatenate(biases) - self.mean.astype(np.float64) @ scaled
+        return np.ascontiguousarray(scaled, np.float32), offset.astype(np.float32)
 
     def arrays(self) -> _Arrays:
         """What :func:`site` makes a site of, with what :func:`about` says."""
@@ -115,16 +133,30 @@ class Site:
 
 @dataclass(frozen=True)
 class Seen:
-    """``n`` windows as a site sees them."""
+    """``n`` windows as a site sees them: float32 (n, k and the labels of each task)."""
 
     site: Site
-    standard: np.ndarray
-    unit: np.ndarray
-    plain: np.ndarray
+    projected: np.ndarray
+
+    @cached_property
+    def plain(self) -> np.ndarray:
+        """float32 (n, k), in the site's directions."""
+        return self.projected[:, : len(self.site.spread)]
+
+    @cached_property
+    def unit(self) -> np.ndarray:
+        """The same of length 1."""
+        return unit(self.plain)
 
     def probabilities(self, task: str) -> np.ndarray:
-        """float64 (n, labels of the site)."""
-        return self.site.answers[task].probabilities(self.standard, self.unit)
+        """float32 (n, labels of the site)."""
+        place = len(self.site.spread)
+        for other, answers in self.site.answers.items():
+            width = len(answers.labels)
+            if other == task:
+                return answers.probabilities(self.projected[:, place : place + width], self.unit)
+            place += width
+        raise KeyError(task)
 
     def judgement(self) -> np.ndarray:
         """float64 (n,): what to add to the log-odds of malicious, for what is like a window that somebody judged."""
@@ -255,6 +287,6 @@ def _product(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
-    exponent = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities: np.ndarray = exponent / exponent.sum(axis=1, keepdims=True)
     return probabilities

@@ -33,6 +33,10 @@ _GAUGES = (
     ("open_incidents", "Incidents that are open", ("evidence", "open")),
     ("record_waiting_windows", "Windows that wait to be written to record.directory", ("record", "waiting")),
     ("record_bytes", "Of all that lies in record.directory", ("record", "bytes")),
+    ("drift", "Latest windows from those that this site was learnt from, in standard deviations", ("drift", "shift")),
+    ("drift_usual", "The same, the farthest among those that it was learnt from", ("drift", "usual")),
+    ("drift_unknown", "Share of the latest windows without an application", ("drift", "unknown")),
+    ("drift_changed", "Whether it is time to learn this site again", ("drift", "changed")),
     ("healthy", "Whether /health says so", ("healthy",)),
 )
 _LABELLED = (

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from ..classifier import Verdicts
+from ..drift import Drift, Drifted
 from ..incidents import IncidentModel
 from ..series import SeriesBatch
 
@@ -19,6 +20,8 @@ class Model(Protocol):
     model: str
     #: How it judges evidence over connections; None where it can't.
     incidents: IncidentModel | None
+    #: How far windows are from what a site's own answers were learnt from; None where it has none.
+    drift: Drift | None
 
     def classify(self, batch: SeriesBatch) -> Verdicts: ...
 
@@ -41,6 +44,12 @@ class Runner:
     def incidents(self) -> IncidentModel | None:
         """How the model of the time judges evidence over connections."""
         return self._model.incidents
+
+    @property
+    def drift(self) -> Drifted | None:
+        """How far the windows so far are from those that the model of the time has learnt this site from; None where it
+        has not, or too few have come."""
+        return self._model.drift.now() if self._model.drift else None
 
     async def classify(self, series: SeriesBatch) -> tuple[Verdicts, str]:
         """The verdicts, and the model that gave them."""

@@ -17,6 +17,7 @@ from typing import Any
 from websockets.asyncio.server import Server
 
 from .. import __version__
+from ..drift import Drifted
 from ..incidents import Settings
 from ..record import Recorder
 from . import http, native
@@ -220,6 +221,7 @@ class Service:
             "incidents": self._evidence.incidents(),
             "evidence": self._evidence.status(),
             "record": _record(self._memory),
+            "drift": _drift(self._runner.drift),
             "latency": self._tally.latency(),
             "services": self._tally.services,
             "applications": self._tally.applications,
@@ -355,6 +357,19 @@ def _record(memory: Recorder | None) -> dict[str, Any]:
         "problem": memory.problem if memory else "",
         "bytes": memory.size if memory else 0,
         "removed": memory.parts_removed if memory else 0,
+    }
+
+
+def _drift(drifted: Drifted | None) -> dict[str, Any]:
+    """How far the site is from what its model has learnt; zeros where it has learnt nothing, or it is too early."""
+    return {
+        "known": drifted is not None,
+        "windows": drifted.windows if drifted else 0,
+        "shift": round(drifted.shift, 4) if drifted else 0.0,
+        "usual": round(drifted.usual, 4) if drifted else 0.0,
+        "unknown": round(drifted.unknown, 4) if drifted else 0.0,
+        "unknown_then": round(drifted.unknown_then, 4) if drifted else 0.0,
+        "changed": drifted.changed if drifted else False,
     }
 
 

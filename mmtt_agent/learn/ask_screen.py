@@ -126,7 +126,8 @@ def _group(console: Console, group: About, number: str) -> None:
     about.add_column(style="dim", no_wrap=True)
     about.add_column(overflow="fold")
     since, until = (utc(at / 1e6, _TIME) for at in (group.since, group.until))
-    about.add_row("flows", Text(f"{flows:,}, {since} to {until} UTC; the most typical one is {shown(group.id)}"))
+    about.add_row("flows", Text(f"{flows:,}, {since} to {until} UTC"))
+    about.add_row("typical", Text(shown(group.id)))
     about.add_row("hours", Text(f"0 |{picture.bars(group.hours, console.encoding)}| 23 UTC"))
     if group.joined:
         if group.joined < flows:

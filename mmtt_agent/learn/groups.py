@@ -44,7 +44,7 @@ _REACH = 0.95
 #: What rounding to half precision may move a flow by.
 _ROUNDING = 0.01
 #: Rows that are compared with all of a sample at a time.
-_AT_A_TIME = 1024
+_AT_A_TIME = 256
 
 
 @dataclass(frozen=True)
@@ -128,13 +128,13 @@ class _Flat:
     def of(self, rows: np.ndarray) -> np.ndarray:
         """float32 (n, directions), of length 1 at most."""
         made = np.empty((len(rows), self._directions.shape[1]), np.float32)
-        for begin in range(0, len(rows), 64 * _AT_A_TIME):
-            some = slice(begin, begin + 64 * _AT_A_TIME)
+        for begin in range(0, len(rows), 16 * _AT_A_TIME):
+            some = slice(begin, begin + 16 * _AT_A_TIME)
             made[some] = _unit(self._numbers(rows[some]) - self._middle) @ self._directions
         return made
 
     def _numbers(self, rows: np.ndarray) -> np.ndarray:
-        return np.asarray(np.nan_to_num(self._embedding[rows].astype(np.float32)))
+        return np.asarray(np.nan_to_num(self._embedding[rows].astype(np.float32), posinf=0, neginf=0))
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
@@ -163,7 +163,8 @@ def _cluster(windows: Windows, rows: np.ndarray, flat: _Flat) -> Cluster:
     at = flat.of(rows)
     # The one nearest to the middle has the least squared distance to all.
     typical = int(np.argmin(np.square(at - at.mean(0)).sum(1)))
-    likeness = float((_unit(at) @ _unit(at[typical : typical + 1]).T).mean())
+    # Of directions the cosine, and 1 where all are in the very middle and have none.
+    likeness = float(1 - np.square(at - at[typical]).sum(1).mean() / 2)
     unsure = float(1 - np.clip(windows.application_score[rows], 0, 1).mean())
     return Cluster(rows, int(rows[typical]), len(rows) * unsure * max(likeness, 0.0))
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from sys import intern
 from typing import Any, NamedTuple
 
 import yaml
@@ -80,11 +81,12 @@ def known(directory: Path, uids: Collection[str], servers: Servers, say: Callabl
         if (uid := str(row.get("uid"))) in wanted:
             found.connections[uid] = Connection(
                 int(row.get("ts", 0)),
-                str(row.get("id.orig_h", "")),
-                str(row.get("id.resp_h", "")),
+                # Half a million connections are of few hosts: each text once.
+                intern(str(row.get("id.orig_h", ""))),
+                intern(str(row.get("id.resp_h", ""))),
                 int(row.get("id.resp_p", 0)),
-                str(row.get("proto", "")),
-                str(row.get("service", "")),
+                intern(str(row.get("proto", ""))),
+                intern(str(row.get("service", ""))),
             )
     if not found.logs:
         raise LearnError(f"{directory}: holds no conn.log; name the directory where Zeek writes its logs")

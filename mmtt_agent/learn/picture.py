@@ -17,6 +17,7 @@ _PLAIN = " .:-=+*#@"
 
 def shape(sizes: Sequence[int], encoding: str) -> list[str]:
     """A window as bars, a packet in two columns: up what the originator sent, down what it got; a line between.
+    Lines with nothing in them are left out.
 
     Args:
         sizes: payload bytes, positive from the originator.
@@ -28,7 +29,7 @@ def shape(sizes: Sequence[int], encoding: str) -> list[str]:
     down = [step if size < 0 else 0 for step, size in zip(steps, sizes, strict=True)]
     lines = [_line(up, at, up_blocks) for at in range(_LINES - 1, -1, -1)]
     lines.append(middle * 2 * min(max(len(sizes), 1), MAX_PAYLOAD_PACKETS))
-    return lines + [_line(down, at, down_blocks) for at in range(_LINES)]
+    return [line for line in lines + [_line(down, at, down_blocks) for at in range(_LINES)] if line]
 
 
 def _line(steps: Sequence[int], at: int, blocks: str) -> str:

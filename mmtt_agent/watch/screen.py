@@ -50,6 +50,8 @@ def state(status: dict[str, Any]) -> Table:
         rows.append(("thresholds", f"the site's own: {'; '.join(of)}"))
     if (memory := status.get("record")) and memory["directory"]:  # an agent up to 0.5.0 has none
         rows.append(("recorded", _recorded(memory)))
+    if (drift := status.get("drift")) and drift["known"]:
+        rows.append(("drift", _drifted(drift)))
     if any(reloads.values()):
         last = f"; the latest failed: {status['reload_problem']}" if status["reload_problem"] else ""
         rows.append(("reloads", f"{reloads['ok']}, {reloads['failed']} failed{last}"))
@@ -66,6 +68,16 @@ def _thresholds(by_name: dict[str, float]) -> str:
     if [*by_name] == ["others"]:
         return f"{by_name['others']:.4f}"
     return ", ".join(f"{threshold:.4f} for {name.replace('_', ' ')}" for name, threshold in by_name.items())
+
+
+def _drifted(drift: dict[str, Any]) -> Text | str:
+    told = (
+        f"{drift['shift']:.2f} standard deviations from what was learnt from (then up to {drift['usual']:.2f}), "
+        f"{drift['unknown']:.0%} unknown (then {drift['unknown_then']:.0%})"
+    )
+    if not drift["changed"]:
+        return told
+    return Text(f"{told}: this network has changed; type: mmtt learn fit", "bold yellow")
 
 
 def live(status: dict[str, Any], rates: Rates, flows: int) -> Group:

@@ -14,12 +14,14 @@ from click.testing import CliRunner
 pytest.importorskip("sklearn")
 pytest.importorskip("pyarrow")
 
+from mmtt_agent.classifier import Verdicts
 from mmtt_agent.learn import ask_cli, groups, notebook, picture
 from mmtt_agent.learn.ask import Answer, Vocabulary
 from mmtt_agent.learn.cli import learn
 from mmtt_agent.learn.errors import LearnError
 from mmtt_agent.record import reading
-from mmtt_agent.record.rows import RecordError, Windows
+from mmtt_agent.record.rows import SCORES, Batch, RecordError, Windows
+from mmtt_agent.record.writer import Recorder
 from mmtt_agent.series import SeriesBatch
 
 #: 2026-11-27 22:00 UTC, in µs.
@@ -63,6 +65,11 @@ def made(kinds=KINDS, seed=0, prefix="C", ts=NOW) -> Windows:
         model=text("net@12345678"),
         embedding=np.array(embeddings, np.float16),
     )
+
+
+def empty() -> Windows:
+    columns = {name: value[:0] for name, value in vars(made()).items() if name != "other_widths"}
+    return Windows(**columns)
 
 
 def joined(*some: Windows) -> Windows:
@@ -389,3 +396,55 @@ def test_help_imports_nothing_that_takes_long():
         "assert not {'numpy', 'sklearn', 'pyarrow', 'onnxruntime'} & {*sys.modules}"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_windows_as_they_are_recorded(tmp_path):
+    windows = made()
+    n = len(windows)
+    verdicts = Verdicts(
+        **{name: list(getattr(windows, name)) for name in ("service", "application", "malicious_kind")},
+        **{name: getattr(windows, name) for name in ("malicious", *SCORES)},
+        kind_scores=np.zeros((n, 0)),
+        likeness=np.zeros((n, 16), np.float32),
+        embedding=windows.embedding.astype(np.float32),
+    )
+    recorder = Recorder(tmp_path / "windows", "test", None, None, print, waits=True)
+    uids, numbers = windows.uid.tolist(), windows.window.tolist()
+    recorder.put(Batch(uids, numbers, windows.ts, windows.series, verdicts, [""] * n, "net@12345678"))
+    recorder.close()
+    write_logs(tmp_path / "logs", windows)
+    result = run("ask", "--windows", tmp_path / "windows", "--logs", tmp_path / "logs", "--answer", "Cbackup1=Backup")
+    assert result.exit_code == 0 and "flows are Backup" in result.stdout
+    result = run("feedback", "Cvideo1", "harmless", "--windows", tmp_path / "windows")
+    assert (result.exit_code, result.stderr) == (0, "")
+    said = notebook.read(tmp_path / "windows" / "site.yaml")
+    assert said.flows == {"Cvideo1": False} and said.groups[0].name == "Backup"
+    (tmp_path / "none").mkdir()
+    result = run("ask", "--windows", tmp_path / "none", "--logs", tmp_path / "logs")
+    assert result.exit_code == 1 and "no windows were recorded there" in result.stderr
+    part = next((tmp_path / "windows").glob("*/*.parquet"))
+    part.write_bytes(part.read_bytes()[:-100])
+    result = run("ask", "--windows", tmp_path / "windows", "--logs", tmp_path / "logs")
+    assert "damaged" in result.stderr and "Traceback" not in result.output
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["alike", "two kinds", "noise", "no numbers", "none"])
+def test_whatever_the_embeddings_are(kind):
+    random = np.random.default_rng(0)
+    one, other = random.standard_normal((2, WIDTH))
+    embedding = {
+        "alike": np.tile(one, (40, 1)),
+        "two kinds": np.concatenate([np.tile(one, (40, 1)), np.tile(other, (30, 1))]),
+        "noise": random.standard_normal((60, WIDTH)),
+        "no numbers": np.full((20, WIDTH), np.inf),
+        "none": np.zeros((0, WIDTH)),
+    }[kind].astype(np.float16)
+    windows = made({"backup": (len(embedding), *KINDS["backup"][1:])}) if len(embedding) else empty()
+    windows.embedding[:] = embedding
+    rows = groups.unknown(windows)
+    found, like = groups.grouped(windows, rows, [])
+    assert like == 0 and all(len(each.rows) >= groups.LEAST for each in found)
+    if kind == "two kinds":
+        assert [len(each.rows) for each in found] == [40, 30]
+        assert groups.grouped(windows, rows[3:], [found[0].rows[:3]])[1] == 37
