@@ -125,17 +125,17 @@ class Classifier:
                 services_of[name] += own
         self._services = [*services, UNKNOWN]
         self._applications = [*services_of, UNKNOWN]
-        if strange := [name for name in bundle.of_services if name not in self._services]:
-            raise BundleError(f"{bundle.path}: knows no service {strange[0]!r}, which there is a threshold for")
-        self._malicious = np.array(
-            [bundle.of_services.get(name, bundle.thresholds["malicious"]) for name in self._services]
-        )
         # Of each task that the site has answers to: where its labels are among all, and how many these are.
         self._places = {
             task: (np.array([names.index(label) for label in self._site.answers[task].labels]), len(names))
             for task, names in (("service", services), ("application", [*services_of]))
             if self._site and task in self._site.answers
         }
+        if strange := [name for name in bundle.of_services if name not in self._services]:
+            raise BundleError(f"{bundle.path}: knows no service {strange[0]!r}, which there is a threshold for")
+        self._malicious = np.array(
+            [bundle.of_services.get(name, bundle.thresholds["malicious"]) for name in self._services]
+        )
         # One row per service, and a last one for "unknown": the applications that it leaves possible.
         self._consistent = np.array(
             [[service in of for of in services_of.values()] for service in services] + [[True] * len(services_of)]

@@ -15,6 +15,15 @@ from .. import paths
 from . import capture_end
 from . import config as settings
 
+#: Of ``install``, by what they are called on the command line.
+_FILES = {
+    "config": "mmtt-agent.yaml",
+    "unit": "mmtt-agent.service",
+    "learn-unit": "mmtt-learn.service",
+    "learn-timer": "mmtt-learn.timer",
+    "dashboard": "mmtt-dashboard.json",
+}
+
 
 class _Unusable(click.ClickException):
     """Wrong settings or bundle: starting again would not help."""
@@ -23,14 +32,10 @@ class _Unusable(click.ClickException):
 
 
 def _print(context: click.Context, _: click.Parameter, what: str | None) -> None:
-    """Print a file of ``install``: the example settings, the systemd unit with this program's path, the dashboard."""
+    """Print a file of ``install``: the example settings, the systemd units with this program's path, the dashboard."""
     if what is None:
         return
-    name = {
-        "config": "mmtt-agent.yaml",
-        "unit": "mmtt-agent.service",
-        "dashboard": "mmtt-dashboard.json",
-    }[what]
+    name = _FILES[what]
     text = (resources.files(__package__) / "install" / name).read_text(encoding="utf-8")
     click.echo(text.replace("/usr/local/bin/mmtt", str(Path(sys.argv[0]).absolute())), nl=False)
     context.exit()
@@ -75,11 +80,12 @@ def _print(context: click.Context, _: click.Parameter, what: str | None) -> None
 )
 @click.option(
     "--print",
-    type=click.Choice(["config", "unit", "dashboard"]),
+    type=click.Choice([*_FILES]),
     is_eager=True,
     expose_value=False,
     callback=_print,
-    help="Print an example of the settings, a systemd unit, or a dashboard for Grafana, and exit.",
+    help="Print an example of the settings, a systemd unit (the agent's, or for learning once a week), or a dashboard "
+    "for Grafana, and exit.",
 )
 def agent(
     config_path: str | None,

@@ -63,13 +63,6 @@ def state(status: dict[str, Any]) -> Table:
     return table
 
 
-def _thresholds(by_name: dict[str, float]) -> str:
-    """One for all by itself; others by their names."""
-    if [*by_name] == ["others"]:
-        return f"{by_name['others']:.4f}"
-    return ", ".join(f"{threshold:.4f} for {name.replace('_', ' ')}" for name, threshold in by_name.items())
-
-
 def _drifted(drift: dict[str, Any]) -> Text | str:
     told = (
         f"{drift['shift']:.2f} standard deviations from what was learnt from (then up to {drift['usual']:.2f}), "
@@ -78,6 +71,13 @@ def _drifted(drift: dict[str, Any]) -> Text | str:
     if not drift["changed"]:
         return told
     return Text(f"{told}: this network has changed; type: mmtt learn fit", "bold yellow")
+
+
+def _thresholds(by_name: dict[str, float]) -> str:
+    """One for all by itself; others by their names."""
+    if [*by_name] == ["others"]:
+        return f"{by_name['others']:.4f}"
+    return ", ".join(f"{threshold:.4f} for {name.replace('_', ' ')}" for name, threshold in by_name.items())
 
 
 def live(status: dict[str, Any], rates: Rates, flows: int) -> Group:
