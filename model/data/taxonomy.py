@@ -116,7 +116,7 @@ class Taxonomy:
             service, service_by = by_protocol[0], "protocol"
         if not application and by_protocol[1]:
             application, application_by = by_protocol[1], "protocol"
-        if by_protocol[1] == application:
+        if application_by == "protocol":
             made_of = self.of_series(capture)[1]
             if made_of in self._alike.get(self._own_name(flow), ()):
                 application, application_by = made_of, "capture"

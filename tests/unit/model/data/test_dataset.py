@@ -212,6 +212,15 @@ def test_windows_without_times_are_trained_on_and_not_scored():
     assert set(made.rows("train")) & set(np.flatnonzero(~made.timed))
 
 
+def test_windows_without_times_take_no_place_in_scores():
+    windows, labels = [_window(9000 + each) for each in range(60)], [Labels("web")] * 60
+    mixed = _rows("series/mixed", "lab", windows, labels)
+    mixed.timed[10:] = False
+    made = _choose([*_sites(20), mixed], max_scored=8)
+    rows = made.capture == 60
+    assert (made.timed & rows).sum() == 10 and made.scored[rows].sum() == 8
+
+
 def test_a_flow_that_is_in_several_captures_is_kept_once_and_its_captures_stay_together():
     """Two captures share a flow; a third shares one with the second. Labels that contradict each other are none."""
     shared, other = ([100, -200, 300, -400], [0, 10, 20, 35]), ([70, -80, 90, -100], [0, 5, 6, 7])

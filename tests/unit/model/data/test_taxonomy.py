@@ -255,6 +255,13 @@ def test_a_messengers_calls_are_its_own_where_ndpi_takes_them_for_its_sisters(ap
     assert (found.service, found.application, found.application_by) == ("voip", *expected)
 
 
+def test_what_a_servers_name_says_stands_against_the_capture_of_a_sister():
+    servers = {"calls.example": ("voip", "WhatsApp", True)}
+    about = capture("benign", "voip", "Facebook Messenger", "0")
+    found = TAXONOMY.labels(about, ndpi("STUN.WhatsAppCall", "VoIP", server_name="calls.example"), servers.get)
+    assert (found.application, found.application_by) == ("WhatsApp", "name")
+
+
 def test_a_word_within_a_files_checksum_is_no_kind():
     for file, kind in (("64a1d0df748b1c2.pcap.zst", "exploit"), ("cryptowall4_c2.pcap.zst", "command_and_control")):
         about = capture("malicious", "exploit_kit", "x", "1", f"malicious/{file}")
