@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -26,10 +27,43 @@ UNLABELLED_GROUPS = ("mixed",)
 NameServer = Callable[[str], "tuple[str | None, str | None, bool] | None"]
 #: Ports from which on systems choose them by chance.
 _EPHEMERAL = 32768
+#: IP's numbers.
+_PROTOCOLS = {"tcp": 6, "udp": 17}
 
 
 class TaxonomyError(DatasetError):
     """A taxonomy that can't be used; one line that names the file and what is wrong."""
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """What is no attack in captures of one; ``taxonomy.yaml`` says what each asks."""
+
+    names: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()
+    protocol: str = ""
+    port: int | None = None
+    ports_from: int = 0
+    below: int = 0
+    words: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.protocol not in ("", *_PROTOCOLS):
+            raise TypeError(f"beside: no protocol {self.protocol!r}")
+
+    def holds(self, path: str, flow: FlowName, name: str | None) -> bool:
+        """``path``: the capture's, in small letters; ``name``: nDPI's own of the flow."""
+        return (
+            (not self.names or flow.name.partition(".")[0] in self.names or name in self.names)
+            and (not self.alone or flow.name in self.alone)
+            and (not self.protocol or flow.protocol == _PROTOCOLS[self.protocol])
+            and (self.port is None or self.port in flow.ports)
+            and min(flow.ports) >= self.ports_from
+            and (not self.below or 0 < flow.size < self.below)
+            and (not self.words or any(word in path for word in self.words))
+            and not any(word in path for word in self.without)
+        )
 
 
 class Taxonomy:
@@ -57,7 +91,7 @@ class Taxonomy:
             self._settled: dict[str, str] = tables["settled"]
             self._owners = frozenset(tables["owners"])
             self._ports: dict[tuple[int, int], dict[str, str]] = {
-                ({"tcp": 6, "udp": 17}[key.partition("/")[0]], int(key.partition("/")[2])): about
+                (_PROTOCOLS[key.partition("/")[0]], int(key.partition("/")[2])): about
                 for key, about in tables["ports"].items()
             }
             self._content: dict[str, int] = tables["content"]
@@ -65,7 +99,7 @@ class Taxonomy:
                 frozenset(tables[key]) for key in ("http", "quic", "not_tls", "tcp_only")
             )
             self._not_within: dict[str | None, list[str]] = tables["not_within"]
-            self._beside: dict[str, list[str]] = tables["beside"]
+            self._beside = {kind: [_Beside(**entry) for entry in of] for kind, of in tables["beside"].items()}
             self._shell_ports = frozenset(tables["shell_ports"])
             self._captures: dict[str, str] = tables["captures"]
             self._unsaid = frozenset(tables["unsaid"])
@@ -95,6 +129,9 @@ class Taxonomy:
         self.digest = hashlib.sha256(text.encode()).hexdigest()
         named = [s for of in self.applications.values() for s in of]
         named += [*self._settled.values(), *self._categories.values(), *self._captures.values()]
+        for kind in self._beside:
+            if kind not in self._kinds:
+                raise TaxonomyError(f"{path}: names the kind {kind!r} under beside, which is not under kinds")
         for service in named:
             if service not in self.services:
                 raise TaxonomyError(f"{path}: names the service {service!r}, which is not under services")
@@ -152,14 +189,8 @@ class Taxonomy:
         if self._socket_pair(flow) or self._port_of(flow) is not None:
             return None
         name = self._own_name(flow, even_guessed=True)
-        kind = self.kind(capture) or ""
-        if kind == "web_attack" and flow.protocol == 17:
-            return None
-        # Sessions of a domain's member with its controller: what spreads by SMB does it on SMB's own port.
-        if flow.name == "NetBIOS" and 139 in flow.ports and kind in ("exploit", "command_and_control"):
-            return None
-        beside = self._beside.get(kind, ())
-        if flow.name.partition(".")[0] in beside or name in beside:
+        path = capture.path.lower()
+        if any(each.holds(path, flow, name) for each in self._beside.get(self.kind(capture) or "", ())):
             return None
         if name is None or name in self._attack_vectors:
             return True

@@ -328,6 +328,13 @@ def test_a_taxonomy_that_contradicts_itself_is_refused(tmp_path):
         path.write_text(yaml.safe_dump(tables | {table: entry}))
         with pytest.raises(TaxonomyError, match="'emial'"):
             Taxonomy(path)
+    path.write_text(yaml.safe_dump(tables | {"beside": {"scam": []}}))
+    with pytest.raises(TaxonomyError, match="'scam'"):
+        Taxonomy(path)
+    for entry in ({"nams": ["TLS"]}, {"protocol": "ucp"}):
+        path.write_text(yaml.safe_dump(tables | {"beside": {"scan": [entry]}}))
+        with pytest.raises(TaxonomyError, match="not a taxonomy"):
+            Taxonomy(path)
     path.write_text(yaml.safe_dump(tables | {"kinds": {"scan": ["("]}}))
     with pytest.raises(TaxonomyError, match="not a taxonomy"):
         Taxonomy(path)
@@ -350,6 +357,29 @@ def test_the_table_of_servers_names_the_services_that_there_are():
 def test_what_a_domains_member_says_to_its_controller_is_no_attack(name, ports, kind, malicious):
     flow = FlowName(name, "Network", False, "", 6, ports)
     assert TAXONOMY.malicious(capture("malicious", kind, "x", "1"), flow) is malicious
+
+
+@pytest.mark.parametrize(("path", "flow", "malicious"), [
+    # It reads its group policy; what is executed by SMB is larger.
+    ("a/wmi_query.pcap", FlowName("SMBv23", "System", False, "", 6, (50000, 445), 8_000), None),
+    ("a/wmi_query.pcap", FlowName("NetBIOS.SMBv23", "System", False, "", 6, (50000, 445), 8_000), None),
+    ("a/wmi_query.pcap", FlowName("SMBv23", "System", False, "", 6, (50000, 445), 80_000), True),
+    ("a/psexec.pcap", FlowName("SMBv23", "System", False, "", 6, (50000, 445), 8_000), True),
+    ("a/wmi_query.pcap", FlowName("SMBv23", "System", False, "", 6, (50000, 445)), True),  # of no known size
+    # NETLOGON on a port that Windows chose; the attack's own calls are larger, or are made to it.
+    ("a/psexec.pcap", FlowName("DCERPC", "RPC", False, "", 6, (50000, 49667), 1_200), None),
+    ("a/psexec.pcap", FlowName("DCERPC", "RPC", False, "", 6, (50000, 49667), 6_000), True),
+    ("a/psexec.pcap", FlowName("DCERPC", "RPC", False, "", 6, (50000, 135), 1_200), True),
+    ("a/CVE-2020-1472.pcap", FlowName("DCERPC", "RPC", False, "", 6, (50000, 49667), 1_200), True),
+])  # fmt: skip
+def test_a_members_own_calls_and_files_are_told_by_their_size(path, flow, malicious):
+    assert TAXONOMY.malicious(capture("malicious", "lateral_movement", "x", "1", path), flow) is malicious
+
+
+@pytest.mark.parametrize("name", ["SMBv23", "SMBv1", "NetBIOS.SMBv23", "NetBIOS", "SSH", "TLS"])
+def test_beside_an_attack_on_a_web_server_files_are_the_hosts_own_however_spelled(name):
+    flow = FlowName(name, "System", False, "", 6, (50000, 445))
+    assert TAXONOMY.malicious(capture("malicious", "web_attack", "sqlmap", "1"), flow) is None
 
 
 def test_captures_of_attacks_on_web_servers_hold_none_by_udp():
