@@ -17,7 +17,7 @@ from pathlib import Path
 import yaml
 
 from .errors import DatasetError
-from .labels import TRANSPORTS, CaptureLabels, FlowName, Labels
+from .labels import TRANSPORTS, CaptureLabels, FlowName, Labels, only
 
 #: Groups of captures whose labels say nothing about their flows (attack beside background, damaged files).
 UNLABELLED_GROUPS = ("mixed",)
@@ -26,7 +26,7 @@ UNLABELLED_GROUPS = ("mixed",)
 #: name of which nothing is known.
 NameServer = Callable[[str], "tuple[str | None, str | None, bool] | None"]
 #: Ports from which on systems choose them by chance.
-_EPHEMERAL = 32768
+CHOSEN = 32768
 #: IP's numbers.
 _PROTOCOLS = {"tcp": 6, "udp": 17}
 
@@ -144,7 +144,7 @@ class Taxonomy:
         transport = self.transport(flow)
         if capture.group in UNLABELLED_GROUPS:
             return Labels(transport=transport)
-        role = name_server(flow.server_name) if flow and self._names_a_server(flow) else None
+        role = self._role(flow, name_server) if flow else None
         malicious = self.malicious(capture, flow, role)
         service, application, _ = role or (None, None, False)
         service_by, application_by = "name" if service else "", "name" if application else ""
@@ -237,7 +237,7 @@ class Taxonomy:
     def _socket_pair(flow: FlowName) -> bool:
         """A program that talks to itself: two ports chosen by chance, one soon after the other."""
         one, other = flow.ports
-        return flow.protocol == 6 and min(one, other) >= _EPHEMERAL and abs(one - other) <= 6
+        return flow.protocol == 6 and min(one, other) >= CHOSEN and abs(one - other) <= 6
 
     def of_series(self, about: CaptureLabels) -> tuple[str | None, str | None]:
         """Service and application of a flow that somebody has labelled one by one."""
@@ -269,6 +269,18 @@ class Taxonomy:
     def services_of(self, application: str, seen: set[str]) -> tuple[str, ...]:
         """The services an application can be: the taxonomy's, and those it was ``seen`` with."""
         return tuple(sorted({*self.applications.get(application, ()), *seen}))
+
+    def _role(self, flow: FlowName, name_server: NameServer) -> tuple[str | None, str | None, bool] | None:
+        """What the flow's server is, by its name, or by those that others have for the same address and port, as far as
+        these say the same."""
+        if self._names_a_server(flow):
+            return name_server(flow.server_name)
+        roles = [name_server(name) for name in flow.others]
+        if not any(roles):
+            return None
+        services = {role[0] if role else None for role in roles}
+        applications = {role[1] if role else None for role in roles}
+        return only(services), only(applications), False
 
     def _names_a_server(self, flow: FlowName) -> bool:
         """Whether the flow's name is the server's: what is asked of a resolver, or of all neighbours, is not."""

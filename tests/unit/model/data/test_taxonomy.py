@@ -100,6 +100,21 @@ def test_what_ndpi_guessed_from_an_address_or_a_port_names_nothing(name):
     assert (found.service, found.application, found.malicious) == (None, None, None)
 
 
+@pytest.mark.parametrize(("others", "expected"), [
+    (("www.youtube.com",), ("web", "YouTube")), (("www.youtube.com", "shop.example"), ("web", None)),
+    # What they say not alike is not said; nor is it then what the capture is of.
+    (("r1.googlevideo.com", "www.youtube.com"), (None, "YouTube")), (("shop.example", "nobody.example"), (None, None)),
+    (("tracker.example",), (None, None)),
+    # Nothing is known of these.
+    (("nobody.example",), ("voip", "Skype")), ((), ("voip", "Skype")),
+])  # fmt: skip
+def test_a_server_is_known_by_the_names_that_others_have_for_it(others, expected):
+    flow = FlowName("TLS", "Web", False, "", 6, (50000, 443), 10**6, others)
+    found = named(capture("benign", "voip", "Skype", "0"), flow)
+    assert (found.service, found.application) == expected
+    assert not found.service or found.service_by == ("capture" if expected[0] == "voip" else "name")
+
+
 def test_a_capture_of_one_thing_names_what_name_and_protocol_leave_open():
     camera = capture("benign", "iot", "EdimaxCam1", "0")
     plain = Labels("iot", None, False, None, "capture")
