@@ -90,7 +90,12 @@ class Servers:
         self._anywhere = _Roles(roles, about.get("anywhere"))
         self._first = _Roles(roles, about.get("first"))
         self._media = _Roles(roles, about.get("first, where media are"))
+        self._known = _Roles(roles, about.get("first, of known names"))
         self._unknown = _Roles(roles, about.get("first, of unknown names"))
+        self._beside = [
+            (frozenset(str(each.get("of")).split()), frozenset(str(each.get("services")).split()))
+            for each in map(partial(_held, roles), _listed(roles, about.get("first, beside")))
+        ]
         self._media_words = _glob(str(about.get("words of media", "")).split())
         self._double = frozenset(str(about.get("second-level", "")).split())
         self._pages = [
@@ -132,7 +137,9 @@ class Servers:
         """All that an entry or a role can say by itself."""
         patterns = (pattern.entry for under in self._patterns.values() for pattern in under)
         roles = {
-            answer for some in (self._anywhere, self._first, self._media, self._unknown) for answer in some.answers
+            answer
+            for some in (self._anywhere, self._first, self._media, self._known, self._unknown)
+            for answer in some.answers
         }
         return {entry.answer for entry in (*self._suffixes.values(), *patterns)} | roles
 
@@ -146,7 +153,7 @@ class Servers:
         name, words, public = read
         entry, below = self._find(name, words, public)
         if entry is not None and not entry.open:
-            return self._page(words, below, entry) or entry.answer
+            return self._beside_it(words, below, entry) or entry.answer
         if len(words) < 2:
             return None
         if entry is None:
@@ -221,7 +228,7 @@ class Servers:
         others = words[1:] if entry is None else words[1:below]
         if (answer := self._media.of(words[0])) and self._has_media(others, entry):
             return answer
-        return self._unknown.of(words[0]) if entry is None else None
+        return (self._unknown if entry is None else self._known).of(words[0])
 
     def _has_media(self, words: list[str], entry: _Entry | None) -> bool:
         """Whether what streams there is sound or pictures: whose it is delivers such, or another label says so."""
@@ -229,14 +236,17 @@ class Servers:
             return True
         return any(not word.startswith(_IDN) and self._media_words.fullmatch(word) for word in words)
 
-    def _page(self, words: list[str], below: int, entry: _Entry) -> Answer | None:
-        """The site beside a service of another kind: a label right before the entry's says that it is pages."""
+    def _beside_it(self, words: list[str], below: int, entry: _Entry) -> Answer | None:
+        """What is beside a service that is not web, if a label right before the entry's says so: its pages, updates."""
         # Of names of one label (.onion) what is before is somebody's site.
         if below != 1 or len(words) < 3:
             return None
+        service, application = entry.answer
         if any(not of.isdisjoint(entry.answer) and roles.of(words[0]) for of, roles in self._pages):
-            application = entry.answer.application
             return Answer("web", None if application in self._no_owners else application)
+        role = self._anywhere.of(words[0]) or self._first.of(words[0])
+        if role and any(service in of and role.service in services for of, services in self._beside):
+            return Answer(role.service, application)
         return None
 
     def _read(self, path: Path) -> dict[Any, Any]:

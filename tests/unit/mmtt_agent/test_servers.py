@@ -40,6 +40,9 @@ def test_products_that_people_know(name, answer):
         ("stun2.nobody-knows.net", ("voip", None)),
         ("imap2.nobody-knows.co.uk", ("email", None)),
         ("vpn.nobody-knows.de", ("tunnel", None)),
+        ("bbb.nobody-knows.edu", ("voip", None)),
+        ("mp3.nobody-knows.de", ("streaming", None)),
+        ("conference.jabber.nobody-knows.org", ("chat", None)),
         ("downloads.nobody-knows.org", ("file_transfer", None)),
         ("update.nobody-knows.org", ("software_update", None)),
         ("update.dell.com", ("software_update", "Dell")),
@@ -130,6 +133,7 @@ def test_hosts_beside_a_companys_pages(name, answer):
         ("tracker.nobody-knows.org", (None, None)),
         ("packages.nobody-knows.org", (None, None)),
         ("mining.nobody-knows.com", (None, None)),
+        ("remote.nobody-knows.com", (None, None)),
         ("dot.ca.gov", ("web", None)),
         # Mail is exchanged, and so are currencies.
         ("exchange.nobody-knows.org", ("email", None)),
@@ -262,6 +266,27 @@ def test_of_a_streaming_company_only_what_delivers_is_streaming(name, answer):
     ],
 )
 def test_sisters_of_one_company_are_told_apart(name, answer):
+    assert named(name) == answer
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        # Programs, where the company is known.
+        ("downloads.raspberrypi.com", ("software_update", "Raspberry Pi")),
+        ("download7.hp.com", ("software_update", "HP")),
+        ("repo.ubuntu.com", ("software_update", "Ubuntu")),
+        ("downloads.nobody-knows.org", ("file_transfer", None)),
+        ("repo.nobody-knows.org", (None, None)),
+        # Updates and calls of what is a device, plays or talks.
+        ("ota.shelly.cloud", ("software_update", "Shelly")),
+        ("patch.pathofexile.com", ("software_update", "Path of Exile")),
+        ("turn.matrix.org", ("voip", "Element")),
+        ("mail.matrix.org", ("chat", "Element")),
+        ("api.push.apple.com", ("infrastructure", "Apple")),
+    ],
+)
+def test_downloads_and_updates_of_a_company_that_is_known(name, answer):
     assert named(name) == answer
 
 
