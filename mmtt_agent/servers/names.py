@@ -97,6 +97,7 @@ class Servers:
             for each in map(partial(_held, roles), _listed(roles, about.get("first, beside")))
         ]
         self._media_words = _glob(str(about.get("words of media", "")).split())
+        self._fronts = frozenset(str(about.get("in front", "")).split())
         self._double = frozenset(str(about.get("second-level", "")).split())
         self._pages = [
             (frozenset(str(each.get("of")).split()), _Roles(roles, {"web": each.get("labels")}))
@@ -152,6 +153,10 @@ class Servers:
             return None
         name, words, public = read
         entry, below = self._find(name, words, public)
+        if below > 1 and ".".join(words[below:]) in self._fronts:
+            customer = ".".join(words[:below])
+            if self.knows(customer):
+                return self.named(customer)
         if entry is not None and not entry.open:
             return self._beside_it(words, below, entry) or entry.answer
         if len(words) < 2:

@@ -290,6 +290,23 @@ def test_downloads_and_updates_of_a_company_that_is_known(name, answer):
     assert named(name) == answer
 
 
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("www.netflix.com.edgekey.net", ("web", "Netflix")),
+        ("swcdn.apple.com.akadns.net", ("software_update", "Apple")),
+        ("ocsp.digicert.com.edgesuite.net.", ("infrastructure", "OCSP")),
+        # Somebody's of whom nothing is known; a name with a meaning of its own.
+        ("www.nobody-knows.com.edgekey.net", ("web", "Akamai")),
+        ("officecdn.microsoft.com.edgesuite.net", ("software_update", "Office 365")),
+        ("push-apple.com.akadns.net", ("infrastructure", "Apple")),
+        ("edgekey.net", ("web", "Akamai")),
+    ],
+)
+def test_what_delivers_for_others_is_theirs(name, answer):
+    assert named(name) == answer
+
+
 def test_of_two_patterns_the_one_that_says_more_is_the_names():
     assert named("static-global-s-msn-com.akamaized.net") == ("web", "MSN")
     assert named("static-of-nobody.akamaized.net") == ("web", None)
