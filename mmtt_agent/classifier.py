@@ -151,9 +151,7 @@ class Classifier:
             none_alike = np.zeros((0, WIDTH), np.float32)
             none = np.zeros((0, 0), np.float32)
             return Verdicts([], nothing, [], nothing, np.zeros(0, bool), nothing, [], nothing, kinds, none_alike, none)
-        logits = self.logits(batch)
-        embedding = logits.pop() if len(logits) > len(self.bundle.tasks) else np.zeros((n, 0), np.float32)
-        return self._decide(embedding, *logits)
+        return self.decide(self.logits(batch))
 
     def logits(self, batch: SeriesBatch) -> list[np.ndarray]:
         """What the network says of at least one window, in the order of the bundle's tasks: (n, services),
@@ -163,6 +161,12 @@ class Classifier:
             part = batch[start : start + _FEATURES_AT_A_TIME]
             logits.append(self.run(features.model_input(part), part.lengths))
         return [np.concatenate(part) for part in zip(*logits, strict=True)]
+
+    def decide(self, logits: list[np.ndarray]) -> Verdicts:
+        """The verdicts that come of what :meth:`logits` gives."""
+        tasks = len(self.bundle.tasks)
+        embedding = logits[tasks] if len(logits) > tasks else np.zeros((len(logits[0]), 0), np.float32)
+        return self._decide(embedding, *logits[:tasks])
 
     def run(self, inputs: dict[str, np.ndarray], lengths: np.ndarray) -> list[np.ndarray]:
         """What :meth:`logits` gives, for the input of ``features.model_input`` of windows of so many packets (n,)."""

@@ -25,6 +25,8 @@ MAX_JOB = 256
 HELLO_EVERY = 5
 #: Answers waiting to be sent past which no more messages should be read.
 MAX_OUTGOING = 256
+#: Seconds that a capture's windows may take to be remembered in the end, less than Zeek waits for an agent.
+FLUSH = 8.0
 # Whoever can reach Zeek's socket can make up names of nodes.
 _MAX_NODES = 1000
 
@@ -97,6 +99,9 @@ class Memory(Protocol):
     """Takes windows that have got their verdicts, to remember them, and never waits: a recorder, or a test's."""
 
     def put(self, batch: Batch) -> None: ...
+
+    def flush(self, timeout: float) -> None:
+        """This waits until all that was put is written, but no longer than so many seconds."""
 
 
 class Session:
@@ -191,6 +196,9 @@ class Session:
             self._evidence.tries(event.reply_topic, event.tries)
         elif isinstance(event, wire.AllSent) and event.topic == wire.agent_topic(self._agent):
             self._evidence.end()
+            # Zeek, once it has heard that all is said, ends its agent at once.
+            if self._memory and self._in_order:
+                self._memory.flush(FLUSH)
             self._all_sent = event.reply_topic
         else:
             self.counts["messages for others"] += 1

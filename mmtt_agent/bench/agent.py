@@ -205,7 +205,7 @@ def _stages(classifier: Classifier, messages: list[str], seconds: float) -> dict
             marks.append(clock())
             logits = classifier.run(inputs, batch.series.lengths)
             marks.append(clock())
-            answers = classifier._decide(np.zeros((len(batch), 0), np.float32), *logits)
+            answers = classifier.decide(logits)
             marks.append(clock())
             incidents = evidence.flows(batch, answers)
             marks.append(clock())

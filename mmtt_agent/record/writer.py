@@ -20,7 +20,7 @@ from .rows import Batch, RecordError
 
 #: Windows that wait for the thread at most, of about 1.5 kB each.
 MAX_WAITING = 32_768
-#: Windows in a part at most, about 8 MB; and seconds after which it is written, whatever is in it.
+#: Windows with which a part is written, about 8 MB; and seconds after which it is, whatever is in it.
 PART_WINDOWS, PART_SECONDS = 16_384, 300.0
 # Hours that there are parts in hand of, at most: captures may hold many.
 _MAX_OPEN = 16
@@ -91,15 +91,19 @@ class Recorder:
         self._changed = threading.Condition()
         self._queue: list[Batch] = []
         self._queued = 0
-        self._closing = False
+        self._taken = self._settled = 0  # windows that were queued, and those of them that are recorded or dropped
+        self._overrun = 0  # windows that were too many since the thread's latest look, and whether it has said so
+        self._said_overrun = False
+        self._closing = self._flushing = False
         self._keep_at = 0.0
+        self._keep_problem = ""
         self._thread = threading.Thread(target=self._run, name="mmtt-record", daemon=True)
         self._thread.start()
 
     @property
     def waiting(self) -> int:
-        """Windows that are not written yet."""
-        return self._queued + sum(part.windows for part in [*self._open.values()])
+        """Windows that were put and not dropped, and are not written yet."""
+        return self._taken - self._settled
 
     def put(self, batch: Batch) -> None:
         """Take windows to be written; where too many wait already, they are dropped and counted. From any thread."""
@@ -108,11 +112,20 @@ class Recorder:
                 self._changed.wait_for(lambda: self._queued < MAX_WAITING or self._closing)
             if self._closing or (not self._waits and self._queued + len(batch) > MAX_WAITING):
                 self.dropped += len(batch)
+                self._overrun += len(batch)
                 return
             self._queue.append(batch)
             self._queued += len(batch)
+            self._taken += len(batch)
             if self._queued >= _SOON:
                 self._changed.notify_all()
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Wait until all that was put is written or dropped, but not longer than ``timeout`` seconds."""
+        with self._changed:
+            self._flushing = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self.waiting or self._closing, timeout)
 
     def close(self, timeout: float | None = None) -> None:
         """Write all that waits; what is not written within ``timeout`` seconds is counted as dropped."""
@@ -125,20 +138,38 @@ class Recorder:
             self._say(f"{self.directory}: {left} windows are not recorded: they are not written after {timeout:g} s")
 
     def _run(self) -> None:
+        try:
+            self._go_on()
+        finally:
+            with self._changed:  # nobody waits for a thread that is no more
+                self._closing = True
+                self._changed.notify_all()
+
+    def _go_on(self) -> None:
         closing = False
         while not closing:
             with self._changed:
-                self._changed.wait_for(lambda: self._closing or self._queued >= _SOON, _EVERY)
+                self._changed.wait_for(lambda: self._closing or self._flushing or self._queued >= _SOON, _EVERY)
                 batches, self._queue = self._queue, []
-                closing = self._closing
+                closing, at_once = self._closing, self._closing or self._flushing
+                self._flushing = False
+                overrun, self._overrun = self._overrun, 0
+            if overrun and not self._said_overrun:
+                self._say(
+                    f"{self.directory}: {overrun} windows are not recorded: more come than can be written; "
+                    "is the disk slow or the machine busy?"
+                )
+            self._said_overrun = overrun > 0
             self._take(batches)
             with self._changed:
                 self._queued -= sum(map(len, batches))
                 self._changed.notify_all()
             for key, part in [*self._open.items()]:
                 late = time.monotonic() - part.begun >= PART_SECONDS
-                if closing or late or part.windows >= PART_WINDOWS or len(self._open) > _MAX_OPEN:
+                if at_once or late or part.windows >= PART_WINDOWS or len(self._open) > _MAX_OPEN:
                     self._write(key[0], self._open.pop(key))
+            with self._changed:
+                self._changed.notify_all()
             if time.monotonic() >= self._keep_at:
                 self._keep()
 
@@ -174,15 +205,18 @@ class Recorder:
         else:
             self._number += 1
             self.recorded += part.windows
+            self._settled += part.windows
             if self.problem:
                 self._say(f"{self.directory}: windows are recorded again; {self._not_written} were not")
                 self.problem, self._not_written = "", 0
             self._keep_at = 0.0
 
     def _failed(self, problem: str, windows: int) -> None:
-        self.problems += 1
-        self.dropped += windows
-        self._not_written += windows
+        with self._changed:
+            self.problems += 1
+            self.dropped += windows
+            self._settled += windows
+            self._not_written += windows
         if problem != self.problem:
             self._say(
                 f"{self.directory}: {windows} windows are not recorded, nor others until this is mended: {problem}"
@@ -194,9 +228,13 @@ class Recorder:
         try:
             kept = keep(self.directory, self._days, self._bytes)
         except OSError as error:
-            name = error.filename or self.directory
-            self._say(f"{name}: what is too old or too much can't be removed: {error.strerror or error}")
+            line = f"{error.filename or self.directory}: can't look for what is too old or too much, or remove it: "
+            line += error.strerror or str(error)
+            if line != self._keep_problem:
+                self._say(line)
+            self._keep_problem = line
             return
+        self._keep_problem = ""
         self.size = kept.size
         self.parts_removed += kept.too_old + kept.too_much
         if kept.too_old:

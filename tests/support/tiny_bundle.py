@@ -9,6 +9,7 @@ import numpy as np
 import yaml
 
 from mmtt_agent import features
+from mmtt_agent.bundle import EMBEDDING
 
 SERVICES = ["web", "chat", "voip"]
 APPLICATIONS = {"Alpha": ["web"], "Beta": ["chat", "voip"], "Gamma": ["web", "chat"]}
@@ -16,11 +17,12 @@ APPLICATIONS = {"Alpha": ["web"], "Beta": ["chat", "voip"], "Gamma": ["web", "ch
 KINDS = ["command_and_control", "scan", "brute_force"]
 
 
-def network(services: int = 3, applications: int = 3, scale: float = 8.0, kinds: int = 0) -> bytes:
+def network(services: int = 3, applications: int = 3, scale: float = 8.0, kinds: int = 0, embedding: int = 0) -> bytes:
     """model.onnx: each size word votes for labels by fixed random weights, and the votes are averaged.
 
     Args:
         kinds: of malicious; without any there is no such output, as in bundles up to 0.2.0.
+        embedding: its width; with 0 there is no such output, as in bundles up to 0.5.0.
     """
     # Imported here so that where onnx is not installed only the tests that make a bundle skip.
     import pytest
@@ -37,9 +39,9 @@ def network(services: int = 3, applications: int = 3, scale: float = 8.0, kinds:
     ]
     random = np.random.default_rng(7)
     nodes, weights, outputs = [], [], []
-    heads = [("service", services), ("application", applications), ("malicious", 1), ("malicious_kind", kinds)]
-    for name, width in heads if kinds else heads[:-1]:
-        output = f"{name}_logits"
+    heads = {"service": services, "application": applications, "malicious": 1, "malicious_kind": kinds}
+    for name, width in [(name, width) for name, width in {**heads, EMBEDDING: embedding}.items() if width]:
+        output = name if name == EMBEDDING else f"{name}_logits"
         votes = random.normal(0, scale, (features.SIZE_WORDS, width)).astype(np.float32)
         weights.append(onnx.numpy_helper.from_array(votes, f"{name}_votes"))
         nodes.append(helper.make_node("Gather", [f"{name}_votes", "sizes"], [f"{name}_each"]))
