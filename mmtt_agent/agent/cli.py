@@ -138,24 +138,12 @@ def agent(
     # Imported late: `--help` and wrong settings need no network runtime.
     from .. import bundle as bundles
     from ..classifier import Classifier
-    from ..incidents import OTHERS
     from ..record import Recorder, RecordError
     from ..record.model import embedding
-    from . import log, service
+    from . import chosen, log, service
 
     def load(config: settings.Config) -> Classifier:
-        bundle = bundles.load(config.bundle, config.false_positives)
-        own = config.thresholds
-        if own.malicious:
-            bundle = bundles.with_thresholds(bundle, own.malicious)
-        if bundle.incidents and (strange := {*(own.incidents or {})} - {*bundle.incidents.units, OTHERS}):
-            units = ", ".join(bundle.incidents.units)
-            raise settings.ConfigError(f"thresholds.incidents: {bundle.path} judges {units}, not {min(strange)}")
-        share = config.incidents.share
-        if share and bundle.incidents and (shares := bundle.incidents.shares) and share not in shares:
-            raise settings.ConfigError(
-                f"incidents.share: {bundle.path} has no threshold for {share}; there are {', '.join(shares)}"
-            )
+        bundle = chosen.bundle(config)
         # One thread inside the network, and as many networks at once as there are threads: better than the reverse.
         return embedding(bundle, log.logger.warning) if memory else Classifier(bundle, threads=1)
 

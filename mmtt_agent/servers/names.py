@@ -6,7 +6,7 @@ import fnmatch
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,6 +69,10 @@ class _Pattern(NamedTuple):
     labels: int
     text: re.Pattern[str]
     entry: _Entry
+    #: Whether its first label is `*` alone: what stands there is no part of what the entry names.
+    bare: bool
+    #: How many characters it has that must be there.
+    letters: int
 
 
 class Servers:
@@ -86,10 +90,21 @@ class Servers:
         self._anywhere = _Roles(roles, about.get("anywhere"))
         self._first = _Roles(roles, about.get("first"))
         self._media = _Roles(roles, about.get("first, where media are"))
+        self._known = _Roles(roles, about.get("first, of known names"))
         self._unknown = _Roles(roles, about.get("first, of unknown names"))
+        self._beside = [
+            (frozenset(str(each.get("of")).split()), frozenset(str(each.get("services")).split()))
+            for each in map(partial(_held, roles), _listed(roles, about.get("first, beside")))
+        ]
         self._media_words = _glob(str(about.get("words of media", "")).split())
+        self._fronts = frozenset(str(about.get("in front", "")).split())
         self._double = frozenset(str(about.get("second-level", "")).split())
-        #: Applications with hosts that deliver media.
+        self._pages = [
+            (frozenset(str(each.get("of")).split()), _Roles(roles, {"web": each.get("labels")}))
+            for each in map(partial(_held, roles), _listed(roles, about.get("pages beside")))
+        ]
+        self._no_owners = frozenset(_listed(roles, about.get("no owners of pages")))
+        #: Applications with hosts that deliver media, and do little else.
         self._players: set[str | None] = set()
         for path in files:
             for application, services in self._read(path).items():
@@ -100,6 +115,7 @@ class Servers:
                     for name in names:
                         if not self._add(name, _Entry(answer, service == "web")):
                             raise ServersError(f"{path}: {name} stands in the table with two meanings")
+        self._players -= set(_listed(roles, about.get("not only of media")))
 
     def with_domains(self, domains: Mapping[str, Answer]) -> Servers:
         """This table and somebody's own suffixes, which come before equal ones and over roles."""
@@ -122,7 +138,9 @@ class Servers:
         """All that an entry or a role can say by itself."""
         patterns = (pattern.entry for under in self._patterns.values() for pattern in under)
         roles = {
-            answer for some in (self._anywhere, self._first, self._media, self._unknown) for answer in some.answers
+            answer
+            for some in (self._anywhere, self._first, self._media, self._known, self._unknown)
+            for answer in some.answers
         }
         return {entry.answer for entry in (*self._suffixes.values(), *patterns)} | roles
 
@@ -135,8 +153,12 @@ class Servers:
             return None
         name, words, public = read
         entry, below = self._find(name, words, public)
+        if below > 1 and ".".join(words[below:]) in self._fronts:
+            customer = ".".join(words[:below])
+            if self.knows(customer):
+                return self.named(customer)
         if entry is not None and not entry.open:
-            return entry.answer
+            return self._beside_it(words, below, entry) or entry.answer
         if len(words) < 2:
             return None
         if entry is None:
@@ -192,9 +214,9 @@ class Servers:
                 entry = self._suffixes.get(text[start:])
                 if entry is not None:
                     return entry, before
-                for labels, pattern, found in self._patterns.get(text[rest:], ()):
+                for labels, pattern, found, bare, _ in self._patterns.get(text[rest:], ()):
                     if labels <= before and pattern.fullmatch(".".join(words[before - labels : before + 1])):
-                        return found, before - labels
+                        return found, before - labels + bare
             start = rest
         return None, 0
 
@@ -207,15 +229,30 @@ class Servers:
                 return answer
         if answer := self._first.of(words[0]):
             return answer
-        if (answer := self._media.of(words[0])) and self._has_media(words[1:], entry):
+        # A name that is known says by its entry what it is, not by its own letters.
+        others = words[1:] if entry is None else words[1:below]
+        if (answer := self._media.of(words[0])) and self._has_media(others, entry):
             return answer
-        return self._unknown.of(words[0]) if entry is None else None
+        return (self._unknown if entry is None else self._known).of(words[0])
 
     def _has_media(self, words: list[str], entry: _Entry | None) -> bool:
         """Whether what streams there is sound or pictures: whose it is delivers such, or another label says so."""
         if entry is not None and entry.answer.application in self._players:
             return True
         return any(not word.startswith(_IDN) and self._media_words.fullmatch(word) for word in words)
+
+    def _beside_it(self, words: list[str], below: int, entry: _Entry) -> Answer | None:
+        """What is beside a service that is not web, if a label right before the entry's says so: its pages, updates."""
+        # Of names of one label (.onion) what is before is somebody's site.
+        if below != 1 or len(words) < 3:
+            return None
+        service, application = entry.answer
+        if any(not of.isdisjoint(entry.answer) and roles.of(words[0]) for of, roles in self._pages):
+            return Answer("web", None if application in self._no_owners else application)
+        role = self._anywhere.of(words[0]) or self._first.of(words[0])
+        if role and any(service in of and role.service in services for of, services in self._beside):
+            return Answer(role.service, application)
+        return None
 
     def _read(self, path: Path) -> dict[Any, Any]:
         try:
@@ -239,8 +276,11 @@ class Servers:
         if starred is None:
             return self._suffixes.setdefault(name, entry) == entry
         under = self._patterns.setdefault(".".join(labels[starred + 1 :]) + brand, [])
-        made = _Pattern(starred, _glob([".".join(labels[: starred + 1])]), entry)
+        text = _glob([".".join(labels[: starred + 1])])
+        made = _Pattern(starred, text, entry, labels[0] == "*", len(name.replace("*", "")))
         under.append(made)
+        # Of several, the one that says more of the name.
+        under.sort(key=lambda each: -each.letters)
         return all(made.text.pattern != other.text.pattern or entry == other.entry for other in under)
 
 
@@ -250,9 +290,7 @@ class _Roles:
     def __init__(self, path: Path, content: object) -> None:
         self._words: dict[str, Answer] = {}
         self._patterns: list[tuple[re.Pattern[str], Answer]] = []
-        if not isinstance(content, dict):
-            raise ServersError(f"{path}: must hold labels by service")
-        for key, labels in content.items():
+        for key, labels in _held(path, content).items():
             service, _, application = str(key).partition(" ")
             answer = Answer(_said(service), application or None)
             globs = [label for label in str(labels).split() if "*" in label]
@@ -275,6 +313,18 @@ class _Roles:
                 if pattern.fullmatch(word):
                     return answer
         return found
+
+
+def _held(path: Path, content: object) -> dict[Any, Any]:
+    if not isinstance(content, dict):
+        raise ServersError(f"{path}: must hold labels by service")
+    return content
+
+
+def _listed(path: Path, content: object) -> list[Any]:
+    if not isinstance(content, list):
+        raise ServersError(f"{path}: must list applications")
+    return content
 
 
 def _pairs(path: Path, application: object, services: object) -> Iterable[tuple[str, list[str]]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from .. import __version__, zeek
 from .. import bundle as bundles
-from ..agent import broker, wire
+from ..agent import broker, chosen, wire
 from ..agent import config as settings
 from ..agent.connection import ConnectionProblem, NobodyListens, open_websocket, tls_context
 from ..features import FEATURE_VERSION
@@ -111,8 +111,11 @@ def _bundle(config: settings.Config | None) -> Iterator[Check]:
     from ..classifier import Classifier
 
     try:
-        bundle = bundles.load(config.bundle, config.false_positives) if config else bundles.load()
+        bundle = chosen.bundle(config) if config else bundles.load()
         Classifier(bundle)
+    except settings.ConfigError as error:
+        yield Check("problem", "settings", str(error), "mmtt agent --print config   # shows every setting")
+        return
     except bundles.BundleError as error:
         yield Check(
             "problem",

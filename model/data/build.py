@@ -36,7 +36,7 @@ from .sources import Entry, Source
 
 #: Captures in one file of rows: what a run that was stopped may lose.
 _PER_FILE = 50
-_FORMAT = 4
+_FORMAT = 5
 #: Names of files of rows; others in their directory are somebody else's.
 _PART = "[0-9]" * 5 + ".parquet"
 #: Where files of rows are until all are made.

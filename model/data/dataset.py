@@ -28,7 +28,7 @@ from .split import SPLITS, digest, equal_windows, frozen_sites, recordings, spli
 from .taxonomy import Taxonomy
 
 #: Changes with every change of what a cached data set holds.
-CACHE_VERSION = 8
+CACHE_VERSION = 9
 #: Fewer sites than this can't be shared out, and recordings are in their place.
 _FEW_SITES = 10
 #: Windows without a label of one capture, by its index, and whether their times are known.
@@ -38,7 +38,7 @@ _Other = tuple[int, SeriesBatch, np.ndarray]
 @dataclass
 class _Part:
     """Labelled windows of one capture: what they are, their numbers in their connections, how many of the same labels
-    come before each."""
+    and with times come before each."""
 
     capture: int
     series: SeriesBatch
@@ -271,6 +271,8 @@ def choose(
         kept: list[int] = []
         rank: list[int] = []
         taken: Counter[tuple[Any, ...]] = Counter()
+        # Windows without times never count in a score, and so take no place there.
+        timed: Counter[tuple[Any, ...]] = Counter()
         for row in (
             _shuffled(len(rows.labels), f"{selection.split_seed} {rows.entry.name}") if rows.entry.labelled else ()
         ):
@@ -281,7 +283,8 @@ def choose(
             elif taken[alike] >= selection.max_windows:
                 counts["beyond max_windows"] += 1
             else:
-                rank.append(taken[alike])
+                rank.append(timed[alike])
+                timed[alike] += bool(rows.timed[row])
                 taken[alike] += 1
                 kept.append(row)
         counts["labelled"] += len(kept)

@@ -30,7 +30,8 @@ class CaptureLabels:
 @dataclass(frozen=True)
 class FlowName:
     """What nDPI says of a flow. ``name`` is "protocol" or "protocol.application"; ``guessed``: by port or address;
-    ``protocol`` is IP's, 6 or 17, ``ports`` those of both ends, ``size`` bytes in both directions; 0 for not known."""
+    ``protocol`` is IP's, 6 or 17, ``ports`` those of both ends, ``size`` bytes in both directions; 0 for not known.
+    ``others``: of a flow without a server's name those that others have which go to the same address and port."""
 
     name: str
     category: str
@@ -39,6 +40,7 @@ class FlowName:
     protocol: int = 0
     ports: tuple[int, int] = (0, 0)
     size: int = 0
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,23 +61,24 @@ class Labels:
         return (self.service, self.application, self.malicious) != (None, None, None)
 
 
+def only(values: set[_Answer | None]) -> _Answer | None:
+    """The one value that there is, None where there are several."""
+    return next(iter(values)) if len(values) == 1 else None
+
+
 def agreed(labels: list[Labels]) -> Labels:
     """What copies of one flow, labelled in several places, are: where two say different things, that is in doubt."""
 
-    def only(values: set[_Answer | None]) -> _Answer | None:
-        known = values - {None}
-        return known.pop() if len(known) == 1 else None
-
     service, application = (
-        only({label.service for label in labels}),
-        only({label.application for label in labels}),
+        only({label.service for label in labels} - {None}),
+        only({label.application for label in labels} - {None}),
     )
-    malicious = only({label.malicious for label in labels})
+    malicious = only({label.malicious for label in labels} - {None})
     return Labels(
         service,
         application,
         malicious,
-        only({label.kind for label in labels}) if malicious else None,
+        only({label.kind for label in labels} - {None}) if malicious else None,
         next((label.service_by for label in labels if service and label.service == service), ""),
         next((label.application_by for label in labels if application and label.application == application), ""),
         max(label.transport for label in labels),

@@ -11,12 +11,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from .errors import DatasetError
-from .labels import TRANSPORTS, CaptureLabels, FlowName, Labels
+from .labels import TRANSPORTS, CaptureLabels, FlowName, Labels, only
 
 #: Groups of captures whose labels say nothing about their flows (attack beside background, damaged files).
 UNLABELLED_GROUPS = ("mixed",)
@@ -25,11 +26,44 @@ UNLABELLED_GROUPS = ("mixed",)
 #: name of which nothing is known.
 NameServer = Callable[[str], "tuple[str | None, str | None, bool] | None"]
 #: Ports from which on systems choose them by chance.
-_EPHEMERAL = 32768
+CHOSEN = 32768
+#: IP's numbers.
+_PROTOCOLS = {"tcp": 6, "udp": 17}
 
 
 class TaxonomyError(DatasetError):
     """A taxonomy that can't be used; one line that names the file and what is wrong."""
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """What is no attack in captures of one; ``taxonomy.yaml`` says what each asks."""
+
+    names: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()
+    protocol: str = ""
+    port: int | None = None
+    ports_from: int = 0
+    below: int = 0
+    words: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.protocol not in ("", *_PROTOCOLS):
+            raise TypeError(f"beside: no protocol {self.protocol!r}")
+
+    def holds(self, path: str, flow: FlowName, name: str | None) -> bool:
+        """``path``: the capture's, in small letters; ``name``: nDPI's own of the flow."""
+        return (
+            (not self.names or flow.name.partition(".")[0] in self.names or name in self.names)
+            and (not self.alone or flow.name in self.alone)
+            and (not self.protocol or flow.protocol == _PROTOCOLS[self.protocol])
+            and (self.port is None or self.port in flow.ports)
+            and min(flow.ports) >= self.ports_from
+            and (not self.below or 0 < flow.size < self.below)
+            and (not self.words or any(word in path for word in self.words))
+            and not any(word in path for word in self.without)
+        )
 
 
 class Taxonomy:
@@ -57,7 +91,7 @@ class Taxonomy:
             self._settled: dict[str, str] = tables["settled"]
             self._owners = frozenset(tables["owners"])
             self._ports: dict[tuple[int, int], dict[str, str]] = {
-                ({"tcp": 6, "udp": 17}[key.partition("/")[0]], int(key.partition("/")[2])): about
+                (_PROTOCOLS[key.partition("/")[0]], int(key.partition("/")[2])): about
                 for key, about in tables["ports"].items()
             }
             self._content: dict[str, int] = tables["content"]
@@ -65,7 +99,7 @@ class Taxonomy:
                 frozenset(tables[key]) for key in ("http", "quic", "not_tls", "tcp_only")
             )
             self._not_within: dict[str | None, list[str]] = tables["not_within"]
-            self._beside: dict[str, list[str]] = tables["beside"]
+            self._beside = {kind: [_Beside(**entry) for entry in of] for kind, of in tables["beside"].items()}
             self._shell_ports = frozenset(tables["shell_ports"])
             self._captures: dict[str, str] = tables["captures"]
             self._unsaid = frozenset(tables["unsaid"])
@@ -95,6 +129,9 @@ class Taxonomy:
         self.digest = hashlib.sha256(text.encode()).hexdigest()
         named = [s for of in self.applications.values() for s in of]
         named += [*self._settled.values(), *self._categories.values(), *self._captures.values()]
+        for kind in self._beside:
+            if kind not in self._kinds:
+                raise TaxonomyError(f"{path}: names the kind {kind!r} under beside, which is not under kinds")
         for service in named:
             if service not in self.services:
                 raise TaxonomyError(f"{path}: names the service {service!r}, which is not under services")
@@ -107,7 +144,7 @@ class Taxonomy:
         transport = self.transport(flow)
         if capture.group in UNLABELLED_GROUPS:
             return Labels(transport=transport)
-        role = name_server(flow.server_name) if flow and self._names_a_server(flow) else None
+        role = self._role(flow, name_server) if flow else None
         malicious = self.malicious(capture, flow, role)
         service, application, _ = role or (None, None, False)
         service_by, application_by = "name" if service else "", "name" if application else ""
@@ -116,7 +153,7 @@ class Taxonomy:
             service, service_by = by_protocol[0], "protocol"
         if not application and by_protocol[1]:
             application, application_by = by_protocol[1], "protocol"
-        if by_protocol[1] == application:
+        if application_by == "protocol":
             made_of = self.of_series(capture)[1]
             if made_of in self._alike.get(self._own_name(flow), ()):
                 application, application_by = made_of, "capture"
@@ -152,14 +189,8 @@ class Taxonomy:
         if self._socket_pair(flow) or self._port_of(flow) is not None:
             return None
         name = self._own_name(flow, even_guessed=True)
-        kind = self.kind(capture) or ""
-        if kind == "web_attack" and flow.protocol == 17:
-            return None
-        # Sessions of a domain's member with its controller: what spreads by SMB does it on SMB's own port.
-        if flow.name == "NetBIOS" and 139 in flow.ports and kind in ("exploit", "command_and_control"):
-            return None
-        beside = self._beside.get(kind, ())
-        if flow.name.partition(".")[0] in beside or name in beside:
+        path = capture.path.lower()
+        if any(each.holds(path, flow, name) for each in self._beside.get(self.kind(capture) or "", ())):
             return None
         if name is None or name in self._attack_vectors:
             return True
@@ -206,7 +237,7 @@ class Taxonomy:
     def _socket_pair(flow: FlowName) -> bool:
         """A program that talks to itself: two ports chosen by chance, one soon after the other."""
         one, other = flow.ports
-        return flow.protocol == 6 and min(one, other) >= _EPHEMERAL and abs(one - other) <= 6
+        return flow.protocol == 6 and min(one, other) >= CHOSEN and abs(one - other) <= 6
 
     def of_series(self, about: CaptureLabels) -> tuple[str | None, str | None]:
         """Service and application of a flow that somebody has labelled one by one."""
@@ -238,6 +269,18 @@ class Taxonomy:
     def services_of(self, application: str, seen: set[str]) -> tuple[str, ...]:
         """The services an application can be: the taxonomy's, and those it was ``seen`` with."""
         return tuple(sorted({*self.applications.get(application, ()), *seen}))
+
+    def _role(self, flow: FlowName, name_server: NameServer) -> tuple[str | None, str | None, bool] | None:
+        """What the flow's server is, by its name, or by those that others have for the same address and port, as far as
+        these say the same."""
+        if self._names_a_server(flow):
+            return name_server(flow.server_name)
+        roles = [name_server(name) for name in flow.others]
+        if not any(roles):
+            return None
+        services = {role[0] if role else None for role in roles}
+        applications = {role[1] if role else None for role in roles}
+        return only(services), only(applications), False
 
     def _names_a_server(self, flow: FlowName) -> bool:
         """Whether the flow's name is the server's: what is asked of a resolver, or of all neighbours, is not."""

@@ -11,7 +11,8 @@ import hashlib
 import ipaddress
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import cached_property
+from dataclasses import replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from mmtt_agent.series import SeriesBatch
 from .. import tables
 from ..errors import DatasetError
 from ..labels import CaptureLabels, FlowName, Labels
-from ..taxonomy import UNLABELLED_GROUPS, Taxonomy
+from ..taxonomy import CHOSEN, UNLABELLED_GROUPS, Taxonomy
 from .compressed import open_text
 from .series import FILES, series_sources, windows
 from .source import Entry
@@ -128,7 +129,49 @@ class TableSource:
 
     @cached_property
     def _names(self) -> dict[str, _Flows]:
-        return _read_flow_names(self.directory)
+        names = _read_flow_names(self.directory)
+        repositories: defaultdict[str, list[_Flows]] = defaultdict(list)
+        for path, row in self._captures.items():
+            # Behind an attack's names may be anybody: there each flow speaks for itself.
+            if path in names and row.labels.malicious != "1" and row.labels.group not in UNLABELLED_GROUPS:
+                repositories[row.repository].append(names[path])
+        for captures in repositories.values():
+            _name_by_address(captures)
+        return names
+
+
+def _name_by_address(captures: list[_Flows]) -> None:
+    """Tell encrypted flows without a server's name which names others have for the same address and port."""
+    known: defaultdict[_End, set[str]] = defaultdict(set)
+    for flows in captures:
+        for (_, *ends), found in flows.items():
+            for end in filter(_is_a_server, ends):
+                known[end].update(flow.server_name for *_, flow in found if flow.server_name and _encrypted(flow))
+    for flows in captures:
+        for (_, *ends), found in flows.items():
+            if all(flow.server_name or not _encrypted(flow) for *_, flow in found):
+                continue
+            others = tuple(sorted({name for end in filter(_is_a_server, ends) for name in known.get(end, ())}))
+            if others:
+                found[:] = [
+                    (first, last, flow if flow.server_name or not _encrypted(flow) else replace(flow, others=others))
+                    for first, last, flow in found
+                ]
+
+
+def _is_a_server(end: _End) -> bool:
+    """A public address, which is the same wherever it is seen, and a port that no system chooses by chance."""
+    return end[1] < CHOSEN and _public(end[0])
+
+
+@cache
+def _public(address: bytes) -> bool:
+    whole = ipaddress.IPv6Address(address)
+    return (whole.ipv4_mapped or whole).is_global
+
+
+def _encrypted(flow: FlowName) -> bool:
+    return flow.name.partition(".")[0] in ("TLS", "QUIC")
 
 
 def _key(protocol: int, one: _End, other: _End) -> tuple[int, _End, _End]:

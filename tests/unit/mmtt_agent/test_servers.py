@@ -40,6 +40,9 @@ def test_products_that_people_know(name, answer):
         ("stun2.nobody-knows.net", ("voip", None)),
         ("imap2.nobody-knows.co.uk", ("email", None)),
         ("vpn.nobody-knows.de", ("tunnel", None)),
+        ("bbb.nobody-knows.edu", ("voip", None)),
+        ("mp3.nobody-knows.de", ("streaming", None)),
+        ("conference.jabber.nobody-knows.org", ("chat", None)),
         ("downloads.nobody-knows.org", ("file_transfer", None)),
         ("update.nobody-knows.org", ("software_update", None)),
         ("update.dell.com", ("software_update", "Dell")),
@@ -72,6 +75,13 @@ def test_roles_and_what_is_left(name, answer):
         ("a.rtmp.nobody-knows.org", ("streaming", None)),
         # A page about what is on.
         ("live.bilibili.com", ("web", "Bilibili")),
+        # Companies of more than media; one that sings not; letters of a country in a name that is known.
+        ("live.cnn.com", ("web", "CNN")),
+        ("stream.cloudflare.com", ("web", "Cloudflare")),
+        ("live.steampowered.com", ("web", "Steam")),
+        ("live.songkick.com", (None, None)),
+        ("stream.fox.tv", ("web", "Fox")),
+        ("live.radio.fox.tv", ("streaming", "Fox")),
         # Nothing says.
         ("stream.nobody-knows.org", (None, None)),
         ("live.xn--80atv.org", (None, None)),
@@ -105,13 +115,203 @@ def test_the_site_of_a_service_is_web_and_its_own_hosts_are_not(site, applicatio
         ("session.minecraft.net", ("gaming", "Minecraft")),
         ("ws.push.samsung.com", ("infrastructure", "Samsung")),
         ("cluster0-shard-00-00.abcde.mongodb.net", ("database", "MongoDB")),
-        ("packages.nobody-knows.org", ("software_update", None)),
-        # Pages to search in.
+        # Pages to search in; holidays; programs.
         ("packages.debian.org", ("web", "Debian")),
+        ("packages.expedia.com", ("web", "Expedia")),
+        ("packages.gitlab.com", ("software_update", "GitLab")),
     ],
 )
 def test_hosts_beside_a_companys_pages(name, answer):
     assert named(name) == answer
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        # Faults and visitors are tracked, ore is mined, and states have departments of transportation.
+        ("tracker.debian.org", ("web", "Debian")),
+        ("tracker.nobody-knows.org", (None, None)),
+        ("packages.nobody-knows.org", (None, None)),
+        ("mining.nobody-knows.com", (None, None)),
+        ("remote.nobody-knows.com", (None, None)),
+        ("dot.ca.gov", ("web", None)),
+        # Mail is exchanged, and so are currencies.
+        ("exchange.nobody-knows.org", ("email", None)),
+        ("exchange.coinbase.com", ("web", "Coinbase")),
+        ("stratum.nobody-knows.org", ("crypto_currency", None)),
+        ("npm.pkg.github.com", ("file_transfer", "GitHub")),
+    ],
+)
+def test_a_word_that_means_several_things_is_no_role(name, answer):
+    assert named(name) == answer
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("www.clamav.net", ("web", "ClamAV")),
+        ("database.clamav.net", ("software_update", "ClamAV")),
+        ("console.wasabisys.com", ("web", "Wasabi")),
+        ("s3.eu-central-1.wasabisys.com", ("file_transfer", "Wasabi")),
+        ("docs.rustdesk.com", ("web", "RustDesk")),
+        ("rs-ny.rustdesk.com", ("remote_access", "RustDesk")),
+        ("forum.hypixel.net", ("web", "Hypixel")),
+        ("support.arlo.com", ("web", "Arlo")),
+        # A program's own hosts count where it is for talking, playing or devices, and not where content is moved.
+        ("api.arlo.com", ("iot", "Arlo")),
+        ("api.plutotv.net", ("web", "Pluto TV")),
+        ("images.plutotv.net", ("web", "Pluto TV")),
+        ("siloh-fs.plutotv.net", ("streaming", "Pluto TV")),
+        # Whose a page of a public resolver is, DoH is no word for.
+        ("www.quad9.net", ("web", None)),
+        ("dns11.quad9.net", ("infrastructure", "DoH")),
+        # A social network's pages are social; webmail and checks of being on line begin with `www.`.
+        ("www.facebook.com", ("social", "Facebook")),
+        ("www.gmail.com", ("email", "GMail")),
+        ("www.msftconnecttest.com", ("infrastructure", "Microsoft")),
+        # Only the label right before, and not of names of one label, which are others' sites.
+        ("www.cdn.somewhere.plutotv.net", ("streaming", "Pluto TV")),
+        ("docs.abcdefgh.onion", ("tunnel", "Tor")),
+    ],
+)
+def test_the_pages_of_a_service_that_is_not_web(name, answer):
+    assert named(name) == answer
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("ep-cool-1234.us-east-2.aws.neon.tech", ("database", "Neon")),
+        ("console.neon.tech", ("web", "Neon")),
+        ("abc.eu-central-1.aws.clickhouse.cloud", ("database", "ClickHouse")),
+        ("console.clickhouse.cloud", ("web", "ClickHouse")),
+        ("free-tier.aws-eu-west-1.cockroachlabs.cloud", ("database", "CockroachDB")),
+        ("cockroachlabs.cloud", ("web", "CockroachDB")),
+        ("mydb.c9ak.eu-west-1.rds.amazonaws.com", ("database", "AWS")),
+        ("rds.eu-west-1.amazonaws.com", ("web", "AWS")),
+        ("app.redislabs.com", ("web", "Redis")),
+        ("redis-1.c1.ec2.cloud.redislabs.com", ("database", "Redis")),
+        ("app.snowflake.com", ("web", "Snowflake")),
+        ("deb.nodesource.com", ("software_update", "Node.js")),
+        ("www.nodesource.com", ("web", "NodeSource")),
+        ("www.nicehash.com", ("web", "NiceHash")),
+        ("kawpow.auto.nicehash.com", ("crypto_currency", "NiceHash")),
+        ("www.messagelabs.com", ("web", None)),
+        ("cluster5.eu.messagelabs.com", ("email", None)),
+        ("www.f2pool.com", ("web", None)),
+    ],
+)
+def test_a_service_that_is_rented_and_the_site_where_it_is(name, answer):
+    assert named(name) == answer
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-west-3", "ap-northeast-2"])
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("gamelift.{}.amazonaws.com", ("gaming", None)),
+        ("a1b2-ats.iot.{}.amazonaws.com", ("iot", "AWS")),
+        ("bucket.s3.{}.amazonaws.com", (None, "AWS")),
+        ("bucket.s3-website.{}.amazonaws.com", ("web", "AWS")),
+        ("1234.dkr.ecr.{}.amazonaws.com", ("file_transfer", "AWS")),
+        ("balancer-1.{}.elb.amazonaws.com", (None, None)),
+        ("x.mediapackage.{}.amazonaws.com", ("streaming", None)),
+        ("bucket.oss-{}.aliyuncs.com", ("file_transfer", "Alibaba Cloud")),
+        ("bucket.cos.{}.myqcloud.com", ("file_transfer", "Tencent")),
+    ],
+)
+def test_a_clouds_service_is_the_same_in_every_region(name, answer, region):
+    assert named(name.format(region)) == answer
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("user-profile.ar.indazn.com", ("web", "DAZN")),
+        ("dc1-live.cdn.indazn.com", ("streaming", "DAZN")),
+        ("api-singtelhawk.quickplay.com", ("web", None)),
+        ("vod-anybody.quickplay.com", ("streaming", None)),
+        ("msg.video.qiyi.com", ("web", "iQIYI")),
+        ("meta.video.qiyi.com", ("streaming", "iQIYI")),
+        ("cms.megaphone.fm", ("web", None)),
+        ("traffic.megaphone.fm", ("streaming", None)),
+        ("www.dacast.com", ("web", None)),
+        ("cp45414.edgefcs.net", ("streaming", None)),
+        ("wdradaptiv-vh.akamaihd.net", ("streaming", None)),
+        ("wdr-1live.icecastssl.wdr.de", ("streaming", None)),
+    ],
+)
+def test_of_a_streaming_company_only_what_delivers_is_streaming(name, answer):
+    assert named(name) == answer
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("plus.google.com", ("social", "Google+")),
+        ("googleplus.com", ("social", "Google+")),
+        ("chat-pa.clients6.google.com", ("chat", "Google Chat")),
+        ("cloudconsole-pa.clients6.google.com", ("web", "Google Cloud")),
+        ("people-pa.clients6.google.com", ("web", "Google")),
+        ("r8---sn-nhpax-ua8s.c.pack.google.com", ("software_update", "Google")),
+        ("cache.pack.google.com", ("software_update", "Google")),
+        ("lh5.ggpht.com", ("web", "Google")),
+        ("yt3.ggpht.com", ("web", "YouTube")),
+        ("geo2.ggpht.com", ("web", "Google Maps")),
+        ("om.cbsi.com", ("web", "CBS")),
+        ("www.paramountplus.com", ("web", "Paramount+")),
+        ("www.badoo.com", ("social", "Badoo")),
+        ("www.bumble.com", ("social", "Bumble")),
+        ("www.venmo.com", ("web", "Venmo")),
+    ],
+)
+def test_sisters_of_one_company_are_told_apart(name, answer):
+    assert named(name) == answer
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        # Programs, where the company is known.
+        ("downloads.raspberrypi.com", ("software_update", "Raspberry Pi")),
+        ("download7.hp.com", ("software_update", "HP")),
+        ("repo.ubuntu.com", ("software_update", "Ubuntu")),
+        ("downloads.nobody-knows.org", ("file_transfer", None)),
+        ("repo.nobody-knows.org", (None, None)),
+        # Updates and calls of what is a device, plays or talks.
+        ("ota.shelly.cloud", ("software_update", "Shelly")),
+        ("patch.pathofexile.com", ("software_update", "Path of Exile")),
+        ("turn.matrix.org", ("voip", "Element")),
+        ("mail.matrix.org", ("chat", "Element")),
+        ("api.push.apple.com", ("infrastructure", "Apple")),
+    ],
+)
+def test_downloads_and_updates_of_a_company_that_is_known(name, answer):
+    assert named(name) == answer
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("www.netflix.com.edgekey.net", ("web", "Netflix")),
+        ("swcdn.apple.com.akadns.net", ("software_update", "Apple")),
+        ("ocsp.digicert.com.edgesuite.net.", ("infrastructure", "OCSP")),
+        # Somebody's of whom nothing is known; a name with a meaning of its own.
+        ("www.nobody-knows.com.edgekey.net", ("web", "Akamai")),
+        ("officecdn.microsoft.com.edgesuite.net", ("software_update", "Office 365")),
+        ("push-apple.com.akadns.net", ("infrastructure", "Apple")),
+        ("edgekey.net", ("web", "Akamai")),
+    ],
+)
+def test_what_delivers_for_others_is_theirs(name, answer):
+    assert named(name) == answer
+
+
+def test_of_two_patterns_the_one_that_says_more_is_the_names():
+    assert named("static-global-s-msn-com.akamaized.net") == ("web", "MSN")
+    assert named("static-of-nobody.akamaized.net") == ("web", None)
+    assert named("api001.backblazeb2.com") == ("web", "Backblaze")
+    assert named("f001.backblazeb2.com") == ("file_transfer", "Backblaze")
 
 
 @pytest.mark.parametrize(

@@ -415,14 +415,20 @@ def test_wrong_settings_and_bundles_end_with_status_2_and_one_line(bundle, tmp_p
     assert run("-c", wrong, "--bundle", made) == (2, [line])
 
 
+_UNITS = {"unit": "mmtt-agent.service", "learn-unit": "mmtt-learn.service", "learn-timer": "mmtt-learn.timer"}
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze")
-def test_the_printed_unit_is_one(tmp_path):
-    unit = tmp_path / "mmtt-agent.service"
-    # Programs that exist: the printed one is wherever this program was started from.
-    printed = subprocess.run([*PROGRAM, "--print", "unit"], capture_output=True, text=True, check=True).stdout
-    unit.write_text(re.sub(r"(?m)^(Exec\w+)=\S+", rf"\1={sys.executable}", printed))
+@pytest.mark.parametrize("names", [["unit"], ["learn-unit", "learn-timer"]])
+def test_the_printed_units_are_some(tmp_path, names):
+    for name in names:
+        # Programs that exist: the printed one is wherever this program was started from.
+        printed = subprocess.run([*PROGRAM, "--print", name], capture_output=True, text=True, check=True).stdout
+        unit = tmp_path / _UNITS[name]
+        unit.write_text(re.sub(r"(?m)^(Exec\w+)=(\+?)\S+", rf"\1=\2{sys.executable}", printed))
     done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
-    assert done.returncode == 0 and str(unit) not in done.stderr
+    assert done.returncode == 0 and str(tmp_path) not in done.stderr
+    unit = next(tmp_path.glob("*.service"))
     # Tenths of systemd's exposure level: 20 is its word "OK", most services are at 90.
     rate = ["systemd-analyze", "security", "--offline=yes", "--threshold=20", unit]
     assert subprocess.run(rate, capture_output=True, text=True, check=False).returncode == 0

@@ -181,6 +181,15 @@ def test_incidents_that_are_few_enough_stay_as_they_are(site, tmp_path):
     assert not out.exists()
 
 
+def test_a_site_without_incidents_has_nothing_to_change(tmp_path):
+    log(tmp_path / "mmtt.log", traffic(0, 4))
+    log(tmp_path / "mmtt_incidents.log", [], INCIDENTS)
+    done = run("--alerts-per-day", 5, tmp_path, "--format", "json")
+    (total,) = json.loads(done.stdout)["rows"]
+    assert (total["of"], total["a_day"]) == ("all", 0.0) and 0 < total["high"] < 1
+    assert "no more than that" in done.stderr
+
+
 def test_a_table_says_what_to_put_where(site):
     text = run("--format", "table", "--flows", "--alerts-per-day", 20, site).stdout
     assert "thresholds:\n  malicious:\n    others: 0." in text and "proposed" in text and "mmtt reload" in text

@@ -119,6 +119,16 @@ def test_reload_of_a_process_of_an_impossible_number(agent):
     assert f"process {10**30} is not the agent that answers" in done.stderr
 
 
+def test_doctor_tells_of_thresholds_that_the_bundle_has_no_use_for(tmp_path):
+    settings = tmp_path / "agent.yaml"
+    for text, says in (
+        ("thresholds: {malicious: {wbe: 0.9}}", "knows no service 'wbe', which there is a threshold for"),
+        ("incidents: {share: 7%}", "has no threshold for 7%"),
+    ):
+        settings.write_text(text)
+        assert says in mmtt("doctor", "-c", settings, "--zeek", "/absent", env={"COLUMNS": "300"}).stdout
+
+
 def test_doctor_goes_on_where_a_check_has_nothing_to_stand_on(tmp_path, monkeypatch):
     prefix = tmp_path / "z\x1b[31m"
     (prefix / "bin").mkdir(parents=True)

@@ -59,6 +59,44 @@ def _write(directory, captures, flows):
     (directory / "flows.tsv.zst").write_bytes(zstandard.compress(text.getvalue().encode()))
 
 
+def test_encrypted_flows_without_a_name_have_those_that_go_to_the_same_server(tmp_path):
+    def row(name, group="benign", malicious="0", repository="lab"):
+        return {"capture": name, "group": group, "service": "voip", "application": "Skype", "malicious": malicious,
+                "source_repo": repository}  # fmt: skip
+
+    def flow(name, ndpi, sni="", port=443, server="8.8.8.8", own=50000, proto=6):
+        return {"capture": name, "first_seen_ms": 1, "last_seen_ms": 2, "proto": proto, "src_ip": "10.0.0.1",
+                "src_port": own, "dst_ip": server, "dst_port": port, "ndpi_app": ndpi, "ndpi_category": "Web",
+                "ndpi_guessed": 0, "sni": sni}  # fmt: skip
+
+    _write(
+        tmp_path,
+        [row("a"), row("b"), row("other", repository="elsewhere"), row("attack", "malicious", "1"),
+         row("mixed", "mixed", "mixed")],
+        [
+            flow("a", "TLS", "chat.example"), flow("a", "QUIC", "www.example", server="2001:4860:4860::8888"),
+            flow("a", "DNS", "asked.example", 53), flow("a", "TLS", "within.example", server="192.168.0.1"),
+            flow("attack", "TLS", "c2.example"), flow("mixed", "TLS", "any.example"),
+            flow("a", "TLS", "more.example", 8443), flow("b", "DNS", port=53, own=50004),
+            *(flow(capture, "TLS", own=50001) for capture in ("a", "b", "other", "attack", "mixed")),
+            flow("b", "QUIC", own=50002, proto=17), flow("b", "Unknown", own=50003),
+            flow("b", "TLS", server="192.168.0.1", own=50005), flow("b", "TLS", "own.example", own=50006),
+            flow("b", "QUIC", server="2001:4860:4860::8888", own=50007), flow("b", "TLS", port=40000, own=50008),
+        ],
+    )  # fmt: skip
+    found = {
+        (capture, name.ports[0]): name.others
+        for capture, flows in table.TableSource(tmp_path, Taxonomy())._names.items()
+        for same in flows.values()
+        for _, _, name in same
+        if name.others
+    }
+    chat = ("chat.example", "own.example")
+    assert found == {
+        ("a", 50001): chat, ("b", 50001): chat, ("b", 50002): chat, ("b", 50007): ("www.example",),
+    }  # fmt: skip
+
+
 def test_a_directory_without_data_gives_one_line(tmp_path):
     with pytest.raises(ds.DatasetError, match=r"captures\.tsv: No such file.*--data must name"):
         ds.load_or_build(tmp_path, tmp_path / "cache.npz", ds.Selection(), print)
@@ -210,6 +248,15 @@ def test_windows_without_times_are_trained_on_and_not_scored():
     assert (~made.timed).sum() == 20 and not made.scored[~made.timed].any() and made.scored[made.timed].all()
     assert not set(made.rows("test")) & set(np.flatnonzero(~made.timed))
     assert set(made.rows("train")) & set(np.flatnonzero(~made.timed))
+
+
+def test_windows_without_times_take_no_place_in_scores():
+    windows, labels = [_window(9000 + each) for each in range(60)], [Labels("web")] * 60
+    mixed = _rows("series/mixed", "lab", windows, labels)
+    mixed.timed[10:] = False
+    made = _choose([*_sites(20), mixed], max_scored=8)
+    rows = made.capture == 60
+    assert (made.timed & rows).sum() == 10 and made.scored[rows].sum() == 8
 
 
 def test_a_flow_that_is_in_several_captures_is_kept_once_and_its_captures_stay_together():

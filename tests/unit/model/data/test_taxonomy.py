@@ -100,6 +100,21 @@ def test_what_ndpi_guessed_from_an_address_or_a_port_names_nothing(name):
     assert (found.service, found.application, found.malicious) == (None, None, None)
 
 
+@pytest.mark.parametrize(("others", "expected"), [
+    (("www.youtube.com",), ("web", "YouTube")), (("www.youtube.com", "shop.example"), ("web", None)),
+    # What they say not alike is not said; nor is it then what the capture is of.
+    (("r1.googlevideo.com", "www.youtube.com"), (None, "YouTube")), (("shop.example", "nobody.example"), (None, None)),
+    (("tracker.example",), (None, None)),
+    # Nothing is known of these.
+    (("nobody.example",), ("voip", "Skype")), ((), ("voip", "Skype")),
+])  # fmt: skip
+def test_a_server_is_known_by_the_names_that_others_have_for_it(others, expected):
+    flow = FlowName("TLS", "Web", False, "", 6, (50000, 443), 10**6, others)
+    found = named(capture("benign", "voip", "Skype", "0"), flow)
+    assert (found.service, found.application) == expected
+    assert not found.service or found.service_by == ("capture" if expected[0] == "voip" else "name")
+
+
 def test_a_capture_of_one_thing_names_what_name_and_protocol_leave_open():
     camera = capture("benign", "iot", "EdimaxCam1", "0")
     plain = Labels("iot", None, False, None, "capture")
@@ -255,6 +270,13 @@ def test_a_messengers_calls_are_its_own_where_ndpi_takes_them_for_its_sisters(ap
     assert (found.service, found.application, found.application_by) == ("voip", *expected)
 
 
+def test_what_a_servers_name_says_stands_against_the_capture_of_a_sister():
+    servers = {"calls.example": ("voip", "WhatsApp", True)}
+    about = capture("benign", "voip", "Facebook Messenger", "0")
+    found = TAXONOMY.labels(about, ndpi("STUN.WhatsAppCall", "VoIP", server_name="calls.example"), servers.get)
+    assert (found.application, found.application_by) == ("WhatsApp", "name")
+
+
 def test_a_word_within_a_files_checksum_is_no_kind():
     for file, kind in (("64a1d0df748b1c2.pcap.zst", "exploit"), ("cryptowall4_c2.pcap.zst", "command_and_control")):
         about = capture("malicious", "exploit_kit", "x", "1", f"malicious/{file}")
@@ -321,6 +343,13 @@ def test_a_taxonomy_that_contradicts_itself_is_refused(tmp_path):
         path.write_text(yaml.safe_dump(tables | {table: entry}))
         with pytest.raises(TaxonomyError, match="'emial'"):
             Taxonomy(path)
+    path.write_text(yaml.safe_dump(tables | {"beside": {"scam": []}}))
+    with pytest.raises(TaxonomyError, match="'scam'"):
+        Taxonomy(path)
+    for entry in ({"nams": ["TLS"]}, {"protocol": "ucp"}):
+        path.write_text(yaml.safe_dump(tables | {"beside": {"scan": [entry]}}))
+        with pytest.raises(TaxonomyError, match="not a taxonomy"):
+            Taxonomy(path)
     path.write_text(yaml.safe_dump(tables | {"kinds": {"scan": ["("]}}))
     with pytest.raises(TaxonomyError, match="not a taxonomy"):
         Taxonomy(path)
@@ -343,6 +372,29 @@ def test_the_table_of_servers_names_the_services_that_there_are():
 def test_what_a_domains_member_says_to_its_controller_is_no_attack(name, ports, kind, malicious):
     flow = FlowName(name, "Network", False, "", 6, ports)
     assert TAXONOMY.malicious(capture("malicious", kind, "x", "1"), flow) is malicious
+
+
+@pytest.mark.parametrize(("path", "flow", "malicious"), [
+    # It reads its group policy; what is executed by SMB is larger.
+    ("a/wmi_query.pcap", FlowName("SMBv23", "System", False, "", 6, (50000, 445), 8_000), None),
+    ("a/wmi_query.pcap", FlowName("NetBIOS.SMBv23", "System", False, "", 6, (50000, 445), 8_000), None),
+    ("a/wmi_query.pcap", FlowName("SMBv23", "System", False, "", 6, (50000, 445), 80_000), True),
+    ("a/psexec.pcap", FlowName("SMBv23", "System", False, "", 6, (50000, 445), 8_000), True),
+    ("a/wmi_query.pcap", FlowName("SMBv23", "System", False, "", 6, (50000, 445)), True),  # of no known size
+    # NETLOGON on a port that Windows chose; the attack's own calls are larger, or are made to it.
+    ("a/psexec.pcap", FlowName("DCERPC", "RPC", False, "", 6, (50000, 49667), 1_200), None),
+    ("a/psexec.pcap", FlowName("DCERPC", "RPC", False, "", 6, (50000, 49667), 6_000), True),
+    ("a/psexec.pcap", FlowName("DCERPC", "RPC", False, "", 6, (50000, 135), 1_200), True),
+    ("a/CVE-2020-1472.pcap", FlowName("DCERPC", "RPC", False, "", 6, (50000, 49667), 1_200), True),
+])  # fmt: skip
+def test_a_members_own_calls_and_files_are_told_by_their_size(path, flow, malicious):
+    assert TAXONOMY.malicious(capture("malicious", "lateral_movement", "x", "1", path), flow) is malicious
+
+
+@pytest.mark.parametrize("name", ["SMBv23", "SMBv1", "NetBIOS.SMBv23", "NetBIOS", "SSH", "TLS"])
+def test_beside_an_attack_on_a_web_server_files_are_the_hosts_own_however_spelled(name):
+    flow = FlowName(name, "System", False, "", 6, (50000, 445))
+    assert TAXONOMY.malicious(capture("malicious", "web_attack", "sqlmap", "1"), flow) is None
 
 
 def test_captures_of_attacks_on_web_servers_hold_none_by_udp():

@@ -1,0 +1,24 @@
+"""The bundle that settings choose, with the thresholds that they say."""
+
+from __future__ import annotations
+
+from .. import bundle as bundles
+from ..incidents import OTHERS
+from .config import Config, ConfigError
+
+
+def bundle(config: Config) -> bundles.Bundle:
+    """
+    Raises:
+        BundleError: it can't be used.
+        ConfigError: it has no such threshold, or judges nothing of what there is one for.
+    """
+    found, own, share = bundles.load(config.bundle, config.false_positives), config.thresholds, config.incidents.share
+    if own.malicious:
+        found = bundles.with_thresholds(found, own.malicious)
+    if found.incidents and (strange := {*(own.incidents or {})} - {*found.incidents.units, OTHERS}):
+        units = ", ".join(found.incidents.units)
+        raise ConfigError(f"thresholds.incidents: {found.path} judges {units}, not {min(strange)}")
+    if share and found.incidents and (shares := found.incidents.shares) and share not in shares:
+        raise ConfigError(f"incidents.share: {found.path} has no threshold for {share}; there are {', '.join(shares)}")
+    return found
