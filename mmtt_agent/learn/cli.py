@@ -71,7 +71,7 @@ def fit(windows: Path, logs: Path, notebook: Path | None, bundle: str | None, ou
     from . import bundles as written
     from . import card, names, screen, teach
     from . import notebook as notebooks
-    from .errors import LearnError
+    from .errors import LearnError, scikit_learn
 
     output = output or windows / "bundle"
     try:
@@ -80,6 +80,7 @@ def fit(windows: Path, logs: Path, notebook: Path | None, bundle: str | None, ou
     except bundles.BundleError as error:
         raise _Unusable(str(error)) from None
     try:
+        scikit_learn()
         if notebook and not notebook.exists():
             raise LearnError(f"{notebook}: there is no such notebook; without --notebook it is site.yaml in --windows")
         noted = notebooks.read(notebook or windows / notebooks.FILE)

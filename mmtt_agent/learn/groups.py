@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..bundle import UNKNOWN
-from .errors import LearnError
+from .errors import LearnError, scikit_learn
 
 if TYPE_CHECKING:
     from ..record.rows import Windows
@@ -143,12 +143,9 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 
 def _labels(at: np.ndarray) -> np.ndarray:
     """The group of each, from 0; -1 for none."""
-    try:
-        from sklearn.cluster import HDBSCAN
-    except ImportError:
-        raise LearnError(
-            "groups are made with scikit-learn 1.3 or later, which is not installed; type: pip install 'mmtt[learn]'"
-        ) from None
+    scikit_learn()
+    from sklearn.cluster import HDBSCAN
+
     least = max(LEAST, round(len(at) * _SHARE))
     labels = HDBSCAN(min_cluster_size=least, min_samples=LEAST, copy=True).fit_predict(at)
     if labels.max() < 0:
