@@ -352,6 +352,7 @@ class _Fields:
                 labels=labels,
                 shares={task: self.threshold(f"site.shares.{task}") for task in labels},
                 thresholds={task: self.threshold(f"site.thresholds.{task}") for task in labels},
+                alike={task: self.number(f"site.alike.{task}") for task in labels},
                 services_of={each.name: each.services for each in applications},
                 shift=self.number("site.shift"),
                 unknown=self.threshold("site.unknown"),

@@ -271,21 +271,22 @@ class Classifier:
         score: np.ndarray,
         possible: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The network's probabilities (n, labels) and the site's as one: where their best label is sure it stands, else
-        what the network ``decided`` by itself, with its ``score``. ``possible`` bool (n, labels of both): what may be.
-        """
+        """The network's probabilities (n, labels) and the site's as one: where their best label is sure, and the window
+        like one that the site knows, it stands; else what the network ``decided`` by itself, with its ``score``.
+        ``possible`` bool (n, labels of both): what may be."""
         answers = seen.site.answers.get(task)
         if answers is None:
             return decided, score
         places, labels = self._places[task]
         both = np.zeros((len(decided), labels))
         np.multiply(network, 1 - answers.share, out=both[:, : network.shape[1]])
-        both[:, places] += answers.share * seen.probabilities(task)
+        own, like = seen.probabilities(task)
+        both[:, places] += answers.share * own
         if possible is not None:
             both *= possible
         best = both.argmax(axis=1)
         of_both = both[np.arange(len(best)), best].round(4)
-        sure = of_both >= answers.threshold
+        sure = (of_both >= answers.threshold) & (like.round(4) >= answers.alike)
         return np.where(sure, best, decided), np.where(sure, of_both, score)
 
     def _kinds(self, malicious: np.ndarray, scores: np.ndarray) -> list[str]:

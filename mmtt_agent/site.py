@@ -53,6 +53,8 @@ class Answers:
         labels: their names, none twice.
         share: what of the answer is the site's, 0 to 1; the rest is the network's own.
         threshold: the least probability that is answered by; below it the network's own answer stands.
+        alike: the least cosine with the nearest example: of what is less like all of them the site knows nothing, and
+            the network's own answer stands, too.
         weights: float32 (width, c), ``bias``: float32 (c,), of the standardised embedding.
         examples: float32 (p, k), of length 1, in order of label; ``label``: int64 (p,), which each is of. Every label
             has one.
@@ -61,18 +63,18 @@ class Answers:
     labels: tuple[str, ...]
     share: float
     threshold: float
+    alike: float
     weights: np.ndarray = field(repr=False)
     bias: np.ndarray = field(repr=False)
     examples: np.ndarray = field(repr=False)
     label: np.ndarray = field(repr=False)
 
-    def probabilities(self, linear: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """The linear layer's logits (n, c) and unit vectors (n, k) -> float32 (n, c): half by the layer, half by the
-        nearest example."""
+    def probabilities(self, linear: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The linear layer's logits (n, c) and unit vectors (n, k) -> float32 (n, c), half by the layer, half by the
+        nearest example; and float32 (n,), how like that is: the cosine."""
         cosines = _product(directions, self._examples)
         nearest = np.maximum.reduceat(cosines, self._first, axis=1)
-        both: np.ndarray = (_softmax(linear) + _softmax(_SHARPNESS * nearest)) / 2
-        return both
+        return (_softmax(linear) + _softmax(_SHARPNESS * nearest)) / 2, nearest.max(axis=1)
 
     @cached_property
     def _examples(self) -> np.ndarray:
@@ -161,8 +163,8 @@ class Seen:
         """The same of length 1."""
         return unit(self.plain)
 
-    def probabilities(self, task: str) -> np.ndarray:
-        """float32 (n, labels of the site)."""
+    def probabilities(self, task: str) -> tuple[np.ndarray, np.ndarray]:
+        """float32 (n, labels of the site), and (n,), how like the nearest example is."""
         place = len(self.site.spread)
         for other, answers in self.site.answers.items():
             width = len(answers.labels)
@@ -219,6 +221,7 @@ def site(
     labels: dict[str, tuple[str, ...]],
     shares: dict[str, float],
     thresholds: dict[str, float],
+    alike: dict[str, float],
     services_of: dict[str, tuple[str, ...]],
     shift: float,
     unknown: float,
@@ -269,7 +272,9 @@ def site(
         if (np.diff(label) < 0).any() or not np.array_equal(np.unique(label), np.arange(len(names))):
             raise SiteError(f"has {task}_label that does not name each of {len(names)} labels in order")
     answers = {
-        task: Answers(names, shares[task], thresholds[task], *(arrays[f"{task}_{name}"] for name in _OF_ANSWERS))
+        task: Answers(
+            names, shares[task], thresholds[task], alike[task], *(arrays[f"{task}_{name}"] for name in _OF_ANSWERS)
+        )
         for task, names in labels.items()
     }
     return Site(

@@ -39,6 +39,7 @@ def write(directory: Path, base: Bundle, site: Site, card: str, about: dict[str,
         "unknown_most": round(site.unknown_most, 4),
         "shares": {task: each.share for task, each in site.answers.items()},
         "thresholds": {task: each.threshold for task, each in site.answers.items()},
+        "alike": {task: round(each.alike, 4) for task, each in site.answers.items()},
     }
     if "service" in site.answers:
         section["services"] = [*site.answers["service"].labels]
@@ -46,7 +47,7 @@ def write(directory: Path, base: Bundle, site: Site, card: str, about: dict[str,
         labels = site.answers["application"].labels
         section["applications"] = [{"name": each, "services": [*site.services_of[each]]} for each in labels]
     section["learnt"] = about
-    directory = _whole_name(directory)
+    directory = checked(directory)
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         with whole.alone(directory.parent), _aside(directory) as aside:
@@ -60,6 +61,22 @@ def write(directory: Path, base: Bundle, site: Site, card: str, about: dict[str,
         ) from None
     except BundleError as error:
         raise LearnError(f"what was learnt can't be used: {error}; {directory} is as it was") from None
+
+
+def checked(directory: Path) -> Path:
+    """With its whole name, the target of a link.
+
+    Raises:
+        LearnError: no bundle can be written there, or what is there, or would be the previous one, is none.
+    """
+    directory = _whole_name(directory)
+    for place in (directory, _previous(directory)):
+        if there(place) and not (place / "bundle.yaml").is_file():
+            raise LearnError(f"{place}: is there, and is no bundle; name another directory for the bundle")
+    above = next(each for each in directory.parents if each.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise LearnError(f"{above}: {'not a directory' if not above.is_dir() else 'can not be written to'}")
+    return directory
 
 
 def there(directory: Path) -> bool:
@@ -81,6 +98,10 @@ def back(directory: Path) -> None:
     if not (previous / "bundle.yaml").exists():
         raise LearnError(f"{directory}: there is no earlier bundle ({previous}) to go back to")
     try:
+        load(previous)
+    except BundleError as error:
+        raise LearnError(f"the earlier bundle can't be used: {error}; {directory} is as it was") from None
+    try:
         with whole.alone(directory.parent), _aside(directory) as aside:
             _exchange(directory, previous, directory, aside)
     except OSError as error:
@@ -88,8 +109,8 @@ def back(directory: Path) -> None:
 
 
 def _whole_name(directory: Path) -> Path:
-    """With a name of its own, which "." has not."""
-    return directory.parent.resolve() / directory.name if directory.name not in ("", "..") else directory.resolve()
+    """With a name of its own, which "." has not; where it is a link, of what that leads to."""
+    return directory.resolve()
 
 
 def _previous(directory: Path) -> Path:

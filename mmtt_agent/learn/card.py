@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from .. import __version__
 from ..bundle import Bundle
 from ..site import TASKS
+from .fit import MIN_WINDOWS
 from .measure import Score
 from .teach import Taught
 
@@ -58,10 +59,13 @@ def card(taught: Taught, base: Bundle, running: Bundle) -> str:
         if few:
             names = ", ".join(f"{label} ({number})" for label, number in sorted(few.items()))
             lines += [f"With too few windows to be learnt: {names}.", ""]
+        lines += [f"The macro-F1 is over the labels with {MIN_WINDOWS} later windows or more.", ""]
         lines += ["| label | learnt from | later windows | F1, before | F1, now |", "|---|---|---|---|---|"]
         learnt = taught.fitted.windows.get(task, {})
         for label, of, before_f1, after_f1 in by_label(taught.before[task], taught.after[task])[:_LABELS]:
             lines.append(f"| {label} | {learnt.get(label, 0):,} | {of:,} | {before_f1:.2f} | {after_f1:.2f} |")
+        for label in sorted({*learnt} - {*taught.before[task].of}):
+            lines.append(f"| {label} | {learnt[label]:,} | fewer than {MIN_WINDOWS} | - | - |")
         lines.append("")
     lines += ["## Counted", "", "| what | how many |", "|---|---|"]
     lines += [f"| {what} | {number:,} |" for what, number in sorted(taught.counts.items())]

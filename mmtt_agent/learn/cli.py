@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -64,7 +65,11 @@ def fit(windows: Path, logs: Path, notebook: Path | None, bundle: str | None, ou
                  1 not written, as it would be worse, or for what the line on standard error says
                  2 wrong usage or bundle
     """
+    # Threads for each product of small matrices cost more than they bring, the more so beside a Zeek that is busy.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     from .. import bundle as bundles
+    from ..classifier import Classifier
     from ..record import reading
     from ..record.rows import RecordError
     from ..servers import shipped
@@ -73,18 +78,26 @@ def fit(windows: Path, logs: Path, notebook: Path | None, bundle: str | None, ou
     from . import notebook as notebooks
     from .errors import LearnError, scikit_learn
 
-    output = output or windows / "bundle"
     try:
+        output = written.checked(output or windows / "bundle")
         base = bundles.load(bundle)
+        Classifier(base, embeds=True)
+    except (LearnError, bundles.BundleError) as error:
+        raise _Unusable(str(error)) from None
+    try:
         running = bundles.load(str(output)) if written.there(output) else base
     except bundles.BundleError as error:
-        raise _Unusable(str(error)) from None
+        raise _Unusable(
+            f"what runs can't be used: {error}. Go back: mmtt learn back {output}; or remove {output} to begin anew"
+        ) from None
     try:
         scikit_learn()
         if notebook and not notebook.exists():
             raise LearnError(f"{notebook}: there is no such notebook; without --notebook it is site.yaml in --windows")
         noted = notebooks.read(notebook or windows / notebooks.FILE)
         recorded = reading.read(windows, _say, embeddings=False)
+        if not len(recorded):
+            raise LearnError(f"{windows}: no window there can be read")
         known = names.known(logs, set(recorded.uid.tolist()), shipped().with_domains(noted.domains), _say)
         for line in known.problems:
             _say(line)

@@ -29,9 +29,12 @@ _TURNS = (0.5, 0.75, 1.0)
 #: And so many of a label must be there for that.
 _LEAST_TRIED = 3
 _SHARES = (0.0, 0.25, 0.5, 0.75, 0.9)
-_THRESHOLDS = np.arange(0.2, 0.96, 0.05).round(2)
+_THRESHOLDS = np.arange(0.3, 0.96, 0.05).round(2)
 #: Of the site's answers that are given, so many should be right.
 _ACCURACY = 0.8
+#: Of the right ones so many are given up, for what is less like the site's examples than the others are. Nine in ten of
+#: other sites' windows are, and the site must not give them its own names.
+_UNLIKE = 0.1
 #: Directions of the embedding, of 256 numbers: 32 tell neighbours as well as all of them.
 _DIRECTIONS = 32
 #: Examples of all labels together, as each costs every window a product.
@@ -101,11 +104,12 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Chosen:
-    """What was chosen for a task, and by what: of the windows that it was chosen by, the share that is named right by
-    the best label of the network alone and of both."""
+    """What was chosen for a task (see `mmtt_agent.site.Answers`), and by what: of the windows that it was chosen by,
+    the share that is named right by the best label of the network alone and of both."""
 
     share: float
     threshold: float
+    alike: float
     windows: int
     alone: float
     together: float
@@ -146,7 +150,7 @@ def fit(
             tried = [found]
         if tried:
             chosen[task] = _choose(tried)
-    taken = {task: (each.share, each.threshold) for task, each in chosen.items() if each.share > 0}
+    taken = {task: (each.share, each.threshold, each.alike) for task, each in chosen.items() if each.share > 0}
     whole = _Fit(lesson, MIN_WINDOWS, seed)
     taken = {task: each for task, each in taken.items() if len(whole.labels(task)) > 1}
     return Fitted(
@@ -196,12 +200,12 @@ class _Fit:
 
     def site(
         self,
-        taken: Mapping[str, tuple[float, float]],
+        taken: Mapping[str, tuple[float, float, float]],
         services_of: Mapping[str, Sequence[str]],
         judged: np.ndarray | None = None,
         judged_malicious: np.ndarray | None = None,
     ) -> Site:
-        """With answers to the tasks that are ``taken``, with the share and the threshold of each."""
+        """With answers to the tasks that are ``taken``: the share, the threshold and the least likeness of each."""
         width = self._lesson.embedding.shape[1]
         judged = np.zeros((0, width), np.float32) if judged is None else judged
         return Site(
@@ -227,7 +231,7 @@ class _Fit:
             found[label] = tuple(sorted(seen or known.get(label, ()) or possible))
         return found
 
-    def _answers(self, task: str, share: float, threshold: float) -> Answers:
+    def _answers(self, task: str, share: float, threshold: float, alike: float) -> Answers:
         from sklearn.linear_model import LogisticRegression
         from threadpoolctl import threadpool_limits
 
@@ -253,6 +257,7 @@ class _Fit:
             labels=tuple(labels),
             share=share,
             threshold=threshold,
+            alike=alike,
             weights=np.ascontiguousarray(coefficients.T, np.float32),
             bias=bias.astype(np.float32),
             examples=directions[kept],
@@ -286,11 +291,13 @@ class _Tried:
     Attributes:
         truth: their names.
         right: bool (shares, n), whether the best label is that, for each of _SHARES; ``score``: its probability.
+        like: (n,), cosine with the nearest example.
     """
 
     truth: np.ndarray
     right: np.ndarray
     score: np.ndarray
+    like: np.ndarray
 
     def worth(self) -> np.ndarray:
         """(shares,): accuracy and the mean over labels of it, as the former alone would leave out what is seldom."""
@@ -305,37 +312,38 @@ def _tried(lesson: Lesson, earlier: np.ndarray, later: np.ndarray, task: str, se
     rows = later[lesson.names[task][later] != ""]
     if trial is None or len(trial.labels(task)) < 2 or not len(rows):
         return None
-    site = trial.site({task: (1.0, 0.0)}, {})
+    site = trial.site({task: (1.0, 0.0, -1.0)}, {})
     names, network = lesson.names[task][rows].astype(str), lesson.network[task][rows]
     labels = [*lesson.labels[task], *(each for each in site.answers[task].labels if each not in lesson.labels[task])]
     own = np.zeros((len(rows), len(labels)))
     places = [labels.index(label) for label in site.answers[task].labels]
-    own[:, places] = site.seen(lesson.embedding[rows]).probabilities(task)
+    own[:, places], like = site.seen(lesson.embedding[rows]).probabilities(task)
     theirs = np.zeros_like(own)
     theirs[:, : network.shape[1]] = network
     both = [share * own + (1 - share) * theirs for share in _SHARES]
     best = np.array(labels)[np.array([each.argmax(axis=1) for each in both])]
-    return _Tried(names, best == names, np.array([each.max(axis=1) for each in both]))
+    return _Tried(names, best == names, np.array([each.max(axis=1) for each in both]), like)
 
 
 def _choose(tried: Sequence[_Tried]) -> Chosen:
     """How much of the answer is to be the site's, and from when on it stands."""
-    truth, right, score = (
-        np.concatenate([getattr(each, name) for each in tried], axis=-1) for name in ("truth", "right", "score")
+    truth, right, score, like = (
+        np.concatenate([getattr(each, name) for each in tried], axis=-1) for name in ("truth", "right", "score", "like")
     )
-    together = _Tried(truth, right, score)
+    together = _Tried(truth, right, score, like)
     # A gain that a few windows may owe to chance is none, nor one that is there at one time and not at another.
     gains = together.worth() - together.worth()[0] - len(truth) ** -0.5
     steady = np.all([each.worth() >= each.worth()[0] for each in tried], axis=0)
     best = int(np.where(steady, gains, -np.inf).argmax())
     best = best if gains[best] > 0 else 0
+    alike = float(np.quantile(like[right[best]], _UNLIKE).round(4)) if right[best].any() else 1.0
     threshold = float(_THRESHOLDS[-1])
     for each in _THRESHOLDS:
-        given = score[best] >= each
+        given = (score[best] >= each) & (like >= alike)
         if given.any() and right[best][given].mean() >= _ACCURACY:
             threshold = float(each)
             break
-    return Chosen(_SHARES[best], threshold, len(truth), float(right[0].mean()), float(right[best].mean()))
+    return Chosen(_SHARES[best], threshold, alike, len(truth), float(right[0].mean()), float(right[best].mean()))
 
 
 def _spread(rows: np.ndarray, most: int) -> np.ndarray:

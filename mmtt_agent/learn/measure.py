@@ -61,3 +61,8 @@ SLACK = 0.01
 def worse(before: dict[str, Score], after: dict[str, Score]) -> list[str]:
     """The tasks that are named worse than before."""
     return [task for task in TASKS if after[task].macro_f1 < before[task].macro_f1 - SLACK]
+
+
+def better(before: dict[str, Score], after: dict[str, Score]) -> bool:
+    """Whether any task is named better than before."""
+    return any(after[task].macro_f1 > before[task].macro_f1 or after[task].right > before[task].right for task in TASKS)

@@ -100,7 +100,7 @@ def known(directory: Path, uids: Collection[str], servers: Servers, say: Callabl
     if not found.connections:
         raise LearnError(
             f"{directory}: none of {len(wanted):,} recorded connections is in its conn.log; are these the logs of the "
-            "sensor that recorded them, and of the same days?"
+            f"sensor that recorded them, and of the same days?{''.join(f' ({each})' for each in found.problems[:1])}"
         )
     _server_names(directory, wanted, found, say)
     looked_up = _looked_up(directory, found, say)

@@ -21,7 +21,19 @@ _COLUMNS = ("task", "label", "windows", "f1_before", "f1_now")
 
 
 def taught(found: Taught) -> None:
-    """Print it: by task, and by label."""
+    """Print it: by task, and by label; on standard error what is not in that."""
+    _table(found)
+    for task, learnt in found.fitted.windows.items():
+        if unmeasured := len({*learnt} - {*found.before[task].of}):
+            click.echo(
+                f"mmtt: {unmeasured} more labels of {task} are learnt, with too few later windows to measure them by",
+                err=True,
+            )
+    for label, before, after in found.lost:
+        click.echo(shown(f"mmtt: {label} is named much worse: F1 {before:.2f} before, {after:.2f} now"), err=True)
+
+
+def _table(found: Taught) -> None:
     rows = []
     for task in TASKS:
         before, after = found.before[task], found.after[task]

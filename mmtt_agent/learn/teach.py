@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from ..site import TASKS, Site
 from . import names as naming
 from .errors import LearnError
 from .fit import Fitted, Lesson, fit, usual
-from .measure import Score, scores, worse
+from .measure import Score, better, scores, worse
 from .notebook import Notebook
 
 #: Of the time's windows, the latest so many are measured on.
@@ -32,6 +33,10 @@ _MOST = 2000
 _AT_A_TIME = 4096
 # Windows by which what the site is like is told.
 _LOOKED_AT = 20_000
+# A label whose F1 falls by more is said.
+_MUCH = 0.2
+# µs by which clocks may differ.
+_AHEAD = 86_400_000_000
 
 
 @dataclass
@@ -44,6 +49,7 @@ class Taught:
         before, after: how the later windows are named by the bundle that runs, and by a site that was learnt from the
             earlier ones alone.
         earlier, later: the times of both parts, (first, last) in µs since 1970.
+        judged_anew: whether somebody has judged other flows than those that the bundle that runs knows of.
         counts: what else is to be told, by what it counts.
     """
 
@@ -53,6 +59,7 @@ class Taught:
     after: dict[str, Score]
     earlier: tuple[int, int]
     later: tuple[int, int]
+    judged_anew: bool = False
     counts: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -69,9 +76,19 @@ class Taught:
                 for task in lost
             )
             return f"the later windows would be named worse than now: {' and '.join(told)}"
-        if not self.site.answers and not len(self.site.judged):
-            return "nothing was learnt that the network does not know as well"
+        if not better(self.before, self.after) and not self.judged_anew:
+            return "the later windows would be named no better than now"
         return ""
+
+    @property
+    def lost(self) -> list[tuple[str, float, float]]:
+        """Labels that would be named much worse than now, with their F1 before and after."""
+        return [
+            (label, before, self.after[task].f1[label])
+            for task in TASKS
+            for label, before in self.before[task].f1.items()
+            if self.after[task].f1[label] < before - _MUCH
+        ]
 
 
 @dataclass(frozen=True)
@@ -109,6 +126,12 @@ def material(windows: Windows, known: naming.Known, notebook: Notebook, say: Cal
     for line in naming.doubts(known, windows.uid, windows.window, windows.ts):
         say(line)
     called, counts = _called(windows, known, notebook)
+    ahead = windows.ts > time.time() * 1e6 + _AHEAD
+    if ahead.any():
+        say(f"{int(ahead.sum()):,} windows are of the future (has the clock jumped?): left out")
+        counts["windows of the future, left out"] = int(ahead.sum())
+        for names in called.values():
+            names[ahead] = ""
     rows = _chosen(called)
     if not len(rows):
         raise LearnError(
@@ -133,7 +156,7 @@ def material(windows: Windows, known: naming.Known, notebook: Notebook, say: Cal
         windows.series[judged],
         np.array([notebook.flows[uid] for uid in windows.uid[judged].tolist()], bool),
         windows.series[some],
-        int(windows.ts.max()),
+        int(windows.ts[~ahead].max()),
         counts,
     )
 
@@ -170,7 +193,11 @@ def teach(given: Material, base: Bundle, running: Bundle, say: Callable[[str], N
     if running.site and (fresh := ts[later] > running.site.until).sum() >= MIN_LATER:
         later = later[fresh]
     elif running.site:
-        counts["later windows that the running bundle has learnt from"] = int((~fresh).sum())
+        number = counts["later windows that the running bundle has learnt from"] = int((~fresh).sum())
+        say(
+            f"{running.model} has learnt from {number:,} of the later windows: what it says of them it knows by heart; "
+            "learn again when more has been recorded"
+        )
     measured = given.series[later]
     truth = {task: lesson.names[task][later] for task in TASKS}
     before = scores(truth, Classifier(running).classify(measured))
@@ -186,8 +213,15 @@ def teach(given: Material, base: Bundle, running: Bundle, say: Callable[[str], N
         after,
         (int(ts[earlier].min()), int(ts[earlier].max())),
         (int(ts[later].min(initial=ts.max())), int(ts[later].max(initial=0))),
+        _judged(running.site) != _judged(site),
         counts,
     )
+
+
+def _judged(site: Site | None) -> tuple[int, int]:
+    """How many windows were said to be harmless, and malicious."""
+    malicious = int(site.judged_malicious.sum()) if site else 0
+    return (len(site.judged_malicious) - malicious if site else 0), malicious
 
 
 def about(taught: Taught) -> dict[str, Any]:

@@ -159,14 +159,18 @@ def _best(site: Site, lesson: Lesson, rows: np.ndarray) -> np.ndarray:
     known = [*lesson.labels["application"]]
     answers = site.answers.get("application")
     if answers is None:
-        own: np.ndarray = np.array(known, object)[lesson.network["application"][rows].argmax(axis=1)]
-        return own
+        by_network: np.ndarray = np.array(known, object)[lesson.network["application"][rows].argmax(axis=1)]
+        return by_network
     labels = [*known, *(label for label in answers.labels if label not in known)]
     both = np.zeros((len(rows), len(labels)))
     both[:, : len(known)] = (1 - answers.share) * lesson.network["application"][rows]
     places = [labels.index(label) for label in answers.labels]
-    both[:, places] += answers.share * site.seen(lesson.embedding[rows]).probabilities("application")
-    found: np.ndarray = np.array(labels, object)[both.argmax(axis=1)]
+    own, like = site.seen(lesson.embedding[rows]).probabilities("application")
+    both[:, places] += answers.share * own
+    # What is unlike all that the site knows is the network's to name.
+    alone = lesson.network["application"][rows].argmax(axis=1)
+    best = np.where(like >= answers.alike, both.argmax(axis=1), alone)
+    found: np.ndarray = np.array(labels, object)[best]
     return found
 
 

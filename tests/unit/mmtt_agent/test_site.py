@@ -25,7 +25,7 @@ def answers(labels, random) -> Answers:
     n = len(labels)
     examples = unit(random.normal(0, 1, (3 * n, K)).astype(np.float32))
     weights, bias = random.normal(0, 3, (WIDTH, n)).astype(np.float32), np.zeros(n, np.float32)
-    return Answers(tuple(labels), 0.75, 0.4, weights, bias, examples, np.repeat(np.arange(n), 3))
+    return Answers(tuple(labels), 0.75, 0.4, -1.0, weights, bias, examples, np.repeat(np.arange(n), 3))
 
 
 def made() -> Site:
@@ -254,3 +254,18 @@ def refused(directory, says: str) -> None:
         bundles.load(directory)
     line = str(caught.value)
     assert says in line and "\n" not in line and line.startswith(f"{directory}/")
+
+
+def test_what_is_unlike_all_that_the_site_knows_is_the_network_s_to_name(base):
+    """One of a site's labels is always the best: it must not take the network's answers for what the site never had."""
+    batch = series(KINDS)
+
+    def said(alike: float):
+        changed = {task: dataclasses.replace(each, alike=alike, threshold=0.0) for task, each in made().answers.items()}
+        site = dataclasses.replace(made(), answers=changed)
+        verdicts = Classifier(dataclasses.replace(base, site=site)).classify(batch)
+        return verdicts.service, verdicts.application
+
+    alone = Classifier(base).classify(batch)
+    assert said(1.0) == (alone.service, alone.application)
+    assert said(-1.0) != (alone.service, alone.application)

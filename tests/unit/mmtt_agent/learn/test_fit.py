@@ -115,7 +115,7 @@ def test_where_the_network_does_as_well_nothing_is_taken():
 
 def test_nothing_to_learn_writes_nothing(site, base, monkeypatch):
     monkeypatch.setattr("mmtt_agent.learn.fit._SHARES", (0.0,))
-    refused(site, base, "nothing was learnt that the network does not know as well")
+    refused(site, base, "the later windows would be named no better than now")
 
 
 def worse_now(site) -> None:
@@ -175,7 +175,7 @@ def test_where_nothing_can_be_written_it_is_told(site, base):
 
 
 def test_a_bundle_without_embedding_is_told(site, base, tmp_path):
-    refused(site, make_bundle(tmp_path / "old"), "gives no window_embedding; those of mmtt 0.6.0 and later do")
+    refused(site, make_bundle(tmp_path / "old"), "gives no window_embedding; those of mmtt 0.6.0 and later do", code=2)
 
 
 def test_a_damaged_bundle_that_runs_is_told(site, base):
