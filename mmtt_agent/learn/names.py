@@ -102,6 +102,8 @@ def known(directory: Path, uids: Collection[str], servers: Servers, say: Callabl
             f"{directory}: none of {len(wanted):,} recorded connections is in its conn.log; are these the logs of the "
             f"sensor that recorded them, and of the same days?{''.join(f' ({each})' for each in found.problems[:1])}"
         )
+    if not any(logs.files(directory, log) for log in _NAMES):
+        say(f"{directory}: holds no {'.log, '.join(_NAMES)}.log: no server's name is known but by look-ups (dns.log)")
     _server_names(directory, wanted, found, say)
     looked_up = _looked_up(directory, found, say)
     protocols = _protocols()
