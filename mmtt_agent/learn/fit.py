@@ -32,8 +32,8 @@ _SHARES = (0.0, 0.25, 0.5, 0.75, 0.9)
 _THRESHOLDS = np.arange(0.3, 0.96, 0.05).round(2)
 #: Of the site's answers that are given, so many should be right.
 _ACCURACY = 0.8
-#: Of the right ones so many are given up, for what is less like the site's examples than the others are. Nine in ten of
-#: other sites' windows are, and the site must not give them its own names.
+#: Of the right ones so many are given up, for what is less like the site's examples than the others are. Most of other
+#: sites' windows are, and the site must not give them its own names.
 _UNLIKE = 0.1
 #: Directions of the embedding, of 256 numbers: 32 tell neighbours as well as all of them.
 _DIRECTIONS = 32
