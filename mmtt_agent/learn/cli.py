@@ -21,9 +21,10 @@ def learn() -> None:
     \b
     mmtt learn fit --windows DIR --logs DIR    learn, and measure on later days
     mmtt reload                                the agent takes it into use
-    mmtt learn back                            take it back
+    mmtt learn back BUNDLE                     take it back
     mmtt learn ask --windows DIR --logs DIR    say what is unknown
-    mmtt learn feedback UID VERDICT            say what a notice was
+    mmtt learn feedback UID VERDICT --windows DIR
+                                               say what a notice was
     mmtt learn threshold --alerts-per-day N    the thresholds that give so many alerts
     """
 
