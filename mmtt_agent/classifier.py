@@ -234,9 +234,9 @@ class Classifier:
                 self.drift.take(seen.plain, application == len(self._applications) - 1)
 
         log_odds = (malicious_logits.reshape(len(rows)) / temperatures["malicious"]).astype(np.float64)
-        log_odds = np.nan_to_num(np.clip(log_odds, -_CERTAIN, _CERTAIN), nan=-_CERTAIN)
         if seen:
-            log_odds = log_odds + seen.judgement()
+            log_odds += seen.judgement()
+        log_odds = np.nan_to_num(np.clip(log_odds, -_CERTAIN, _CERTAIN), nan=-_CERTAIN)
         probability = 1 / (1 + np.exp(-log_odds))
         malicious_score = probability.round(4)
         malicious = malicious_score >= self._malicious[service]
