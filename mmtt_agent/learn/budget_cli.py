@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import math
 import sys
-from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from .. import endings, paths, whole
+from ..networks import Network, networks
 from ..output import shown
 
 if TYPE_CHECKING:
-    from .scores import Network, Scores
+    from .scores import Scores
     from .threshold import Answer, Row
 
 #: The columns of TSV and JSON.
@@ -24,13 +24,6 @@ _COLUMNS = ("of", "possible", "now", "now_a_day", "proposed", "a_day", "low", "h
 
 class _Unusable(click.ClickException):
     exit_code = 2
-
-
-def _networks(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> list[Network]:
-    try:
-        return [ip_network(value, strict=False) for value in values]
-    except ValueError as error:
-        raise click.BadParameter(f"{error}.", context, option) from None
 
 
 @click.command(short_help="The thresholds that give so many alerts a day here.")
@@ -52,7 +45,7 @@ def _networks(context: click.Context, option: click.Parameter, values: tuple[str
 @click.option(
     "--exempt",
     multiple=True,
-    callback=_networks,
+    callback=networks,
     metavar="NET",
     help="Leave out what has an end in there, as Zeek does by MMTT::exempt_subnets; may be repeated.",
 )

@@ -69,7 +69,7 @@ def checked(directory: Path) -> Path:
     Raises:
         LearnError: no bundle can be written there, or what is there, or would be the previous one, is none.
     """
-    directory = _whole_name(directory)
+    directory = directory.resolve()  # "." has no name, and a link's is not its target's
     for place in (directory, _previous(directory)):
         if there(place) and not (place / "bundle.yaml").is_file():
             raise LearnError(f"{place}: is there, and is no bundle; name another directory for the bundle")
@@ -93,7 +93,7 @@ def back(directory: Path) -> None:
     Raises:
         LearnError: there is none.
     """
-    directory = _whole_name(directory)
+    directory = directory.resolve()  # "." has no name, and a link's is not its target's
     previous = _previous(directory)
     if not (previous / "bundle.yaml").exists():
         raise LearnError(f"{directory}: there is no earlier bundle ({previous}) to go back to")
@@ -106,11 +106,6 @@ def back(directory: Path) -> None:
             _exchange(directory, previous, directory, aside)
     except OSError as error:
         raise LearnError(f"{directory}: {error.strerror or error}; it is as it was") from None
-
-
-def _whole_name(directory: Path) -> Path:
-    """With a name of its own, which "." has not; where it is a link, of what that leads to."""
-    return directory.resolve()
 
 
 def _previous(directory: Path) -> Path:

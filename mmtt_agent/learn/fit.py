@@ -104,15 +104,11 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Chosen:
-    """What was chosen for a task (see `mmtt_agent.site.Answers`), and by what: of the windows that it was chosen by,
-    the share that is named right by the best label of the network alone and of both."""
+    """What was chosen for a task; see `mmtt_agent.site.Answers`."""
 
     share: float
     threshold: float
     alike: float
-    windows: int
-    alone: float
-    together: float
 
 
 @dataclass
@@ -144,15 +140,19 @@ def fit(
         judged: float32 (f, width), embeddings of windows that somebody has judged; ``judged_malicious``: bool (f,).
     """
     chosen = {}
+    turns = [
+        (_Fit(lesson.part(earlier), _LEAST_TRIED, seed), later) for earlier, later in lesson.turns() if len(earlier)
+    ]
     for task in TASKS:
-        tried = [found for parts in lesson.turns() if (found := _tried(lesson, *parts, task, seed)) is not None]
-        if not tried and (found := _tried(lesson, *lesson.mixed(), task, seed)) is not None:
-            tried = [found]
+        tried = [found for trial, later in turns if (found := _tried(trial, lesson, later, task)) is not None]
+        earlier, later = lesson.mixed()
+        if not tried and len(earlier):
+            found = _tried(_Fit(lesson.part(earlier), _LEAST_TRIED, seed), lesson, later, task)
+            tried = [] if found is None else [found]
         if tried:
             chosen[task] = _choose(tried)
-    taken = {task: (each.share, each.threshold, each.alike) for task, each in chosen.items() if each.share > 0}
     whole = _Fit(lesson, MIN_WINDOWS, seed)
-    taken = {task: each for task, each in taken.items() if len(whole.labels(task)) > 1}
+    taken = {task: each for task, each in chosen.items() if each.share > 0 and len(whole.labels(task)) > 1}
     return Fitted(
         whole.site(taken, services_of, judged, judged_malicious),
         chosen,
@@ -168,7 +168,7 @@ class _Fit:
         self._lesson, self._least, self._seed = lesson, least, seed
         self._mean = lesson.embedding.mean(axis=0).astype(np.float32)
         self._scale = (lesson.embedding.std(axis=0) + _LEAST_SCALE).astype(np.float32)
-        standard = self._standard(lesson.embedding[_spread(np.arange(len(lesson)), 20_000)])
+        standard = self._standard(lesson.embedding[spread(np.arange(len(lesson)), 20_000)])
         _, _, directions = np.linalg.svd(standard, full_matrices=False)
         wide = np.zeros((_DIRECTIONS, standard.shape[1]), np.float32)
         wide[: len(directions)] = directions[:_DIRECTIONS]
@@ -200,16 +200,16 @@ class _Fit:
 
     def site(
         self,
-        taken: Mapping[str, tuple[float, float, float]],
+        taken: Mapping[str, Chosen],
         services_of: Mapping[str, Sequence[str]],
         judged: np.ndarray | None = None,
         judged_malicious: np.ndarray | None = None,
     ) -> Site:
-        """With answers to the tasks that are ``taken``: the share, the threshold and the least likeness of each."""
+        """With answers to the tasks that are ``taken``."""
         width = self._lesson.embedding.shape[1]
         judged = np.zeros((0, width), np.float32) if judged is None else judged
         return Site(
-            answers={task: self._answers(task, *chosen) for task, chosen in taken.items()},
+            answers={task: self._answers(task, chosen) for task, chosen in taken.items()},
             services_of=self._services_of(services_of, "service" in taken) if "application" in taken else {},
             mean=self._mean,
             scale=self._scale,
@@ -231,13 +231,13 @@ class _Fit:
             found[label] = tuple(sorted(seen or known.get(label, ()) or possible))
         return found
 
-    def _answers(self, task: str, share: float, threshold: float, alike: float) -> Answers:
+    def _answers(self, task: str, chosen: Chosen) -> Answers:
         from sklearn.linear_model import LogisticRegression
         from threadpoolctl import threadpool_limits
 
         names = self._lesson.names[task]
         labels = self.labels(task)
-        of = [_spread(np.flatnonzero(names == label), MAX_WINDOWS) for label in labels]
+        of = [spread(np.flatnonzero(names == label), MAX_WINDOWS) for label in labels]
         rows = np.concatenate(of)
         label = np.repeat(np.arange(len(labels)), [len(each) for each in of])
         standard = self._standard(self._lesson.embedding[rows]).astype(np.float32)
@@ -255,9 +255,9 @@ class _Fit:
         kept = self._examples(directions, label)
         return Answers(
             labels=tuple(labels),
-            share=share,
-            threshold=threshold,
-            alike=alike,
+            share=chosen.share,
+            threshold=chosen.threshold,
+            alike=chosen.alike,
             weights=np.ascontiguousarray(coefficients.T, np.float32),
             bias=bias.astype(np.float32),
             examples=directions[kept],
@@ -306,13 +306,12 @@ class _Tried:
         return worth
 
 
-def _tried(lesson: Lesson, earlier: np.ndarray, later: np.ndarray, task: str, seed: int) -> _Tried | None:
-    """Fit on the one part, and try on the other; None where that has no names, or the one has not two."""
-    trial = _Fit(lesson.part(earlier), _LEAST_TRIED, seed) if len(earlier) else None
+def _tried(trial: _Fit, lesson: Lesson, later: np.ndarray, task: str) -> _Tried | None:
+    """Try what was fitted on one part on another; None where that has no names, or the one has not two."""
     rows = later[lesson.names[task][later] != ""]
-    if trial is None or len(trial.labels(task)) < 2 or not len(rows):
+    if len(trial.labels(task)) < 2 or not len(rows):
         return None
-    site = trial.site({task: (1.0, 0.0, -1.0)}, {})
+    site = trial.site({task: Chosen(1.0, 0.0, -1.0)}, {})
     names, network = lesson.names[task][rows].astype(str), lesson.network[task][rows]
     labels = [*lesson.labels[task], *(each for each in site.answers[task].labels if each not in lesson.labels[task])]
     own = np.zeros((len(rows), len(labels)))
@@ -343,10 +342,10 @@ def _choose(tried: Sequence[_Tried]) -> Chosen:
         if given.any() and right[best][given].mean() >= _ACCURACY:
             threshold = float(each)
             break
-    return Chosen(_SHARES[best], threshold, alike, len(truth), float(right[0].mean()), float(right[best].mean()))
+    return Chosen(_SHARES[best], threshold, alike)
 
 
-def _spread(rows: np.ndarray, most: int) -> np.ndarray:
+def spread(rows: np.ndarray, most: int) -> np.ndarray:
     """At most so many of them, evenly."""
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
 

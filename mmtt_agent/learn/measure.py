@@ -35,18 +35,21 @@ class Score:
         return float(np.mean([*self.f1.values()])) if self.f1 else 0.0
 
 
+def f1(truth: np.ndarray, said: np.ndarray, label: str) -> float:
+    """Of one label."""
+    both = ((said == label) & (truth == label)).sum()
+    return float(2 * both / max((said == label).sum() + (truth == label).sum(), 1))
+
+
 def score(names: np.ndarray, said: list[str]) -> Score:
     """Compare what windows are called (n,), "" where that is not known, with the labels that were given."""
     rows = np.flatnonzero(names != "")
     truth, answers = names[rows], np.array(said, object)[rows]
     labels, counts = np.unique(truth.astype(str), return_counts=True)
     of = {str(label): int(n) for label, n in zip(labels, counts, strict=True) if n >= MIN_WINDOWS}
-    f1 = {}
-    for label in of:
-        both = ((answers == label) & (truth == label)).sum()
-        f1[label] = float(2 * both / max((answers == label).sum() + (truth == label).sum(), 1))
+    by_label = {label: f1(truth, answers, label) for label in of}
     n = max(len(rows), 1)
-    return Score(len(rows), float((answers != UNKNOWN).sum() / n), float((answers == truth).sum() / n), f1, of)
+    return Score(len(rows), float((answers != UNKNOWN).sum() / n), float((answers == truth).sum() / n), by_label, of)
 
 
 def scores(names: dict[str, np.ndarray], verdicts: Verdicts) -> dict[str, Score]:

@@ -6,13 +6,14 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import logs
+from ..networks import Network
 from ..output import utc
 from .budget import STEPS, BudgetError, Events, Seen
 
@@ -31,7 +32,6 @@ _WHOLE = 20
 _LATEST = 4 * 10**18
 
 Say = Callable[[str], None]
-Network = IPv4Network | IPv6Network
 
 
 class NoLog(BudgetError):

@@ -19,7 +19,7 @@ from ..series import SeriesBatch
 from ..site import TASKS, Site
 from . import names as naming
 from .errors import LearnError
-from .fit import Fitted, Lesson, fit, usual
+from .fit import Fitted, Lesson, fit, spread, usual
 from .measure import Score, better, scores, worse
 from .notebook import Notebook
 
@@ -147,7 +147,7 @@ def material(windows: Windows, known: naming.Known, notebook: Notebook, say: Cal
         counts[f"{what} that are not"] = gone
         if gone:
             say(f"{gone:,} of {len(uids):,} {what} in the notebook are not, or no longer, recorded: they teach nothing")
-    some = np.linspace(0, len(windows) - 1, min(len(windows), _LOOKED_AT)).astype(np.int64)
+    some = spread(np.arange(len(windows)), _LOOKED_AT)
     return Material(
         windows.series[rows],
         windows.ts[rows],
@@ -274,9 +274,7 @@ def _chosen(called: dict[str, np.ndarray]) -> np.ndarray:
     name = np.array([numbers.setdefault(pair, len(numbers)) for pair in pairs], np.int32)
     taken = []
     for number in range(1, len(numbers)):
-        rows = np.flatnonzero(name == number)
-        step = np.linspace(0, len(rows) - 1, min(len(rows), _MOST)).astype(np.int64)
-        taken.append(rows[step])
+        taken.append(spread(np.flatnonzero(name == number), _MOST))
     return np.sort(np.concatenate(taken)) if taken else np.zeros(0, np.int64)
 
 

@@ -10,12 +10,11 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from io import TextIOWrapper
-from ipaddress import ip_network
 from pathlib import Path
 
 import click
 
-from .. import endings, logs, paths, zeek
+from .. import endings, logs, networks, paths, zeek
 from ..classify.row import IncidentRow
 from ..output import shown
 from . import evidence, found, mutes
@@ -67,13 +66,6 @@ def _since(context: click.Context, option: click.Parameter, value: str | None) -
         raise click.BadParameter(text, context, option) from None
 
 
-def _networks(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> list[found.Network]:
-    try:
-        return [ip_network(value, strict=False) for value in values]
-    except ValueError as error:
-        raise click.BadParameter(f"{error}.", context, option) from None
-
-
 _file = click.option(
     "--file",
     type=paths.PATH,
@@ -103,7 +95,9 @@ def incidents() -> None:
 @click.option(
     "--kind", "kinds", multiple=True, metavar="KIND", help="Only of this kind, such as scan; may be repeated."
 )
-@click.option("--host", "hosts", multiple=True, callback=_networks, metavar="NET", help="Only with an end in there.")
+@click.option(
+    "--host", "hosts", multiple=True, callback=networks.networks, metavar="NET", help="Only with an end in there."
+)
 @click.option("--since", callback=_since, metavar="WHEN", help="Only with connections since: 24h, 7d, 2026-11-27.")
 @click.option("--open", "still_open", is_flag=True, help="Only those that are not closed.")
 @click.option(
@@ -122,7 +116,7 @@ def incidents() -> None:
 def list_(
     places: tuple[Path, ...],
     kinds: tuple[str, ...],
-    hosts: list[found.Network],
+    hosts: list[networks.Network],
     since: float | None,
     still_open: bool,
     limit: int | None,

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from .. import logs
 from ..classify.log import INCIDENT_COLUMNS
 from ..classify.row import IncidentRow
+from ..networks import Network
 
 #: The log's name, without .log.
 LOG = "mmtt_incidents"
-Network = IPv4Network | IPv6Network
 _STATES = ("opened", "grown", "closed")
 #: What a row must have; the rest may be unset.
 _NEEDED = ("ts", "id", "state", "score", "connections", "first", "last")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from mmtt_agent.series import MIN_PACKETS, SeriesBatch
 
 from .dataset import Dataset
 from .errors import DatasetError
-from .processes import Process, begin
+from .processes import Process, of_captures
 from .sources import Entry, TableSource
 from .taxonomy import Taxonomy
 
@@ -53,16 +52,7 @@ def read(directory: Path, dataset: Dataset, jobs: int, say: Callable[[str], None
     Raises:
         DatasetError: it does not hold captures with tables, or none has a server's name.
     """
-    taxonomy = Taxonomy()
-    source = TableSource(directory, taxonomy)
-    entries = [entry for entry in source.entries() if entry.labelled and not entry.series]
-    parts: list[_Part] = []
-    with multiprocessing.get_context("spawn").Pool(jobs, begin, (directory, taxonomy)) as pool:
-        for done, part in enumerate(pool.imap(_part, entries, 20), 1):
-            if part is not None:
-                parts.append(part)
-            if done % 1000 == 0:
-                say(f"reading captures for servers' names: {done:,} of {len(entries):,}")
+    parts, _ = of_captures(TableSource(directory, Taxonomy()), _part, jobs, "servers' names", 1000, say)
     if not parts:
         raise DatasetError(f"{directory}: no capture there has a flow whose server's name is known")
     sites = {

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import multiprocessing
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from .build import is_built
 from .dataset import Dataset, stored
 from .errors import DatasetError
 from .labels import MISSING
-from .processes import Process, begin
+from .processes import Process, of_captures
 from .sources import Entry, TableSource
 from .split import equal_windows, recordings
 from .taxonomy import Taxonomy
@@ -161,16 +160,9 @@ def load_or_build(
 
 def _parts(source: TableSource, jobs: int, say: Callable[[str], None]) -> list[_Part]:
     """Of each capture with labels that can be read, in their order."""
-    entries = [entry for entry in source.entries() if entry.labelled and not entry.series]
-    parts: list[_Part] = []
-    with multiprocessing.get_context("spawn").Pool(jobs, begin, (source.directory, source.taxonomy)) as pool:
-        for done, part in enumerate(pool.imap(_part, entries, 20), 1):
-            if part is not None:
-                parts.append(part)
-            if done % 500 == 0:
-                say(f"reading captures for pairs: {done:,} of {len(entries):,}")
+    parts, captures = of_captures(source, _part, jobs, "pairs", 500, say)
     if not parts:
-        raise DatasetError(f"{source.directory}: none of {len(entries)} captures with labels could be read")
+        raise DatasetError(f"{source.directory}: none of {captures} captures with labels could be read")
     return parts
 
 

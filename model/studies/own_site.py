@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from mmtt_agent.classifier import softmax
 from mmtt_agent.learn.fit import MIN_WINDOWS, Lesson, fit
+from mmtt_agent.learn.measure import f1
 from mmtt_agent.site import Site
 
 from ..data.dataset import Dataset
@@ -101,11 +102,7 @@ def _site(named: Named, rows: np.ndarray, dataset: Dataset, network: Model, site
     truth = names[asked]
 
     def scored(said: np.ndarray) -> Scores:
-        f1 = []
-        for label in labels:
-            both = ((said == label) & (truth == label)).sum()
-            f1.append(2 * both / max((said == label).sum() + (truth == label).sum(), 1))
-        return Scores(float(np.mean(f1)), float((said == truth).mean()))
+        return Scores(float(np.mean([f1(truth, said, label) for label in labels])), float((said == truth).mean()))
 
     known = np.array(lesson.labels["application"], object)
     network_says = lesson.network["application"][asked]
