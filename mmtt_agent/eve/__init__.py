@@ -1,0 +1,1 @@
+"""Suricata's events (EVE), enriched with verdicts: ``mmtt eve``."""

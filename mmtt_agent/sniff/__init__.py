@@ -1,0 +1,1 @@
+"""Live verdicts from an interface, without Zeek: ``mmtt sniff``."""
