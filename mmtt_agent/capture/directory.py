@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 #: What files in a directory must end in to be read as captures.
-SUFFIXES = tuple(f"{kind}{packed}" for kind in (".pcap", ".pcapng", ".cap", ".dmp") for packed in ("", ".gz", ".zst"))
+KINDS = (".pcap", ".pcapng", ".cap", ".dmp")
+SUFFIXES = tuple(f"{kind}{packed}" for kind in KINDS for packed in ("", ".gz", ".zst", ".lz4"))
 
 
 @dataclass
@@ -31,9 +32,7 @@ def below(directory: Path) -> Below:
     found = Below()
     found.captures = sorted(_walk(directory, found))
     if not found.captures and not found.problems:
-        found.problems.append(
-            f"{directory}: no captures in this directory (looked for names in {', '.join(SUFFIXES[::3])})"
-        )
+        found.problems.append(f"{directory}: no captures in this directory (looked for names in {', '.join(KINDS)})")
     return found
 
 

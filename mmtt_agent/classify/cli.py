@@ -64,9 +64,9 @@ def classify(
     """Say of each connection in FILE... which service and application it is, and whether it looks malicious; and of
     all of them together, who is up to something with whom.
 
-    FILE is a capture (pcap or pcapng, plain, .gz or .zst), a directory to search for them (links to others in it are
-    not followed), or - for standard input. What can't be read is reported, and the others still are. TSV and JSON are
-    those of Zeek's mmtt.log, with --incidents those of mmtt_incidents.log; with several FILEs or a directory a last
+    FILE is a capture (pcap or pcapng, plain, .gz, .zst or .lz4), a directory to search for them (links to others in it
+    are not followed), or - for standard input. What can't be read is reported, and the others still are. TSV and JSON
+    are those of Zeek's mmtt.log, with --incidents those of mmtt_incidents.log; with several FILEs or a directory a last
     column `capture` says which file a row comes of.
 
     Each file stands for itself: a flow that goes on in the next file of a rotation counts there as a new one. To have
