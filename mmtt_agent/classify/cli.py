@@ -13,7 +13,7 @@ from ..output import shown
 
 
 @click.command(short_help="Verdicts on capture files, without Zeek.")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", nargs=-1, metavar="FILE...")
 @click.option(
     "--format",
     "form",
@@ -50,6 +50,27 @@ from ..output import shown
     metavar="DIR",
     help="Add the windows and their verdicts to DIR, for `mmtt learn`: no address, port or name.",
 )
+@click.option(
+    "--follow",
+    type=paths.PATH,
+    metavar="DIR",
+    help="Take the captures that are written into DIR, each once it is finished, until told to stop.",
+)
+@click.option(
+    "--match",
+    "matches",
+    multiple=True,
+    metavar="PATTERN",
+    help="With --follow: names of the captures, such as 'snort.log.*'; may be repeated.  [default: what captures and "
+    "their rotations are called]",
+)
+@click.option(
+    "--state",
+    type=paths.PATH,
+    metavar="FILE",
+    help="With --follow: where it is noted down what has been taken.  [default: mmtt_follow.json in the DIR of -o]",
+)
+@click.option("--once", is_flag=True, help="With --follow: take what is finished now, and end.")
 def classify(
     files: tuple[str, ...],
     form: str | None,
@@ -60,6 +81,10 @@ def classify(
     bundle: str | None,
     false_positives: str | None,
     record: Path | None,
+    follow: Path | None,
+    matches: tuple[str, ...],
+    state: Path | None,
+    once: bool,
 ) -> None:
     """Say of each connection in FILE... which service and application it is, and whether it looks malicious; and of
     all of them together, who is up to something with whom.
@@ -72,6 +97,14 @@ def classify(
     Each file stands for itself: a flow that goes on in the next file of a rotation counts there as a new one. To have
     it whole join the files first: mergecap -w all.pcap FILE...
 
+    With --follow the captures of DIR and below are taken as Suricata's pcap-log, tcpdump, dumpcap or netsniff-ng finish
+    them, in order of time, each once, and incidents are found over all of them. One is finished when nobody has it open
+    for writing (or, where that can't be told, when a newer one of its sequence is there, or it has not changed for 15
+    minutes). Rows are added to the logs of -o, or printed, when a capture has been read to its end; what has been taken
+    is noted down together with how far the logs were written then, so that after whatever end, also a power cut, the
+    same command goes on with no row lost and none twice (what was printed can't be taken back: there a row may come
+    twice). Evidence for incidents begins anew with the program. SIGHUP begins logs that were moved away anew.
+
     \b
     Exit status: 0 all captures read
                  1 some not, or damaged, or their rows could not be written, or recorded
@@ -83,6 +116,17 @@ def classify(
     from . import run, sources
     from .progress import progress
 
+    if follow:
+        if files or record or form == "table":
+            raise click.UsageError("--follow DIR takes no FILE, --record or table; leave them out")
+        if output and incidents:
+            raise click.UsageError("-o writes both logs: leave --incidents out")
+        _follow(follow, matches, form or "tsv", output, incidents, state, once, bundle, false_positives, no_checksums)
+        return
+    if matches or state or once:
+        raise click.UsageError("--match, --state and --once go with --follow DIR")
+    if not files:
+        raise click.UsageError("Missing argument 'FILE...'.")
     terminal = sys.stdout.isatty()
     form = form or ("tsv" if output or not terminal else "table")
     if output and form == "table":
@@ -131,6 +175,33 @@ def classify(
         _say(f"the model {classifier.model} finds no incidents; those of mmtt 0.5.0 and later do")
     if problems or found.problems or (memory and memory.dropped):
         sys.exit(1)
+
+
+def _follow(
+    directory: Path,
+    matches: tuple[str, ...],
+    form: str,
+    output: Path | None,
+    incidents: bool,
+    state: Path | None,
+    once: bool,
+    bundle: str | None,
+    false_positives: str | None,
+    no_checksums: bool,
+) -> None:
+    from .. import bundle as bundles
+    from ..classifier import Classifier
+    from .follow import run
+    from .follow.state import StateError
+
+    if not directory.is_dir():
+        raise _Unusable(f"{directory}: no directory with captures that is there")
+    try:
+        classifier = Classifier(bundles.load(bundle, false_positives))
+        with endings.cleaned_up():
+            run.follow(directory, matches, form, output, incidents, state, once, classifier, _say, not no_checksums)
+    except (bundles.BundleError, StateError) as error:
+        raise _Unusable(str(error)) from None
 
 
 class _Unusable(click.ClickException):

@@ -30,7 +30,7 @@ class Evidence:
     """One capture's.
 
     Args:
-        tracker: one that has taken in nothing yet: a capture stands for itself.
+        tracker: one that has taken in nothing yet, where a capture stands for itself.
     """
 
     def __init__(self, capture: Capture, tracker: Tracker) -> None:
@@ -72,10 +72,10 @@ class Evidence:
         )
         return ids, self._tracker.advance()
 
-    def end(self) -> list[Incident]:
-        """What is found when the capture ends."""
+    def end(self, goes_on: bool = False) -> list[Incident]:
+        """What is found when the capture ends; ``goes_on``: and more is to come after it."""
         self._tell_tries(None)
-        return self._tracker.end()
+        return self._tracker.advance() if goes_on else self._tracker.end()
 
     def _tell_tries(self, until: int | None) -> None:
         told = 0

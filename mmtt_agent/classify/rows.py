@@ -27,14 +27,16 @@ def rows(
     tracker: Tracker | None = None,
     progress: Callable[[int, int], None] = lambda *_: None,
     remember: Callable[[Batch], None] | None = None,
+    goes_on: bool = False,
 ) -> Iterator[Row | IncidentRow]:
     """One row for each window with payload, in order of time, and among them what is found of incidents.
 
     Args:
         name: what the capture is called in them.
-        tracker: for this capture alone; without one there are no incidents.
+        tracker: for this capture alone, unless it goes on; without one there are no incidents.
         progress: called now and then with the windows that have been classified, and all that will be.
         remember: takes the windows that have a verdict.
+        goes_on: more is to come after this capture: no incident ends with it.
     """
     windows = capture.windows
     enough = windows.series.lengths >= MIN_PACKETS
@@ -61,7 +63,7 @@ def rows(
             yield Row._make((ts, *connections[connection], window, packets, *rest, name))
         for incident in found:
             yield IncidentRow.of(incident, name)
-    for incident in evidence.end() if evidence else []:
+    for incident in evidence.end(goes_on) if evidence else []:
         yield IncidentRow.of(incident, name)
 
 
