@@ -23,12 +23,14 @@ from .packets import Decoder
 from .pairs import Pairs, among, originators
 from .reader import Windows
 from .records import Records
-from .segments import ACK, ALIVE, ANSWER, COUNTED, FIN, MESSAGE, REQUEST, RST, SSH_BANNER, STATELESS, SYN, VIOLATION
+from .segments import ACK, ALIVE, ANSWER, COUNTED, FIN, MESSAGE, REQUEST, RST, SSH_BANNER, STATELESS, SYN, VIOLATION, WHOLE
 from .segments import Segments
 from .time_line import TimeLine
 
 #: How often connections that are over are looked for, in µs of network time.
 _EVERY = 1_000_000
+#: Of closed connections that are not certainly over, so many at most are looked at packet by packet at a time.
+_MOST_UNSURE = 500
 #: Of DNS's timer, which goes off every ten seconds, one falls after nine seconds of silence and before so many.
 _DNS_OVER = 19_000_000
 #: A connection that was closed and then reset by one and the same side is over when its timer goes off next.
@@ -163,6 +165,7 @@ class LiveCapture:
             self._describe(pairs, fresh, made, low_is_orig, turned[new])
 
         slow_run = slow_pair[pair]
+        self._note_sequence(pairs, segments, run, slot)
         code = _codes(pairs, run, starts, new, slot, slots)
         seen = slots.seen[slot] | np.bitwise_or.reduceat(code, starts)
         slots.seen[slot] = seen
@@ -176,8 +179,6 @@ class LiveCapture:
         if (odd & ~slow_run).any():
             slow_pair[pair[odd]] = True
             slow_run = slow_pair[pair]
-        self._note_sequence(pairs, segments, run, starts, ends, slot)
-
         slot_of = slot[run]
         number = np.arange(len(pairs)) + np.repeat(slots.packets[slot] - starts, sizes)
         slots.packets[slot] += sizes
@@ -284,27 +285,34 @@ class LiveCapture:
         refused &= flag[answer] & (SYN | RST) == RST
         return answers[refused]
 
-    def _note_sequence(
-        self,
-        pairs: Pairs,
-        segments: Segments,
-        run: np.ndarray,
-        starts: np.ndarray,
-        ends: np.ndarray,
-        slot: np.ndarray,
-    ) -> None:
-        """Note the sequence numbers that the sides of TCP connections have come to."""
+    def _note_sequence(self, pairs: Pairs, segments: Segments, run: np.ndarray, slot: np.ndarray) -> None:
+        """Note the sequence numbers that the sides of TCP connections have come to, and whether any was out of order."""
         slots = self._slots
-        index = np.arange(len(pairs))
-        for side, low in ((1, pairs.low), (0, ~pairs.low)):
-            latest = np.maximum.reduceat(np.where(low & pairs.tcp, index, -1), starts)
-            has = np.flatnonzero(latest >= 0)
-            at = latest[has]
-            flags, of = pairs.flags[at], pairs.order[at]
+        for side, low, sent in ((1, pairs.low, bits.SENT), (0, ~pairs.low, bits.SENT << HIGH)):
+            at = np.flatnonzero(low & pairs.tcp)
+            if not len(at):
+                continue
+            flags, of, run_of = pairs.flags[at], pairs.order[at], run[at]
+            seq = segments.seq[of]
             length = (flags & SYN != 0).astype(np.uint32) + (flags & FIN != 0)
             length += np.where(flags & RST != 0, 0, pairs.payload[at]).astype(np.uint32)
-            slots.after[slot[has], side] = segments.seq[of] + length
-            slots.ack[slot[has], side] = segments.ack[of]
+            after = seq + length
+            first = np.flatnonzero(np.diff(run_of, prepend=-1))
+            whose = slot[run_of[first]]
+            expected = np.empty_like(seq)
+            expected[1:] = after[:-1]
+            begun = slots.seen[whose] & np.uint32(sent) != 0
+            expected[first] = np.where(begun, slots.after[whose, side], seq[first])
+            # A second FIN, at whatever number, is none of an orderly close.
+            finished = run_of[flags & FIN != 0]
+            before = slots.seen[slot[finished]] & np.uint32(sent * bits.FINISHED) != 0
+            before[1:] |= finished[1:] == finished[:-1]
+            out = slot[np.concatenate((run_of[seq != expected], finished[before]))]
+            if len(out):
+                slots.seen[out] |= np.uint32(bits.DISORDER)
+            last = np.append(first[1:], len(at)) - 1
+            slots.after[whose, side] = after[last]
+            slots.ack[whose, side] = segments.ack[of[last]]
 
     def _follow_slowly(
         self,
@@ -380,11 +388,15 @@ class LiveCapture:
             self._tell_windows(waiting)
         live = slots.live()
         live = live[~slots.slow[live]]
-        over, failed = _over(slots, live, now)
-        if failed.any():
-            self._fail(live[failed])
-        if over.any():
-            self._finish(live[over])
+        found = _Over.of(slots, live, now)
+        if found.failed.any():
+            self._fail(live[found.failed])
+        if found.over.any():
+            self._finish(live[found.over])
+        for slot in live[found.unsure][:_MOST_UNSURE].tolist():
+            self._slow.begin(slot)
+        self._slow.advance(now)
+        self._end_slow()
 
     def _evict(self) -> None:
         excess = self._slots.used - self._most
@@ -485,6 +497,7 @@ def _codes(
     code[high] = (code[high] & ~_SIDES) | (code[high] & _SIDES) << np.uint32(HIGH)
     code |= (state & np.where(tcp, STATELESS, 0) != 0) * np.uint32(bits.UNTRACKED)
     code |= (state & np.where(tcp, SSH_BANNER, 0) != 0) * np.uint32(bits.SSH)
+    code |= (tcp & (state & WHOLE == 0) & (pairs.payload > 0)) * np.uint32(bits.CUT)
     fresh = starts[new]
     code[fresh] &= ~np.uint32(bits.SYN_AGAIN)
     if not tcp.all():
@@ -527,55 +540,71 @@ def _odd(slots: Slots, slot: np.ndarray, seen: np.ndarray, end: np.ndarray) -> n
     return found
 
 
-def _over(slots: Slots, live: np.ndarray, now: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which of the connections not followed packet by packet are certainly over before any packet from now on, and
-    which of these because nobody answered: bool ``(n,)`` each.
+@dataclass(slots=True)
+class _Over:
+    """Of connections not followed packet by packet, bool ``(n,)`` each.
 
-    Where it is not certain, a connection waits: a packet that comes shows whether it was over (``_odd``).
+    Attributes:
+        over: it is certainly over before any packet from now on.
+        failed: because nobody answered.
+        unsure: it was closed, but whether that took effect must be seen from its packets.
+
+    Where it is not certain, and a packet comes before it is, that shows whether the connection was over (``_odd``).
     """
-    seen, last = slots.seen[live], slots.last[live]
 
-    def has(bit: int) -> np.ndarray:
-        found: np.ndarray = seen & np.uint32(bit) != 0
-        return found
+    over: np.ndarray
+    failed: np.ndarray
+    unsure: np.ndarray
 
-    tcp = slots.tcp[live]
-    idle = now - last
-    limit = np.full(len(live), sessions.UDP_INACTIVITY_TIMEOUT)
-    limit[tcp] = sessions.TCP_INACTIVITY_TIMEOUT
-    limit[has(bits.INTERACTIVE | bits.SSH)] = sessions.PORT_INACTIVITY_TIMEOUT
-    limit[has(bits.TO_DNS) & ~has(bits.NOT_THEIRS)] = _DNS_OVER
-    over: np.ndarray = idle >= limit
+    @classmethod
+    def of(cls, slots: Slots, live: np.ndarray, now: int) -> _Over:
+        seen = slots.seen[live]
 
-    unanswered = has(bits.PLAIN_SYN) & (slots.answered[live] == NEVER) & ~has(bits.GAVE_UP)
-    failed: np.ndarray = unanswered & (now - slots.begin[live] >= sessions.TCP_ATTEMPT_DELAY)
-    over |= failed
+        def has(bit: int) -> np.ndarray:
+            found: np.ndarray = seen & np.uint32(bit) != 0
+            return found
 
-    closed = np.flatnonzero((slots.closing[live] != NEVER) & (idle >= sessions.TCP_CLOSE_DELAY))
-    if len(closed):
-        over[closed] |= _closed(slots, live[closed], idle[closed])
-    return over, failed
+        tcp = slots.tcp[live]
+        idle = now - slots.last[live]
+        limit = np.full(len(live), sessions.UDP_INACTIVITY_TIMEOUT)
+        limit[tcp] = sessions.TCP_INACTIVITY_TIMEOUT
+        limit[has(bits.INTERACTIVE | bits.SSH)] = sessions.PORT_INACTIVITY_TIMEOUT
+        limit[has(bits.TO_DNS) & ~has(bits.NOT_THEIRS)] = _DNS_OVER
+        over = idle >= limit
+
+        unanswered = has(bits.PLAIN_SYN) & (slots.answered[live] == NEVER) & ~has(bits.GAVE_UP)
+        failed = unanswered & (now - slots.begin[live] >= sessions.TCP_ATTEMPT_DELAY)
+        over |= failed
+
+        unsure = np.zeros(len(live), bool)
+        closed = np.flatnonzero((slots.closing[live] != NEVER) & (idle >= sessions.TCP_CLOSE_DELAY) & ~over)
+        if len(closed):
+            over[closed], unsure[closed] = _closed(slots, live[closed], idle[closed])
+        return cls(over, failed, unsure)
 
 
-def _closed(slots: Slots, which: np.ndarray, idle: np.ndarray) -> np.ndarray:
-    """Which connections were closed or reset so that no data can be missing, for long enough: bool ``(n,)``."""
+def _closed(slots: Slots, which: np.ndarray, idle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which connections were closed or reset so that no data can be missing, for long enough, and which may have been:
+    bool ``(n,)`` each."""
     seen, after, ack = slots.seen[which], slots.after[which], slots.ack[which]
 
-    def has(bit: int, shift: int) -> np.ndarray:
+    def has(bit: int, shift: int = 0) -> np.ndarray:
         found: np.ndarray = seen & np.uint32(bit << shift) != 0
         return found
 
-    whole = []
-    for side, peer, shift in ((1, 0, 0), (0, 1, HIGH)):
-        acknowledged = (ack[:, peer] - after[:, side]).view(np.int32) >= -1
-        acknowledged &= has(bits.SENT, HIGH - shift)
-        whole.append(acknowledged | ~has(bits.DATA, shift))
-    found = has(bits.FINISHED, 0) & has(bits.FINISHED, HIGH) & whole[0] & whole[1]
-    for side, shift in ((0, 0), (1, HIGH)):
-        reset = has(bits.RESET, shift) & whole[side]
-        found |= reset & ~has(bits.FINISHED, shift)
-        found |= reset & ~has(bits.FINISHED, HIGH - shift) & (idle >= _CLOSED_AND_RESET_OVER)
-    return found
+    sides = ((1, 0, HIGH), (0, HIGH, 0))
+    finished, reset = [has(bits.FINISHED, shift) for _, shift, _ in sides], [has(bits.RESET, shift) for _, shift, _ in sides]
+    acknowledged = [
+        ~has(bits.DATA, shift) | (has(bits.SENT, other) & ((ack[:, 1 - side] - after[:, side]).view(np.int32) >= -1))
+        for side, shift, other in sides
+    ]
+    over = finished[0] & finished[1] & acknowledged[0] & acknowledged[1]
+    for mine, other in ((0, 1), (1, 0)):
+        by_reset = reset[mine] & (acknowledged[mine] | ~has(bits.CUT))
+        over |= by_reset & ~finished[mine]
+        over |= by_reset & ~finished[other] & (idle >= _CLOSED_AND_RESET_OVER)
+    over &= ~has(bits.DISORDER)
+    return over, ~over & ((finished[0] & finished[1]) | reset[0] | reset[1])
 
 
 @dataclass(slots=True)

@@ -21,6 +21,8 @@ SSH = 1 << 14
 ANY_MESSAGE = 1 << 15  # DNS's or NTP's
 NOT_THEIRS = 1 << 16  # something else than that at their ports
 TURN = 1 << 17  # NTP turns the connection round
+DISORDER = 1 << 18  # TCP: its sequence number did not follow from the packet before of the same side
+CUT = 1 << 19  # TCP: not all of its payload was captured
 # Of the first packet.
 PLAIN_SYN, MIDSTREAM = 1 << 20, 1 << 21
 FIRST_MUTE = 1 << 22  # it was no message of DNS or NTP

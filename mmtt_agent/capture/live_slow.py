@@ -72,6 +72,7 @@ class Slow:
             self._slots.newest[slot] = -1
             self._slots.slow[slot] = True
             self._connections[slot] = connection
+            self._look_later(slot, connection)
 
     def _of(self, slot: int) -> type[TcpConnection] | type[UdpConnection]:
         return TcpConnection if self._slots.tcp[slot] else UdpConnection
