@@ -603,7 +603,8 @@ def _closed(slots: Slots, which: np.ndarray, idle: np.ndarray) -> tuple[np.ndarr
         by_reset = reset[mine] & (acknowledged[mine] | ~has(bits.CUT))
         over |= by_reset & ~finished[mine]
         over |= by_reset & ~finished[other] & (idle >= _CLOSED_AND_RESET_OVER)
-    over &= ~has(bits.DISORDER)
+    # Of a connection seen from its middle, Zeek does not believe the first acknowledgement.
+    over &= ~has(bits.DISORDER) & ~(has(bits.MIDSTREAM) & has(bits.CUT))
     return over, ~over & ((finished[0] & finished[1]) | reset[0] | reset[1])
 
 
