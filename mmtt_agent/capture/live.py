@@ -27,6 +27,9 @@ from .segments import ACK, ALIVE, ANSWER, COUNTED, FIN, MESSAGE, REQUEST, RST, S
 from .segments import Segments
 from .time_line import TimeLine
 
+#: So long before a timer of theirs may be due, connections are followed packet by packet, µs: a packet's time may be
+#: as long before network time and make no difference. (Packets of several receive queues are a little out of order.)
+_MARGIN = 1_000_000
 #: How often connections that are over are looked for, in µs of network time.
 _EVERY = 1_000_000
 #: Of closed connections that are not certainly over, so many at most are looked at packet by packet at a time.
@@ -170,8 +173,7 @@ class LiveCapture:
         seen = slots.seen[slot] | np.bitwise_or.reduceat(code, starts)
         slots.seen[slot] = seen
         time = pairs.time
-        end = time[ends - 1]
-        slots.last[slot] = end
+        end = slots.last[slot] = np.maximum(slots.last[slot], np.maximum.reduceat(time, starts))
         first_low = slots.first_low[slot]
         by_other = pairs.low != first_low[run]
         failed = self._note_firsts(pairs, code, run, slot, by_other)
@@ -363,7 +365,7 @@ class LiveCapture:
         begin = np.flatnonzero(np.diff(run, prepend=-1))
         self._past.add(
             begin, slot[run], number[at],
-            time=pairs.time[at], low=pairs.low[at], flags=pairs.flags[at], state=pairs.state[at],
+            time=pairs.time[at], late=pairs.now[at] - pairs.time[at], low=pairs.low[at], flags=pairs.flags[at], state=pairs.state[at],
             seq=segments.seq[of], ack=segments.ack[of], payload=pairs.payload[at],
         )  # fmt: skip
 
@@ -490,16 +492,16 @@ def _codes(
     tcp, state = pairs.tcp, pairs.state
     code = _TCP_CODES[pairs.flags]
     code |= (pairs.payload > 0) * np.uint32(bits.DATA)
-    code |= (pairs.time != pairs.now) * np.uint32(bits.BACK)
-    code |= (pairs.gap >= sessions.UDP_INACTIVITY_TIMEOUT) * np.uint32(bits.PAUSE)
-    code |= (pairs.gap >= sessions.TCP_INACTIVITY_TIMEOUT) * np.uint32(bits.LONG_PAUSE)
+    code |= (pairs.now - pairs.time > _MARGIN) * np.uint32(bits.BACK)
+    code |= (pairs.gap >= sessions.UDP_INACTIVITY_TIMEOUT - _MARGIN) * np.uint32(bits.PAUSE)
+    code |= (pairs.gap >= sessions.TCP_INACTIVITY_TIMEOUT - _MARGIN) * np.uint32(bits.LONG_PAUSE)
     high = ~pairs.low
     code[high] = (code[high] & ~_SIDES) | (code[high] & _SIDES) << np.uint32(HIGH)
     code |= (state & np.where(tcp, STATELESS, 0) != 0) * np.uint32(bits.UNTRACKED)
     code |= (state & np.where(tcp, SSH_BANNER, 0) != 0) * np.uint32(bits.SSH)
     code |= (tcp & (state & WHOLE == 0) & (pairs.payload > 0)) * np.uint32(bits.CUT)
     fresh = starts[new]
-    code[fresh] &= ~np.uint32(bits.SYN_AGAIN)
+    code[fresh] &= ~np.uint32(bits.SYN_AGAIN | bits.PAUSE | bits.LONG_PAUSE)
     if not tcp.all():
         udp = ~tcp
         code |= (udp & (state & ALIVE == 0)) * np.uint32(bits.UNTRACKED)
@@ -526,16 +528,16 @@ def _odd(slots: Slots, slot: np.ndarray, seen: np.ndarray, end: np.ndarray) -> n
 
     tcp = slots.tcp[slot]
     midstream = has(bits.MIDSTREAM)
-    closed = end - slots.closing[slot] >= sessions.TCP_CLOSE_DELAY
-    unanswered = slots.answered[slot] >= begin + sessions.TCP_ATTEMPT_DELAY
-    unanswered &= (end - begin >= sessions.TCP_ATTEMPT_DELAY) & ~midstream
-    paused = has(bits.PAUSE) & (slots.synack[slot] >= begin + sessions.TCP_ATTEMPT_DELAY) & ~midstream
+    closed = end - slots.closing[slot] >= sessions.TCP_CLOSE_DELAY - _MARGIN
+    attempt = sessions.TCP_ATTEMPT_DELAY - _MARGIN
+    unanswered = (slots.answered[slot] >= begin + attempt) & (end - begin >= attempt) & ~midstream
+    paused = has(bits.PAUSE) & (slots.synack[slot] >= begin + attempt) & ~midstream
     odd_tcp = ~(has(bits.PLAIN_SYN) | (midstream & ~has(bits.ANY_SYN)))
     odd_tcp |= has(bits.SYN_AGAIN | bits.LONG_PAUSE) | closed | unanswered | paused
     odd_udp = has(bits.IS_DNS) & (
-        (end - begin >= sessions.DNS_SESSION_TIMEOUT) | (has(bits.FIRST_MUTE) & has(bits.ANY_MESSAGE))
+        (end - begin >= sessions.DNS_SESSION_TIMEOUT - _MARGIN) | (has(bits.FIRST_MUTE) & has(bits.ANY_MESSAGE))
     )
-    odd_udp |= has(bits.TURN)
+    odd_udp |= has(bits.TURN | bits.PAUSE)
     found: np.ndarray = has(bits.BACK | bits.UNTRACKED) | np.where(tcp, odd_tcp, odd_udp)
     return found
 

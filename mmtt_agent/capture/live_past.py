@@ -17,7 +17,7 @@ class Past:
 
     _COLUMNS = {
         "slot": np.int32, "serial": np.int64, "number": np.int64, "before": np.int32, "time": np.int64,
-        "low": np.bool_, "flags": np.uint8, "state": np.uint8, "seq": np.uint32, "ack": np.uint32, "payload": np.int32,
+        "late": np.uint32, "low": np.bool_, "flags": np.uint8, "state": np.uint8, "seq": np.uint32, "ack": np.uint32, "payload": np.int32,
     }  # fmt: skip
 
     def __init__(self, slots: Slots, capacity: int = 4096) -> None:
@@ -86,7 +86,6 @@ class Past:
             indices.append(at)
             at = int(before[at])
         pick = np.array(indices[::-1], np.int64)
-        names = ("number", "time", "low", "flags", "seq", "ack", "payload", "state")
+        names = ("number", "time", "late", "low", "flags", "seq", "ack", "payload", "state")
         rows = zip(*(self._columns[name][pick].tolist() for name in names), strict=True)
-        # Of connections that are not followed packet by packet no packet's time is before network time.
-        return [(number, Packet(0, time, time, *fields)) for number, time, *fields in rows]
+        return [(number, Packet(0, time, time + late, *fields)) for number, time, late, *fields in rows]

@@ -15,8 +15,8 @@ HIGH = 4
 ANY_SYN = 1 << 8
 SYN_AGAIN = 1 << 9  # a SYN without ACK that isn't the first packet
 UNTRACKED = 1 << 10  # TCP: never reached the state machine; UDP: a wrong checksum
-BACK = 1 << 11  # its time was before network time
-PAUSE, LONG_PAUSE = 1 << 12, 1 << 13  # a minute without a packet; five
+BACK = 1 << 11  # its time was far before network time
+PAUSE, LONG_PAUSE = 1 << 12, 1 << 13  # about a minute without a packet, or more; about five
 SSH = 1 << 14
 ANY_MESSAGE = 1 << 15  # DNS's or NTP's
 NOT_THEIRS = 1 << 16  # something else than that at their ports
@@ -38,7 +38,7 @@ class Slots:
     Attributes:
         serial: int64, the connection's number; -1 where the slot is free.
         address, port: uint64, as in :class:`Segments`.
-        begin, last: int64, time of its first and last packet, µs.
+        begin, last: int64, time of its first packet, and the latest of any, µs.
         closing, answered, synack: int64, when it had its first FIN or RST; the first packet of whoever did not send the
             first (an acknowledgement of a SYN is no answer); and the first SYN-ACK among these; or :data:`NEVER`.
         seen: uint32, the bits above.
