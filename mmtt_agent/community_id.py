@@ -15,7 +15,9 @@ from hashlib import sha1
 MAX_SEED = 0xFFFF
 
 _ICMP, _TCP, _UDP, _ICMPV6, _SCTP = 1, 6, 17, 58, 132
-_WITH_PORTS = frozenset((_ICMP, _TCP, _UDP, _ICMPV6, _SCTP))
+#: Numbers of protocols, by their names in small letters.
+NUMBERS = {"icmp": _ICMP, "tcp": _TCP, "udp": _UDP, "ipv6-icmp": _ICMPV6, "sctp": _SCTP}
+_WITH_PORTS = frozenset(NUMBERS.values())
 #: Questions of ICMP by type, and their answers. What is neither of them has no other direction.
 _PAIRS = {
     _ICMP: ((8, 0), (13, 14), (15, 16), (10, 9), (17, 18)),
