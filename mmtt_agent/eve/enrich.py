@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 
 from .events import Place, is_ambiguous, place, read
 from .known import Known
-from .lines import Ending, Piece
+from .lines import Ending, Piece, Rest
 
 #: Events, and bytes of them, that are held at most.
 MAX_HELD, MAX_HELD_BYTES = 100_000, 128 << 20
@@ -92,7 +92,11 @@ class Enricher:
         counts, held = self.counts, self._held
         for line in lines:
             is_whole = not isinstance(line, Piece)
-            of = self._place(line) if is_whole else None
+            of = None
+            if is_whole:
+                of = self._place(line)
+            else:
+                self._piece(line)
             if not held:
                 told = self._known.find(of) if of is not None else b""
                 if told is not None or self._wait <= 0:
@@ -105,19 +109,6 @@ class Enricher:
                 counts.hurried += 1
                 out += [self._first(), *self.look(now)]
         return out
-
-    def broken_off(self, rest: bytes, now: float, ended: bool) -> list[bytes]:
-        """Take the begin of a line whose rest will not come.
-
-        Args:
-            ended: something else will come, which is not to be taken for the rest: the line gets an end.
-        """
-        if not rest:
-            return []
-        self.counts.truncated += 1
-        self.counts.events += 1
-        out = self.take([Piece(rest)], now)
-        return out + self.take([Ending(b"\n")], now) if ended else out
 
     def look(self, now: float) -> list[bytes]:
         """Pass on what need not wait any more: as verdicts have come, or its time is over."""
@@ -155,6 +146,15 @@ class Enricher:
         self.counts.joined += 1
         end = line.rindex(b"}")
         return b'%b,"mmtt":%b%b' % (line[:end], told, line[end:])
+
+    def _piece(self, line: bytes) -> None:
+        """Count what is no whole event: with its last part."""
+        if isinstance(line, Rest):
+            self.counts.events += 1
+            self.counts.truncated += 1
+        elif line.endswith(b"\n") and not isinstance(line, Ending):
+            self.counts.events += 1
+            self.counts.too_long += 1
 
     def _place(self, line: bytes) -> Place | None:
         """Count an event; where a verdict belongs in it."""

@@ -7,23 +7,25 @@ MAX_LINE = 1 << 20
 
 
 class Piece(bytes):
-    """Part of a line that is too long to be looked into: passes as it is."""
+    """Part of a line that is too long to be looked into: passes as it is. The last one has the line's end."""
+
+
+class Rest(Piece):
+    """What there is of a line whose end will not come."""
 
 
 class Ending(Piece):
-    """The end that a line gets that broke off: no part of the input."""
+    """The end that such a line gets, so that what follows is not taken for the rest of it: no part of the input."""
 
 
 class Lines:
-    """Cuts one stream; holds at most ``most`` bytes of it.
+    """Cuts one stream; holds at most ``most`` bytes of it, and what it was fed with last.
 
     Attributes:
-        too_long: lines that came in pieces.
-        inside: what comes next belongs to one of these.
+        inside: what comes next belongs to a line that is too long.
     """
 
     def __init__(self, most: int = MAX_LINE) -> None:
-        self.too_long = 0
         self.inside = False
         self._most = most
         self._rest = bytearray()
@@ -38,26 +40,24 @@ class Lines:
         if ended and self.inside:
             found[0] = Piece(found[0])
             self.inside = False
-        if len(data) + len(self._rest) > self._most:  # else none can be
-            for place, line in enumerate(found):
-                if len(line) > self._most and type(line) is bytes:
-                    found[place] = Piece(line)
-                    self.too_long += 1
+        if found and max(map(len, found)) > self._most:
+            found = [Piece(line) if len(line) > self._most else line for line in found]
         self._rest += rest
         if self._rest and (self.inside or len(self._rest) > self._most):
-            self.too_long += not self.inside
             self.inside = True
             found.append(Piece(self._rest))
             self._rest.clear()
         return found
 
-    @property
-    def waiting(self) -> int:
-        """Bytes of a line that is not complete."""
-        return len(self._rest)
+    def end(self, more: bool) -> list[bytes]:
+        """The stream is over.
 
-    def end(self) -> bytes:
-        """The stream is over: what there is of a line without an end."""
-        rest = bytes(self._rest)
+        Args:
+            more: others will follow.
+        """
+        found: list[bytes] = []
+        if self._rest or self.inside:
+            found = [Rest(self._rest), Ending(b"\n")] if more else [Rest(self._rest)]
         self._rest.clear()
-        return rest
+        self.inside = False
+        return found
