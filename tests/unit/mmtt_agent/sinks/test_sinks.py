@@ -416,6 +416,25 @@ def test_redis_that_comes_back_gets_what_came_meanwhile(server):
     assert sink.dropped == 0
 
 
+def test_a_redis_that_hangs_holds_up_nobody_for_long(server, monkeypatch):
+    sink = open_sink(f"redis://127.0.0.1:{server.port}/k?mode=rpush", patience=0.3)
+    monkeypatch.setattr(sink, "_most", 100_000)
+    sink.write(numbered(0, 1))
+    sink.flush()
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        begin = time.monotonic()
+        for number in range(1, 20_000, 100):
+            sink.write(numbered(number, 100))
+        sink.flush()
+        assert time.monotonic() - begin < 3
+        assert sink.dropped > 1000 and ("imeout" in sink.problem or "taken nothing" in sink.problem)
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+    until(lambda: client(server).lindex("k", -1) == b'{"n":20000}')
+    sink.close()
+
+
 @pytest.mark.parametrize("server", [("--requirepass", "p@ss/word")], indirect=True)
 def test_a_redis_password(server):
     sink = open_sink(f"redis://:p%40ss%2Fword@127.0.0.1:{server.port}/k")
