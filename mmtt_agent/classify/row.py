@@ -18,6 +18,7 @@ class Row(NamedTuple):
         latency: always None, as nobody waited: only Zeek on live traffic has one.
         incident: that the flow belongs to.
         capture: the name of the file that it comes from; a column only where there may be several.
+        community_id: of the connection, where it was asked for; before the capture in a log.
     """
 
     ts: int
@@ -41,6 +42,7 @@ class Row(NamedTuple):
     model: str | None
     incident: str | None
     capture: str
+    community_id: str | None = None
 
 
 class IncidentRow(NamedTuple):
