@@ -98,12 +98,15 @@ def classify(
     it whole join the files first: mergecap -w all.pcap FILE...
 
     With --follow the captures of DIR and below are taken as Suricata's pcap-log, tcpdump, dumpcap or netsniff-ng finish
-    them, in order of time, each once, and incidents are found over all of them. One is finished when nobody has it open
-    for writing (or, where that can't be told, when a newer one of its sequence is there, or it has not changed for 15
-    minutes). Rows are added to the logs of -o, or printed, when a capture has been read to its end; what has been taken
-    is noted down together with how far the logs were written then, so that after whatever end, also a power cut, the
-    same command goes on with no row lost and none twice (what was printed can't be taken back: there a row may come
-    twice). Evidence for incidents begins anew with the program. SIGHUP begins logs that were moved away anew.
+    them, in order of time, each once. Those of a sequence are read as one: a flow that goes on in the next file counts
+    once, and its row comes when its window is complete. Incidents are found over all of them. A file is finished when
+    nobody has it open for writing (or, where that can't be told, when a newer one of its sequence is there, or it has
+    not changed for 15 minutes). Rows are added to the logs of -o, or printed, when a file has been read to its end;
+    what has been taken is noted down together with how far the logs were written then. So after whatever end, also a
+    power cut, the same command goes on with no row lost and none twice (what was printed can't be taken back: there
+    some may come twice). It first reads the last ten minutes of each sequence again, for the connections in them; one
+    that began before counts as a new one, and evidence for incidents begins there. SIGHUP begins logs anew that were
+    moved away.
 
     \b
     Exit status: 0 all captures read

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..capture import Capture, Connections
+from ..capture.live import Found
 from ..classifier import Verdicts
 from ..community_id import NUMBERS, community_id
 from ..incidents import EPOCH, Flows, Incident, Tracker, Try
@@ -37,7 +38,7 @@ class Evidence:
         tracker: one that has taken in nothing yet, where a capture stands for itself.
     """
 
-    def __init__(self, capture: Capture, tracker: Tracker) -> None:
+    def __init__(self, capture: Capture | Found, tracker: Tracker) -> None:
         self._tracker = tracker
         self._capture = capture
         self._tries = _tries(capture)
@@ -106,7 +107,7 @@ def about(connections: Connections, rows: np.ndarray) -> list[About]:
     ]
 
 
-def _tries(capture: Capture) -> list[Try]:
+def _tries(capture: Capture | Found) -> list[Try]:
     """Connections without a verdict, in order of time: those of a pair and an epoch, which are judged together, as one.
 
     A connection that came to nothing counts from its first packet, one that was too short from its first with payload,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..capture import Capture
+from ..capture.live import Found
 from ..classifier import Classifier
 from ..incidents import Incident, Tracker
 from ..record import Batch
@@ -21,7 +22,7 @@ _STEP = 1024
 
 
 def rows(
-    capture: Capture,
+    capture: Capture | Found,
     name: str,
     classifier: Classifier,
     tracker: Tracker | None = None,
@@ -71,7 +72,7 @@ def rows(
 
 
 def _answers(
-    capture: Capture,
+    capture: Capture | Found,
     windows: np.ndarray,
     connections: list[About],
     classifier: Classifier,

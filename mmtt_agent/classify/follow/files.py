@@ -143,7 +143,8 @@ class Arrivals:
         for each in found.values():
             of = sequence(each.name)
             newest[of] = max(newest.get(of, 0), each.mtime_ns)
-        finished = []
+        finished: list[_Waiting] = []
+        unfinished: list[_Waiting] = []
         self.settling = False
         for waiting in self._waiting.values():
             unchanged = max(now - waiting.since, time.time() - waiting.seen.mtime_ns / 1e9)
@@ -151,20 +152,33 @@ class Arrivals:
                 self.settling = True
             elif self._is_finished(waiting.seen, newest[sequence(waiting.seen.name)], unchanged):
                 finished.append(waiting)
-        if len(finished) > 1:
-            for waiting in finished:
-                self._look_inside(waiting)
+                continue
+            if unchanged < FORGOTTEN:
+                unfinished.append(waiting)
+        # One that is still being written is taken before those that come after it.
+        held = self._begins_of({sequence(waiting.seen.name) for waiting in finished}, unfinished)
+        if len(finished) + len(held) > 1:
+            finished = [
+                waiting
+                for waiting in finished
+                if self._look_inside(waiting) <= held.get(sequence(waiting.seen.name), self._look_inside(waiting))
+            ]
         return [each.seen for each in sorted(finished, key=lambda each: (each.begins or 0, each.seen.name))]
+
+    def _begins_of(self, sequences: set[str], unfinished: list[_Waiting]) -> dict[str, int]:
+        """When the first of the captures of each of these sequences begins."""
+        found: dict[str, int] = {}
+        for waiting in unfinished:
+            if (of := sequence(waiting.seen.name)) in sequences:
+                begins = self._look_inside(waiting)
+                found[of] = min(found.get(of, begins), begins)
+        return found
 
     def others(self, of: str) -> dict[str, int]:
         """Sequences, but for that one, of which there are captures that are still to be taken, finished or not; and
         when the first of those begins, in µs since 1970."""
-        found: dict[str, int] = {}
-        for waiting in self._waiting.values():
-            if (each := sequence(waiting.seen.name)) != of:
-                begins = self._look_inside(waiting)
-                found[each] = min(found.get(each, begins), begins)
-        return found
+        sequences = {sequence(waiting.seen.name) for waiting in self._waiting.values()} - {of}
+        return self._begins_of(sequences, [*self._waiting.values()])
 
     def _look_inside(self, waiting: _Waiting) -> int:
         """Time of a capture's first packet, in µs since 1970; when it was last written to, where there is none."""

@@ -6,23 +6,28 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from ...capture import CaptureError, read_capture
+from ...capture import CaptureError
+from ...capture.live import Found
 from ...classifier import Classifier
-from ...incidents import Incident, Tracker
+from ...incidents import Tracker
 from ...incidents.records import LATEST
-from ..row import IncidentRow
+from ..row import IncidentRow, Row
 from ..rows import rows
 from ..run import wrong
-from .files import Arrivals, Seen, sequence
+from .files import Arrivals, Seen, sequence, unpacked
 from .output import Logs, Output, Printed
 from .state import NAME, State, alone
+from .stream import Stream
 
 #: Seconds from one look at the directory to the next; more where a look takes long, so that it is a hundredth of that.
 _EVERY = 1.0
 _SHARE = 100
+#: Seconds since it was written to after which the last capture of a sequence is its end, and what is open in it is
+#: told: as long as a TCP connection may be silent.
+_QUIET = 300.0
 #: µs for which evidence waits for that of other sequences that is as old.
 _PATIENCE = 3_600_000_000
 
@@ -47,6 +52,7 @@ class Follower:
         self._classifier, self._checksums = classifier, checksums
         #: One for all captures: who is up to something may be so in many of them.
         self._tracker = Tracker(classifier.bundle.incidents) if classifier.bundle.incidents else None
+        self._streams: dict[str, Stream] = {}
         #: How far each sequence has been read, in µs since 1970.
         self._read: dict[str, int] = {}
         self._latest = ""  # the capture that was taken last
@@ -67,6 +73,7 @@ class Follower:
             OSError: the directory can't be read, or the output can't be written.
         """
         self._commit()
+        self._resume()
         while True:
             begun = time.monotonic()
             finished = self._arrivals.look()
@@ -77,6 +84,7 @@ class Follower:
                 self._rotate()
             if finished:
                 continue
+            self._end_streams()
             if once and not self._arrivals.settling:
                 break
             self._go_on()
@@ -116,27 +124,62 @@ class Follower:
         self._commit()
 
     def _classified(self, path: Path, seen: Seen) -> str:
-        """Write a capture's rows; what has become of it."""
+        """Write the rows that a capture completes; what has become of it."""
         name, of = str(path), sequence(seen.name)
+        stream = self._streams.setdefault(of, Stream(self._checksums))
+        if self._tracker:
+            self._tracker.until = self._until(of)
         try:
-            capture = read_capture(path, name=name, checksums=self._checksums)
+            for found in stream.take(path):
+                self._write(stream, found)
         except (CaptureError, OSError, MemoryError) as error:
             if not path.exists():
                 self._say(f"{name}: gone before it was taken; keep more files, or give this more of the processor")
                 return "gone"
             self._say(wrong(name, error))
             return "unreadable"
-        for line in (*capture.problems, *capture.warnings):
+        for line in (*stream.problems, *stream.warnings):
             self._say(line)
-        if text := capture.left_out:
-            self._say(f"{name}: {text}")
-        if self._tracker:
-            self._tracker.until = self._until(of)
-        for row in rows(capture, name, self._classifier, self._tracker, goes_on=True):
-            self._output.write(row)
-        latest = max((int(ts.max()) for ts in (capture.connections.ts, capture.windows.ts) if len(ts)), default=0)
-        self._read[of] = max(self._read.get(of, 0), latest)
-        return "damaged" if capture.problems else "taken"
+        if stream.left_out:
+            self._say(stream.left_out)
+        self._read[of] = stream.latest
+        self._state.goes_on(of, seen.name, stream.latest)
+        return "damaged" if stream.problems else "taken"
+
+    def _write(self, stream: Stream, found: Found, told: bool = False) -> None:
+        """``told``: its rows have been written before."""
+        in_hand = stream.capture(stream.latest)
+        for row in rows(found, in_hand, self._classifier, self._tracker, goes_on=True):
+            if not told:
+                self._output.write(row._replace(capture=stream.capture(row.ts)) if isinstance(row, Row) else row)
+
+    def _resume(self) -> None:
+        """Read the captures again in which connections began that may go on, as if the program had not ended."""
+        for of in [*self._state.streams]:
+            paths, lost = self._state.again(of)
+            if lost:
+                more = f" and {len(lost) - 1:,} more" if len(lost) > 1 else ""
+                self._say(f"{lost[0]}{more}: no longer there: connections that went on after it count as new ones")
+            stream = self._streams[of] = Stream(self._checksums)
+            for path in paths:
+                with suppress(CaptureError, OSError, MemoryError):
+                    for found in stream.take(path):
+                        self._write(stream, found, told=True)
+                    self._read[of], self._latest = stream.latest, str(path)
+
+    def _end_streams(self) -> None:
+        """What is left to be told of sequences that nothing comes of any more."""
+        waiting = self._arrivals.others("")
+        for of in [*self._streams]:
+            captures = self._state.streams.get(of, [])
+            # What writes a sequence may be quiet; a capture that is no part of one is all that there is.
+            alone = not captures or unpacked(captures[-1][0]) == of
+            if of in waiting or not (alone or time.time() - self._state.written(of) >= _QUIET):
+                continue
+            stream = self._streams.pop(of)
+            self._write(stream, stream.end())
+            self._state.streams.pop(of, None)
+            self._commit()
 
     def _until(self, of: str) -> int:
         """Up to when all sequences but that one have been read: evidence from then on is still to come."""
@@ -145,13 +188,11 @@ class Follower:
 
     def _go_on(self) -> None:
         """Where no capture is being written, time goes on all the same, and incidents end."""
-        if not self._tracker or not self._read or self._arrivals.others(""):
+        if not self._tracker or not self._read or self._streams or self._arrivals.others(""):
             return
         now = max(self._read.values()) + int((time.monotonic() - self._since) * 1e6)
         self._tracker.until = now
-        self._write(self._tracker.advance(now))
-
-    def _write(self, incidents: list[Incident]) -> None:
+        incidents = self._tracker.advance(now)
         for incident in incidents:
             self._output.write(IncidentRow.of(incident, self._latest))
         if incidents:

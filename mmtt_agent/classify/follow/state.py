@@ -23,6 +23,8 @@ _VERSION = 1
 _KEPT = 2000
 #: Bytes at a capture's begin that it is known by when it has grown.
 _HEAD = 4096
+#: µs of a sequence, and captures at most, that are read again to go on with the connections in them.
+_REPLAYED, _MOST = 600_000_000, 100
 #: Nanoseconds between the times of a capture and of what packs it: some programs keep whole seconds.
 _SAME_TIME = 2_000_000_000
 
@@ -58,12 +60,15 @@ class State:
     Attributes:
         directory: the captures'.
         places: by log.
+        streams: by sequence, the captures that connections which go on may have begun in, in order, each with the time
+            of the latest packet up to its end, in µs since 1970.
         counts: captures that were "taken", "damaged", "unreadable", "gone" or had "grown".
     """
 
     path: Path | None
     directory: Path
     places: dict[str, Place] = field(default_factory=dict)
+    streams: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -94,6 +99,40 @@ class State:
         self.counts[result] = self.counts.get(result, 0) + 1
         self._remember(_Taken(seen, _head(self.directory / seen.name, seen.size)))
 
+    def goes_on(self, of: str, name: str, latest: int) -> None:
+        """A capture's connections may go on in the next of its sequence; ``latest``: the time of its latest packet."""
+        captures = [*self.streams.get(of, ()), (name, latest)]
+        self.streams[of] = [each for each in captures[-_MOST:] if each[1] >= latest - _REPLAYED]
+
+    def written(self, of: str) -> float:
+        """When the last capture of a sequence that goes on was written to, in seconds since 1970."""
+        taken = self._by_name.get(self.streams[of][-1][0])
+        return taken.seen.mtime_ns / 1e9 if taken else 0.0
+
+    def again(self, of: str) -> tuple[list[Path], list[str]]:
+        """The captures that a sequence's connections may have begun in, as far as they are still there, in order; and
+        the names of the others."""
+        found: list[Path] = []
+        lost: list[str] = []
+        for name, _ in self.streams[of]:
+            path = self.directory / name
+            taken = self._by_name.get(name)
+            try:
+                about = path.stat()
+                if taken and (about.st_size, about.st_mtime_ns) == (taken.seen.size, taken.seen.mtime_ns):
+                    found.append(path)
+                    continue
+            except OSError:
+                pass
+            packed = [
+                each for each in (Path(f"{path}{ending}") for ending in (".gz", ".zst", ".lz4")) if each.is_file()
+            ]
+            if packed:
+                found.append(packed[0])
+            else:
+                lost.append(name)
+        return found, lost
+
     def _remember(self, taken: _Taken) -> None:
         self._by_name.pop(taken.seen.name, None)  # the latest last
         self._by_name[taken.seen.name] = taken
@@ -119,6 +158,7 @@ class State:
             "version": _VERSION,
             "directory": str(self.directory),
             "counts": self.counts,
+            "streams": self.streams,
             "logs": {name: asdict(place) for name, place in self.places.items()},
             "files": [[each.seen.name, *each.seen.as_it_is, each.head] for each in self._by_name.values()],
         }
@@ -165,6 +205,10 @@ class State:
         self.counts = {str(name): int(number) for name, number in content["counts"].items()}
         self.places = {
             str(name): Place(int(of["inode"]), int(of["size"]), str(of["tail"])) for name, of in content["logs"].items()
+        }
+        self.streams = {
+            str(of): [(str(name), int(latest)) for name, latest in captures]
+            for of, captures in content["streams"].items()
         }
         for name, inode, size, mtime_ns, head in content["files"]:
             self._remember(_Taken(Seen(str(name), int(inode), int(size), int(mtime_ns)), str(head)))

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ import pytest
 from click.testing import CliRunner
 from places import DATA
 from program import MMTT, mmtt
-from repeated import repeated
+from repeated import parts, repeated
 from tiny_bundle import make_bundle, with_incidents
 
 from mmtt_agent.classify.follow.files import is_written, sequence
@@ -91,12 +92,22 @@ def state(output: Path) -> dict:
     return json.loads(path.read_text()) if path.exists() else {"counts": {}}
 
 
+def old(path: Path) -> None:
+    """So long without a change that nothing more is to come of its sequence."""
+    os.utime(path, (time.time() - 1000,) * 2)
+
+
 def write_as(captures: Path, *names: str, of: bytes = OFFICE) -> None:
     """Captures one after the other in time."""
     for number, name in enumerate(names):
         whole = repeated(of, number + 1)
         (captures / name).write_bytes(whole[:24] + whole[24 + number * (len(of) - 24) :])
-        os.utime(captures / name, (time.time() - 10,) * 2)  # it has not just changed
+        old(captures / name)
+
+
+def alike(output: Path, but: int = -2) -> list[list[str]]:
+    """Its rows by connection and window, without their last columns: the incident and the capture."""
+    return sorted((row[:but] for row in rows(output)), key=lambda row: (row[1], row[7]))
 
 
 def test_each_capture_is_taken_once_in_order_of_time_and_what_comes_later_too(captures, follow, tmp_path):
@@ -108,8 +119,7 @@ def test_each_capture_is_taken_once_in_order_of_time_and_what_comes_later_too(ca
     assert done.returncode == 0 and done.stdout == "", done.stderr
     first = rows(out)
     assert taken_of(out) == ["log.pcap.999999999", "log.pcap.1764300010", "log.pcap.1764300011"]
-    assert len(first) == 3 * len([row for row in first if row[-1].endswith("11")])
-    assert [row[0] for row in first] == sorted(row[0] for row in first)
+    assert len({*Counter(row[-1] for row in first).values()}) == 1, "as many of each, as their packets are the same"
     (captures / "log.pcap.1764300012.lz4").write_bytes(lz4.frame.compress(LAB))
     assert follow("--once").returncode == 0
     assert rows(out)[: len(first)] == first and taken_of(out)[3:] == ["log.pcap.1764300012.lz4"]
@@ -118,14 +128,63 @@ def test_each_capture_is_taken_once_in_order_of_time_and_what_comes_later_too(ca
     assert (out / "mmtt.log").read_bytes() == before and before.count(b"#fields") == 1
 
 
-def test_the_rows_are_those_that_the_command_without_follow_has(captures, follow, bundle, tmp_path):
-    write_as(captures, "log.pcap.1764300009", "log.pcap.1764300010")
+def test_the_rows_are_those_of_the_captures_joined(captures, follow, bundle, tmp_path):
+    """Also of connections that go on from one to the next, and where the program ends between the two."""
+    whole = repeated(OFFICE, 2)
+    (tmp_path / "all.pcap").write_bytes(whole)
+    assert mmtt("classify", tmp_path / "all.pcap", "--bundle", bundle, "-o", tmp_path / "joined").returncode == 0
+    wanted = alike(tmp_path / "joined", -1)
+    assert len(wanted) == 50
+    for number, part in enumerate(parts(whole, 12)):
+        path = captures / f"log.pcap.17643000{number:02}"
+        path.write_bytes(part)
+        if number % 3 == 0 and number < 11:
+            follow("--once")
+            assert follow("--once").returncode == 0
+    before = alike(tmp_path / "out")
+    old(path)
+    assert "no longer there" not in follow("--once").stderr
+    found = alike(tmp_path / "out")
+    assert len(before) < len(found), "what is open is told once nothing more comes"
+    assert found == wanted
+    names = Counter(Path(row[-1]).name for row in rows(tmp_path / "out"))
+    assert len(names) == 12
+    assert follow("--once").returncode == 0 and alike(tmp_path / "out") == wanted
+
+
+def test_each_thread_s_captures_are_a_sequence(captures, follow, bundle, tmp_path):
+    other = repeated(OFFICE, 2)
+    other = other[:24] + other[len(OFFICE) :]
+    for thread, capture in enumerate((OFFICE, other, LAB)):
+        for number, part in enumerate(parts(capture, 4)):
+            path = captures / f"log.pcap.{thread}.17643000{number:02}"
+            path.write_bytes(part)
+            old(path)
+        (tmp_path / f"{thread}.pcap").write_bytes(capture)
     follow("--once")
-    plain = mmtt("classify", captures, "--bundle", bundle, "-o", tmp_path / "plain")
-    assert plain.returncode == 0
-    # But for the incident, which is told over all of them.
-    mine, theirs = ([row[:-2] + row[-1:] for row in rows(tmp_path / at)] for at in ("out", "plain"))
-    assert mine == theirs and len(mine) > 40
+    mmtt(
+        "classify", *(tmp_path / f"{thread}.pcap" for thread in range(3)), "--bundle", bundle, "-o", tmp_path / "joined"
+    )
+    assert alike(tmp_path / "out") == alike(tmp_path / "joined")
+
+
+def test_captures_from_before_those_that_were_taken_are_read_for_themselves(captures, follow, bundle, tmp_path):
+    write_as(captures, "log.pcap.1764300009", "log.pcap.1764300010")
+    (captures / "log.pcap.1764300009").rename(tmp_path / "log.pcap.1764300009")
+    follow("--once")
+    (tmp_path / "log.pcap.1764300009").rename(captures / "log.pcap.1764300009")
+    follow("--once")
+    mmtt("classify", captures, "--bundle", bundle, "-o", tmp_path / "each")
+    assert alike(tmp_path / "out") == alike(tmp_path / "each")
+
+
+def test_where_the_captures_before_are_gone_after_a_restart_it_says_so(captures, follow, tmp_path):
+    for number, part in enumerate(parts(OFFICE, 3)):
+        (captures / f"log.pcap.176430000{number}").write_bytes(part)
+        assert follow("--once").returncode == 0
+        (captures / f"log.pcap.176430000{number}").unlink()
+    assert "log.pcap.1764300001: no longer there" in (said := follow("--once").stderr) or "and 2 more" in said
+    assert rows(tmp_path / "out")
 
 
 def test_incidents_are_found_over_all_captures(captures, follow, bundle, tmp_path):
@@ -163,23 +222,25 @@ def test_what_was_half_written_when_it_was_killed_is_taken_back(captures, follow
 
 
 def test_killed_again_and_again_it_leaves_out_no_row_and_has_none_twice(captures, follow, bundle, tmp_path):
-    names = [f"log.pcap.17643000{number:02}" for number in range(12)]
-    write_as(captures, *names)
+    for number, part in enumerate(parts(repeated(OFFICE, 4), 16)):
+        (captures / f"log.pcap.17643000{number:02}").write_bytes(part)
+        old(captures / f"log.pcap.17643000{number:02}")
     follow("--once")
-    wanted = [row[:-2] for row in rows(tmp_path / "out")]
-    killed, random_ = tmp_path / "killed", random.Random(3)
-    for _ in range(25):
+    wanted = alike(tmp_path / "out")
+    killed, random_, kills = tmp_path / "killed", random.Random(3), 0
+    for _ in range(20):
         with following(captures, bundle, killed, "--once") as program:
+            until(lambda: state(killed) or program.poll() is not None)
             try:
-                program.wait(0.9 + random_.random())
+                program.wait(0.8 + 0.4 * random_.random())
             except subprocess.TimeoutExpired:
                 program.kill()
+                kills += 1
             else:
                 break
-    assert [row[:-2] for row in rows(killed)] == wanted[: len(rows(killed))], "what there is is right"
     with following(captures, bundle, killed, "--once") as program:
         assert program.wait(60) == 0
-    assert [row[:-2] for row in rows(killed)] == wanted
+    assert alike(killed) == wanted and kills
 
 
 def test_a_capture_that_is_being_written_is_taken_when_it_is_closed(captures, bundle, tmp_path):
