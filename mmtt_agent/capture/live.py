@@ -23,7 +23,21 @@ from .packets import Decoder
 from .pairs import Pairs, among, originators
 from .reader import Windows
 from .records import Records
-from .segments import ACK, ALIVE, ANSWER, COUNTED, FIN, MESSAGE, REQUEST, RST, SSH_BANNER, STATELESS, SYN, VIOLATION, WHOLE
+from .segments import (
+    ACK,
+    ALIVE,
+    ANSWER,
+    COUNTED,
+    FIN,
+    MESSAGE,
+    REQUEST,
+    RST,
+    SSH_BANNER,
+    STATELESS,
+    SYN,
+    VIOLATION,
+    WHOLE,
+)
 from .segments import Segments
 from .time_line import TimeLine
 
@@ -201,7 +215,9 @@ class LiveCapture:
                 slots.point(slot[slow_run & pairs.first[starts]])
             if as_low is pairs.low:
                 as_low = as_low.copy()
-            self._follow_slowly(pairs, segments, np.flatnonzero(slow_pair), slot, starts, pair, slot_of, from_orig, as_low)
+            self._follow_slowly(
+                pairs, segments, np.flatnonzero(slow_pair), slot, starts, pair, slot_of, from_orig, as_low
+            )
             ended = [superseded, slot[:-1][(pair[1:] == pair[:-1]) & ~slow_run[1:]]]
         self._retain(pairs, segments, run, starts, sizes, slot, slow_run, number)
         fill(
@@ -595,7 +611,10 @@ def _closed(slots: Slots, which: np.ndarray, idle: np.ndarray) -> tuple[np.ndarr
         return found
 
     sides = ((1, 0, HIGH), (0, HIGH, 0))
-    finished, reset = [has(bits.FINISHED, shift) for _, shift, _ in sides], [has(bits.RESET, shift) for _, shift, _ in sides]
+    finished, reset = (
+        [has(bits.FINISHED, shift) for _, shift, _ in sides],
+        [has(bits.RESET, shift) for _, shift, _ in sides],
+    )
     acknowledged = [
         ~has(bits.DATA, shift) | (has(bits.SENT, other) & ((ack[:, 1 - side] - after[:, side]).view(np.int32) >= -1))
         for side, shift, other in sides

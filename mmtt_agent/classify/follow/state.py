@@ -77,11 +77,16 @@ class State:
         self._by_content: dict[str, Seen] = {}
 
     def is_done(self, seen: Seen) -> bool:
-        """Whether it is one that has been taken, by whatever name: packed since, moved, or copied with its times."""
+        """Whether it is one that has been taken, though touched, moved or packed since, or copied with its times."""
         if seen.as_it_is in self._as_they_are:
             return True
         taken = self._by_name.get(seen.name)
-        if taken and (taken.seen.size, taken.seen.mtime_ns) == (seen.size, seen.mtime_ns):
+        if (
+            taken
+            and taken.seen.size == seen.size
+            and (taken.seen.mtime_ns == seen.mtime_ns or _head(self.directory / seen.name, seen.size) == taken.head)
+        ):
+            self._as_they_are.add(seen.as_it_is)
             return True
         other = self._by_content.get(unpacked(seen.name))
         return other is not None and other.name != seen.name and abs(other.mtime_ns - seen.mtime_ns) < _SAME_TIME

@@ -287,12 +287,13 @@ def test_the_kernel_says_whether_somebody_writes(tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
+        lambda path: path.touch(),
         lambda path: path.rename(path.with_name("moved.pcap")),
         lambda path: subprocess.run(["gzip", path], check=True),
         lambda path: (shutil.copy2(path, path.with_name("copy")), path.unlink(), path.with_name("copy").rename(path)),
         lambda path: (path.rename(path.parent.parent / "away"), (path.parent.parent / "away").rename(path)),
     ],
-    ids=["moved", "packed", "copied", "away and back"],
+    ids=["touched", "moved", "packed", "copied", "away and back"],
 )
 def test_what_has_been_taken_is_known_again(captures, follow, tmp_path, change):
     write_as(captures, "log.pcap.1764300009")
