@@ -19,7 +19,6 @@ from ..sinks import Sink, open_sink
 from . import state as states
 from . import verdicts, watched
 from .enrich import Enricher
-from .follow import Position
 from .known import Known
 from .lines import Piece
 from .sources import Followed, Once, Source, SourceError, source
@@ -109,7 +108,9 @@ class Service:
         self._whole = bytearray() if settings.output != "-" and self._output is None else None
         self._enricher = Enricher(self._known, settings.wait if self._feeds else 0.0)
         if settings.state:
-            states.save(settings.state, self._position(), self._output)  # now it can be said that it can't be
+            if not self._again:
+                state = states.State(state.position, states.marked(self._output))
+            states.save(settings.state, state)  # now it can be said that it can't be
         self._saved = self._clock()
 
     def _feed(self, where: str, stack: ExitStack) -> None:
@@ -236,6 +237,8 @@ class Service:
                 self._pause()
         self._learn()
         self._write(self._enricher.end())
+        if self._whole:
+            self._write([b"\n"])
         self._save()
         self._sink.close()
 
@@ -268,14 +271,12 @@ class Service:
 
     def _save(self) -> None:
         self._saved = self._clock()
-        if self._settings.state:
+        # Until what had passed before has been passed over the state of then is the one to go on from.
+        if self._settings.state and isinstance(self._input, Followed) and not self._again:
             self._sink.flush()
-            states.save(self._settings.state, self._position(), self._output)
-
-    def _position(self) -> Position | None:
-        if not isinstance(self._input, Followed):
-            return None
-        return self._input.position(self._enricher.passed)
+            position = self._input.position(self._enricher.passed)
+            if position is not None:
+                states.save(self._settings.state, states.State(position, states.marked(self._output)))
 
     def _told(self) -> list[str]:
         """What has become of the events, in lines."""
