@@ -33,6 +33,8 @@ _LAST = 2.0
 _PATIENCE = 60.0
 #: Verdicts are read in so many chunks between two of events.
 _TURNS = 4
+#: Events that are written at once.
+_AT_ONCE = 1000
 #: Bytes of a line that is held for an output that takes whole lines only.
 _WHOLE = 64 << 20
 
@@ -243,9 +245,12 @@ class Service:
         self._sink.close()
 
     def _write(self, lines: list[bytes]) -> None:
-        if not lines:
-            return
-        data = b"".join(lines)
+        for begin in range(0, len(lines), _AT_ONCE):  # much that waited may pass at once: no second copy of all of it
+            self._put(b"".join(lines[begin : begin + _AT_ONCE]))
+        if lines and (self._output is not None or self._settings.output == "-"):
+            self._sink.flush()
+
+    def _put(self, data: bytes) -> None:
         if self._whole is not None:
             self._whole += data
             end = self._whole.rfind(b"\n") + 1
@@ -257,8 +262,6 @@ class Service:
             del self._whole[:end]
         if data:
             self._sink.write(data)
-        if self._output is not None or self._settings.output == "-":
-            self._sink.flush()
 
     def _new(self, lines: list[bytes]) -> Iterator[bytes]:
         """Those that had not passed when the program before this one was killed."""
