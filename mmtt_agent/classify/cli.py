@@ -130,8 +130,8 @@ def classify(
     seed = community_id_seed or 0 if community_id or community_id_seed is not None or form == "eve" else None
     memory = sink = None
     try:
-        sink = sinks.open_sink(to or "-") if form == "eve" and not output else None
         chosen = bundles.load(bundle, false_positives)
+        sink = sinks.open_sink(to or "-") if form == "eve" and not output else None
         classifier = embedding(chosen, _say) if record else Classifier(chosen)
         if record:
             memory = records.Recorder(record, f"classify-{os.getpid()}", None, None, _say, waits=True)
@@ -158,7 +158,7 @@ def classify(
             if logs and logs[0].exists():
                 _say(f"no capture could be read: {logs[0]} is left as it was")
             sys.exit(1)  # inside the block, so that no empty log comes of it
-    if not finds_incidents and (incidents or output) and form != "table":
+    if not finds_incidents and (incidents or output or sink) and form != "table":
         _say(f"the model {classifier.model} finds no incidents; those of mmtt 0.5.0 and later do")
     if sink and sink.dropped:
         _say(f"{sink.dropped:,} events could not be delivered: {sink.problem}")

@@ -220,6 +220,13 @@ def test_events_that_nobody_takes_are_said_and_fail(tmp_path):
     assert f"mmtt: {lost} events could not be delivered: {tmp_path / 's'}: nobody listens there" in result.stderr
 
 
+def test_a_full_disk_is_said(tmp_path):
+    result = CliRunner().invoke(classify, [str(OFFICE), "--to", "/dev/full"])
+    assert isinstance(result.exception, OSError) and result.exception.filename == "/dev/full"
+    assert run(OFFICE, "--to", tmp_path / "eve.json", "--bundle", tmp_path, status=2).stderr
+    assert not (tmp_path / "eve.json").exists(), "nothing is made where there is no bundle"
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
