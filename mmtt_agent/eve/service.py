@@ -86,7 +86,7 @@ class Service:
         self._known = Known(settings.connections, settings.seed)
         self._closing = ExitStack()
         self._stop: signal.Signals | None = None
-        self._reopen = False
+        self._reopen = self._begun = False
         self._feeds: list[tuple[Source, verdicts.Reader, str]] = []
         self._problems = 0
         self._damaged = 0
@@ -183,6 +183,9 @@ class Service:
         """Read what is there, and write what can be; whether there was anything."""
         heard = self._learn()
         lines = self._input.lines()
+        if not self._begun and lines:
+            self._begun = True
+            self._save()  # which file it is, before anything of it has passed
         self._write(self._enricher.take(self._new(lines), self._clock()))
         if self._reopen:
             self._reopen = False
