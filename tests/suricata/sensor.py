@@ -19,7 +19,8 @@ def find() -> str | None:
 
 def config(directory: Path, *outputs: tuple[str, str], community_id: bool = False) -> Path:
     """A configuration that writes all events to each of the outputs: a filetype and a filename."""
-    types = "".join(f"        - {each}\n" for each in TYPES)
+    # There can be only one that writes anomalies.
+    types = "".join(f"        - {each}\n" for each in TYPES if each != "anomaly" or len(outputs) == 1)
     logs = "".join(
         f"  - eve-log:\n      enabled: yes\n      filetype: {kind}\n      filename: {name}\n      append: yes\n"
         f"      community-id: {'yes' if community_id else 'no'}\n      types:\n{types}"
