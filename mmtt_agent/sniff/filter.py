@@ -1,9 +1,9 @@
 """Filters as tcpdump's, compiled by the machine's libpcap and run by the kernel.
 
-Compiled are they for a link type (``pcap_open_dead``), as tcpdump does with a file. But the kernel takes a VLAN's tag out
-of a packet before anybody sees it, so that a filter with the word ``vlan`` compiled like that would match nothing: it is
+They are compiled for a link type (``pcap_open_dead``), as tcpdump does it for a file. But the kernel takes a VLAN's tag
+out of a packet before anybody sees it, so that a filter with the word ``vlan`` would match nothing: such a one is
 compiled for the interface itself (``pcap_activate``), whereupon libpcap asks the kernel for the tag. Filters without
-that word match what is in a VLAN, too, as the tag is not in their way.
+that word match what is in a VLAN, too, as no tag is in their way.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ INCOMING = (
 class _Program(ctypes.Structure):
     """``bpf_program``."""
 
-    _fields_ = [("length", ctypes.c_uint), ("instructions", ctypes.c_void_p)]  # noqa: RUF012 (ctypes wants a list)
+    _fields_ = [("length", ctypes.c_uint), ("instructions", ctypes.c_void_p)]
 
 
 def program(text: str, interface: str, linktype: int, snaplen: int = LONGEST) -> bytes:

@@ -1,7 +1,7 @@
 """Packets of an interface from a ring in memory that the kernel fills (AF_PACKET, TPACKET_V3).
 
-The kernel hands out blocks of many packets, full or some milliseconds old. Each is copied and given back at once, so that
-the whole of the ring is free for what comes while packets are looked into.
+The kernel hands out blocks of many packets, full or some milliseconds old. Each is copied and given back at once, so
+that the whole of the ring is free for what comes while packets are looked into.
 """
 
 from __future__ import annotations
@@ -145,8 +145,8 @@ class Ring:
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM if link.headless else socket.SOCK_RAW, 0)
         except PermissionError:
             raise SniffError(
-                f"{interface}: no permission to capture: run this with sudo, give the process the capability CAP_NET_RAW "
-                "(systemd: AmbientCapabilities=CAP_NET_RAW), or start the service: systemctl start mmtt-sniff"
+                f"{interface}: no permission to capture: run this with sudo, or give it the capability CAP_NET_RAW, as "
+                "the unit mmtt-sniff.service does (systemctl start mmtt-sniff)"
             ) from None
         except (OSError, AttributeError):
             raise SniffError("this system has no packet sockets (AF_PACKET): Linux is needed, and no sandbox") from None
