@@ -10,6 +10,7 @@ import numpy as np
 
 from ..capture import Capture, Connections, Windows
 from ..classifier import Verdicts
+from ..community_id import NUMBERS, community_id
 from ..incidents import EPOCH, Flows, Incident, Tracker, Try
 from ..series import MIN_PACKETS
 
@@ -25,6 +26,9 @@ class About(NamedTuple):
     resp_h: str
     resp_p: int
     proto: str
+
+    def community_id(self, seed: int) -> str:
+        return community_id(NUMBERS[self.proto], self.orig_h, self.orig_p, self.resp_h, self.resp_p, seed)
 
 
 class Evidence:

@@ -19,6 +19,7 @@ class Row(NamedTuple):
         latency: live, the seconds from the window's last packet to the row; None of a capture, as nobody waited.
         incident: that the flow belongs to.
         capture: the name of the file that it comes from; a column only where there may be several.
+        community_id: of the connection, where it was asked for; before the capture in a log.
     """
 
     ts: int
@@ -42,6 +43,7 @@ class Row(NamedTuple):
     model: str | None
     incident: str | None
     capture: str
+    community_id: str | None = None
 
 
 class IncidentRow(NamedTuple):

@@ -27,6 +27,7 @@ def rows(
     tracker: Tracker | None = None,
     progress: Callable[[int, int], None] = lambda *_: None,
     remember: Callable[[Batch], None] | None = None,
+    seed: int | None = None,
 ) -> Iterator[Row | IncidentRow]:
     """One row for each window with payload, in order of time, and among them what is found of incidents.
 
@@ -35,12 +36,14 @@ def rows(
         tracker: for this capture alone; without one there are no incidents.
         progress: called now and then with the windows that have been classified, and all that will be.
         remember: takes the windows that have a verdict.
+        seed: of community IDs; None: rows have none.
     """
     windows = capture.windows
     enough = windows.series.lengths >= MIN_PACKETS
     # Addresses and uids of connections are text made once, though a connection may have several windows.
     used, index = np.unique(windows.connection, return_inverse=True)
     connections = about(capture.connections, used)
+    ids = [None if seed is None else each.community_id(seed) for each in connections]
     evidence = Evidence(capture, tracker) if tracker else None
     with_verdict = np.flatnonzero(enough)
     begin = 0
@@ -58,7 +61,7 @@ def rows(
                 rest = *said, "ok", None, classifier.model, incident
             else:
                 rest = *[None] * 7, "too_short", None, None, None
-            yield Row._make((ts, *connections[connection], window, packets, *rest, name))
+            yield Row._make((ts, *connections[connection], window, packets, *rest, name, ids[connection]))
         for incident in found:
             yield IncidentRow.of(incident, name)
     for incident in evidence.end() if evidence else []:
