@@ -26,14 +26,12 @@ from .metrics import Exposition
 from .runner import Model, Runner
 from .session import MAX_JOB, Session, State
 from .systemd import Notifier, feed_watchdog
-from .tally import Tally
+from .tally import RECENT, Tally
 
 #: Seconds that a run of the model may take; it takes milliseconds.
 STUCK = 30.0
 # Seconds in the end for what is recorded, within the TimeoutStopSec of the systemd unit.
 _WRITE_OUT = 8.0
-#: Seconds for which a suspicious flow is shown.
-_RECENT = 600.0
 # Messages that are not used: the session's count, and its name for others.
 _REFUSED = {
     "messages refused": "malformed",
@@ -208,7 +206,7 @@ class Service:
             "applications": self._tally.applications,
             "malicious": self._tally.malicious,
             "malicious_kinds": self._tally.malicious_kinds,
-            "suspicious": self._tally.suspicious(now - _RECENT)[:20],
+            "suspicious": self._tally.suspicious(now - RECENT)[:20],
         }
 
     async def _reload_when_told(self) -> None:

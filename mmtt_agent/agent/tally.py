@@ -15,6 +15,8 @@ from ..classifier import Verdicts
 _KEPT, _OF_A_JOB = 200, 4
 #: A flow that the model takes for less likely malicious than this is not worth showing.
 _SUSPICIOUS = 0.1
+#: Seconds for which a suspicious flow is shown.
+RECENT = 600.0
 #: Batches whose latency the quantiles are of.
 _LATEST = 1000
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

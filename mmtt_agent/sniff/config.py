@@ -8,6 +8,7 @@ from typing import Any
 
 from ..agent import settings
 from ..agent.settings import (
+    ConfigError,
     Fail,
     Incidents,
     Log,
@@ -23,6 +24,8 @@ from ..agent.settings import (
     setting,
     word,
 )
+
+__all__ = ["FORMATS", "Config", "ConfigError", "load"]
 
 #: What verdicts can be written as.
 FORMATS = ("table", "tsv", "json", "eve")

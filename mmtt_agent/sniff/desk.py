@@ -56,6 +56,8 @@ class Desk:
         tally: takes what the model says.
         output: takes the rows; the desk closes it in the end.
         hear: called in the desk's thread with a worker's number and what else it tells; None when its pipe has ended.
+        fail: called there with what has ended the desk before its time.
+        community_ids: rows are to have them.
     """
 
     def __init__(
@@ -64,8 +66,11 @@ class Desk:
         tally: Tally,
         output: Output,
         hear: Callable[[int, FromWorker | None], None],
+        fail: Callable[[Exception], None],
+        community_ids: bool,
     ) -> None:
-        self._evidence, self._tally, self._output, self._hear = evidence, tally, output, hear
+        self._evidence, self._tally, self._output, self._hear, self._fail = evidence, tally, output, hear, fail
+        self._community_ids = community_ids
         self._pipes: dict[Connection, tuple[int, str]] = {}
         self._woken, self._wake = Pipe(duplex=False)
         self._orders: list[Callable[[], None]] = []
@@ -103,11 +108,22 @@ class Desk:
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
+    @property
+    def silent_for(self) -> float:
+        """Seconds since it has last looked at what is to be done."""
+        return time.monotonic() - self._judged
+
     def _order(self, order: Callable[[], None]) -> None:
         self._orders.append(order)
         self._wake.send(None)
 
     def _work(self) -> None:
+        try:
+            self._listen_to_all()
+        except Exception as error:  # noqa: BLE001 - without the desk there is nothing to go on for
+            self._fail(error)
+
+    def _listen_to_all(self) -> None:
         while not (self._over and not self._pipes):
             for pipe in wait([self._woken, *self._pipes], JUDGE_EVERY / 2):
                 if pipe is self._woken:
@@ -150,8 +166,9 @@ class Desk:
         columns = (told.ts, told.connections, told.window, told.packets, told.last, said)
         for ts, connection, window, packets, last, (*answer, incident) in zip(*columns, strict=True):
             latency = max(0.0, round(now - last / 1e6, 6))
-            rest = *answer, told.status, latency, told.model, incident, ""
-            self._output.write(Row(ts, *connection, window, packets, *rest), interface)
+            community_id = connection.community_id(0) if self._community_ids else None
+            rest = *answer, told.status, latency, told.model, incident, "", community_id
+            self._output.write(Row._make((ts, *connection, window, packets, *rest)), interface)
 
     def _incidents(self, now: int | None) -> None:
         for each in self._evidence.found(now):

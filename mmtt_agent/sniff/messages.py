@@ -6,11 +6,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from ..bundle import Bundle
 from ..classifier import Verdicts
 from ..classify.evidence import About
 from ..drift import Drifted
 from ..incidents import Flows, Try
-from .config import Config
 
 # A worker tells:
 
@@ -113,9 +113,9 @@ FromWorker: TypeAlias = Ready | Refused | Told | Without | State | Loaded
 
 @dataclass(slots=True)
 class Load:
-    """Load the bundle of these settings, beside the one that runs."""
+    """Load this bundle, beside the one that runs."""
 
-    config: Config
+    bundle: Bundle
 
 
 @dataclass(slots=True)

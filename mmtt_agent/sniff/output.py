@@ -16,7 +16,6 @@ from ..classify.row import IncidentRow, Row
 from ..sinks import Sink, open_sink
 from .config import Config
 
-
 # Characters that wait at most.
 _MOST = 1 << 18
 # Seconds between two words on a receiver that is away.

@@ -19,17 +19,17 @@ from typing import Protocol
 
 import numpy as np
 
-from ..agent import chosen
-from ..capture import Connections, Windows
+from ..bundle import Bundle
+from ..capture import Windows
 from ..capture.live import Found, LiveCapture
 from ..capture.records import Records
 from ..classifier import Classifier, Verdicts
 from ..classify.evidence import About, about, flows, tries
 from ..series import MAX_PAYLOAD_PACKETS, SeriesBatch
-from . import privileges
 from .config import Config
 from .errors import SniffError
 from .messages import FromWorker, Load, Loaded, Ready, Refused, State, Stop, Told, ToWorker, Use, Without
+from .ring import Opened, Ring
 from .waiting import Batch, Waiting
 
 #: Windows that are run as one: more at once are no faster, and later.
@@ -66,12 +66,16 @@ class Task:
     """What a worker is to do.
 
     Attributes:
+        bundle: to be run.
+        opened: the socket, opened with privileges that are gone.
         interface: whose packets.
         fanout: the group that shares them; None where it takes all.
         connections: that it may follow at once.
     """
 
     config: Config
+    bundle: Bundle
+    opened: Opened
     interface: str
     fanout: int | None
     connections: int
@@ -80,7 +84,7 @@ class Task:
 class Worker:
     """
     Args:
-        load: the classifier of some settings.
+        classifier: runs the windows, until told otherwise.
         tell: takes what there is to say; called by one thread at a time.
         clock: the time of day in microseconds; None where time goes on by packets alone.
     """
@@ -90,12 +94,12 @@ class Worker:
         config: Config,
         packets: Packets,
         live: LiveCapture,
-        load: Callable[[Config], Classifier],
+        classifier: Classifier,
         tell: Callable[[FromWorker], None],
         clock: Callable[[], int] | None,
     ) -> None:
-        self._packets, self._live, self._load, self._tell, self._clock = packets, live, load, tell, clock
-        self._classifier = load(config)
+        self._packets, self._live, self._tell, self._clock = packets, live, tell, clock
+        self._classifier = classifier
         self._next: Classifier | None = None
         self._waiting = Waiting(config.max_queued)
         self._state = State()
@@ -157,9 +161,9 @@ class Worker:
             self._look()
         for said in hear():
             match said:
-                case Load(config):
+                case Load(bundle):
                     # It takes a second or so, in which packets must be taken.
-                    threading.Thread(target=self._load_beside, args=(config,), daemon=True).start()
+                    threading.Thread(target=self._load_beside, args=(bundle,), daemon=True).start()
                 case Use(forget):
                     if not forget and self._next:
                         self._classifier = self._next
@@ -167,9 +171,9 @@ class Worker:
                 case Stop(seconds):
                     self._until = now + seconds
 
-    def _load_beside(self, config: Config) -> None:
+    def _load_beside(self, bundle: Bundle) -> None:
         try:
-            self._next = self._load(config)
+            self._next = _classifier(bundle)
         except Exception as error:  # noqa: BLE001 - whatever it is, the old one goes on
             self._loaded.append(Loaded(str(error)))
         else:
@@ -306,14 +310,12 @@ def main(task: Task, pipe: Connection) -> None:
 
 
 def _work(task: Task, pipe: Connection, tell: Callable[[FromWorker], None]) -> None:
-    from .ring import Ring
-
     config = task.config
-    ring = Ring(task.interface, filter=config.filter, fanout=task.fanout)
-    if config.user:
-        privileges.drop(config.user)
+    classifier = _classifier(task.bundle)
+    # After what takes long: packets come from now on.
+    ring = Ring(task.interface, filter=config.filter, fanout=task.fanout, opened=task.opened)
     live = LiveCapture(config.checksums, task.connections)
-    worker = Worker(config, ring, live, _load, tell, lambda: time.time_ns() // 1000)
+    worker = Worker(config, ring, live, classifier, tell, lambda: time.time_ns() // 1000)
     tell(Ready(ring.warnings))
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
@@ -327,6 +329,6 @@ def _work(task: Task, pipe: Connection, tell: Callable[[FromWorker], None]) -> N
     worker.run(hear)
 
 
-def _load(config: Config) -> Classifier:
-    # One thread inside the network: better than the reverse.
-    return Classifier(chosen.bundle(config), threads=1)
+def _classifier(bundle: Bundle) -> Classifier:
+    # One thread inside the network, and as many workers as there are cores for: better than the reverse.
+    return Classifier(bundle, threads=1)
