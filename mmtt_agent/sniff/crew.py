@@ -88,8 +88,8 @@ class Crew:
     async def begin(self, add: Callable[[int, str, Connection], None]) -> None:
         """
         Args:
-            add: takes each worker that has begun, now and later: its number, its interface, and the pipe on which it tells
-                what it finds.
+            add: takes each worker that has begun, now and later: its number, its interface, and the pipe on which it
+                tells what it finds.
 
         Raises:
             CrewError: one of them can't begin.
@@ -163,7 +163,8 @@ class Crew:
             told = self._say(
                 "warning",
                 f"{each.interface}: the kernel has lost {more:,} packets ({drops:,} of {packets:,} in all), as they "
-                "come faster than they are looked into: use more workers (--workers), or a filter for what need not be seen",
+                "come faster than they are looked into: use more workers (--workers), or a filter for what need not be "
+                "seen",
                 f"drops {each.interface}",
             )
             if told:

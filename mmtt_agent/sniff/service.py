@@ -179,8 +179,8 @@ class Service:
         return self._crew.problem or self._output.problem
 
     def status(self) -> dict[str, Any]:
-        """All there is to know, in JSON's types; times are Unix time or seconds. What ``mmtt agent`` tells, too, has the
-        same name."""
+        """All there is to know, in JSON's types; times are Unix time or seconds. What ``mmtt agent`` tells has the same
+        name."""
         config, crew, now, problem = self._config, self._crew, time.time(), self.problem
         total, statuses, lost = crew.total, self._desk.statuses, crew.lost
         answered = {"ok": statuses["ok"], "shed": statuses["shed"], "error": statuses["timeout"]}
