@@ -110,3 +110,11 @@ class Config:
 def load(path: str | Path | None, overrides: dict[str, Any] | None = None) -> Config:
     """See :func:`mmtt_agent.agent.settings.load`."""
     return settings.load(path, overrides, Config)
+
+
+def is_like(path: str | Path) -> bool:
+    """Whether a file with a mistake in it is more like these settings than like the agent's: it names an interface."""
+    try:
+        return any(line.startswith("interface:") for line in Path(path).read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError):
+        return False
