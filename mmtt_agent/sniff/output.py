@@ -6,6 +6,7 @@ import io
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +27,15 @@ class Writer(Protocol):
     def write(self, row: Row | IncidentRow) -> None: ...
 
     def close(self) -> None: ...
+
+
+def preload(config: Config, form: str) -> None:
+    """Load what is loaded late else: later this process may not be allowed to read where mmtt is installed."""
+    if form == "table":
+        from . import screen  # noqa: F401
+    if config.output.startswith("redis"):
+        with suppress(ModuleNotFoundError):  # said when it is used
+            import redis  # noqa: F401
 
 
 class Output:
