@@ -201,7 +201,7 @@ class Ring:
 
     def _join(self, group: int) -> None:
         try:
-            self._socket.setsockopt(_SOL_PACKET, _FANOUT, group | (_HASH | _DEFRAGMENT) << 16)
+            self._socket.setsockopt(_SOL_PACKET, _FANOUT, struct.pack("I", group | (_HASH | _DEFRAGMENT) << 16))
         except OSError as error:
             raise SniffError(
                 f"{self.interface}: its packets can't be shared in fanout group {group} ({error.strerror}); "
