@@ -39,6 +39,7 @@ class Addresses:
         result[:, 10:12] = 255
         result[:, 12:] = numbers.astype(">u4").view(np.uint8).reshape(-1, 4)
         if family.any():
-            table = np.frombuffer(b"".join(self._known), np.uint8).reshape(-1, 16)
-            result[family] = table[numbers[family]]
+            known = self._known
+            table = np.frombuffer(b"".join([known[number] for number in numbers[family].tolist()]), np.uint8)
+            result[family] = table.reshape(-1, 16)
         return result

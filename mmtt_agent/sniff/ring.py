@@ -11,6 +11,7 @@ import select
 import socket
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -35,6 +36,39 @@ _PROMISCUOUS = 1
 _HASH, _DEFRAGMENT = 0, 0x8000
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What only a process with privileges gets: a socket, which is bound to no interface yet, and the instructions of a
+    filter."""
+
+    packets: socket.socket
+    program: bytes
+
+
+def opened(interface: str, filter: str = "", snaplen: int = filters.LONGEST) -> Opened:
+    """What a ring of this interface needs; see :class:`Ring`.
+
+    Raises:
+        SniffError: it can't be had.
+    """
+    return _opened(interface, interfaces.link(interface), filter, snaplen)
+
+
+def _opened(interface: str, link: interfaces.Link, filter: str, snaplen: int) -> Opened:
+    instructions = filters.program(filter, interface, link.linktype, snaplen)
+    try:
+        # Without a protocol it gets no packets until it is bound.
+        packets = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM if link.headless else socket.SOCK_RAW, 0)
+    except PermissionError:
+        raise SniffError(
+            f"{interface}: no permission to capture: run this with sudo, give the process the capability CAP_NET_RAW "
+            "(systemd: AmbientCapabilities=CAP_NET_RAW), or start the service: systemctl start mmtt-sniff"
+        ) from None
+    except (OSError, AttributeError):
+        raise SniffError("this system has no packet sockets (AF_PACKET): Linux is needed, and no sandbox") from None
+    return Opened(packets, instructions)
+
+
 class Ring:
     """A ring of one interface's packets.
 
@@ -52,6 +86,8 @@ class Ring:
         snaplen: bytes to take of a packet at most. Fewer make no sums to check and no fragments to put together.
         ring_bytes: how much the ring holds; made a multiple of a block, and no fewer than two.
         promiscuous: let the network card take packets for others, too.
+        opened: what needs privileges, from a time when there were some (:func:`opened`, with the same filter); the
+            ring closes its socket.
 
     Attributes:
         interface: its name.
@@ -73,13 +109,16 @@ class Ring:
         snaplen: int = filters.LONGEST,
         ring_bytes: int = 64 << 20,
         promiscuous: bool = True,
+        opened: Opened | None = None,
     ) -> None:
         self.interface = interface
         self._fanout, self._promiscuous = fanout, promiscuous
         self._count = max(ring_bytes // BLOCK, 2)
         self._link = interfaces.link(interface)
         self.linktype = self._link.linktype
-        self._program = filters.program(filter, interface, self.linktype, snaplen)
+        if opened is None:
+            opened = _opened(self.interface, self._link, filter, snaplen)
+        self._socket, self._program = opened.packets, opened.program
         if self._link.loopback:
             self._program = filters.INCOMING + self._program
         self._blocks = Blocks(max(PIECE, BLOCK), self.linktype)
@@ -139,17 +178,6 @@ class Ring:
         self._socket.close()
 
     def _open(self) -> None:
-        link, interface = self._link, self.interface
-        try:
-            # Without a protocol it gets no packets until it is bound.
-            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM if link.headless else socket.SOCK_RAW, 0)
-        except PermissionError:
-            raise SniffError(
-                f"{interface}: no permission to capture: run this with sudo, or give it the capability CAP_NET_RAW, as "
-                "the unit mmtt-sniff.service does (systemctl start mmtt-sniff)"
-            ) from None
-        except (OSError, AttributeError):
-            raise SniffError("this system has no packet sockets (AF_PACKET): Linux is needed, and no sandbox") from None
         try:
             self._make_ring()
             try:
