@@ -198,9 +198,7 @@ class LiveCapture:
                 slots.point(slot[slow_run & pairs.first[starts]])
             if as_low is pairs.low:
                 as_low = as_low.copy()
-            self._follow_slowly(
-                pairs, segments, np.flatnonzero(slow_pair), slot, starts, pair, slot_of, from_orig, as_low
-            )
+            self._follow_slowly(pairs, segments, np.flatnonzero(slow_pair), slot, starts, pair, slot_of, from_orig, as_low)
             ended = [superseded, slot[:-1][(pair[1:] == pair[:-1]) & ~slow_run[1:]]]
         self._retain(pairs, segments, run, starts, sizes, slot, slow_run, number)
         fill(

@@ -9,8 +9,8 @@ interpreter of a venv that has it, is given). Without captures, on the two that 
 60,000 short connections, so that what is done for each counts, `long` of 60 long ones, so that packets do.
 
 Shown are CPU seconds per million packets, from the first packet until all is written and the program is gone, and what
-the kernel has dropped; what nfstream has received it says a second late at most. With --ladder the rates go up from --rate until each program drops packets, or the sender can do
-no more: the highest without drops.
+the kernel has dropped; what nfstream has received it says with some delay. With --ladder the rates go up from --rate
+until each program drops packets, or the sender can do no more: the highest without drops.
 
 The sender has a processor of its own (the first), a program with one worker another one (the second), one with two
 workers both: where there are only two, these and the sender are in each other's way. The kernel's own work for a packet
