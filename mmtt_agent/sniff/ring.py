@@ -65,8 +65,8 @@ def _opened(interface: str, link: interfaces.Link, filter: str, snaplen: int) ->
         packets = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM if link.headless else socket.SOCK_RAW, 0)
     except PermissionError:
         raise SniffError(
-            f"{interface}: no permission to capture: run this with sudo, give the process the capability CAP_NET_RAW "
-            "(systemd: AmbientCapabilities=CAP_NET_RAW), or start the service: systemctl start mmtt-sniff"
+            f"{interface}: no permission to capture: run this with sudo, or give it the capability CAP_NET_RAW, as "
+            "the unit mmtt-sniff.service does (systemctl start mmtt-sniff)"
         ) from None
     except (OSError, AttributeError):
         raise SniffError("this system has no packet sockets (AF_PACKET): Linux is needed, and no sandbox") from None
@@ -233,7 +233,7 @@ class Ring:
 
     def _join(self, group: int) -> None:
         try:
-            self._socket.setsockopt(_SOL_PACKET, _FANOUT, group | (_HASH | _DEFRAGMENT) << 16)
+            self._socket.setsockopt(_SOL_PACKET, _FANOUT, struct.pack("I", group | (_HASH | _DEFRAGMENT) << 16))
         except OSError as error:
             raise SniffError(
                 f"{self.interface}: its packets can't be shared in fanout group {group} ({error.strerror}); "
