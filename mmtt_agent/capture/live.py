@@ -34,6 +34,9 @@ _MARGIN = 1_000_000
 _EVERY = 1_000_000
 #: Of closed connections that are not certainly over, so many at most are looked at packet by packet at a time.
 _MOST_UNSURE = 500
+#: Bytes of fragments that wait for others, packets of a connection that are kept on average, and IPv6 addresses that
+#: are known: the most, or about.
+_MOST_FRAGMENTS, _PACKETS_EACH, _FEW_ADDRESSES = 32 << 20, 16, 1 << 16
 #: Of DNS's timer, which goes off every ten seconds, one falls after nine seconds of silence and before so many.
 _DNS_OVER = 19_000_000
 #: A connection that was closed and then reset by one and the same side is over when its timer goes off next.
@@ -66,16 +69,17 @@ class LiveCapture:
     """
 
     def __init__(self, checksums: bool = True, max_connections: int = 200_000) -> None:
-        self._decoder = Decoder(checksums)
+        self._decoder = Decoder(checksums, _MOST_FRAGMENTS)
         self._time_line = TimeLine()
         self._slots = Slots()
-        self._past = Past(self._slots)
+        self._past = Past(self._slots, _PACKETS_EACH * max_connections)
         self._clock = LiveClock()
         self._slow = Slow(self._slots, self._past, self._clock)
         self._most = max_connections
         self._packets = 0
         self._now = self._scanned = 0
         self._told: list[_Told] = []
+        self._many_addresses = _FEW_ADDRESSES
         self.evicted = 0
         self.kinds = self._decoder.kinds
 
@@ -112,7 +116,9 @@ class LiveCapture:
             if self._now - self._scanned >= _EVERY:
                 self._scan()
             self._evict()
-        return self._found()
+        found = self._found()
+        self._forget_addresses()
+        return found
 
     def advance(self, now: int) -> Found:
         """Let time go on without packets, to `now`, µs since 1970."""
@@ -410,6 +416,17 @@ class LiveCapture:
         longest = live[np.argpartition(self._slots.last[live], excess - 1)[:excess]]
         self.evicted += len(longest)
         self._finish(longest)
+
+    def _forget_addresses(self) -> None:
+        addresses = self._decoder.addresses
+        if len(addresses) <= self._many_addresses:
+            return
+        slots = self._slots
+        live = slots.live()
+        live = live[slots.port[live] >> np.uint64(40) != 0]
+        both = slots.address[live]
+        addresses.forget(np.concatenate((both >> np.uint64(32), both & np.uint64(0xFFFFFFFF))))
+        self._many_addresses = max(_FEW_ADDRESSES, 2 * len(addresses))
 
     def _finish(self, slot: np.ndarray) -> None:
         """Tell the open windows of connections that are over, and forget these."""
