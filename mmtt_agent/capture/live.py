@@ -176,7 +176,8 @@ class LiveCapture:
         slow_run = slow_pair[pair]
         self._note_sequence(pairs, segments, run, slot)
         code = _codes(pairs, run, starts, new, slot, slots)
-        seen = slots.seen[slot] | np.bitwise_or.reduceat(code, starts)
+        news = np.bitwise_or.reduceat(code, starts)
+        seen = slots.seen[slot] | news
         slots.seen[slot] = seen
         time = pairs.time
         end = slots.last[slot] = np.maximum(slots.last[slot], np.maximum.reduceat(time, starts))
@@ -207,7 +208,12 @@ class LiveCapture:
                 slots.point(slot[slow_run & pairs.first[starts]])
             if as_low is pairs.low:
                 as_low = as_low.copy()
-            self._follow_slowly(pairs, segments, np.flatnonzero(slow_pair), slot, starts, pair, slot_of, from_orig, as_low)
+            which = np.flatnonzero(slow_pair)
+            first_run = np.searchsorted(pair, which)
+            self._follow_slowly(pairs, segments, which, slot[first_run], slot_of, from_orig, as_low)
+            quiet = which[news[first_run] & np.uint32(_NEEDS_FOLLOWING) == 0]
+            for each in slot_of[np.append(pairs.starts, len(pairs))[quiet + 1] - 1].tolist():
+                self._slow.leave(each)
             ended = [superseded, slot[:-1][(pair[1:] == pair[:-1]) & ~slow_run[1:]]]
         self._retain(pairs, segments, run, starts, sizes, slot, slow_run, number)
         fill(
@@ -328,16 +334,13 @@ class LiveCapture:
         segments: Segments,
         which: np.ndarray,
         slot: np.ndarray,
-        starts: np.ndarray,
-        pair: np.ndarray,
         slot_of: np.ndarray,
         from_orig: np.ndarray,
         as_low: np.ndarray,
     ) -> None:
         """Follow pairs packet by packet, and fill in what comes of it for their packets."""
-        run_of_pair = np.searchsorted(pair, which)
         pair_ends = np.append(pairs.starts[1:], len(pairs))
-        for number, first_run in zip(which.tolist(), run_of_pair.tolist(), strict=True):
+        for number, at in zip(which.tolist(), slot.tolist(), strict=True):
             span = slice(int(pairs.starts[number]), int(pair_ends[number]))
             of = pairs.order[span]
             columns = (
@@ -345,7 +348,6 @@ class LiveCapture:
                 segments.seq[of], segments.ack[of], pairs.payload[span], pairs.state[span],
             )  # fmt: skip
             packets = [sessions.Packet(*fields) for fields in zip(*(c.tolist() for c in columns), strict=True)]
-            at = int(slot[first_run])
             self._slow.begin(at)
             cuts = self._slow.follow(at, packets)
             slot_of[span], from_orig[span], as_low[span] = cuts.slots, cuts.from_orig, cuts.as_low
@@ -433,7 +435,7 @@ class LiveCapture:
         has_open = slot[self._slots.open[slot]]
         if len(has_open):
             self._tell_windows(has_open)
-        for each in slot[self._slots.slow[slot]].tolist():
+        for each in slot[self._slots.slow[slot] | self._slots.was_slow[slot]].tolist():
             self._slow.forget(each)
         self._slots.free(slot)
 
@@ -498,6 +500,11 @@ def _tcp_codes() -> np.ndarray:
     return found
 
 
+#: Of the bits of a block's packets, those after which a connection is still followed packet by packet.
+_NEEDS_FOLLOWING = (
+    bits.BACK | bits.UNTRACKED | bits.PAUSE | bits.LONG_PAUSE | bits.ANY_SYN
+    | (bits.FINISHED | bits.RESET) * (1 | 1 << HIGH)
+)  # fmt: skip
 _TCP_CODES = _tcp_codes()
 _SIDES = np.uint32(bits.SENT | bits.FINISHED | bits.RESET | bits.DATA)
 
