@@ -55,7 +55,7 @@ def _print(context: click.Context, _: click.Parameter, what: str | None) -> None
     "--directory",
     type=paths.TEXT,
     metavar="DIR",
-    help="Add to mmtt.log and mmtt_incidents.log there (tsv or json), print nothing.",
+    help="Add to mmtt.log and mmtt_incidents.log there, or with eve to eve.json, print nothing.",
 )
 @click.option(
     "--output",

@@ -81,14 +81,14 @@ def _tend(
 ) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
-    # Whoever asks notices an end by the pipe.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     pipe = Connection(os.dup(asked.fileno()))
     while True:
         try:
             name, task = pipe.recv()
         except (EOFError, OSError):
+            _wait(0)
             return
+        _wait(os.WNOHANG)
         ours, theirs = socket.socketpair()
         own = given[name].pop()
         try:
@@ -102,13 +102,19 @@ def _tend(
                 for each in given.values():
                     for other in each:
                         close(other)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 work(task, own, Connection(theirs.detach()))
             finally:
                 os._exit(0)
         close(own)
         socket.send_fds(asked, [process.to_bytes(8, "big")], [ours.fileno()])
         _close(ours, theirs)
+
+
+def _wait(how: int) -> None:
+    """Let go of processes that have ended: of their ends whoever asked for them knows by the pipes."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, how)[0]:
+            pass
 
 
 def _close(*each: socket.socket | Connection) -> None:
