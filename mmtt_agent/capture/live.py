@@ -23,21 +23,7 @@ from .packets import Decoder
 from .pairs import Pairs, among, originators
 from .reader import Windows
 from .records import Records
-from .segments import (
-    ACK,
-    ALIVE,
-    ANSWER,
-    COUNTED,
-    FIN,
-    MESSAGE,
-    REQUEST,
-    RST,
-    SSH_BANNER,
-    STATELESS,
-    SYN,
-    VIOLATION,
-    WHOLE,
-)
+from .segments import ACK, ALIVE, ANSWER, COUNTED, FIN, MESSAGE, REQUEST, RST, SSH_BANNER, STATELESS, SYN, VIOLATION, WHOLE
 from .segments import Segments
 from .time_line import TimeLine
 
@@ -48,6 +34,9 @@ _MARGIN = 1_000_000
 _EVERY = 1_000_000
 #: Of closed connections that are not certainly over, so many at most are looked at packet by packet at a time.
 _MOST_UNSURE = 500
+#: Bytes of fragments that wait for others, packets of a connection that are kept on average, and IPv6 addresses that
+#: are known: the most, or about.
+_MOST_FRAGMENTS, _PACKETS_EACH, _FEW_ADDRESSES = 32 << 20, 16, 1 << 16
 #: Of DNS's timer, which goes off every ten seconds, one falls after nine seconds of silence and before so many.
 _DNS_OVER = 19_000_000
 #: A connection that was closed and then reset by one and the same side is over when its timer goes off next.
@@ -80,16 +69,17 @@ class LiveCapture:
     """
 
     def __init__(self, checksums: bool = True, max_connections: int = 200_000) -> None:
-        self._decoder = Decoder(checksums)
+        self._decoder = Decoder(checksums, _MOST_FRAGMENTS)
         self._time_line = TimeLine()
         self._slots = Slots()
-        self._past = Past(self._slots)
+        self._past = Past(self._slots, _PACKETS_EACH * max_connections)
         self._clock = LiveClock()
         self._slow = Slow(self._slots, self._past, self._clock)
         self._most = max_connections
         self._packets = 0
         self._now = self._scanned = 0
         self._told: list[_Told] = []
+        self._many_addresses = _FEW_ADDRESSES
         self.evicted = 0
         self.kinds = self._decoder.kinds
 
@@ -126,7 +116,9 @@ class LiveCapture:
             if self._now - self._scanned >= _EVERY:
                 self._scan()
             self._evict()
-        return self._found()
+        found = self._found()
+        self._forget_addresses()
+        return found
 
     def advance(self, now: int) -> Found:
         """Let time go on without packets, to `now`, µs since 1970."""
@@ -184,7 +176,8 @@ class LiveCapture:
         slow_run = slow_pair[pair]
         self._note_sequence(pairs, segments, run, slot)
         code = _codes(pairs, run, starts, new, slot, slots)
-        seen = slots.seen[slot] | np.bitwise_or.reduceat(code, starts)
+        news = np.bitwise_or.reduceat(code, starts)
+        seen = slots.seen[slot] | news
         slots.seen[slot] = seen
         time = pairs.time
         end = slots.last[slot] = np.maximum(slots.last[slot], np.maximum.reduceat(time, starts))
@@ -215,9 +208,12 @@ class LiveCapture:
                 slots.point(slot[slow_run & pairs.first[starts]])
             if as_low is pairs.low:
                 as_low = as_low.copy()
-            self._follow_slowly(
-                pairs, segments, np.flatnonzero(slow_pair), slot, starts, pair, slot_of, from_orig, as_low
-            )
+            which = np.flatnonzero(slow_pair)
+            first_run = np.searchsorted(pair, which)
+            self._follow_slowly(pairs, segments, which, slot[first_run], slot_of, from_orig, as_low)
+            quiet = which[news[first_run] & np.uint32(_NEEDS_FOLLOWING) == 0]
+            for each in slot_of[np.append(pairs.starts, len(pairs))[quiet + 1] - 1].tolist():
+                self._slow.leave(each)
             ended = [superseded, slot[:-1][(pair[1:] == pair[:-1]) & ~slow_run[1:]]]
         self._retain(pairs, segments, run, starts, sizes, slot, slow_run, number)
         fill(
@@ -338,16 +334,13 @@ class LiveCapture:
         segments: Segments,
         which: np.ndarray,
         slot: np.ndarray,
-        starts: np.ndarray,
-        pair: np.ndarray,
         slot_of: np.ndarray,
         from_orig: np.ndarray,
         as_low: np.ndarray,
     ) -> None:
         """Follow pairs packet by packet, and fill in what comes of it for their packets."""
-        run_of_pair = np.searchsorted(pair, which)
         pair_ends = np.append(pairs.starts[1:], len(pairs))
-        for number, first_run in zip(which.tolist(), run_of_pair.tolist(), strict=True):
+        for number, at in zip(which.tolist(), slot.tolist(), strict=True):
             span = slice(int(pairs.starts[number]), int(pair_ends[number]))
             of = pairs.order[span]
             columns = (
@@ -355,7 +348,6 @@ class LiveCapture:
                 segments.seq[of], segments.ack[of], pairs.payload[span], pairs.state[span],
             )  # fmt: skip
             packets = [sessions.Packet(*fields) for fields in zip(*(c.tolist() for c in columns), strict=True)]
-            at = int(slot[first_run])
             self._slow.begin(at)
             cuts = self._slow.follow(at, packets)
             slot_of[span], from_orig[span], as_low[span] = cuts.slots, cuts.from_orig, cuts.as_low
@@ -427,12 +419,23 @@ class LiveCapture:
         self.evicted += len(longest)
         self._finish(longest)
 
+    def _forget_addresses(self) -> None:
+        addresses = self._decoder.addresses
+        if len(addresses) <= self._many_addresses:
+            return
+        slots = self._slots
+        live = slots.live()
+        live = live[slots.port[live] >> np.uint64(40) != 0]
+        both = slots.address[live]
+        addresses.forget(np.concatenate((both >> np.uint64(32), both & np.uint64(0xFFFFFFFF))))
+        self._many_addresses = max(_FEW_ADDRESSES, 2 * len(addresses))
+
     def _finish(self, slot: np.ndarray) -> None:
         """Tell the open windows of connections that are over, and forget these."""
         has_open = slot[self._slots.open[slot]]
         if len(has_open):
             self._tell_windows(has_open)
-        for each in slot[self._slots.slow[slot]].tolist():
+        for each in slot[self._slots.slow[slot] | self._slots.was_slow[slot]].tolist():
             self._slow.forget(each)
         self._slots.free(slot)
 
@@ -497,6 +500,11 @@ def _tcp_codes() -> np.ndarray:
     return found
 
 
+#: Of the bits of a block's packets, those after which a connection is still followed packet by packet.
+_NEEDS_FOLLOWING = (
+    bits.BACK | bits.UNTRACKED | bits.PAUSE | bits.LONG_PAUSE | bits.ANY_SYN
+    | (bits.FINISHED | bits.RESET) * (1 | 1 << HIGH)
+)  # fmt: skip
 _TCP_CODES = _tcp_codes()
 _SIDES = np.uint32(bits.SENT | bits.FINISHED | bits.RESET | bits.DATA)
 
@@ -611,10 +619,7 @@ def _closed(slots: Slots, which: np.ndarray, idle: np.ndarray) -> tuple[np.ndarr
         return found
 
     sides = ((1, 0, HIGH), (0, HIGH, 0))
-    finished, reset = (
-        [has(bits.FINISHED, shift) for _, shift, _ in sides],
-        [has(bits.RESET, shift) for _, shift, _ in sides],
-    )
+    finished, reset = [has(bits.FINISHED, shift) for _, shift, _ in sides], [has(bits.RESET, shift) for _, shift, _ in sides]
     acknowledged = [
         ~has(bits.DATA, shift) | (has(bits.SENT, other) & ((ack[:, 1 - side] - after[:, side]).view(np.int32) >= -1))
         for side, shift, other in sides

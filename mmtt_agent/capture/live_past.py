@@ -7,20 +7,26 @@ import numpy as np
 from .live_slots import Slots
 from .sessions import Packet
 
-#: Of a connection's packets so many from its beginning are kept, and so many of the last.
+#: Of a connection's packets so many from its beginning are kept, and so many of the last; fewer where there are too
+#: many in all.
 FIRST, LAST = 128, 64
+_FEWEST = 16
 
 
 class Past:
-    """The packets, in order of time, each pointing at its connection's one before."""
+    """The packets, in order of time, each pointing at its connection's one before.
+
+    Args:
+        most: so many are kept in all, or the fewest of each connection.
+    """
 
     _COLUMNS = {
         "slot": np.int32, "serial": np.int64, "number": np.int64, "before": np.int32, "time": np.int64,
         "late": np.uint32, "low": np.bool_, "flags": np.uint8, "state": np.uint8, "seq": np.uint32, "ack": np.uint32, "payload": np.int32,
     }  # fmt: skip
 
-    def __init__(self, slots: Slots, capacity: int = 4096) -> None:
-        self._slots = slots
+    def __init__(self, slots: Slots, most: int, capacity: int = 4096) -> None:
+        self._slots, self._most = slots, most
         self._columns = {name: np.zeros(capacity, kind) for name, kind in self._COLUMNS.items()}
         self._size = 0
 
@@ -53,8 +59,13 @@ class Past:
         slots, old = self._slots, self._columns
         slot, number = old["slot"][: self._size], old["number"][: self._size]
         needed = (slots.serial[slot] == old["serial"][: self._size]) & ~slots.slow[slot]
-        needed &= (number < FIRST) | (number >= slots.packets[slot] - LAST)
-        kept = np.flatnonzero(needed)
+        from_end = slots.packets[slot] - number
+        first, last = FIRST, LAST
+        while True:
+            kept = np.flatnonzero(needed & ((number < first) | (from_end <= last)))
+            if len(kept) <= self._most or max(first, last) <= _FEWEST:
+                break
+            first, last = first // 2, max(last // 2, _FEWEST)
         capacity = len(old["slot"])
         while len(kept) + count > capacity // 2:
             capacity *= 2
@@ -66,14 +77,14 @@ class Past:
         slot = slot[kept]
         order = np.argsort(slot, kind="stable")
         by_slot = slot[order]
-        first = np.ones(len(order), bool)
-        first[1:] = by_slot[1:] != by_slot[:-1]
+        begins = np.ones(len(order), bool)
+        begins[1:] = by_slot[1:] != by_slot[:-1]
         before = np.empty(len(order), np.int32)
         before[1:] = order[:-1]
-        before[first] = -1
+        before[begins] = -1
         new["before"][order] = before
-        last = np.append(first[1:], True) if len(first) else first
-        slots.newest[by_slot[last]] = order[last]
+        ends = np.append(begins[1:], True) if len(begins) else begins
+        slots.newest[by_slot[ends]] = order[ends]
         self._columns, self._size = new, len(kept)
 
     def of(self, slot: int) -> list[tuple[int, Packet]]:

@@ -47,8 +47,9 @@ class Slots:
         first_low: bool, the lower endpoint sent the first packet.
         low_is_orig: bool, the lower endpoint is the originator, as far as is known.
         told: int8, the same as it was when the connection was first told of, -1 if it was not.
-        tcp, slow, failed: bool; `slow`: it is followed packet by packet.
-        packets, counted: int64, its packets so far, and those that Zeek counts.
+        tcp, slow, was_slow, failed: bool; `slow`: it is followed packet by packet; `was_slow`: it was, and may be again.
+        packets: int64, its packets since it was last followed packet by packet.
+        counted: int64, its packets that Zeek counts.
         sent: int64 ``(slots, 2)``, the latter by who sent them, the higher and the lower endpoint.
         newest: int32, its last packet among those that are retained, -1 if none is.
         window: int8, the window that is open, or was last, -1 if none was yet.
@@ -61,7 +62,7 @@ class Slots:
     _PLAIN = {
         "serial": np.int64, "address": np.uint64, "port": np.uint64, "begin": np.int64, "last": np.int64,
         "closing": np.int64, "answered": np.int64, "synack": np.int64, "seen": np.uint32, "first_low": np.bool_,
-        "low_is_orig": np.bool_, "told": np.int8, "tcp": np.bool_, "slow": np.bool_, "failed": np.bool_,
+        "low_is_orig": np.bool_, "told": np.int8, "tcp": np.bool_, "slow": np.bool_, "was_slow": np.bool_, "failed": np.bool_,
         "packets": np.int64, "counted": np.int64, "newest": np.int32, "window": np.int8, "open": np.bool_,
         "held": np.int32, "opened": np.int64,
     }  # fmt: skip
@@ -84,6 +85,7 @@ class Slots:
     told: np.ndarray
     tcp: np.ndarray
     slow: np.ndarray
+    was_slow: np.ndarray
     failed: np.ndarray
     packets: np.ndarray
     counted: np.ndarray
@@ -145,7 +147,7 @@ class Slots:
         self.address[slots], self.port[slots] = address, port
         self.closing[slots] = self.answered[slots] = self.synack[slots] = NEVER
         self.told[slots] = self.newest[slots] = self.window[slots] = -1
-        self.slow[slots] = self.failed[slots] = self.open[slots] = False
+        self.slow[slots] = self.was_slow[slots] = self.failed[slots] = self.open[slots] = False
         self.packets[slots] = self.counted[slots] = 0
         self.sent[slots] = 0
         self.seen[slots] = 0

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..capture import Capture
 from ..capture.live import Found
-from ..classifier import Classifier
+from ..classifier import Classifier, Verdicts
 from ..incidents import Incident, Tracker
 from ..record import Batch
 from ..series import MIN_PACKETS
@@ -56,11 +56,11 @@ def rows(
         end = int(of_step[-1]) + 1 if done + _STEP < len(with_verdict) else len(windows)
         part, begin = slice(begin, end), end
         of = [connections[i] for i in index[of_step].tolist()]
-        answers, found = _answers(capture, of_step, of, classifier, evidence, remember)
+        said_of, found = _answers(capture, of_step, of, classifier, evidence, remember)
         columns = (windows.ts, index, windows.window, windows.series.lengths, enough)
         for ts, connection, window, packets, answered in zip(*(each[part].tolist() for each in columns), strict=True):
             if answered:
-                *said, incident = next(answers)
+                *said, incident = next(said_of)
                 rest = *said, "ok", None, classifier.model, incident
             else:
                 rest = *[None] * 7, "too_short", None, None, None
@@ -90,7 +90,12 @@ def _answers(
         numbers, ts = capture.windows.window[windows].tolist(), capture.windows.ts[windows]
         uids = [each.uid for each in connections]
         remember(Batch(uids, numbers, ts, series, verdicts, incidents, classifier.model))
-    answers = zip(
+    return answers(verdicts, incidents), found
+
+
+def answers(verdicts: Verdicts, incidents: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Of each verdict a row's columns from ``service`` to ``malicious_kind``, and its incident, None for ""."""
+    return zip(
         verdicts.service,
         verdicts.service_score.tolist(),
         verdicts.application,
@@ -101,4 +106,3 @@ def _answers(
         (incident or None for incident in incidents),
         strict=True,
     )
-    return answers, found

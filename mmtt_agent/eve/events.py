@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
-from datetime import datetime, timezone
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
 
 #: The protocols that there are verdicts on, as Suricata, and as Zeek and we, spell them.
 _PROTOCOLS = {"TCP": 6, "UDP": 17, "tcp": 6, "udp": 17}
-#: Objects that say when a flow began and ended, by the type of the event.
-_SPANS = {"flow": "flow", "netflow": "netflow"}
 
 
 class Place(NamedTuple):
@@ -69,31 +67,37 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def place(event: dict[str, Any]) -> Place | None:
     """None for an event without a flow that a verdict could be on."""
-    protocol = event.get("proto")
-    if not isinstance(protocol, str) or protocol not in _PROTOCOLS:
+    of = event.get
+    where: bytes | str | None
+    try:
+        where = key(of("proto"), of("src_ip"), of("src_port"), of("dest_ip"), of("dest_port"))
+    except TypeError:  # a list, or an object
         return None
-    where: bytes | str | None = key(
-        protocol, event.get("src_ip"), event.get("src_port"), event.get("dest_ip"), event.get("dest_port")
-    )
     if where is None:
-        named = event.get("community_id")
-        if not isinstance(named, str) or "src_ip" in event:
+        named = of("community_id")
+        if not isinstance(named, str) or "src_ip" in event or of("proto") not in _PROTOCOLS:
             return None
         where = named
-    at = time(event.get("timestamp"))
+    at = time(of("timestamp"))
     if at is None:
         return None
-    kind, flow_id = event.get("event_type"), event.get("flow_id")
     start = end = None
-    flow = event.get(_SPANS.get(kind, "flow") if isinstance(kind, str) else "flow")
+    flow = of("netflow" if of("event_type") == "netflow" else "flow")
     if isinstance(flow, dict):
         start, end = time(flow.get("start")), time(flow.get("end"))
+    flow_id = of("flow_id")
     return Place(where, flow_id if type(flow_id) is int else None, at, start, end)
 
 
-def key(protocol: str, src: Any, src_port: Any, dest: Any, dest_port: Any) -> bytes | None:
+# The same few over and over; True is no 1 here.
+@lru_cache(maxsize=16_384, typed=True)
+def key(protocol: Any, src: Any, src_port: Any, dest: Any, dest_port: Any) -> bytes | None:
     """The same bytes for the same end points, whichever comes first and however their addresses are spelled; None where
-    they are none. The community ID is a checksum of the same; this one needs no seed that all agree on."""
+    they are none. The community ID is a checksum of the same; this one needs no seed that all agree on.
+
+    Raises:
+        TypeError: something is a list or an object.
+    """
     if type(src_port) is not int or type(dest_port) is not int:
         return None
     try:
@@ -121,26 +125,18 @@ def _address(text: str) -> bytes:
 
 def time(text: Any) -> int | None:
     """µs since 1970 of ``2026-11-28T04:13:52.123456+0000``; None for what is no such time."""
-    if not isinstance(text, str) or text[19:20] != ".":
+    if type(text) is not str:
         return None
     try:
         digits = text[20:26]
         if len(digits) != 6 or not (digits.isascii() and digits.isdecimal()):
             return None
-        zone = text[26:]
-        ahead = 0 if zone in ("+0000", "Z", "+00:00") else _zone(zone)
-        return (_second(text[:19]) - ahead) * 1_000_000 + int(digits)
+        return _second(text[:20], text[26:]) + int(digits)
     except (ValueError, OverflowError):
         return None
 
 
 @lru_cache(maxsize=4096)
-def _second(text: str) -> int:
-    return int(datetime.strptime(text, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc).timestamp())
-
-
-@lru_cache(maxsize=256)
-def _zone(text: str) -> int:
-    """Seconds by which a zone is ahead: of +0130, or +01:30."""
-    offset = datetime.strptime(text, "%z").utcoffset()
-    return int(offset.total_seconds()) if offset else 0
+def _second(text: str, zone: str) -> int:
+    """µs since 1970 of ``2026-11-28T04:13:52.`` in a zone: +0130, +01:30 or Z."""
+    return int(datetime.strptime(text + zone, "%Y-%m-%dT%H:%M:%S.%z").timestamp()) * 1_000_000

@@ -19,7 +19,6 @@ from ..sinks import Sink, open_sink
 from . import state as states
 from . import verdicts, watched
 from .enrich import Enricher
-from .follow import Position
 from .known import Known
 from .lines import Piece
 from .sources import Followed, Once, Source, SourceError, source
@@ -34,6 +33,8 @@ _LAST = 2.0
 _PATIENCE = 60.0
 #: Verdicts are read in so many chunks between two of events.
 _TURNS = 4
+#: Events that are written at once.
+_AT_ONCE = 1000
 #: Bytes of a line that is held for an output that takes whole lines only.
 _WHOLE = 64 << 20
 
@@ -85,7 +86,7 @@ class Service:
         self._known = Known(settings.connections, settings.seed)
         self._closing = ExitStack()
         self._stop: signal.Signals | None = None
-        self._reopen = False
+        self._reopen = self._begun = False
         self._feeds: list[tuple[Source, verdicts.Reader, str]] = []
         self._problems = 0
         self._damaged = 0
@@ -109,7 +110,9 @@ class Service:
         self._whole = bytearray() if settings.output != "-" and self._output is None else None
         self._enricher = Enricher(self._known, settings.wait if self._feeds else 0.0)
         if settings.state:
-            states.save(settings.state, self._position(), self._output)  # now it can be said that it can't be
+            if not self._again:
+                state = states.State(state.position, states.marked(self._output))
+            states.save(settings.state, state)  # now it can be said that it can't be
         self._saved = self._clock()
 
     def _feed(self, where: str, stack: ExitStack) -> None:
@@ -180,6 +183,9 @@ class Service:
         """Read what is there, and write what can be; whether there was anything."""
         heard = self._learn()
         lines = self._input.lines()
+        if not self._begun and lines:
+            self._begun = True
+            self._save()  # which file it is, before anything of it has passed
         self._write(self._enricher.take(self._new(lines), self._clock()))
         if self._reopen:
             self._reopen = False
@@ -236,13 +242,18 @@ class Service:
                 self._pause()
         self._learn()
         self._write(self._enricher.end())
+        if self._whole:
+            self._write([b"\n"])
         self._save()
         self._sink.close()
 
     def _write(self, lines: list[bytes]) -> None:
-        if not lines:
-            return
-        data = b"".join(lines)
+        for begin in range(0, len(lines), _AT_ONCE):  # much that waited may pass at once: no second copy of all of it
+            self._put(b"".join(lines[begin : begin + _AT_ONCE]))
+        if lines and (self._output is not None or self._settings.output == "-"):
+            self._sink.flush()
+
+    def _put(self, data: bytes) -> None:
         if self._whole is not None:
             self._whole += data
             end = self._whole.rfind(b"\n") + 1
@@ -254,8 +265,6 @@ class Service:
             del self._whole[:end]
         if data:
             self._sink.write(data)
-        if self._output is not None or self._settings.output == "-":
-            self._sink.flush()
 
     def _new(self, lines: list[bytes]) -> Iterator[bytes]:
         """Those that had not passed when the program before this one was killed."""
@@ -268,14 +277,12 @@ class Service:
 
     def _save(self) -> None:
         self._saved = self._clock()
-        if self._settings.state:
+        # Until what had passed before has been passed over the state of then is the one to go on from.
+        if self._settings.state and isinstance(self._input, Followed) and not self._again:
             self._sink.flush()
-            states.save(self._settings.state, self._position(), self._output)
-
-    def _position(self) -> Position | None:
-        if not isinstance(self._input, Followed):
-            return None
-        return self._input.position(self._enricher.passed)
+            position = self._input.position(self._enricher.passed)
+            if position is not None:
+                states.save(self._settings.state, states.State(position, states.marked(self._output)))
 
     def _told(self) -> list[str]:
         """What has become of the events, in lines."""

@@ -159,21 +159,30 @@ class Socket:
         inside = [number for number, (_, lines) in self._open.items() if lines.inside]
         for number in inside or [*self._open]:
             connection, lines = self._open[number]
+            found += self._take(number, connection, lines)
+            if lines.inside:
+                break
+        return found
+
+    def _take(self, number: int, connection: socket.socket, lines: Lines) -> list[bytes]:
+        """What there is of one: to its end, if that is near, so that what comes after it does come after it."""
+        found: list[bytes] = []
+        size = 0
+        while size < CHUNK:
             try:
                 data = connection.recv(CHUNK)
             except BlockingIOError:
-                continue
+                break
             except ConnectionError:
                 data = b""
             self.stood = False
-            if data:
-                found += lines.feed(data)
-                if lines.inside:
-                    break
-            else:
+            if not data:
                 found += lines.end(more=True)
                 del self._open[number]
                 connection.close()
+                break
+            size += len(data)
+            found += lines.feed(data)
         return found
 
     def _messages(self) -> list[bytes]:

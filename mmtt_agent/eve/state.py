@@ -7,7 +7,7 @@ import json
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .. import whole
@@ -60,19 +60,26 @@ def load(path: Path) -> State:
         raise StateError(f"{path}: not a state of mmtt eve's; remove it to read the input from its begin") from None
 
 
-def save(path: Path, position: Position | None, output: Path | None) -> None:
+def save(path: Path, state: State) -> None:
     """
     Raises:
         OSError: it can't be written.
     """
-    mark = None
+    fields = {
+        "position": state.position._asdict() if state.position else None,
+        "output": asdict(state.mark) if state.mark else None,
+    }
+    whole.write(path, json.dumps(fields).encode() + b"\n")
+
+
+def marked(output: Path | None) -> Mark | None:
+    """The mark of an output as it is now; None of one that is no file."""
     if output is not None:
         with suppress(OSError):
             about = output.stat()
             if stat.S_ISREG(about.st_mode):
-                mark = {"device": about.st_dev, "inode": about.st_ino, "size": about.st_size}
-    fields = {"position": position._asdict() if position else None, "output": mark}
-    whole.write(path, json.dumps(fields).encode() + b"\n")
+                return Mark(about.st_dev, about.st_ino, about.st_size)
+    return None
 
 
 def beyond(mark: Mark | None, output: Path) -> int:

@@ -73,6 +73,10 @@ def _verdict(ends: list[Any], ts: Any, said: dict[str, Any]) -> Verdict:
     uid = said.get("uid")
     if not isinstance(ends[0], str) or type(ts) is not int or not isinstance(uid, str) or "status" not in said:
         raise logs.RowError("not a verdict; is it an mmtt.log?")
-    if (where := key(*ends)) is None:
+    try:
+        where = key(*ends)
+    except TypeError:
+        where = None
+    if where is None:
         raise logs.RowError(f"no end points of a connection: {ends[1]} {ends[2]}, {ends[3]} {ends[4]}")
     return Verdict(where, uid, ts, said if said["status"] == _OK else None)

@@ -15,7 +15,8 @@ from mmtt_agent.eve import events
     [
         b"", b"\n", b"x", b"[1]\n", b"1\n", b"null", b'"a"', b"{", b'{"a":1', b'{"a":1}x', b'{"a":1}{"a":1}',
         b'{"a":NaN}', b'{"a":-Infinity}', b'{"a":"\xff"}', b'{"a":"\x00"}', b"\x00{}", b'{"a":"\t"}', b"[" * 100_000,
-        b'{"a":' * 50_000, b'{"a":' * 50_000 + b"1" + b"}" * 50_000, b'\xef\xbb\xbf{"a":1}', '{"a":1}'.encode("utf-16"), b"{'a':1}",
+        b'{"a":' * 50_000, b'{"a":' * 50_000 + b"1" + b"}" * 50_000,
+        b'\xef\xbb\xbf{"a":1}', '{"a":1}'.encode("utf-16"), b"{'a':1}",
     ],
 )  # fmt: skip
 def test_what_is_no_json_object_is_none(line):
