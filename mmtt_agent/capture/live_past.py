@@ -1,4 +1,5 @@
-"""Packets of live connections, kept for as long as it may turn out that a connection must be followed packet by packet."""
+"""Packets of live connections, kept for as long as it may turn out that a connection must be followed packet by packet.
+"""
 
 from __future__ import annotations
 

@@ -123,7 +123,9 @@ class Slow:
             if isinstance(connection, TcpConnection):
                 if connection.low_is_orig != slots.low_is_orig[slot]:
                     self._turn(slot, connection.low_is_orig)
-                cuts.from_orig[begun:] = [low == connection.low_is_orig for low in cuts.as_low[begun:]]
+                cuts.from_orig[begun:] = [
+                    low == connection.low_is_orig for low in cuts.as_low[begun:]
+                ]
 
         for packet in packets:
             new = connection is None
@@ -207,3 +209,5 @@ class Slow:
                 self.end(slot)
             else:
                 self._look_later(slot, connection)
+
+
