@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,16 +80,19 @@ class State:
         """Whether it is one that has been taken, though touched, moved or packed since, or copied with its times."""
         if seen.as_it_is in self._as_they_are:
             return True
-        taken = self._by_name.get(seen.name)
-        if (
-            taken
-            and taken.seen.size == seen.size
-            and (taken.seen.mtime_ns == seen.mtime_ns or _head(self.directory / seen.name, seen.size) == taken.head)
-        ):
+        if self._is_as_it_was(seen.name, seen.size, seen.mtime_ns):
             self._as_they_are.add(seen.as_it_is)
             return True
         other = self._by_content.get(unpacked(seen.name))
         return other is not None and other.name != seen.name and abs(other.mtime_ns - seen.mtime_ns) < _SAME_TIME
+
+    def _is_as_it_was(self, name: str, size: int, mtime_ns: int) -> bool:
+        """Whether the capture of that name, which is of so many bytes, is the one that was taken."""
+        taken = self._by_name.get(name)
+        return taken is not None and (
+            taken.seen.size == size
+            and (taken.seen.mtime_ns == mtime_ns or _head(self.directory / name, size) == taken.head)
+        )
 
     def has_grown(self, seen: Seen) -> int:
         """By how many bytes a capture has grown since it was taken; 0 if it is another."""
@@ -111,8 +114,12 @@ class State:
 
     def written(self, of: str) -> float:
         """When the last capture of a sequence that goes on was written to, in seconds since 1970."""
-        taken = self._by_name.get(self.streams[of][-1][0])
-        return taken.seen.mtime_ns / 1e9 if taken else 0.0
+        name = self.streams[of][-1][0]
+        try:
+            return (self.directory / name).stat().st_mtime
+        except OSError:
+            taken = self._by_name.get(name)
+            return taken.seen.mtime_ns / 1e9 if taken else 0.0
 
     def again(self, of: str) -> tuple[list[Path], list[str]]:
         """The captures that a sequence's connections may have begun in, as far as they are still there, in order; and
@@ -121,14 +128,11 @@ class State:
         lost: list[str] = []
         for name, _ in self.streams[of]:
             path = self.directory / name
-            taken = self._by_name.get(name)
-            try:
+            with suppress(OSError):
                 about = path.stat()
-                if taken and (about.st_size, about.st_mtime_ns) == (taken.seen.size, taken.seen.mtime_ns):
+                if self._is_as_it_was(name, about.st_size, about.st_mtime_ns):
                     found.append(path)
                     continue
-            except OSError:
-                pass
             packed = [
                 each for each in (Path(f"{path}{ending}") for ending in (".gz", ".zst", ".lz4")) if each.is_file()
             ]
