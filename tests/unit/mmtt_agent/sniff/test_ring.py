@@ -88,6 +88,20 @@ def read_once(ring: Ring) -> list[bytes]:
     return [frame for records in ring.blocks(2) for frame in contents(records)]
 
 
+def test_packets_of_a_busy_link_come_in_lots(network):
+    frames = [number.to_bytes(4, "big") * 250 for number in range(20_000)]
+    with Ring("seen") as ring:
+        found, lots, begin = [], 0, time.monotonic()
+        for start in range(0, len(frames), 500):
+            send(frames[start : start + 500])
+            for records in ring.blocks(0.1):
+                found += contents(records)
+                lots += 1
+        passed = time.monotonic() - begin
+        assert lots <= passed / 0.04 + 20 / 4 + 1  # of 40 ms, or of some of the 20 MB
+        assert found + read(ring, 0) == frames
+
+
 def test_waiting_ends_without_packets(network):
     with Ring("seen") as ring:
         begin = time.monotonic()
