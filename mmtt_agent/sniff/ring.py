@@ -162,9 +162,8 @@ class Ring:
         if not self._status[self._at]:
             self._wait(timeout)
         self._gather()
-        for _ in range(
-            max(self._count // _TOGETHER, 2)
-        ):  # as much as the ring holds: whoever asks has other things to do
+        # No more than the ring holds: whoever asks has other things to do, too.
+        for _ in range(max(self._count // _TOGETHER, 2)):
             if (records := self._take()) is None:
                 return
             yield records
