@@ -23,12 +23,20 @@ from .packets import Decoder
 from .pairs import Pairs, among, originators
 from .reader import Windows
 from .records import Records
-from .segments import ACK, ALIVE, ANSWER, COUNTED, FIN, MESSAGE, REQUEST, RST, SSH_BANNER, STATELESS, SYN, VIOLATION
+from .segments import ACK, ALIVE, ANSWER, COUNTED, FIN, MESSAGE, REQUEST, RST, SSH_BANNER, STATELESS, SYN, VIOLATION, WHOLE
 from .segments import Segments
 from .time_line import TimeLine
 
+#: So long before a timer of theirs may be due, connections are followed packet by packet, µs: a packet's time may be
+#: as long before network time and make no difference. (Packets of several receive queues are a little out of order.)
+_MARGIN = 1_000_000
 #: How often connections that are over are looked for, in µs of network time.
 _EVERY = 1_000_000
+#: Of closed connections that are not certainly over, so many at most are looked at packet by packet at a time.
+_MOST_UNSURE = 500
+#: Bytes of fragments that wait for others, packets of a connection that are kept on average, and IPv6 addresses that
+#: are known: the most, or about.
+_MOST_FRAGMENTS, _PACKETS_EACH, _FEW_ADDRESSES = 32 << 20, 16, 1 << 16
 #: Of DNS's timer, which goes off every ten seconds, one falls after nine seconds of silence and before so many.
 _DNS_OVER = 19_000_000
 #: A connection that was closed and then reset by one and the same side is over when its timer goes off next.
@@ -61,16 +69,17 @@ class LiveCapture:
     """
 
     def __init__(self, checksums: bool = True, max_connections: int = 200_000) -> None:
-        self._decoder = Decoder(checksums)
+        self._decoder = Decoder(checksums, _MOST_FRAGMENTS)
         self._time_line = TimeLine()
         self._slots = Slots()
-        self._past = Past(self._slots)
+        self._past = Past(self._slots, _PACKETS_EACH * max_connections)
         self._clock = LiveClock()
         self._slow = Slow(self._slots, self._past, self._clock)
         self._most = max_connections
         self._packets = 0
         self._now = self._scanned = 0
         self._told: list[_Told] = []
+        self._many_addresses = _FEW_ADDRESSES
         self.evicted = 0
         self.kinds = self._decoder.kinds
 
@@ -107,7 +116,9 @@ class LiveCapture:
             if self._now - self._scanned >= _EVERY:
                 self._scan()
             self._evict()
-        return self._found()
+        found = self._found()
+        self._forget_addresses()
+        return found
 
     def advance(self, now: int) -> Found:
         """Let time go on without packets, to `now`, µs since 1970."""
@@ -163,12 +174,13 @@ class LiveCapture:
             self._describe(pairs, fresh, made, low_is_orig, turned[new])
 
         slow_run = slow_pair[pair]
+        self._note_sequence(pairs, segments, run, slot)
         code = _codes(pairs, run, starts, new, slot, slots)
-        seen = slots.seen[slot] | np.bitwise_or.reduceat(code, starts)
+        news = np.bitwise_or.reduceat(code, starts)
+        seen = slots.seen[slot] | news
         slots.seen[slot] = seen
         time = pairs.time
-        end = time[ends - 1]
-        slots.last[slot] = end
+        end = slots.last[slot] = np.maximum(slots.last[slot], np.maximum.reduceat(time, starts))
         first_low = slots.first_low[slot]
         by_other = pairs.low != first_low[run]
         failed = self._note_firsts(pairs, code, run, slot, by_other)
@@ -176,8 +188,6 @@ class LiveCapture:
         if (odd & ~slow_run).any():
             slow_pair[pair[odd]] = True
             slow_run = slow_pair[pair]
-        self._note_sequence(pairs, segments, run, starts, ends, slot)
-
         slot_of = slot[run]
         number = np.arange(len(pairs)) + np.repeat(slots.packets[slot] - starts, sizes)
         slots.packets[slot] += sizes
@@ -198,7 +208,12 @@ class LiveCapture:
                 slots.point(slot[slow_run & pairs.first[starts]])
             if as_low is pairs.low:
                 as_low = as_low.copy()
-            self._follow_slowly(pairs, segments, np.flatnonzero(slow_pair), slot, starts, pair, slot_of, from_orig, as_low)
+            which = np.flatnonzero(slow_pair)
+            first_run = np.searchsorted(pair, which)
+            self._follow_slowly(pairs, segments, which, slot[first_run], slot_of, from_orig, as_low)
+            quiet = which[news[first_run] & np.uint32(_NEEDS_FOLLOWING) == 0]
+            for each in slot_of[np.append(pairs.starts, len(pairs))[quiet + 1] - 1].tolist():
+                self._slow.leave(each)
             ended = [superseded, slot[:-1][(pair[1:] == pair[:-1]) & ~slow_run[1:]]]
         self._retain(pairs, segments, run, starts, sizes, slot, slow_run, number)
         fill(
@@ -284,27 +299,34 @@ class LiveCapture:
         refused &= flag[answer] & (SYN | RST) == RST
         return answers[refused]
 
-    def _note_sequence(
-        self,
-        pairs: Pairs,
-        segments: Segments,
-        run: np.ndarray,
-        starts: np.ndarray,
-        ends: np.ndarray,
-        slot: np.ndarray,
-    ) -> None:
-        """Note the sequence numbers that the sides of TCP connections have come to."""
+    def _note_sequence(self, pairs: Pairs, segments: Segments, run: np.ndarray, slot: np.ndarray) -> None:
+        """Note the sequence numbers that the sides of TCP connections have come to, and whether any was out of order."""
         slots = self._slots
-        index = np.arange(len(pairs))
-        for side, low in ((1, pairs.low), (0, ~pairs.low)):
-            latest = np.maximum.reduceat(np.where(low & pairs.tcp, index, -1), starts)
-            has = np.flatnonzero(latest >= 0)
-            at = latest[has]
-            flags, of = pairs.flags[at], pairs.order[at]
+        for side, low, sent in ((1, pairs.low, bits.SENT), (0, ~pairs.low, bits.SENT << HIGH)):
+            at = np.flatnonzero(low & pairs.tcp)
+            if not len(at):
+                continue
+            flags, of, run_of = pairs.flags[at], pairs.order[at], run[at]
+            seq = segments.seq[of]
             length = (flags & SYN != 0).astype(np.uint32) + (flags & FIN != 0)
             length += np.where(flags & RST != 0, 0, pairs.payload[at]).astype(np.uint32)
-            slots.after[slot[has], side] = segments.seq[of] + length
-            slots.ack[slot[has], side] = segments.ack[of]
+            after = seq + length
+            first = np.flatnonzero(np.diff(run_of, prepend=-1))
+            whose = slot[run_of[first]]
+            expected = np.empty_like(seq)
+            expected[1:] = after[:-1]
+            begun = slots.seen[whose] & np.uint32(sent) != 0
+            expected[first] = np.where(begun, slots.after[whose, side], seq[first])
+            # A second FIN, at whatever number, is none of an orderly close.
+            finished = run_of[flags & FIN != 0]
+            before = slots.seen[slot[finished]] & np.uint32(sent * bits.FINISHED) != 0
+            before[1:] |= finished[1:] == finished[:-1]
+            out = slot[np.concatenate((run_of[seq != expected], finished[before]))]
+            if len(out):
+                slots.seen[out] |= np.uint32(bits.DISORDER)
+            last = np.append(first[1:], len(at)) - 1
+            slots.after[whose, side] = after[last]
+            slots.ack[whose, side] = segments.ack[of[last]]
 
     def _follow_slowly(
         self,
@@ -312,16 +334,13 @@ class LiveCapture:
         segments: Segments,
         which: np.ndarray,
         slot: np.ndarray,
-        starts: np.ndarray,
-        pair: np.ndarray,
         slot_of: np.ndarray,
         from_orig: np.ndarray,
         as_low: np.ndarray,
     ) -> None:
         """Follow pairs packet by packet, and fill in what comes of it for their packets."""
-        run_of_pair = np.searchsorted(pair, which)
         pair_ends = np.append(pairs.starts[1:], len(pairs))
-        for number, first_run in zip(which.tolist(), run_of_pair.tolist(), strict=True):
+        for number, at in zip(which.tolist(), slot.tolist(), strict=True):
             span = slice(int(pairs.starts[number]), int(pair_ends[number]))
             of = pairs.order[span]
             columns = (
@@ -329,7 +348,6 @@ class LiveCapture:
                 segments.seq[of], segments.ack[of], pairs.payload[span], pairs.state[span],
             )  # fmt: skip
             packets = [sessions.Packet(*fields) for fields in zip(*(c.tolist() for c in columns), strict=True)]
-            at = int(slot[first_run])
             self._slow.begin(at)
             cuts = self._slow.follow(at, packets)
             slot_of[span], from_orig[span], as_low[span] = cuts.slots, cuts.from_orig, cuts.as_low
@@ -355,7 +373,7 @@ class LiveCapture:
         begin = np.flatnonzero(np.diff(run, prepend=-1))
         self._past.add(
             begin, slot[run], number[at],
-            time=pairs.time[at], low=pairs.low[at], flags=pairs.flags[at], state=pairs.state[at],
+            time=pairs.time[at], late=pairs.now[at] - pairs.time[at], low=pairs.low[at], flags=pairs.flags[at], state=pairs.state[at],
             seq=segments.seq[of], ack=segments.ack[of], payload=pairs.payload[at],
         )  # fmt: skip
 
@@ -380,11 +398,15 @@ class LiveCapture:
             self._tell_windows(waiting)
         live = slots.live()
         live = live[~slots.slow[live]]
-        over, failed = _over(slots, live, now)
-        if failed.any():
-            self._fail(live[failed])
-        if over.any():
-            self._finish(live[over])
+        found = _Over.of(slots, live, now)
+        if found.failed.any():
+            self._fail(live[found.failed])
+        if found.over.any():
+            self._finish(live[found.over])
+        for slot in live[found.unsure][:_MOST_UNSURE].tolist():
+            self._slow.begin(slot)
+        self._slow.advance(now)
+        self._end_slow()
 
     def _evict(self) -> None:
         excess = self._slots.used - self._most
@@ -397,12 +419,23 @@ class LiveCapture:
         self.evicted += len(longest)
         self._finish(longest)
 
+    def _forget_addresses(self) -> None:
+        addresses = self._decoder.addresses
+        if len(addresses) <= self._many_addresses:
+            return
+        slots = self._slots
+        live = slots.live()
+        live = live[slots.port[live] >> np.uint64(40) != 0]
+        both = slots.address[live]
+        addresses.forget(np.concatenate((both >> np.uint64(32), both & np.uint64(0xFFFFFFFF))))
+        self._many_addresses = max(_FEW_ADDRESSES, 2 * len(addresses))
+
     def _finish(self, slot: np.ndarray) -> None:
         """Tell the open windows of connections that are over, and forget these."""
         has_open = slot[self._slots.open[slot]]
         if len(has_open):
             self._tell_windows(has_open)
-        for each in slot[self._slots.slow[slot]].tolist():
+        for each in slot[self._slots.slow[slot] | self._slots.was_slow[slot]].tolist():
             self._slow.forget(each)
         self._slots.free(slot)
 
@@ -467,6 +500,11 @@ def _tcp_codes() -> np.ndarray:
     return found
 
 
+#: Of the bits of a block's packets, those after which a connection is still followed packet by packet.
+_NEEDS_FOLLOWING = (
+    bits.BACK | bits.UNTRACKED | bits.PAUSE | bits.LONG_PAUSE | bits.ANY_SYN
+    | (bits.FINISHED | bits.RESET) * (1 | 1 << HIGH)
+)  # fmt: skip
 _TCP_CODES = _tcp_codes()
 _SIDES = np.uint32(bits.SENT | bits.FINISHED | bits.RESET | bits.DATA)
 
@@ -478,15 +516,16 @@ def _codes(
     tcp, state = pairs.tcp, pairs.state
     code = _TCP_CODES[pairs.flags]
     code |= (pairs.payload > 0) * np.uint32(bits.DATA)
-    code |= (pairs.time != pairs.now) * np.uint32(bits.BACK)
-    code |= (pairs.gap >= sessions.UDP_INACTIVITY_TIMEOUT) * np.uint32(bits.PAUSE)
-    code |= (pairs.gap >= sessions.TCP_INACTIVITY_TIMEOUT) * np.uint32(bits.LONG_PAUSE)
+    code |= (pairs.now - pairs.time > _MARGIN) * np.uint32(bits.BACK)
+    code |= (pairs.gap >= sessions.UDP_INACTIVITY_TIMEOUT - _MARGIN) * np.uint32(bits.PAUSE)
+    code |= (pairs.gap >= sessions.TCP_INACTIVITY_TIMEOUT - _MARGIN) * np.uint32(bits.LONG_PAUSE)
     high = ~pairs.low
     code[high] = (code[high] & ~_SIDES) | (code[high] & _SIDES) << np.uint32(HIGH)
     code |= (state & np.where(tcp, STATELESS, 0) != 0) * np.uint32(bits.UNTRACKED)
     code |= (state & np.where(tcp, SSH_BANNER, 0) != 0) * np.uint32(bits.SSH)
+    code |= (tcp & (state & WHOLE == 0) & (pairs.payload > 0)) * np.uint32(bits.CUT)
     fresh = starts[new]
-    code[fresh] &= ~np.uint32(bits.SYN_AGAIN)
+    code[fresh] &= ~np.uint32(bits.SYN_AGAIN | bits.PAUSE | bits.LONG_PAUSE)
     if not tcp.all():
         udp = ~tcp
         code |= (udp & (state & ALIVE == 0)) * np.uint32(bits.UNTRACKED)
@@ -513,69 +552,86 @@ def _odd(slots: Slots, slot: np.ndarray, seen: np.ndarray, end: np.ndarray) -> n
 
     tcp = slots.tcp[slot]
     midstream = has(bits.MIDSTREAM)
-    closed = end - slots.closing[slot] >= sessions.TCP_CLOSE_DELAY
-    unanswered = slots.answered[slot] >= begin + sessions.TCP_ATTEMPT_DELAY
-    unanswered &= (end - begin >= sessions.TCP_ATTEMPT_DELAY) & ~midstream
-    paused = has(bits.PAUSE) & (slots.synack[slot] >= begin + sessions.TCP_ATTEMPT_DELAY) & ~midstream
+    closed = end - slots.closing[slot] >= sessions.TCP_CLOSE_DELAY - _MARGIN
+    attempt = sessions.TCP_ATTEMPT_DELAY - _MARGIN
+    unanswered = (slots.answered[slot] >= begin + attempt) & (end - begin >= attempt) & ~midstream
+    paused = has(bits.PAUSE) & (slots.synack[slot] >= begin + attempt) & ~midstream
     odd_tcp = ~(has(bits.PLAIN_SYN) | (midstream & ~has(bits.ANY_SYN)))
     odd_tcp |= has(bits.SYN_AGAIN | bits.LONG_PAUSE) | closed | unanswered | paused
     odd_udp = has(bits.IS_DNS) & (
-        (end - begin >= sessions.DNS_SESSION_TIMEOUT) | (has(bits.FIRST_MUTE) & has(bits.ANY_MESSAGE))
+        (end - begin >= sessions.DNS_SESSION_TIMEOUT - _MARGIN) | (has(bits.FIRST_MUTE) & has(bits.ANY_MESSAGE))
     )
-    odd_udp |= has(bits.TURN)
+    odd_udp |= has(bits.TURN | bits.PAUSE)
     found: np.ndarray = has(bits.BACK | bits.UNTRACKED) | np.where(tcp, odd_tcp, odd_udp)
     return found
 
 
-def _over(slots: Slots, live: np.ndarray, now: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which of the connections not followed packet by packet are certainly over before any packet from now on, and
-    which of these because nobody answered: bool ``(n,)`` each.
+@dataclass(slots=True)
+class _Over:
+    """Of connections not followed packet by packet, bool ``(n,)`` each.
 
-    Where it is not certain, a connection waits: a packet that comes shows whether it was over (``_odd``).
+    Attributes:
+        over: it is certainly over before any packet from now on.
+        failed: because nobody answered.
+        unsure: it was closed, but whether that took effect must be seen from its packets.
+
+    Where it is not certain, and a packet comes before it is, that shows whether the connection was over (``_odd``).
     """
-    seen, last = slots.seen[live], slots.last[live]
 
-    def has(bit: int) -> np.ndarray:
-        found: np.ndarray = seen & np.uint32(bit) != 0
-        return found
+    over: np.ndarray
+    failed: np.ndarray
+    unsure: np.ndarray
 
-    tcp = slots.tcp[live]
-    idle = now - last
-    limit = np.full(len(live), sessions.UDP_INACTIVITY_TIMEOUT)
-    limit[tcp] = sessions.TCP_INACTIVITY_TIMEOUT
-    limit[has(bits.INTERACTIVE | bits.SSH)] = sessions.PORT_INACTIVITY_TIMEOUT
-    limit[has(bits.TO_DNS) & ~has(bits.NOT_THEIRS)] = _DNS_OVER
-    over: np.ndarray = idle >= limit
+    @classmethod
+    def of(cls, slots: Slots, live: np.ndarray, now: int) -> _Over:
+        seen = slots.seen[live]
 
-    unanswered = has(bits.PLAIN_SYN) & (slots.answered[live] == NEVER) & ~has(bits.GAVE_UP)
-    failed: np.ndarray = unanswered & (now - slots.begin[live] >= sessions.TCP_ATTEMPT_DELAY)
-    over |= failed
+        def has(bit: int) -> np.ndarray:
+            found: np.ndarray = seen & np.uint32(bit) != 0
+            return found
 
-    closed = np.flatnonzero((slots.closing[live] != NEVER) & (idle >= sessions.TCP_CLOSE_DELAY))
-    if len(closed):
-        over[closed] |= _closed(slots, live[closed], idle[closed])
-    return over, failed
+        tcp = slots.tcp[live]
+        idle = now - slots.last[live]
+        limit = np.full(len(live), sessions.UDP_INACTIVITY_TIMEOUT)
+        limit[tcp] = sessions.TCP_INACTIVITY_TIMEOUT
+        limit[has(bits.INTERACTIVE | bits.SSH)] = sessions.PORT_INACTIVITY_TIMEOUT
+        limit[has(bits.TO_DNS) & ~has(bits.NOT_THEIRS)] = _DNS_OVER
+        over = idle >= limit
+
+        unanswered = has(bits.PLAIN_SYN) & (slots.answered[live] == NEVER) & ~has(bits.GAVE_UP)
+        failed = unanswered & (now - slots.begin[live] >= sessions.TCP_ATTEMPT_DELAY)
+        over |= failed
+
+        unsure = np.zeros(len(live), bool)
+        closed = np.flatnonzero((slots.closing[live] != NEVER) & (idle >= sessions.TCP_CLOSE_DELAY) & ~over)
+        if len(closed):
+            over[closed], unsure[closed] = _closed(slots, live[closed], idle[closed])
+        return cls(over, failed, unsure)
 
 
-def _closed(slots: Slots, which: np.ndarray, idle: np.ndarray) -> np.ndarray:
-    """Which connections were closed or reset so that no data can be missing, for long enough: bool ``(n,)``."""
+def _closed(slots: Slots, which: np.ndarray, idle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which connections were closed or reset so that no data can be missing, for long enough, and which may have been:
+    bool ``(n,)`` each."""
     seen, after, ack = slots.seen[which], slots.after[which], slots.ack[which]
 
-    def has(bit: int, shift: int) -> np.ndarray:
+    def has(bit: int, shift: int = 0) -> np.ndarray:
         found: np.ndarray = seen & np.uint32(bit << shift) != 0
         return found
 
-    whole = []
-    for side, peer, shift in ((1, 0, 0), (0, 1, HIGH)):
-        acknowledged = (ack[:, peer] - after[:, side]).view(np.int32) >= -1
-        acknowledged &= has(bits.SENT, HIGH - shift)
-        whole.append(acknowledged | ~has(bits.DATA, shift))
-    found = has(bits.FINISHED, 0) & has(bits.FINISHED, HIGH) & whole[0] & whole[1]
-    for side, shift in ((0, 0), (1, HIGH)):
-        reset = has(bits.RESET, shift) & whole[side]
-        found |= reset & ~has(bits.FINISHED, shift)
-        found |= reset & ~has(bits.FINISHED, HIGH - shift) & (idle >= _CLOSED_AND_RESET_OVER)
-    return found
+    sides = ((1, 0, HIGH), (0, HIGH, 0))
+    finished, reset = [has(bits.FINISHED, shift) for _, shift, _ in sides], [has(bits.RESET, shift) for _, shift, _ in sides]
+    acknowledged = [
+        ~has(bits.DATA, shift) | (has(bits.SENT, other) & ((ack[:, 1 - side] - after[:, side]).view(np.int32) >= -1))
+        for side, shift, other in sides
+    ]
+    over = finished[0] & finished[1] & acknowledged[0] & acknowledged[1]
+    for mine, other in ((0, 1), (1, 0)):
+        by_reset = reset[mine] & (acknowledged[mine] | ~has(bits.CUT))
+        over |= by_reset & ~finished[mine]
+        over |= by_reset & ~finished[other] & (idle >= _CLOSED_AND_RESET_OVER)
+    # Of a connection seen from its middle, Zeek does not believe the first acknowledgement.
+    over &= ~has(bits.DISORDER) & ~(has(bits.MIDSTREAM) & has(bits.CUT))
+    return over, ~over & ((finished[0] & finished[1]) | reset[0] | reset[1])
 
 
 @dataclass(slots=True)

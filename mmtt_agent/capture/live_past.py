@@ -8,20 +8,26 @@ import numpy as np
 from .live_slots import Slots
 from .sessions import Packet
 
-#: Of a connection's packets so many from its beginning are kept, and so many of the last.
+#: Of a connection's packets so many from its beginning are kept, and so many of the last; fewer where there are too
+#: many in all.
 FIRST, LAST = 128, 64
+_FEWEST = 16
 
 
 class Past:
-    """The packets, in order of time, each pointing at its connection's one before."""
+    """The packets, in order of time, each pointing at its connection's one before.
+
+    Args:
+        most: so many are kept in all, or the fewest of each connection.
+    """
 
     _COLUMNS = {
         "slot": np.int32, "serial": np.int64, "number": np.int64, "before": np.int32, "time": np.int64,
-        "low": np.bool_, "flags": np.uint8, "state": np.uint8, "seq": np.uint32, "ack": np.uint32, "payload": np.int32,
+        "late": np.uint32, "low": np.bool_, "flags": np.uint8, "state": np.uint8, "seq": np.uint32, "ack": np.uint32, "payload": np.int32,
     }  # fmt: skip
 
-    def __init__(self, slots: Slots, capacity: int = 4096) -> None:
-        self._slots = slots
+    def __init__(self, slots: Slots, most: int, capacity: int = 4096) -> None:
+        self._slots, self._most = slots, most
         self._columns = {name: np.zeros(capacity, kind) for name, kind in self._COLUMNS.items()}
         self._size = 0
 
@@ -54,8 +60,13 @@ class Past:
         slots, old = self._slots, self._columns
         slot, number = old["slot"][: self._size], old["number"][: self._size]
         needed = (slots.serial[slot] == old["serial"][: self._size]) & ~slots.slow[slot]
-        needed &= (number < FIRST) | (number >= slots.packets[slot] - LAST)
-        kept = np.flatnonzero(needed)
+        from_end = slots.packets[slot] - number
+        first, last = FIRST, LAST
+        while True:
+            kept = np.flatnonzero(needed & ((number < first) | (from_end <= last)))
+            if len(kept) <= self._most or max(first, last) <= _FEWEST:
+                break
+            first, last = first // 2, max(last // 2, _FEWEST)
         capacity = len(old["slot"])
         while len(kept) + count > capacity // 2:
             capacity *= 2
@@ -67,14 +78,14 @@ class Past:
         slot = slot[kept]
         order = np.argsort(slot, kind="stable")
         by_slot = slot[order]
-        first = np.ones(len(order), bool)
-        first[1:] = by_slot[1:] != by_slot[:-1]
+        begins = np.ones(len(order), bool)
+        begins[1:] = by_slot[1:] != by_slot[:-1]
         before = np.empty(len(order), np.int32)
         before[1:] = order[:-1]
-        before[first] = -1
+        before[begins] = -1
         new["before"][order] = before
-        last = np.append(first[1:], True) if len(first) else first
-        slots.newest[by_slot[last]] = order[last]
+        ends = np.append(begins[1:], True) if len(begins) else begins
+        slots.newest[by_slot[ends]] = order[ends]
         self._columns, self._size = new, len(kept)
 
     def of(self, slot: int) -> list[tuple[int, Packet]]:
@@ -86,7 +97,6 @@ class Past:
             indices.append(at)
             at = int(before[at])
         pick = np.array(indices[::-1], np.int64)
-        names = ("number", "time", "low", "flags", "seq", "ack", "payload", "state")
+        names = ("number", "time", "late", "low", "flags", "seq", "ack", "payload", "state")
         rows = zip(*(self._columns[name][pick].tolist() for name in names), strict=True)
-        # Of connections that are not followed packet by packet no packet's time is before network time.
-        return [(number, Packet(0, time, time, *fields)) for number, time, *fields in rows]
+        return [(number, Packet(0, time, time + late, *fields)) for number, time, late, *fields in rows]

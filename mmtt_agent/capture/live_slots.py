@@ -15,12 +15,14 @@ HIGH = 4
 ANY_SYN = 1 << 8
 SYN_AGAIN = 1 << 9  # a SYN without ACK that isn't the first packet
 UNTRACKED = 1 << 10  # TCP: never reached the state machine; UDP: a wrong checksum
-BACK = 1 << 11  # its time was before network time
-PAUSE, LONG_PAUSE = 1 << 12, 1 << 13  # a minute without a packet; five
+BACK = 1 << 11  # its time was far before network time
+PAUSE, LONG_PAUSE = 1 << 12, 1 << 13  # about a minute without a packet, or more; about five
 SSH = 1 << 14
 ANY_MESSAGE = 1 << 15  # DNS's or NTP's
 NOT_THEIRS = 1 << 16  # something else than that at their ports
 TURN = 1 << 17  # NTP turns the connection round
+DISORDER = 1 << 18  # TCP: its sequence number did not follow from the packet before of the same side
+CUT = 1 << 19  # TCP: not all of its payload was captured
 # Of the first packet.
 PLAIN_SYN, MIDSTREAM = 1 << 20, 1 << 21
 FIRST_MUTE = 1 << 22  # it was no message of DNS or NTP
@@ -36,7 +38,7 @@ class Slots:
     Attributes:
         serial: int64, the connection's number; -1 where the slot is free.
         address, port: uint64, as in :class:`Segments`.
-        begin, last: int64, time of its first and last packet, µs.
+        begin, last: int64, time of its first packet, and the latest of any, µs.
         closing, answered, synack: int64, when it had its first FIN or RST; the first packet of whoever did not send the
             first (an acknowledgement of a SYN is no answer); and the first SYN-ACK among these; or :data:`NEVER`.
         seen: uint32, the bits above.
@@ -45,8 +47,9 @@ class Slots:
         first_low: bool, the lower endpoint sent the first packet.
         low_is_orig: bool, the lower endpoint is the originator, as far as is known.
         told: int8, the same as it was when the connection was first told of, -1 if it was not.
-        tcp, slow, failed: bool; `slow`: it is followed packet by packet.
-        packets, counted: int64, its packets so far, and those that Zeek counts.
+        tcp, slow, was_slow, failed: bool; `slow`: it is followed packet by packet; `was_slow`: it was, and may be again.
+        packets: int64, its packets since it was last followed packet by packet.
+        counted: int64, its packets that Zeek counts.
         sent: int64 ``(slots, 2)``, the latter by who sent them, the higher and the lower endpoint.
         newest: int32, its last packet among those that are retained, -1 if none is.
         window: int8, the window that is open, or was last, -1 if none was yet.
@@ -59,7 +62,7 @@ class Slots:
     _PLAIN = {
         "serial": np.int64, "address": np.uint64, "port": np.uint64, "begin": np.int64, "last": np.int64,
         "closing": np.int64, "answered": np.int64, "synack": np.int64, "seen": np.uint32, "first_low": np.bool_,
-        "low_is_orig": np.bool_, "told": np.int8, "tcp": np.bool_, "slow": np.bool_, "failed": np.bool_,
+        "low_is_orig": np.bool_, "told": np.int8, "tcp": np.bool_, "slow": np.bool_, "was_slow": np.bool_, "failed": np.bool_,
         "packets": np.int64, "counted": np.int64, "newest": np.int32, "window": np.int8, "open": np.bool_,
         "held": np.int32, "opened": np.int64,
     }  # fmt: skip
@@ -82,6 +85,7 @@ class Slots:
     told: np.ndarray
     tcp: np.ndarray
     slow: np.ndarray
+    was_slow: np.ndarray
     failed: np.ndarray
     packets: np.ndarray
     counted: np.ndarray
@@ -143,7 +147,7 @@ class Slots:
         self.address[slots], self.port[slots] = address, port
         self.closing[slots] = self.answered[slots] = self.synack[slots] = NEVER
         self.told[slots] = self.newest[slots] = self.window[slots] = -1
-        self.slow[slots] = self.failed[slots] = self.open[slots] = False
+        self.slow[slots] = self.was_slow[slots] = self.failed[slots] = self.open[slots] = False
         self.packets[slots] = self.counted[slots] = 0
         self.sent[slots] = 0
         self.seen[slots] = 0

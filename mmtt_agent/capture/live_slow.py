@@ -10,8 +10,9 @@ import numpy as np
 
 from .live_clock import LiveClock
 from .live_past import Past
-from .live_slots import Slots
-from .sessions import Packet
+from . import live_slots as bits
+from .live_slots import NEVER, Slots
+from .sessions import ANSWERING_PORTS, INTERACTIVE_PORTS, Packet
 from .tcp_sessions import TcpConnection
 from .udp_sessions import UdpConnection
 
@@ -21,7 +22,7 @@ class Cuts:
     """What became of a pair's packets: lists with an element for each.
 
     Attributes:
-        slots: the connection's slot.
+        slots: the connection's slot; of a pair's last packet, the one that is followed further.
         from_orig: it was from the originator, as was known then.
         as_low: it is counted for the lower endpoint.
     """
@@ -42,6 +43,8 @@ class Slow:
     def __init__(self, slots: Slots, past: Past, clock: LiveClock) -> None:
         self._slots, self._past, self._clock = slots, past, clock
         self._connections: dict[int, TcpConnection | UdpConnection] = {}
+        # As they were when it was no longer needed to follow them.
+        self._left: dict[int, TcpConnection | UdpConnection] = {}
         # When which connection's timers are to be looked at; a connection may have several entries, and one that is
         # over may still have some.
         self._due: list[tuple[int, int, int]] = []
@@ -56,7 +59,8 @@ class Slow:
         """Follow a connection packet by packet from now on, if it isn't already."""
         if slot in self._connections:
             return
-        connection = None
+        connection = self._left.pop(slot, None)
+        self._slots.was_slow[slot] = False
         expected = 0
         ports = self._ports(slot)
         for number, packet in self._past.of(slot):
@@ -72,6 +76,29 @@ class Slow:
             self._slots.newest[slot] = -1
             self._slots.slow[slot] = True
             self._connections[slot] = connection
+            self._look_later(slot, connection)
+
+    def leave(self, slot: int) -> None:
+        """No longer follow a connection packet by packet, if nothing about it needs that any more."""
+        connection, slots, ports = self._connections[slot], self._slots, self._ports(slot)
+        if not connection.settled:
+            return
+        seen = bits.MIDSTREAM
+        if isinstance(connection, TcpConnection):
+            seen |= bits.INTERACTIVE * bool(INTERACTIVE_PORTS & set(ports)) | bits.SSH * connection.may_be_ssh
+            for end, peer in ((connection.orig, connection.resp), (connection.resp, connection.orig)):
+                seen |= (bits.SENT | bits.DATA) << (0 if end.low else bits.HIGH)
+                seen |= bits.DISORDER * end.lacks_data(peer)
+                slots.after[slot, int(end.low)], slots.ack[slot, int(peer.low)] = end.last, end.acknowledged
+        elif ANSWERING_PORTS & set(ports):
+            return
+        slots.seen[slot] = seen
+        slots.closing[slot] = NEVER
+        slots.answered[slot] = slots.synack[slot] = slots.begin[slot]
+        slots.packets[slot], slots.newest[slot] = 0, -1
+        slots.slow[slot], slots.was_slow[slot] = False, True
+        self.forget(slot)
+        self._left[slot] = connection
 
     def _of(self, slot: int) -> type[TcpConnection] | type[UdpConnection]:
         return TcpConnection if self._slots.tcp[slot] else UdpConnection
@@ -159,6 +186,7 @@ class Slow:
         """Follow a connection no more."""
         self._connections.pop(slot, None)
         self._looked_at.pop(slot, None)
+        self._left.pop(slot, None)
 
     def _look_later(self, slot: int, connection: TcpConnection | UdpConnection) -> None:
         due = connection.due()

@@ -99,6 +99,16 @@ class TcpConnection:
     def low_is_orig(self) -> bool:
         return self.orig.low
 
+    @property
+    def settled(self) -> bool:
+        """Whether nothing but a SYN, an end or a long pause can bear on it any more."""
+        orig, resp = self.orig, self.resp
+        return {orig.state, resp.state} <= {ESTABLISHED, PARTIAL} and not (orig.fins or resp.fins or self._deferred)
+
+    @property
+    def may_be_ssh(self) -> bool:
+        return any(self._ssh.values())
+
     # Timers
 
     def due(self) -> int:

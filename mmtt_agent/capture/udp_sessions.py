@@ -54,6 +54,11 @@ class UdpConnection:
         self._turned = [False, False]
         self._bytes = 0
 
+    @property
+    def settled(self) -> bool:
+        """Whether nothing but a pause can bear on it any more."""
+        return not (self._dns or self._ntp)
+
     def due(self) -> int:
         """When its next timer is due."""
         return self._timers.due()

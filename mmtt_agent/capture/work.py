@@ -33,12 +33,12 @@ class Work:
         parts: segments found in the block so far, with the tunnels they were in.
     """
 
-    def __init__(self, checked: bool):
+    def __init__(self, checked: bool, most_fragments: int | None = None):
         self.checked = checked
         self.counts: dict[str, int] = {}
         self.kinds: dict[str, Counter[str]] = {}
         self.addresses = Addresses()
-        self.fragments = Fragments()
+        self.fragments = Fragments(most_fragments)
         self.clock = np.zeros(0, np.int64)
         self.trusted: np.ndarray | None = None
         self.queue: deque[tuple[str, np.ndarray, Frames, int]] = deque()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import click
 
 from .. import endings, paths
+from ..community_id import MAX_SEED
 from ..output import shown
 
 
@@ -17,15 +19,22 @@ from ..output import shown
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["table", "tsv", "json"]),
-    help="What to print.  [default: table on a terminal, else tsv]",
+    type=click.Choice(["table", "tsv", "json", "eve"]),
+    help="What to print; eve: events as Suricata's, rows and incidents.  [default: table on a terminal, else tsv]",
 )
 @click.option(
     "-o",
     "--output",
     type=paths.PATH,
     metavar="DIR",
-    help="Write mmtt.log and mmtt_incidents.log there, print nothing.",
+    help="Write mmtt.log and mmtt_incidents.log there, or with --format eve eve.json; print nothing.",
+)
+@click.option(
+    "--to",
+    type=paths.TEXT,
+    metavar="PLACE",
+    help="Add events of EVE to a file, print nothing; or send them: unix:PATH, unix_dgram:PATH, "
+    "redis://HOST:PORT/KEY?mode=list.",
 )
 @click.option("--incidents", is_flag=True, help="Print the incidents instead of the rows.")
 @click.option("--flows", default=20, show_default=True, type=click.IntRange(0), help="Flows in the table; 0 for all.")
@@ -34,6 +43,10 @@ from ..output import shown
     "--no-checksums",
     is_flag=True,
     help="Take packets with wrong checksums, too, as `zeek -C` does: for captures made with checksum offloading.",
+)
+@click.option("--community-id", is_flag=True, help="Say each flow's community ID; events of EVE always do.")
+@click.option(
+    "--community-id-seed", type=click.IntRange(0, MAX_SEED), metavar="N", help="Its seed, where others have one, too."
 )
 @click.option(
     "--bundle", type=paths.TEXT, metavar="DIR", help="The model to run.  [default: the one shipped with mmtt]"
@@ -54,9 +67,12 @@ def classify(
     files: tuple[str, ...],
     form: str | None,
     output: Path | None,
+    to: str | None,
     incidents: bool,
     flows: int,
     no_checksums: bool,
+    community_id: bool,
+    community_id_seed: int | None,
     bundle: str | None,
     false_positives: str | None,
     record: Path | None,
@@ -68,6 +84,9 @@ def classify(
     not followed), or - for standard input. What can't be read is reported, and the others still are. TSV and JSON are
     those of Zeek's mmtt.log, with --incidents those of mmtt_incidents.log; with several FILEs or a directory a last
     column `capture` says which file a row comes of.
+
+    EVE has a line of JSON for each row, of event_type mmtt, and for each incident, of event_type mmtt_incident, with
+    Suricata's names around them.
 
     Each file stands for itself: a flow that goes on in the next file of a rotation counts there as a new one. To have
     it whole join the files first: mergecap -w all.pcap FILE...
@@ -84,42 +103,54 @@ def classify(
     from .progress import progress
 
     terminal = sys.stdout.isatty()
-    form = form or ("tsv" if output or not terminal else "table")
+    form = form or ("eve" if to else "tsv" if output or not terminal else "table")
     if output and form == "table":
-        raise click.UsageError("-o writes logs: use --format tsv or json with it")
+        raise click.UsageError("-o writes logs: use --format tsv, json or eve with it")
     if output and incidents:
-        raise click.UsageError("-o writes both logs: leave --incidents out")
+        raise click.UsageError("-o writes rows and incidents: leave --incidents out")
+    if to and (output or form != "eve"):
+        raise click.UsageError("--to sends events of EVE: leave -o and other formats out")
     found = sources.expand(files)
     if None in found.captures and sys.stdin is not None and sys.stdin.isatty():
         raise click.UsageError("- reads a capture from standard input, which is a terminal; pipe one in")
-    logs = [output / name for name in run.LOGS] if output else []
+    logs = run.files(form, output) if output else []
     if lost := [path for path in found.captures if path and any(_same(path, log) for log in logs)]:
         raise click.UsageError(f"{lost[0]} would be written over by -o {output}; name another directory")
+    if to and any(path and _same(path, Path(to.removeprefix("file:"))) for path in found.captures):
+        raise click.UsageError(f"{to} is one of the captures; name another file")
     for line in (*found.problems, *found.notes):
         _say(line)
     if not found.captures:
         sys.exit(_Unusable.exit_code)
     from .. import record as records
+    from .. import sinks
     from ..classifier import Classifier  # the network's runtime takes longer than to say what is wrong
     from ..record.model import embedding
 
-    memory = None
+    seed = community_id_seed or 0 if community_id or community_id_seed is not None or form == "eve" else None
+    memory = sink = None
     try:
         chosen = bundles.load(bundle, false_positives)
+        sink = sinks.open_sink(to or "-") if form == "eve" and not output else None
         classifier = embedding(chosen, _say) if record else Classifier(chosen)
         if record:
             memory = records.Recorder(record, f"classify-{os.getpid()}", None, None, _say, waits=True)
-    except (bundles.BundleError, records.RecordError) as error:
+    except (bundles.BundleError, records.RecordError, sinks.SinkError) as error:
         raise _Unusable(str(error)) from None
     finds_incidents = classifier.bundle.incidents is not None
     with (
         endings.cleaned_up(),
-        run.destination(form, output, flows, found.several, incidents, finds_incidents) as write,
+        closing(sink) if sink else nullcontext(),
+        run.destination(
+            form, output, flows, found.several, incidents, finds_incidents, sink, ids=seed is not None
+        ) as write,
         progress(len(found.captures)) as told,
     ):
         remember = memory.put if memory else None
         try:
-            read, problems = run.classify(found.captures, classifier, write, told, _say, not no_checksums, remember)
+            read, problems = run.classify(
+                found.captures, classifier, write, told, _say, not no_checksums, remember, seed
+            )
         finally:
             if memory:
                 memory.close()
@@ -127,9 +158,11 @@ def classify(
             if logs and logs[0].exists():
                 _say(f"no capture could be read: {logs[0]} is left as it was")
             sys.exit(1)  # inside the block, so that no empty log comes of it
-    if not finds_incidents and (incidents or output) and form != "table":
+    if not finds_incidents and (incidents or output or sink) and form != "table":
         _say(f"the model {classifier.model} finds no incidents; those of mmtt 0.5.0 and later do")
-    if problems or found.problems or (memory and memory.dropped):
+    if sink and sink.dropped:
+        _say(f"{sink.dropped:,} events could not be delivered: {sink.problem}")
+    if problems or found.problems or (memory and memory.dropped) or (sink and sink.dropped):
         sys.exit(1)
 
 

@@ -38,6 +38,7 @@ _FIELDS = (
     "incident",
 )
 _INCIDENT_FIELDS = ("id", "state", "kind", "score", "connections", "first", "last", "orig_bytes", "resp_bytes")
+_JSON = json.JSONEncoder(separators=(",", ":"))
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 #: Seconds after which the calendar begins again, and how many years that are.
 _CYCLE, _YEARS = 146_097 * 86_400, 400
@@ -87,7 +88,7 @@ def incident_event(row: IncidentRow, interface: str | None = None) -> dict[str, 
 
 
 class EveWriter:
-    """Rows of both kinds as lines of one stream.
+    """Rows of both kinds as lines of one stream, as :class:`.log.TsvWriter` writes those of one kind.
 
     Args:
         put: takes lines: a sink's ``write``, or that of a file of bytes.
@@ -103,7 +104,7 @@ class EveWriter:
             found = incident_event(row, self._interface)
         else:
             found = event(row, self._interface, self._seed)
-        self._put(json.dumps(found, separators=(",", ":")).encode("ascii") + b"\n")
+        self._put(_JSON.encode(found).encode("ascii") + b"\n")
 
     def close(self) -> None:
         """Nothing comes after the last line."""

@@ -11,7 +11,8 @@ from typing import Any, TextIO
 
 from .row import IncidentRow, Row
 
-#: Columns of ``mmtt.log`` and their Zeek types, in order: the same as ``MMTT::Info`` in the Zeek package.
+#: Columns of ``mmtt.log`` and their Zeek types, in order: with ``COMMUNITY_ID`` the same as ``MMTT::Info`` in the Zeek
+#: package.
 COLUMNS = (
     ("ts", "time"),
     ("uid", "string"),

@@ -144,6 +144,9 @@ def _flows(rows: list[Row], width: int, several: bool) -> Table:
     table.add_column("application", overflow="fold")
     if with_kind:
         table.add_column("kind", overflow="fold")
+    with_id = any(row.community_id for row in rows)
+    if with_id:
+        table.add_column("community id", overflow="fold")
     if several:
         table.add_column("capture", overflow="fold")
     for row in rows:
@@ -154,6 +157,7 @@ def _flows(rows: list[Row], width: int, several: bool) -> Table:
             _scored(row.service, row.service_score),
             _scored(row.application, row.application_score),
             *([Text(row.malicious_kind or "")] if with_kind else []),
+            *([Text(row.community_id or "")] if with_id else []),
             *([Text(shown(row.capture))] if several else []),
         )
     return table

@@ -35,18 +35,19 @@ class File:
 
     def flush(self) -> None:
         """As :meth:`write`."""
-        cut = False
+        half = 0  # bytes at the end of what was written that are no whole line
         try:
             if self._torn and self._waiting:
-                # Half a line that a full disk or a crash has left does not become part of another.
+                # Half a line that a crash has left does not become part of another.
                 os.write(self._file, b"\n")
                 self._torn = False
             while self._waiting:
                 written = os.write(self._file, self._waiting)
-                cut = self._waiting[written - 1] != _NEWLINE
+                end = self._waiting.rfind(b"\n", 0, written)
+                half = half + written if end < 0 else written - end - 1
                 del self._waiting[:written]
         except OSError as error:
-            self._torn |= cut
+            self._torn |= half > 0 and not self._taken_back(half)
             self.dropped += self._waiting.count(b"\n")
             self._waiting.clear()
             raise self._named(error) from None
@@ -70,6 +71,17 @@ class File:
             self.flush()
         finally:
             os.close(self._file)
+
+    def _taken_back(self, size: int) -> bool:
+        """Whether what was written last, so many bytes, could be taken away again."""
+        try:
+            end = os.lseek(self._file, 0, os.SEEK_CUR)
+            if end != os.fstat(self._file).st_size:
+                return False  # another has added to it since
+            os.ftruncate(self._file, end - size)
+        except OSError:
+            return False
+        return True
 
     def _named(self, error: OSError) -> OSError:
         error.filename = str(self._path)

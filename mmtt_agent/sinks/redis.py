@@ -13,15 +13,30 @@ from .sink import SinkError
 #: Entries that a stream holds at most, about; Suricata's own default.
 STREAM_MOST = 100_000
 
-# Lines of one transaction.
+# Lines that are put at once.
 _BATCH = 500
 
-#: How each mode puts a line: by pipeline, key and line.
-_PUTS: dict[str, Callable[[Any, str, bytes], Any]] = {
-    "list": lambda pipeline, key, line: pipeline.lpush(key, line),
-    "rpush": lambda pipeline, key, line: pipeline.rpush(key, line),
-    "channel": lambda pipeline, key, line: pipeline.publish(key, line),
-    "stream": lambda pipeline, key, line: pipeline.xadd(key, {"eve": line}, maxlen=STREAM_MOST, approximate=True),
+
+def _publish(redis: Any, key: str, lines: list[bytes]) -> None:
+    with redis.pipeline(transaction=True) as pipeline:
+        for line in lines:
+            pipeline.publish(key, line)
+        pipeline.execute()
+
+
+def _add(redis: Any, key: str, lines: list[bytes]) -> None:
+    with redis.pipeline(transaction=True) as pipeline:
+        for line in lines:
+            pipeline.xadd(key, {"eve": line}, maxlen=STREAM_MOST, approximate=True)
+        pipeline.execute()
+
+
+#: How each mode puts lines there: all of them or none.
+_PUTS: dict[str, Callable[[Any, str, list[bytes]], Any]] = {
+    "list": lambda redis, key, lines: redis.lpush(key, *lines),
+    "rpush": lambda redis, key, lines: redis.rpush(key, *lines),
+    "channel": _publish,
+    "stream": _add,
 }
 #: Suricata's names for the same.
 _ALSO = {"lpush": "list", "publish": "channel", "xadd": "stream"}
@@ -95,10 +110,7 @@ class Redis(Receiver):
             of_block = lines[0][:-1].split(b"\n")
             for begin in range(0, len(of_block), _BATCH):
                 try:
-                    with self._redis.pipeline(transaction=True) as pipeline:
-                        for line in of_block[begin : begin + _BATCH]:
-                            self._put(pipeline, self._key, line)
-                        pipeline.execute()
+                    self._put(self._redis, self._key, of_block[begin : begin + _BATCH])
                 except (self._error, OSError) as error:
                     lines[0] = b"".join(line + b"\n" for line in of_block[begin:])
                     raise Away(_why(error)) from None

@@ -55,7 +55,7 @@ def _print(context: click.Context, _: click.Parameter, what: str | None) -> None
     "--directory",
     type=paths.TEXT,
     metavar="DIR",
-    help="Add to mmtt.log and mmtt_incidents.log there (tsv or json), print nothing.",
+    help="Add to mmtt.log and mmtt_incidents.log there, or with eve to eve.json, print nothing.",
 )
 @click.option(
     "--output",
@@ -172,16 +172,14 @@ def sniff(
     from ..sinks import SinkError
     from .crew import CrewError
     from .errors import SniffError
+    from .nursery import NurseryError
     from .service import Service
 
     log.configure(config.log.format, config.log.level, "sniff")
 
-    async def serve() -> None:
-        await Service(config, read, form, duration).run()
-
     try:
-        asyncio.run(serve())
+        asyncio.run(Service(config, read, form, duration).run())
     except (BundleError, ConfigError) as error:
         raise _Unusable(str(error)) from None
-    except (CrewError, SniffError, SinkError) as error:
+    except (CrewError, NurseryError, SniffError, SinkError) as error:
         raise click.ClickException(str(error)) from None

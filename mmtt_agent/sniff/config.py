@@ -70,7 +70,7 @@ class Config:
     user: str | None = setting(None, word)
     #: What to write; None: a table on a terminal, else TSV.
     format: str | None = setting(None, one_of(*FORMATS))
-    #: Where mmtt.log and mmtt_incidents.log are written; None for ``output``.
+    #: Where mmtt.log and mmtt_incidents.log, or eve.json, are written; None for ``output``.
     directory: str | None = setting(None, a_path)
     #: Where lines go: see :func:`mmtt_agent.sinks.open_sink`.
     output: str = setting("-", _text)
@@ -97,12 +97,8 @@ class Config:
         check_judging(self, fail)
         if self.directory is not None and self.output != "-":
             fail("output", "directory and output both say where verdicts go: leave one out")
-        if self.directory is not None and self.format in ("table", "eve"):
-            fail(
-                "format",
-                f"a directory takes mmtt.log and mmtt_incidents.log, as tsv or json, not {self.format}: "
-                "name a file as output, or another format",
-            )
+        if self.directory is not None and self.format == "table":
+            fail("format", "a table is for a terminal: use tsv, json or eve for a directory")
         if self.output != "-" and self.format in ("table", "tsv"):
             fail("format", f"{self.format} is for standard output or a directory: use json or eve for {self.output}")
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
 
 from ..agent.log import logger
 from ..bundle import Bundle
-from . import ring, worker
+from . import privileges, ring, worker
 from .config import Config
 from .messages import FromWorker, Load, Loaded, Ready, Refused, State, Stop, ToWorker, Use
+from .nursery import Nursery, NurseryError
 
 #: How often workers of an interface may end by themselves: for each new one a socket is kept.
 MOST_ENDS = 8
@@ -41,7 +41,7 @@ class _One:
 
     number: int
     interface: str
-    process: SpawnProcess
+    process: int
     pipe: Connection
     state: State = field(default_factory=State)
     heard: float = field(default_factory=time.monotonic)
@@ -54,7 +54,7 @@ class Crew:
         fail: called with why there can be no verdicts any more.
 
     Raises:
-        SniffError: packets can't be had. What needs privileges is done when this is made.
+        SniffError: packets can't be had. What needs privileges is done when this is made, and these are given up.
     """
 
     def __init__(
@@ -63,12 +63,16 @@ class Crew:
         bundle: Bundle,
         fail: Callable[[Exception], None],
     ) -> None:
+        user = privileges.account(config.user)
         self._config, self._fail = config, fail
         self.bundle = bundle  # that workers which begin from now on run
-        self._sockets = {
+        sockets: dict[str, list[ring.Opened]] = {
             interface: [ring.opened(interface, config.filter) for _ in range(config.workers + MOST_ENDS)]
             for interface in config.interfaces
         }
+        privileges.drop(user)
+        self._nursery = Nursery(worker.main, sockets, ring.Opened.close)
+        self._ends: Counter[str] = Counter()  # by interface
         self._groups: dict[str, int | None] = dict.fromkeys(config.interfaces)
         if config.workers > 1:
             # Numbers of groups are for all programs: those of this one are its own.
@@ -92,7 +96,7 @@ class Crew:
                 tells what it finds.
 
         Raises:
-            CrewError: one of them can't begin.
+            CrewError, NurseryError: one of them can't begin.
         """
         self._add = add
         begun = [self._start(interface) for interface in self._config.interfaces for _ in range(self._config.workers)]
@@ -103,17 +107,11 @@ class Crew:
             self._add(each.number, each.interface, each.pipe)
 
     def _start(self, interface: str) -> _One:
-        context = get_context("spawn")
-        ours, theirs = context.Pipe()
         self._numbers += 1
-        opened = self._sockets[interface].pop()
         most = max(1, self._config.max_connections // self._config.workers)
-        task = worker.Task(self._config, self.bundle, opened, interface, self._groups[interface], most)
-        process = context.Process(target=worker.main, args=(task, theirs), name=f"mmtt-{interface}", daemon=True)
-        process.start()
-        theirs.close()
-        opened.packets.close()
-        self._workers[self._numbers] = made = _One(self._numbers, interface, process, ours)
+        task = worker.Task(self._config, self.bundle, interface, self._groups[interface], most)
+        process, pipe = self._nursery.make(interface, task)
+        self._workers[self._numbers] = made = _One(self._numbers, interface, process, pipe)
         return made
 
     async def _first_word(self, each: _One) -> str:
@@ -193,7 +191,8 @@ class Crew:
         self._say_end(each)
         if self._stopping:
             return
-        if not self._sockets[each.interface]:
+        self._ends[each.interface] += 1
+        if self._ends[each.interface] > MOST_ENDS:
             self._fail(
                 CrewError(f"{each.interface}: workers have ended {MOST_ENDS + 1} times; see what was said before")
             )
@@ -204,9 +203,7 @@ class Crew:
         task.add_done_callback(self._again.discard)
 
     def _say_end(self, each: _One) -> None:
-        each.process.join(1.0)
-        code = each.process.exitcode
-        how = each.problem or (f"ended by signal {-code}" if code and code < 0 else f"ended with status {code}")
+        how = each.problem or "it was ended, perhaps for want of memory"
         logger.error(
             "a worker of %s is gone: %s; lost with it are %d open connections and %d windows that waited",
             each.interface,
@@ -219,11 +216,16 @@ class Crew:
         await asyncio.sleep(_PAUSE)
         if self._stopping:
             return
-        each = self._start(interface)
+        try:
+            each = self._start(interface)
+        except NurseryError as error:
+            self._fail(error)
+            return
         problem = await self._first_word(each)
         if problem:
             each.problem = problem
-            each.process.kill()
+            _kill(each)
+            each.pipe.close()
             self._ended(each)
             return
         logger.info("another worker of %s has begun", interface)
@@ -234,7 +236,7 @@ class Crew:
         for each in self._workers.values():
             if time.monotonic() - each.heard > STUCK and not each.problem:
                 each.problem = f"it has said nothing for {STUCK:g} s, and was ended"
-                each.process.kill()
+                _kill(each)
 
     def stop(self, seconds: float) -> None:
         """Have all of them finish what is open, for which there are so many seconds."""
@@ -243,8 +245,11 @@ class Crew:
             _tell(each, Stop(seconds))
 
     def kill(self) -> None:
+        """End all of them at once; there can be no others then."""
+        self._stopping = True
         for each in self._workers.values():
-            each.process.kill()
+            _kill(each)
+        self._nursery.close()
 
     @property
     def is_over(self) -> bool:
@@ -313,7 +318,7 @@ class Crew:
         return [
             {
                 "interface": each.interface,
-                "pid": each.process.pid,
+                "pid": each.process,
                 "problem": each.problem or each.state.problem,
                 "packets": each.state.packets,
                 "dropped": each.state.drops,
@@ -330,6 +335,12 @@ class Crew:
 def _tell(each: _One, message: ToWorker) -> None:
     with suppress(OSError):  # one that is gone is noticed elsewhere
         each.pipe.send(message)
+
+
+def _kill(each: _One) -> None:
+    """One whose pipe has not ended: its number is no other's yet."""
+    with suppress(ProcessLookupError):
+        os.kill(each.process, signal.SIGKILL)
 
 
 def _added_up(gone: list[tuple[str, State]]) -> list[tuple[str, State]]:

@@ -6,6 +6,7 @@ import io
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +14,7 @@ from typing import Protocol
 from ..classify.eve import EveWriter
 from ..classify.log import INCIDENTS, ROWS, ROWS_WITH_COMMUNITY_ID, JsonWriter, Log, TsvWriter
 from ..classify.row import IncidentRow, Row
+from ..classify.run import files
 from ..sinks import Sink, open_sink
 from .config import Config
 
@@ -26,6 +28,15 @@ class Writer(Protocol):
     def write(self, row: Row | IncidentRow) -> None: ...
 
     def close(self) -> None: ...
+
+
+def preload(config: Config, form: str) -> None:
+    """Load what is loaded late else: later this process may not be allowed to read where mmtt is installed."""
+    if form == "table":
+        from . import screen  # noqa: F401
+    if config.output.startswith("redis"):
+        with suppress(ModuleNotFoundError):  # said when it is used
+            import redis  # noqa: F401
 
 
 class Output:
@@ -51,11 +62,8 @@ class Output:
         if config.directory is not None:
             directory = Path(config.directory)
             directory.mkdir(parents=True, exist_ok=True)
-            files = [directory / f"{log.name}.log" for log in (ROWS, INCIDENTS)]
-            self._streams = {
-                of_incidents: _Stream(open_sink(f"file:{file}"), file, say)
-                for of_incidents, file in zip((False, True), files, strict=True)
-            }
+            streams = [_Stream(open_sink(f"file:{file}"), file, say) for file in files(form, directory)]
+            self._streams = {False: streams[0], True: streams[-1]}
         else:
             stream = _Stream(open_sink(config.output), None, say)
             # Both kinds of rows are of different columns: the lines of one log are those of windows.

@@ -82,20 +82,6 @@ def drop(user: pwd.struct_passwd | None) -> None:
         _check(user)
 
 
-def check_readable(user: pwd.struct_passwd | None) -> None:
-    """See that this user, who this process is by now, can read the program: what is imported later, or by a worker.
-
-    Raises:
-        SniffError: it can't.
-    """
-    if user is not None and not os.access(__file__, os.R_OK):
-        place = Path(__file__).parent.parent
-        raise SniffError(
-            f"the user {user.pw_name} can't read {place}, where mmtt is installed: name one that can with --user, or "
-            "install it where all can read it"
-        )
-
-
 def _known(name: str) -> pwd.struct_passwd | None:
     try:
         return pwd.getpwnam(name)

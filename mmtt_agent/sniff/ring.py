@@ -49,6 +49,10 @@ class Opened:
     packets: socket.socket
     program: bytes
 
+    def close(self) -> None:
+        """Where no ring has taken it."""
+        self.packets.close()
+
 
 def opened(interface: str, filter: str = "", snaplen: int = filters.LONGEST) -> Opened:
     """What a ring of this interface needs; see :class:`Ring`.

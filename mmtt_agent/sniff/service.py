@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, fields
 from functools import partial
@@ -19,11 +20,10 @@ from ..agent.metrics import Exposition
 from ..agent.systemd import Notifier, feed_watchdog
 from ..agent.tally import RECENT, Tally
 from ..capture.left_out import left_out
-from . import privileges
 from .config import Config
 from .crew import STUCK, Crew, CrewError
 from .desk import Desk, Evidence
-from .output import Output
+from .output import Output, preload
 
 # Seconds beyond stop_timeout in which all has to have ended.
 _GRACE = 10.0
@@ -46,13 +46,11 @@ class Service:
     def __init__(self, config: Config, read: Callable[[], Config], form: str, duration: float | None = None) -> None:
         self._config, self._read, self._duration = config, read, duration
         self._in_force = config  # with what reloads have changed
-        user = privileges.account(config.user)
         bundle = chosen.bundle(config)
+        preload(config, form)
         self._stop, self._reload = asyncio.Event(), asyncio.Event()
         self._fault: Exception | None = None
         self._crew = Crew(config, bundle, self._fail)
-        privileges.drop(user)
-        privileges.check_readable(user)
         self._output = Output(config, form, lambda level, text: getattr(logger, level)("%s", text))
         self._tally, self._evidence = Tally(), Evidence(bundle.incidents, chosen.judging(config))
         self._desk = Desk(
@@ -74,6 +72,7 @@ class Service:
             OutputError: standard output takes no more.
         """
         self._loop = loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(4, "mmtt"))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
@@ -150,9 +149,14 @@ class Service:
             yield f"{self._crew.restarts} workers ended before their time, with {lost['connections']:,} connections"
 
     async def _look_after_workers(self) -> None:
+        told = time.monotonic()
         while True:
             await asyncio.sleep(1)
             self._crew.end_stuck()
+            if time.monotonic() - told >= self._config.log.counts_every:
+                told = time.monotonic()
+                for line in self._summary():
+                    logger.info("so far: %s", line)
 
     def _tell_systemd(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What goes on telling it."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import threading
 import time
 from collections import Counter
@@ -67,7 +66,6 @@ class Task:
 
     Attributes:
         bundle: to be run.
-        opened: the socket, opened with privileges that are gone.
         interface: whose packets.
         fanout: the group that shares them; None where it takes all.
         connections: that it may follow at once.
@@ -75,7 +73,6 @@ class Task:
 
     config: Config
     bundle: Bundle
-    opened: Opened
     interface: str
     fanout: int | None
     connections: int
@@ -283,13 +280,9 @@ def _some(windows: Windows, rows: np.ndarray | slice) -> Windows:
     return Windows(windows.connection[rows], windows.window[rows], windows.ts[rows], windows.series[rows])
 
 
-def main(task: Task, pipe: Connection) -> None:
-    """The process. It ends when its parent has, too."""
-    # What the parent is told by signals it tells its workers by the pipe.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_IGN)
-    # numpy would start a thread per core, for algebra that is not done here.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+def main(task: Task, opened: Opened, pipe: Connection) -> None:
+    """The process, which takes its packets from what was opened with privileges that are gone. It ends when whoever it
+    tells what it finds is gone."""
     one = threading.Lock()
 
     def tell(message: FromWorker) -> None:
@@ -300,7 +293,7 @@ def main(task: Task, pipe: Connection) -> None:
             os._exit(1)  # nobody is there any more
 
     try:
-        _work(task, pipe, tell)
+        _work(task, opened, pipe, tell)
     except EOFError:
         os._exit(1)
     except SniffError as error:
@@ -309,11 +302,11 @@ def main(task: Task, pipe: Connection) -> None:
         tell(Refused(f"{type(error).__name__}: {error}"))
 
 
-def _work(task: Task, pipe: Connection, tell: Callable[[FromWorker], None]) -> None:
+def _work(task: Task, opened: Opened, pipe: Connection, tell: Callable[[FromWorker], None]) -> None:
     config = task.config
     classifier = _classifier(task.bundle)
     # After what takes long: packets come from now on.
-    ring = Ring(task.interface, filter=config.filter, fanout=task.fanout, opened=task.opened)
+    ring = Ring(task.interface, filter=config.filter, fanout=task.fanout, opened=opened)
     live = LiveCapture(config.checksums, task.connections)
     worker = Worker(config, ring, live, classifier, tell, lambda: time.time_ns() // 1000)
     tell(Ready(ring.warnings))

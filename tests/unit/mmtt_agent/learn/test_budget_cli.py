@@ -12,7 +12,7 @@ import yaml
 from click.testing import CliRunner
 
 from mmtt_agent.agent import config
-from mmtt_agent.classify.log import INCIDENTS, ROWS, JsonWriter, TsvWriter
+from mmtt_agent.classify.log import INCIDENTS, ROWS, ROWS_WITH_COMMUNITY_ID, JsonWriter, TsvWriter
 from mmtt_agent.classify.row import IncidentRow, Row
 from mmtt_agent.learn.cli import learn
 
@@ -292,6 +292,13 @@ def test_one_that_scores_the_highest_all_day_is_named(tmp_path):
     line = one_line("--flows", "--alerts-per-day", 5, path, *everything, status=1)
     assert "no threshold gives so many: all flows together would raise 0.0" in line
     assert "not appear to be" in one_line("--flows", "--alerts-per-day", 5, path, "--exempt", "host", status=2)
+
+
+def test_a_column_for_community_ids_changes_nothing(tmp_path):
+    rows = traffic(0, 4)
+    plain = log(tmp_path / "mmtt.log", rows)
+    ids = log(tmp_path / "ids" / "mmtt.log", [r._replace(community_id="1:x=") for r in rows], ROWS_WITH_COMMUNITY_ID)
+    assert as_json("--flows", "--alerts-per-day", 5, ids) == as_json("--flows", "--alerts-per-day", 5, plain)
 
 
 def test_fewer_flows_than_alerts(tmp_path):

@@ -14,6 +14,7 @@ import threading
 import time
 from contextlib import contextmanager
 
+import certificates
 import pytest
 
 from mmtt_agent.sinks import SinkError, open_sink
@@ -146,7 +147,7 @@ def test_a_file_that_cannot_be_made_anew_goes_on_where_it_was(tmp_path):
     assert (tmp_path / "old" / "eve.json").read_bytes() == numbered(0, 1)
 
 
-def test_a_full_disk_is_an_error_and_the_next_line_begins_on_a_line_of_its_own(tmp_path):
+def test_a_full_disk_is_an_error_and_leaves_whole_lines_only(tmp_path):
     path = tmp_path / "eve.json"
     sink = open_sink(str(path))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -163,7 +164,7 @@ def test_a_full_disk_is_an_error_and_the_next_line_begins_on_a_line_of_its_own(t
     assert sink.dropped == 2 and str(path) in sink.problem
     sink.write(numbered(9, 1))
     sink.close()
-    assert path.read_bytes() == numbered(0, 2) + b'{"n"\n' + numbered(9, 1)
+    assert path.read_bytes() == numbered(0, 2) + numbered(9, 1)
 
 
 def test_a_named_pipe_is_a_file_too(tmp_path):
@@ -325,12 +326,22 @@ def test_the_wrong_kind_of_socket_is_named(tmp_path):
 class Server:
     """A real Redis."""
 
-    def __init__(self, place, *options):
+    def __init__(self, place, *options, kind="--port"):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        self._command = [REDIS, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(place), *options]
-        self._options = options
+        self._command = [
+            REDIS,
+            "--port",
+            "0",
+            kind,
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            str(place),
+            *options,
+        ]
         self.start()
 
     def start(self):
@@ -359,7 +370,7 @@ def server(request, tmp_path):
 def client(server, **options):
     import redis
 
-    return redis.Redis(port=server.port, protocol=2, **options)
+    return redis.Redis("127.0.0.1", server.port, protocol=2, **options)
 
 
 def lines(data: bytes) -> list[bytes]:
@@ -416,6 +427,25 @@ def test_redis_that_comes_back_gets_what_came_meanwhile(server):
     assert sink.dropped == 0
 
 
+def test_a_redis_that_hangs_holds_up_nobody_for_long(server, monkeypatch):
+    sink = open_sink(f"redis://127.0.0.1:{server.port}/k?mode=rpush", patience=0.3)
+    monkeypatch.setattr(sink, "_most", 100_000)
+    sink.write(numbered(0, 1))
+    sink.flush()
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        begin = time.monotonic()
+        for number in range(1, 20_000, 100):
+            sink.write(numbered(number, 100))
+        sink.flush()
+        assert time.monotonic() - begin < 3
+        assert sink.dropped > 1000 and ("imeout" in sink.problem or "taken nothing" in sink.problem)
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+    until(lambda: client(server).lindex("k", -1) == b'{"n":20000}')
+    sink.close()
+
+
 @pytest.mark.parametrize("server", [("--requirepass", "p@ss/word")], indirect=True)
 def test_a_redis_password(server):
     sink = open_sink(f"redis://:p%40ss%2Fword@127.0.0.1:{server.port}/k")
@@ -426,6 +456,27 @@ def test_a_redis_password(server):
     sink.write(b"{}\n")
     sink.close()
     assert sink.dropped == 1 and "password" in sink.problem and "secret" not in sink.problem
+
+
+def test_redis_over_tls_and_one_that_nobody_vouches_for(tmp_path, monkeypatch):
+    if REDIS is None or shutil.which("openssl") is None:
+        pytest.skip("no redis-server, or no openssl")
+    pytest.importorskip("redis", reason="no library for Redis: pip install 'mmtt[suricata]'")
+    certificates.make(tmp_path)
+    files = ("--tls-cert-file", tmp_path / "zeek.pem", "--tls-key-file", tmp_path / "zeek.key")
+    more = ("--tls-ca-cert-file", tmp_path / "ca.pem", "--tls-auth-clients", "no", "--save", "")
+    running = Server(tmp_path, *map(str, files), *map(str, more), kind="--tls-port")
+    try:
+        for authority, dropped in (("ca", 0), ("other", 1)):
+            monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / f"{authority}.pem"))
+            sink = open_sink(f"rediss://127.0.0.1:{running.port}/k")
+            sink.write(b"{}\n")
+            sink.close()
+            assert sink.dropped == dropped, sink.problem
+        assert "certificate" in sink.problem.lower()
+        assert client(running, ssl=True, ssl_ca_certs=str(tmp_path / "ca.pem")).llen("k") == 1
+    finally:
+        running.stop()
 
 
 def test_a_key_of_another_kind_is_named(server):
