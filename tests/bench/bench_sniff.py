@@ -278,6 +278,7 @@ def main() -> None:
     options = parser.parse_args()
     if why := missing():
         sys.exit(f"bench_sniff.py: {why}")
+    print(f"{os.cpu_count()} processors, load before: {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as made, own_network():
         make_wire()
         folder = Path(made) / "out"
