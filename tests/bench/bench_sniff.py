@@ -1,6 +1,6 @@
 """What live traffic costs `mmtt sniff`, beside Suricata and nfstream on the same packets.
 
-    python tests/bench/bench_sniff.py [CAPTURE ...] [--rate 50000] [--seconds 10] [--nfstream PYTHON] [--ladder]
+    python tests/bench/bench_sniff.py [CAPTURE ...] [--rate 50000] [--seconds 12] [--nfstream PYTHON] [--ladder]
 
 Needs root. Packets of a capture are sent into a virtual link at a fixed rate, over and over, each time from other
 addresses, and every program listens at its other end in turn: the ring with the decoder alone, `mmtt sniff` with one
@@ -8,9 +8,10 @@ worker and with two, Suricata (its own settings, no rules, one worker) and nfstr
 interpreter of a venv that has it, is given). Without captures, on the two that ``mmtt bench zeek`` makes: `short` is of
 60,000 short connections, so that what is done for each counts, `long` of 60 long ones, so that packets do.
 
-Shown are CPU seconds per million packets, from the first packet until all is written and the program is gone, and what
-the kernel has dropped; what nfstream has received it says with some delay. With --ladder the rates go up from --rate
-until each program drops packets, or the sender can do no more: the highest without drops.
+Shown are CPU seconds per million packets, from the first packet until all is written and the program is gone (what it
+does at its end counts, too: few seconds are not enough), and what the kernel has dropped. What nfstream has received it
+says with some delay. With --ladder the rates go up from --rate until each program drops packets, or the sender can do
+no more: the highest without drops.
 
 The sender has a processor of its own (the first), a program with one worker another one (the second), one with two
 workers both: where there are only two, these and the sender are in each other's way. The kernel's own work for a packet
@@ -132,6 +133,7 @@ class Sender:
 
     def _run(self, rate: float, seconds: float, tell: Connection) -> None:
         os.sched_setaffinity(0, {0})
+        self.data = self.data.copy()  # now, as what is written to was the parent's
         count = len(self.start)
         vector = np.empty((count, 2), np.uint64)
         vector[:, 0], vector[:, 1] = self.data.ctypes.data + self.start, self.size
@@ -271,13 +273,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("captures", nargs="*", type=Path)
     parser.add_argument("--rate", type=float, default=50_000)
-    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--seconds", type=float, default=12)
     parser.add_argument("--only", default="", help="programs with this in their name")
     parser.add_argument("--nfstream", metavar="PYTHON", help="Python of a venv with nfstream")
     parser.add_argument("--ladder", action="store_true", help="look for the highest rate without drops")
     options = parser.parse_args()
     if why := missing():
         sys.exit(f"bench_sniff.py: {why}")
+    print(f"{os.cpu_count()} processors, load before: {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as made, own_network():
         make_wire()
         folder = Path(made) / "out"
