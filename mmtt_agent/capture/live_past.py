@@ -1,5 +1,4 @@
-"""Packets of live connections, kept for as long as it may turn out that a connection must be followed packet by packet.
-"""
+"""Packets of live connections, kept for as long as it may turn out that a connection must be followed packet by packet."""
 
 from __future__ import annotations
 

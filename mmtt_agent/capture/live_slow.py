@@ -123,9 +123,7 @@ class Slow:
             if isinstance(connection, TcpConnection):
                 if connection.low_is_orig != slots.low_is_orig[slot]:
                     self._turn(slot, connection.low_is_orig)
-                cuts.from_orig[begun:] = [
-                    low == connection.low_is_orig for low in cuts.as_low[begun:]
-                ]
+                cuts.from_orig[begun:] = [low == connection.low_is_orig for low in cuts.as_low[begun:]]
 
         for packet in packets:
             new = connection is None
@@ -156,6 +154,7 @@ class Slow:
             if turned:
                 slots.low_is_orig[slot] = connection.low_is_orig
         if connection is not None:
+            slots.last[slot] = packets[-1].time
             self._note(slot, connection)
             close_run()
             self._look_later(slot, connection)
@@ -170,7 +169,6 @@ class Slow:
         slots = self._slots
         (new,) = slots.make(slots.address[[slot]], slots.port[[slot]]).tolist()
         slots.tcp[new] = slots.tcp[slot]
-        slots.last[new] = slots.last[slot]
         return int(new)
 
     def _note(self, slot: int, connection: TcpConnection | UdpConnection) -> None:
@@ -209,5 +207,3 @@ class Slow:
                 self.end(slot)
             else:
                 self._look_later(slot, connection)
-
-
