@@ -37,8 +37,8 @@ from .segments import (
     SYN,
     VIOLATION,
     WHOLE,
+    Segments,
 )
-from .segments import Segments
 from .time_line import TimeLine
 
 #: So long before a timer of theirs may be due, connections are followed packet by packet, µs: a packet's time may be
@@ -62,8 +62,8 @@ class Found:
     """What can be told now.
 
     Attributes:
-        connections: those of the windows below, and those that came to nothing since the last time: `failed` is set only
-            then. Packets each way are those so far.
+        connections: those of the windows below, and those that came to nothing since the last time: only then is
+            `failed` set. Packets each way are those so far.
         windows: those that are complete since the last time, ordered by time and connection.
     """
 
@@ -308,12 +308,13 @@ class LiveCapture:
         slots.answered[whose] = time[answer]
         gave_up = runs[slots.answered[slot[runs]] == NEVER]
         slots.seen[slot[gave_up]] |= np.uint32(bits.GAVE_UP)
-        refused = (slots.seen[whose] & bits.PLAIN_SYN != 0) & (answer < given_up[answers])
+        refused: np.ndarray = (slots.seen[whose] & bits.PLAIN_SYN != 0) & (answer < given_up[answers])
         refused &= flag[answer] & (SYN | RST) == RST
-        return answers[refused]
+        found: np.ndarray = answers[refused]
+        return found
 
     def _note_sequence(self, pairs: Pairs, segments: Segments, run: np.ndarray, slot: np.ndarray) -> None:
-        """Note the sequence numbers that the sides of TCP connections have come to, and whether any was out of order."""
+        """Note the sequence numbers that the sides of TCP connections have come to, and whether any is out of order."""
         slots = self._slots
         for side, low, sent in ((1, pairs.low, bits.SENT), (0, ~pairs.low, bits.SENT << HIGH)):
             at = np.flatnonzero(low & pairs.tcp)
@@ -386,8 +387,8 @@ class LiveCapture:
         begin = np.flatnonzero(np.diff(run, prepend=-1))
         self._past.add(
             begin, slot[run], number[at],
-            time=pairs.time[at], late=pairs.now[at] - pairs.time[at], low=pairs.low[at], flags=pairs.flags[at], state=pairs.state[at],
-            seq=segments.seq[of], ack=segments.ack[of], payload=pairs.payload[at],
+            time=pairs.time[at], late=pairs.now[at] - pairs.time[at], low=pairs.low[at], flags=pairs.flags[at],
+            state=pairs.state[at], seq=segments.seq[of], ack=segments.ack[of], payload=pairs.payload[at],
         )  # fmt: skip
 
     # The end of connections
@@ -527,7 +528,7 @@ def _codes(
 ) -> np.ndarray:
     """The bits of :class:`Slots` that each packet adds to its connection's: uint32."""
     tcp, state = pairs.tcp, pairs.state
-    code = _TCP_CODES[pairs.flags]
+    code: np.ndarray = _TCP_CODES[pairs.flags]
     code |= (pairs.payload > 0) * np.uint32(bits.DATA)
     code |= (pairs.now - pairs.time > _MARGIN) * np.uint32(bits.BACK)
     code |= (pairs.gap >= sessions.UDP_INACTIVITY_TIMEOUT - _MARGIN) * np.uint32(bits.PAUSE)

@@ -53,7 +53,7 @@ class Told:
 def read(source, **options) -> Told:
     """What the capture reader makes of it, if no timer goes off late for there being too many at once: live, that is
     not looked at."""
-    with mock.patch.object(connections, "late", lambda *_: Lag()):
+    with mock.patch.object(connections, "late", return_value=Lag()):
         capture = read_capture(source, name="test.pcap", **options)
     told = Told(counts=capture.counts)
     told.add(capture.connections, capture.windows)

@@ -200,8 +200,8 @@ def test_a_window_is_told_when_its_connection_is_over():
 def test_a_closed_connection_is_over_after_five_seconds():
     taken = Taken()
     taken.take(
-        *talk((0, True, SYN, 1, 0, 0), (0, False, SYN | ACK, 1, 2, 0), (0, True, ACK, 2, 2, 9), (1, False, FIN | ACK, 2, 11, 0),
-              (1, True, FIN | ACK, 11, 3, 0), (1, False, ACK, 3, 12, 0))
+        *talk((0, True, SYN, 1, 0, 0), (0, False, SYN | ACK, 1, 2, 0), (0, True, ACK, 2, 2, 9),
+              (1, False, FIN | ACK, 2, 11, 0), (1, True, FIN | ACK, 11, 3, 0), (1, False, ACK, 3, 12, 0))
     )  # fmt: skip
     assert taken.advance(5.9) == []
     assert taken.advance(6) == [(9,)]
