@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import sys
@@ -63,7 +64,10 @@ def test_alerts_carry_the_verdict(bed, tmp_path, begin, kind):
         tell()
         wait_for(lambda: sum(b'"alert"' in line for line in whole(out)) >= FLOWS, 60)
         bed.stop("suricata", signal.SIGTERM)
-        wait_for(lambda: sum(b'"event_type":"flow"' in line for line in whole(out)) >= FLOWS, 60)
+        # It waits for nobody: what finds no room in its socket when all flows end at once it drops, and says so.
+        said = (log.parent / "stdout").read_text()
+        dropped = sum(map(int, re.findall(r"(\d+) events were dropped", said)))
+        wait_for(lambda: sum(b'"event_type":"flow"' in line for line in whole(out)) >= FLOWS - dropped, 60)
         wait_for(lambda: of_socket or len(whole(out)) == len(whole(log)))
         assert eve.end() == 0
     events = [json.loads(line) for line in whole(out)]
@@ -72,6 +76,8 @@ def test_alerts_carry_the_verdict(bed, tmp_path, begin, kind):
     alerts = [event for event in events if event["event_type"] == "alert"]
     assert len(alerts) == FLOWS and all(event.get("mmtt", {}).get("status") == "ok" for event in alerts)
     flows = [event for event in events if event["event_type"] == "flow" and event["proto"] == "TCP"]
-    assert len(flows) == FLOWS and all("mmtt" in event for event in flows)
+    assert FLOWS - dropped <= len(flows) <= FLOWS and all("mmtt" in event for event in flows)
     told = {event["flow_id"]: event["mmtt"]["uid"] for event in flows}
-    assert all(told[event["flow_id"]] == event["mmtt"]["uid"] for event in alerts) and len(set(told.values())) == FLOWS
+    for event in alerts:
+        assert told.get(event["flow_id"], event["mmtt"]["uid"]) == event["mmtt"]["uid"]
+    assert len({event["mmtt"]["uid"] for event in alerts}) == FLOWS
