@@ -1,0 +1,122 @@
+"""On captures, by real Suricata: the events of flows that have a verdict carry it, and are what they were."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import sensor
+from places import DATA, ROOT
+from program import mmtt
+
+from mmtt_agent.eve import events
+
+RAW = ROOT.parent / "shared" / "data" / "raw"
+#: Of the share of flow events that carry their flow's verdict.
+BAR = 0.999
+#: One alert a flow, on its first payload.
+ALERTS = "".join(
+    f'alert {proto} any any -> any any (msg:"payload"; dsize:>0; flowbits:isnotset,a; flowbits:set,a; sid:{sid};)\n'
+    for sid, proto in enumerate(("tcp", "udp"), 1)
+)
+
+
+def captures() -> list:
+    """Those of the tests, and 60 of ../shared if it is there."""
+    found = [*DATA.glob("*.pcap")]
+    raw = sorted(path for path in RAW.glob("*.pcap*") if path.is_file()) if RAW.is_dir() else []
+    raw = random.Random(19).sample(raw, min(60, len(raw)))
+    return [pytest.param(path, id=path.name) for path in [*found, *raw]]
+
+
+def verdicts(rows: list[dict]) -> dict[bytes, list[int]]:
+    """When the windows with a verdict were, by their flows' end points."""
+    found: dict[bytes, list[int]] = {}
+    for row in rows:
+        if row["status"] == "ok":
+            ends = (row["proto"], row["id.orig_h"], row["id.orig_p"], row["id.resp_h"], row["id.resp_p"])
+            found.setdefault(events.key(*ends), []).append(round(row["ts"] * 1e6))
+    return found
+
+
+def has_verdict(event: dict, known: dict[bytes, list[int]]) -> bool:
+    """Whether there is a window between the begin and the end of the event's flow."""
+    ends = (event[name] for name in ("proto", "src_ip", "src_port", "dest_ip", "dest_port"))
+    start, end = (events.time(event["flow"][name]) for name in ("start", "end"))
+    return any(start <= ts <= end for ts in known.get(events.key(*ends), []))
+
+
+SEEN: Counter[str] = Counter()
+
+
+@pytest.mark.parametrize("capture", captures())
+def test_events_carry_the_verdict_on_their_flow(capture: Path, tmp_path):
+    eve = sensor.on_capture(capture, tmp_path / "suricata", ALERTS)
+    log = tmp_path / "mmtt.log"
+    log.write_text(mmtt("classify", capture, "-C", "--format", "json").stdout)
+    done = mmtt("eve", eve, "--verdicts", log)
+    assert done.returncode == 0
+    before, after = eve.read_bytes(), done.stdout.encode("utf-8", "surrogateescape")
+    assert re.sub(rb',"mmtt":\{[^}]*\}', b"", after) == before
+    known = verdicts([json.loads(line) for line in log.read_text().splitlines()])
+    missing, wrong = [], []
+    for line in after.splitlines():
+        event = json.loads(line)
+        told = event.get("mmtt")
+        SEEN[f"{event['event_type']} {'with' if told else 'without'}"] += 1
+        if event["event_type"] != "flow" or event["proto"] not in ("TCP", "UDP"):
+            assert told is None or event["event_type"] != "stats"
+            continue
+        if has_verdict(event, known):
+            SEEN["flows"] += 1
+            if told is None:
+                missing.append(line)
+        ends = events.key(*(event[name] for name in ("proto", "src_ip", "src_port", "dest_ip", "dest_port")))
+        if told and ends not in known:
+            wrong.append(line)
+    SEEN["missing"] += len(missing)
+    assert not wrong
+    assert len(missing) <= 1, missing
+
+
+def test_nearly_all_of_them_do():
+    if not SEEN["flows"]:
+        pytest.skip("the test before this one has not run")
+    print(dict(sorted(SEEN.items())))
+    assert 1 - SEEN["missing"] / SEEN["flows"] >= BAR
+    for kind in ("alert", "tls", "quic", "ssh", "dns", "flow"):
+        assert SEEN[f"{kind} with"], kind
+
+
+def test_alerts_of_flows_with_a_verdict_carry_it_whatever_the_community_id_is(tmp_path):
+    """Suricata writes none unless it is told to; neither makes a difference."""
+    log = tmp_path / "mmtt.log"
+    log.write_text(mmtt("classify", DATA / "lab.pcap", "--format", "json").stdout)
+    told = []
+    for number, with_id in enumerate((False, True)):
+        eve = sensor.on_capture(DATA / "lab.pcap", tmp_path / str(number), ALERTS, community_id=with_id)
+        assert (b"community_id" in eve.read_bytes()) is with_id
+        lines = [json.loads(line) for line in mmtt("eve", eve, "--verdicts", log).stdout.splitlines()]
+        told.append([(each["src_port"], each.get("mmtt")) for each in lines if each["event_type"] == "alert"])
+    assert sorted(map(str, told[0])) == sorted(map(str, told[1]))
+    assert sum(verdict is not None for _, verdict in told[0]) >= 0.9 * len(told[0]) > 0
+
+
+def test_a_capture_given_with_the_events_is_classified_first(tmp_path):
+    eve = sensor.on_capture(DATA / "office.pcap", tmp_path)
+    log, ours = tmp_path / "mmtt.log", tmp_path / "ours.json"
+    log.write_text(mmtt("classify", DATA / "office.pcap", "--format", "tsv").stdout)
+    ours.write_text(mmtt("classify", DATA / "office.pcap", "--format", "eve").stdout)
+    of_capture = mmtt("eve", eve, "--capture", DATA / "office.pcap").stdout
+    assert of_capture.count('"mmtt":') > 20
+    for verdicts_from in (log, ours):
+        lines = zip(
+            of_capture.splitlines(), mmtt("eve", eve, "--verdicts", verdicts_from).stdout.splitlines(), strict=True
+        )
+        for one, other in lines:
+            said = [json.loads(line).get("mmtt", {}) for line in (one, other)]
+            assert said[0].get("uid") == said[1].get("uid") and said[0].get("service") == said[1].get("service")
