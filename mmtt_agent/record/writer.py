@@ -1,5 +1,5 @@
-"""What writes windows down, on a thread and with a process of its own: whoever has their verdicts never waits for a disk,
-nor for what makes files of windows."""
+"""What writes windows down, on a thread and with a process of its own: whoever has their verdicts never waits for a
+disk, nor for what makes files of windows."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from mmtt_agent.learn.budget import STEPS, Events, OutOfReach, notices, propose
 
 from ..data.labels import MISSING
 from ..data.pairs import Pairs
-from ..incidents.answers import Answers
-from ..incidents.evidence import log_odds
+from .answers import Answers
+from .evidence import log_odds
 
 #: Alerts that are asked for.
 ASKED = 20
