@@ -94,8 +94,9 @@ def incidents(config: Config, data: Path, lab: Path | None, out: Path, say: Call
 
 def own_site(
     config: Config, data: Path, lab: Path | None, out: Path, say: Callable[[str], None]
-) -> list[own_sites.SiteResult]:
-    """What sites' own answers are worth on the networks of a finished run in ``out``.
+) -> tuple[list[own_sites.SiteResult], list[Budget]]:
+    """What sites' own answers are worth on the networks of a finished run in ``out``, and how many alerts a day they
+    get by thresholds of their own.
 
     Raises:
         ConfigError, DatasetError: one line each.
@@ -106,7 +107,12 @@ def own_site(
         shipped = trainings.begin(f"seed{config.seed}", config, architecture, dataset)()
         assert isinstance(shipped, Model), "what an Architecture builds"
         left_out = cross_site.left_out(config, architecture, dataset, trainings)
-        return own_sites.study(named, dataset, left_out, shipped, say)
+        sites = own_sites.study(named, dataset, left_out, shipped, say)
+        found = connections(data, out, dataset, left_out, shipped, say)
+        if found is None:
+            return sites, []
+        temperature = calibrate(config.decision, dataset, *left_out.answers()).temperatures["malicious"]
+        return sites, budgets(*found, temperature, [*dataset.services])
 
 
 def _finished(

@@ -56,6 +56,7 @@ class Lesson:
         embedding: float32 (n, width).
         network: by task, what the network says by itself: probabilities (n, labels), the ``labels`` of the task.
         names: by task, what each is called, "" where that is not known.
+        again: bool (n,), those that are another one of the same connection in another form, and count for nothing.
     """
 
     group: np.ndarray
@@ -63,6 +64,7 @@ class Lesson:
     network: dict[str, np.ndarray]
     labels: dict[str, tuple[str, ...]]
     names: dict[str, np.ndarray]
+    again: np.ndarray
 
     def __len__(self) -> int:
         return len(self.group)
@@ -75,6 +77,7 @@ class Lesson:
             {task: each[rows] for task, each in self.network.items()},
             self.labels,
             {task: each[rows] for task, each in self.names.items()},
+            self.again[rows],
         )
 
     def cut(self, share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -182,7 +185,7 @@ class _Fit:
         return standard
 
     def _counts(self, task: str) -> dict[str, int]:
-        names = self._lesson.names[task]
+        names = self._lesson.names[task][~self._lesson.again]
         labels, numbers = np.unique(names[names != ""].astype(str), return_counts=True)
         return dict(zip(labels.tolist(), numbers.tolist(), strict=True))
 

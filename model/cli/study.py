@@ -104,10 +104,15 @@ def site(run: Path, data: Path, lab: Path | None, config: Path, form: str | None
         raise click.ClickException(f"{data}: no site there has enough flows with a server's name")
     form = form or ("table" if sys.stdout.isatty() else "tsv")
     if form == "json":
-        click.echo(json.dumps([dataclasses.asdict(each) for each in found]))
+        parts = {"answers": found, "alerts": alerts}
+        click.echo(json.dumps({name: [dataclasses.asdict(each) for each in part] for name, part in parts.items()}))
         return
-    for line in _laid_out(list(_by_own_site(found)), form == "table"):
-        click.echo(line)
+    tables = [_by_own_site(found), *([_by_budget(alerts)] if alerts else [])]
+    for number, table in enumerate(tables):
+        if number:
+            click.echo("")
+        for line in _laid_out(list(table), form == "table"):
+            click.echo(line)
 
 
 def _measured(what: str, run: Path, data: Path, lab: Path | None, config: Path) -> Any:
@@ -154,6 +159,17 @@ def _by_own_site(found: list[Any]) -> Iterator[tuple[str, ...]]:
         *(_number(statistics.mean(each.scores[way].macro_f1 for each in found)) for way in ways),
         *(_number(statistics.mean(each.scores[way].right for each in found)) for way in ("before", "learnt")),
     )
+
+
+def _by_budget(found: list[Any]) -> Iterator[tuple[str, ...]]:
+    """A row for each site; all together, and how many get no more than half as many again, nor fewer than two thirds."""
+    yield ("site", "windows", "possible", "asked", "given", "got", "times")
+    for each in found:
+        counts = (each.windows, each.possible, each.asked, each.given, each.got)
+        yield (each.site, *map(str, counts), _number(each.got / each.asked, 2))
+    near = sum(2 * each.asked <= 3 * each.got and 2 * each.got <= 3 * each.asked for each in found)
+    asked, got = (sum(getattr(each, name) for each in found) for name in ("asked", "got"))
+    yield (f"all, {near} of {len(found)} within 1.5 times", "", "", str(asked), "", str(got), _number(got / asked, 2))
 
 
 def _scores(found: dict[str, Any]) -> Iterator[tuple[str, ...]]:

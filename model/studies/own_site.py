@@ -148,6 +148,7 @@ def _lesson(named: Named, rows: np.ndarray, dataset: Dataset, network: Model) ->
         {"service": softmax(services), "application": softmax(applications)},
         {"service": tuple(dataset.services), "application": tuple(dataset.applications)},
         {"service": named.service[rows], "application": named.application[rows]},
+        np.zeros(len(rows), bool),
     )
 
 
