@@ -23,7 +23,8 @@ from .evaluation.breakdown import by_packets, confusion, mid_flow, reliability
 from .evaluation.calibrate import calibrate, decisions
 from .evaluation.unknown import better
 from .export.export import write_bundle
-from .incidents.make import make
+from .incidents.budget import Budget, budgets
+from .incidents.make import connections, make
 from .incidents.study import Study
 from .network.architecture import Architecture, Model
 from .network.infer import infer

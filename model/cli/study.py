@@ -97,9 +97,11 @@ def incidents(run: Path, data: Path, lab: Path | None, config: Path, by_site: bo
 def site(run: Path, data: Path, lab: Path | None, config: Path, form: str | None) -> None:
     """Macro-F1 of applications on sites that the networks of RUN have not seen, before and after learning from the
     earlier half of each site's own flows, as `mmtt learn fit` does, on its later half; beside it other ways to learn
-    from the same embedding, fewer windows of each label, and the whole network trained on.
+    from the same embedding, fewer windows of each label, and the whole network trained on. "Nameless" is the later half
+    as it would be if clients said no server's name. Then the alerts that a site asks for and gets: of single flows, by
+    the thresholds that `mmtt learn threshold` finds by the earlier half of its windows, counted on the later half.
     """
-    found = _measured("own_site", run, data, lab, config)
+    found, alerts = _measured("own_site", run, data, lab, config)
     if not found:
         raise click.ClickException(f"{data}: no site there has enough flows with a server's name")
     form = form or ("table" if sys.stdout.isatty() else "tsv")
@@ -141,7 +143,8 @@ def _say(line: str) -> None:
 def _by_own_site(found: list[Any]) -> Iterator[tuple[str, ...]]:
     """A row for each site, and their mean."""
     ways = [*found[0].scores]
-    yield ("site", "windows", "labels", "new", *ways, "right before", "right learnt")
+    right = ("before", "learnt", "before, nameless", "learnt, nameless")
+    yield ("site", "windows", "labels", "new", *ways, *(f"right {way}" for way in right))
     for each in found:
         yield (
             each.site,
@@ -149,7 +152,7 @@ def _by_own_site(found: list[Any]) -> Iterator[tuple[str, ...]]:
             str(each.labels),
             _number(each.new, 2),
             *(_number(each.scores[way].macro_f1) for way in ways),
-            *(_number(each.scores[way].right) for way in ("before", "learnt")),
+            *(_number(each.scores[way].right) for way in right),
         )
     yield (
         f"mean of {len(found)}",
@@ -157,12 +160,12 @@ def _by_own_site(found: list[Any]) -> Iterator[tuple[str, ...]]:
         "",
         "",
         *(_number(statistics.mean(each.scores[way].macro_f1 for each in found)) for way in ways),
-        *(_number(statistics.mean(each.scores[way].right for each in found)) for way in ("before", "learnt")),
+        *(_number(statistics.mean(each.scores[way].right for each in found)) for way in right),
     )
 
 
 def _by_budget(found: list[Any]) -> Iterator[tuple[str, ...]]:
-    """A row for each site; all together, and how many get no more than half as many again, nor fewer than two thirds."""
+    """A row for each site; then all together, and how many get about what they asked for."""
     yield ("site", "windows", "possible", "asked", "given", "got", "times")
     for each in found:
         counts = (each.windows, each.possible, each.asked, each.given, each.got)

@@ -108,6 +108,7 @@ def test_where_the_network_does_as_well_nothing_is_taken():
     lesson = Lesson(
         np.arange(400), embedding, dict.fromkeys(("service", "application"), network),
         dict.fromkeys(("service", "application"), ("one", "two")), dict.fromkeys(("service", "application"), truth),
+        np.zeros(400, bool),
     )  # fmt: skip
     found = fit(lesson, {"one": ("one",), "two": ("two",)}, np.zeros((0, 8), np.float32), np.zeros(0, bool))
     assert not found.site.answers and {each.share for each in found.chosen.values()} == {0.0}
