@@ -69,6 +69,8 @@ class Taught:
     def problem(self) -> str:
         """Why it should not be taken into use; empty where it may."""
         measured = max(each.windows for each in self.before.values())
+        if self.judged_anew and not self.counts["of these, learnt from or measured on"]:
+            return ""
         if measured < MIN_LATER:
             return (
                 f"only {measured} of the later windows have names, too few to say whether it got better; record longer"
@@ -99,7 +101,8 @@ class Material:
     """What is needed of a memory of windows to learn from it, which is much less than all.
 
     Attributes:
-        series, ts, uid: of the windows that have names, in order of time, or of a part of them; ``names``: by task.
+        series, ts, uid: of the windows that have names, or of a part of them (of any where none has one), in order of
+            time; ``names``: by task.
         nameless: some of these without the server's name that they say, and ``of``: which those are, int64, in order.
         judged: windows that somebody has judged; ``malicious``: bool, what they were said to be.
         usual: some of all windows, in order of time.
@@ -127,7 +130,7 @@ def material(windows: Windows, known: naming.Known, notebook: Notebook, say: Cal
         known: what the logs say of the windows' connections.
 
     Raises:
-        LearnError: no window has a name.
+        LearnError: no window has a name, and none was judged.
     """
     for line in naming.doubts(known, windows.uid, windows.window, windows.ts):
         say(line)
@@ -138,22 +141,25 @@ def material(windows: Windows, known: naming.Known, notebook: Notebook, say: Cal
         counts["windows of the future, left out"] = int(ahead.sum())
         for each in called.values():
             each[ahead] = ""
+    judged = np.array([row for row, uid in enumerate(windows.uid.tolist()) if uid in notebook.flows], np.int64)
+    some = spread(np.arange(len(windows)), _LOOKED_AT)
     rows = of_each_name(called, _MOST)
-    if not len(rows):
+    if not len(rows) and not len(judged):
         raise LearnError(
             "none of the recorded windows has a name that the logs, the domains or the notebook give; "
             "`mmtt learn ask` names what is unknown"
         )
-    counts["windows with a name"] = int(((called["service"] != "") | (called["application"] != "")).sum())
-    counts["of these, learnt from or measured on"] = len(rows)
-    judged = np.array([row for row, uid in enumerate(windows.uid.tolist()) if uid in notebook.flows], np.int64)
+    if not len(rows):
+        say("no window has a name: nothing is learnt but what was judged harmless or malicious")
+        rows = some
+    named = counts["windows with a name"] = int(((called["service"] != "") | (called["application"] != "")).sum())
+    counts["of these, learnt from or measured on"] = len(rows) if named else 0
     for what, uids in (("judged flows", {*notebook.flows}), ("flows of groups", _told(notebook).keys())):
         gone = len(uids) - len(uids & {*windows.uid.tolist()}) if uids else 0
         counts[f"{what} that are in the memory"] = len(uids) - gone
         counts[f"{what} that are not"] = gone
         if gone:
             say(f"{gone:,} of {len(uids):,} {what} in the notebook are not, or no longer, recorded: they teach nothing")
-    some = spread(np.arange(len(windows)), _LOOKED_AT)
     series = windows.series[rows]
     nameless = without_name(series, _lengths(windows.uid[rows], windows.window[rows], known))
     names = {task: called[task][rows] for task in TASKS}
@@ -186,7 +192,9 @@ def teach(given: Material, base: Bundle, running: Bundle, say: Callable[[str], N
         BundleError: a network gives no embedding.
     """
     ts, counts = given.ts, Counter(given.counts)
-    say(f"asking the network about {len(ts):,} windows with names")
+    if not counts["windows with a name"] and running.site and running.site.answers:
+        raise LearnError(f"no window has a name, and {running.model} has answers that it learnt from some: it is kept")
+    say(f"asking the network about {len(ts):,} windows{' with names' if counts['windows with a name'] else ''}")
     classifier = Classifier(base, embeds=True)
     lesson = _lesson(given, given.series, np.arange(len(ts)), classifier)
     nameless = _lesson(given, given.nameless, given.of, classifier)
