@@ -72,8 +72,11 @@ class _Status:
 
         def at(path: tuple[str, ...]) -> Any:
             value: Any = status
-            for key in path:
-                value = value.get(key) if value is not None else None
+            try:
+                for key in path:
+                    value = value[key]
+            except KeyError:
+                return None
             return value
 
         for name, text, path in _COUNTERS:

@@ -62,11 +62,11 @@ class Datagrams:
 def transport(
     work: Work, data: np.ndarray, frames: Frames, datagrams: Datagrams, protocol: np.ndarray, depth: int
 ) -> None:
-    if not work.trusts(frames).all():
+    tcp, udp = protocol == TCP, protocol == UDP
+    if ((tcp | udp) & ~work.trusts(frames)).any():
         # For all protocols at once, as each time goes through all the bytes.
         size = np.where(datagrams.size == 0, frames.end - frames.at, datagrams.size)
         datagrams.sum = checksum.sum16(data, frames.at, np.minimum(frames.at + size, frames.end))
-    tcp, udp = protocol == TCP, protocol == UDP
     if tcp.all():
         _tcp(work, data, frames, datagrams)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,13 @@ from .events import key, time
 from .known import Verdict
 
 _OK = "ok"
+#: Of what several windows of a flow are compared by, and which there are.
+_KINDS: dict[str, tuple[type, ...]] = {
+    "window": (int,),
+    "malicious": (bool,),
+    "malicious_score": (int, float),
+    "incident": (str,),
+}
 
 
 class Reader:
@@ -73,6 +81,10 @@ def _verdict(ends: list[Any], ts: Any, said: dict[str, Any]) -> Verdict:
     uid = said.get("uid")
     if not isinstance(ends[0], str) or type(ts) is not int or not isinstance(uid, str) or "status" not in said:
         raise logs.RowError("not a verdict; is it an mmtt.log?")
+    for name, value in said.items():
+        kinds = _KINDS.get(name, (str, int, float, bool))
+        if type(value) not in kinds or (type(value) is float and not math.isfinite(value)):
+            raise logs.RowError(f"{name} can't be {value!r}")
     try:
         where = key(*ends)
     except TypeError:

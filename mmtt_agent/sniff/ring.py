@@ -10,12 +10,13 @@ import mmap
 import select
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from mmtt_agent.capture.records import PIECE, Records
+from mmtt_agent.capture.records import Records
 
 from . import filter as filters
 from . import interfaces
@@ -26,6 +27,10 @@ from .errors import SniffError
 BLOCK = 1 << 20
 #: Milliseconds after which a block that isn't full is handed out; the kernel may take as much again.
 RETIRE = 40
+#: Blocks that are made records of together: what is done for many packets at once costs less for each.
+_TOGETHER = 8
+#: Seconds from one such lot to the next, unless there are as many blocks before; and how often that is looked for.
+_GATHER, _GLANCE = 0.04, 0.005
 
 _ALL_PROTOCOLS = 3
 _SOL_PACKET = 263
@@ -125,7 +130,8 @@ class Ring:
         self._socket, self._program = opened.packets, opened.program
         if self._link.loopback:
             self._program = filters.INCOMING + self._program
-        self._blocks = Blocks(max(PIECE, BLOCK), self.linktype)
+        self._blocks = Blocks(_TOGETHER * BLOCK, self.linktype)
+        self._taken = 0.0  # when, by the monotonic clock
         self._packets = self._drops = 0
         self.trouble = ""
         self.warnings = self._warnings()
@@ -142,10 +148,11 @@ class Ring:
         return self._socket.fileno()
 
     def blocks(self, timeout: float) -> Iterator[Records]:
-        """The packets that are there, some blocks at a time, but at most as many blocks as the ring has.
+        """The packets that are there, some blocks at a time; more than once only where this falls behind.
 
-        If there are none, waits for the first. Where none can come (:attr:`trouble`) it waits as well, and looks
-        whether the interface is back; no more has to be done about it than to call this again.
+        If there are none, waits for the first; if there are few, and were some just before, a moment for more
+        (:data:`_GATHER`). Where none can come (:attr:`trouble`) it waits as well, and looks whether the interface is
+        back; no more has to be done about it than to call this again.
 
         Args:
             timeout: seconds to wait at most.
@@ -158,10 +165,14 @@ class Ring:
         """
         if not self._status[self._at]:
             self._wait(timeout)
-        for _ in range(self._count):
+        self._gather()
+        # No more than the ring holds: whoever asks has other things to do, too.
+        for _ in range(max(self._count // _TOGETHER, 2)):
             if (records := self._take()) is None:
                 return
             yield records
+            if not self._many():
+                return
 
     def statistics(self) -> tuple[int, int]:
         """Packets that have passed the filter since the start, and how many of them were lost, as the ring was full."""
@@ -259,6 +270,15 @@ class Ring:
         if failed or self.trouble:
             self._look()
 
+    def _gather(self) -> None:
+        """Where there is something, let it become more, if the last has only just been taken."""
+        while self._status[self._at] and not self._many() and time.monotonic() - self._taken < _GATHER:
+            time.sleep(_GLANCE)
+
+    def _many(self) -> bool:
+        """Whether there are as many blocks as are taken together."""
+        return bool(self._status[(self._at + min(_TOGETHER, self._count // 2) - 1) % self._count])
+
     def _look(self) -> None:
         """Find out whether packets can come; if the interface went and is back, take them from there."""
         interface = self.interface
@@ -290,4 +310,5 @@ class Ring:
             status[at] = 0
             at = (at + 1) % self._count
         self._at = at
+        self._taken = time.monotonic()
         return blocks.records()

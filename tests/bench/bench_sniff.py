@@ -1,6 +1,6 @@
 """What live traffic costs `mmtt sniff`, beside Suricata and nfstream on the same packets.
 
-    python tests/bench/bench_sniff.py [CAPTURE ...] [--rate 50000] [--seconds 10] [--nfstream PYTHON] [--ladder]
+    python tests/bench/bench_sniff.py [CAPTURE ...] [--rate 50000] [--seconds 12] [--nfstream PYTHON] [--ladder]
 
 Needs root. Packets of a capture are sent into a virtual link at a fixed rate, over and over, each time from other
 addresses, and every program listens at its other end in turn: the ring with the decoder alone, `mmtt sniff` with one
@@ -8,9 +8,10 @@ worker and with two, Suricata (its own settings, no rules, one worker) and nfstr
 interpreter of a venv that has it, is given). Without captures, on the two that ``mmtt bench zeek`` makes: `short` is of
 60,000 short connections, so that what is done for each counts, `long` of 60 long ones, so that packets do.
 
-Shown are CPU seconds per million packets, from the first packet until all is written and the program is gone, and what
-the kernel has dropped; what nfstream has received it says with some delay. With --ladder the rates go up from --rate
-until each program drops packets, or the sender can do no more: the highest without drops.
+Shown are CPU seconds per million packets, from the first packet until all is written and the program is gone (what it
+does at its end counts, too: few seconds are not enough), and what the kernel has dropped. What nfstream has received it
+says with some delay. With --ladder the rates go up from --rate until each program drops packets, or the sender can do
+no more: the highest without drops.
 
 The sender has a processor of its own (the first), a program with one worker another one (the second), one with two
 workers both: where there are only two, these and the sender are in each other's way. The kernel's own work for a packet
@@ -91,9 +92,13 @@ class Program:
 
 @dataclass(frozen=True)
 class Measured:
+    """What was sent, per second; CPU seconds that were spent, and those of a second without packets; packets that were
+    received and dropped; the last line that was said."""
+
     sent: int
     rate: float
     cpu: float
+    resting: float
     received: int
     dropped: int
     said: str
@@ -132,6 +137,7 @@ class Sender:
 
     def _run(self, rate: float, seconds: float, tell: Connection) -> None:
         os.sched_setaffinity(0, {0})
+        self.data = self.data.copy()  # now, as what is written to was the parent's
         count = len(self.start)
         vector = np.empty((count, 2), np.uint64)
         vector[:, 0], vector[:, 1] = self.data.ctypes.data + self.start, self.size
@@ -202,13 +208,18 @@ def measure(program: Program, sender: Sender, rate: float, seconds: float, folde
         if process.poll() is not None or listening() < program.sockets:
             return (said.read_text().strip().splitlines() or ["says nothing"])[-1]
         time.sleep(2)
+
+        def use() -> float:
+            now = spent(process.pid)
+            time.sleep(1)
+            return spent(process.pid) - now
+
+        resting = use()
         before = spent(process.pid)
         sent, took = sender(rate, seconds)
 
         def idle() -> bool:
-            now = spent(process.pid)
-            time.sleep(0.5)
-            return spent(process.pid) - now < 0.05
+            return use() < 1.2 * resting + 0.05
 
         wait_for(idle, _BACKLOG)
         process.send_signal(program.end)
@@ -222,7 +233,7 @@ def measure(program: Program, sender: Sender, rate: float, seconds: float, folde
     counts = re.findall(program.counts, text)
     received, dropped = (int(number.replace(",", "")) for number in counts[-1]) if counts else (0, 0)
     cpu = usage.ru_utime + usage.ru_stime - before
-    return Measured(sent, sent / took, cpu, received, dropped, (text.strip().splitlines() or [""])[-1])
+    return Measured(sent, sent / took, cpu, resting, received, dropped, (text.strip().splitlines() or [""])[-1])
 
 
 def programs(folder: Path, nfstream: str | None) -> list[Program]:
@@ -271,13 +282,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("captures", nargs="*", type=Path)
     parser.add_argument("--rate", type=float, default=50_000)
-    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--seconds", type=float, default=12)
     parser.add_argument("--only", default="", help="programs with this in their name")
     parser.add_argument("--nfstream", metavar="PYTHON", help="Python of a venv with nfstream")
     parser.add_argument("--ladder", action="store_true", help="look for the highest rate without drops")
     options = parser.parse_args()
     if why := missing():
         sys.exit(f"bench_sniff.py: {why}")
+    print(f"{os.cpu_count()} processors, load before: {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as made, own_network():
         make_wire()
         folder = Path(made) / "out"
@@ -302,7 +314,8 @@ def main() -> None:
                 times = f"{done.per_million / first:5.2f} times mmtt sniff's" if first else ""
                 print(
                     f"  {program.name:24}{done.per_million:7.2f} CPU s per million packets, "
-                    f"{done.sent:,} sent at {done.rate:,.0f}/s, {done.received:,} received, {done.dropped:,} dropped  "
+                    f"{done.sent:,} sent at {done.rate:,.0f}/s, {done.received:,} received, {done.dropped:,} dropped, "
+                    f"{done.resting:.0%} of a processor without packets  "
                     f"{times}",
                     flush=True,
                 )

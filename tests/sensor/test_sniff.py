@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections import Counter
@@ -12,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from own_network import ip, missing
+from own_network import ip, make_wire, missing, send
 from program import mmtt
 from sniffing import Sniff, at_once, frames, read_log, replay, sniffing, until
 
@@ -242,3 +243,46 @@ def test_it_stops_after_a_while_if_told_so(tmp_path):
         assert sniff.process.wait(30) == 0
         assert time.monotonic() - begun < 10
     assert isinstance(sniff, Sniff)
+
+
+def test_packets_that_the_kernel_loses_are_said_and_counted(tmp_path):
+    with sniffing(tmp_path, "--user", "root") as sniff:
+        worker = sniff.workers()[0]
+        os.kill(worker, signal.SIGSTOP)
+        packets = [bytes(12) + b"\x88\xb5" + bytes(1000)] * 1000
+        # The ring has 64 MB.
+        for _ in range(90):
+            send(packets)
+        os.kill(worker, signal.SIGCONT)
+        sniff.says(r"seen: the kernel has lost [\d,]+ packets .* use more workers")
+        lost = until(lambda: sniff.status()["capture"]["dropped"])
+        assert f"mmtt_agent_packets_dropped_total {float(lost)}" in sniff.get("/metrics")[1]
+        assert sniff.stop() == 0
+    assert f"{lost:,} of them lost by the kernel" in sniff.said
+
+
+def test_an_interface_that_is_made_anew_is_followed_by_several_workers(tmp_path):
+    with sniffing(tmp_path, "--user", "root", "--workers", "2") as sniff:
+        ip("link del seen")
+        sniff.says("seen: is gone")
+        make_wire()
+        sniff.says("(another worker of seen has begun.*\n[^$]*){2}")
+        until(lambda: sniff.get("/health")[0] == 200)
+        replay("office.pcap")
+        until(lambda: sniff.status()["windows"]["answered"]["ok"])
+
+
+def test_lines_go_to_a_socket_that_somebody_listens_on(tmp_path):
+    path, got = tmp_path / "eve.sock", []
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        with sniffing(tmp_path, "--user", "root", "--format", "eve", "--output", f"unix:{path}", logs=False) as sniff:
+            replay("office.pcap")
+            reader, _ = listener.accept()
+            with reader.makefile("rb") as lines:
+                got.append(json.loads(lines.readline()))
+                status = sniff.stop()
+                got += [json.loads(line) for line in lines]
+    assert status == 0 and len(got) == sum(of_file("office.pcap", tmp_path).values())
+    assert {event["event_type"] for event in got} <= {"mmtt", "mmtt_incident"}

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import sensor
+from bed import Bed
+from watched_link import why_not
 
 HERE = Path(__file__).parent
 
@@ -15,6 +17,14 @@ def pytest_collection_modifyitems(items) -> None:
         for item in items:
             if HERE in Path(item.path).parents:
                 item.add_marker(pytest.mark.skip(reason="no Suricata"))
+
+
+@pytest.fixture
+def bed(tmp_path):
+    if reason := why_not():
+        pytest.skip(reason)
+    with Bed(tmp_path) as made:
+        yield made
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

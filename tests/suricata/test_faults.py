@@ -4,42 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 import sensor
-from bed import Bed
 from eve_program import Eve, wait_for
-from places import DATA, ROOT
+from places import DATA
 from program import mmtt
-
-TRAFFIC = ROOT / "tests" / "sensor" / "traffic.py"
-RULES = 'alert tcp any any -> any any (msg:"payload"; dsize:>0; flowbits:isnotset,a; flowbits:set,a; sid:1;)\n'
-
-
-def why_not() -> str:
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        return "needs root and iproute2"
-    name = f"mmttprobe{os.getpid()}"
-    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False)
-    subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
-    return "network namespaces can't be made here" if made.returncode else ""
-
-
-@pytest.fixture
-def bed(tmp_path):
-    if reason := why_not():
-        pytest.skip(reason)
-    with Bed(tmp_path) as made:
-        yield made
+from watched_link import RULES, stripped, suricata, traffic, whole
 
 
 @pytest.fixture
@@ -54,35 +30,6 @@ def told(record_property):
         assert (lost, twice) == (0, 0)
 
     return row
-
-
-def stripped(data: bytes) -> bytes:
-    return re.sub(rb',"mmtt":\{[^}]*\}', b"", data)
-
-
-def suricata(bed: Bed, outputs: list[tuple[str, str]], name: str = "suricata") -> Path:
-    """One that watches the link; its directory, once it does."""
-    folder = bed.directory / name
-    folder.mkdir(exist_ok=True)
-    (folder / "rules").write_text(RULES)
-    (folder / "stdout").unlink(missing_ok=True)
-    bed.start(
-        name, sensor.find(), "-c", sensor.config(folder, *outputs), "--af-packet=seen", "-l", folder,
-        "-S", folder / "rules", "-k", "none", "--pidfile", folder / "pid",
-    )  # fmt: skip
-    wait_for(lambda: "Engine started" in (folder / "stdout").read_text(errors="replace"), 30)
-    (folder / "pid").unlink(missing_ok=True)
-    return folder
-
-
-def traffic(bed: Bed, flows: int = 60, network: int = 1) -> None:
-    bed.start("traffic", sys.executable, TRAFFIC, "wire", "--flows", flows, "--rate", 60, "--network", network)
-    assert bed.running.pop("traffic").wait(60) == 0
-
-
-def whole(path: Path) -> list[bytes]:
-    """The lines of a file that are complete."""
-    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
 import shutil
 import socket
 import struct
@@ -86,6 +87,23 @@ def test_a_quiet_link_s_packet_comes_soon(network):
 
 def read_once(ring: Ring) -> list[bytes]:
     return [frame for records in ring.blocks(2) for frame in contents(records)]
+
+
+def test_packets_of_a_busy_link_come_in_lots_and_the_ring_goes_round(network):
+    rng = random.Random(1)
+    sizes = [rng.randint(46, 1486 if number % 2 else 8986) for number in range(12_000)]
+    frames = [bytes(12) + b"\x08\x00" + rng.randbytes(size) for size in sizes]  # another type might be a VLAN's
+    with Ring("seen", ring_bytes=8 * BLOCK) as ring:
+        found, lots, begin = [], 0, time.monotonic()
+        for start in range(0, len(frames), 500):
+            send(frames[start : start + 500])
+            for records in ring.blocks(0.1):
+                found += contents(records)
+                lots += 1
+        passed = time.monotonic() - begin
+        assert lots <= passed / 0.04 + sum(map(len, frames)) / (4 * BLOCK) + 1  # of 40 ms, or of half the ring
+        assert found + read(ring, 0) == frames
+        assert ring.statistics() == (len(frames), 0)
 
 
 def test_waiting_ends_without_packets(network):
