@@ -18,8 +18,8 @@ from ..row import IncidentRow, Row
 from ..rows import rows
 from ..run import wrong
 from .files import Arrivals, Seen, sequence, unpacked
-from .output import Logs, Output, Printed
-from .state import NAME, State, alone
+from .output import Output
+from .state import Place, State, alone
 from .stream import Stream
 
 #: Seconds from one look at the directory to the next; more where a look takes long, so that it is a hundredth of that.
@@ -37,6 +37,7 @@ class Follower:
     Args:
         say: takes the lines for standard error.
         checksums: leave out packets with a wrong checksum, as Zeek does.
+        seed: of community IDs; None: rows have none.
     """
 
     def __init__(
@@ -47,9 +48,10 @@ class Follower:
         classifier: Classifier,
         say: Callable[[str], None],
         checksums: bool = True,
+        seed: int | None = None,
     ) -> None:
         self._arrivals, self._state, self._output, self._say = arrivals, state, output, say
-        self._classifier, self._checksums = classifier, checksums
+        self._classifier, self._checksums, self._seed = classifier, checksums, seed
         #: One for all captures: who is up to something may be so in many of them.
         self._tracker = Tracker(classifier.bundle.incidents) if classifier.bundle.incidents else None
         self._streams: dict[str, Stream] = {}
@@ -149,7 +151,7 @@ class Follower:
     def _write(self, stream: Stream, found: Found, told: bool = False) -> None:
         """``told``: its rows have been written before."""
         in_hand = stream.capture(stream.latest)
-        for row in rows(found, in_hand, self._classifier, self._tracker, goes_on=True):
+        for row in rows(found, in_hand, self._classifier, self._tracker, seed=self._seed, goes_on=True):
             if not told:
                 self._output.write(row._replace(capture=stream.capture(row.ts)) if isinstance(row, Row) else row)
 
@@ -202,40 +204,36 @@ class Follower:
 def follow(
     directory: Path,
     matches: Sequence[str],
-    form: str,
-    output: Path | None,
-    incidents: bool,
     state: Path | None,
+    output: Callable[[dict[str, Place]], Output],
     once: bool,
     classifier: Classifier,
     say: Callable[[str], None],
     checksums: bool,
+    seed: int | None,
 ) -> None:
     """Take a directory's captures as they are finished; see :class:`Follower`. SIGHUP rotates.
 
     Args:
         matches: patterns of their names; without any, what captures use to be called.
-        form: "tsv" or "json".
-        output: where the logs are; None prints.
-        incidents: prints those instead of rows.
-        state: None: beside the logs, or nowhere.
+        state: None: what has been taken is noted down nowhere.
+        output: opened with how far each log was written when the state was.
+        seed: of community IDs; None: rows have none.
 
     Raises:
         StateError: the state, or a log, is somebody else's.
         OSError: the directory can't be read, or the output can't be written.
     """
     directory = Path(os.path.realpath(directory))
-    if output:
-        output.mkdir(parents=True, exist_ok=True)
-        state = state or output / NAME
     with ExitStack() as held:
         if state:
+            state.parent.mkdir(parents=True, exist_ok=True)
             held.enter_context(alone(state))
         known = State.read(state, directory)
-        into: Output = Logs(output, form, known.places) if output else Printed(form, incidents)
+        into = output(known.places)
         held.callback(into.close)
         arrivals = Arrivals(directory, matches, known.is_done)
-        follower = Follower(arrivals, known, into, classifier, say, checksums)
+        follower = Follower(arrivals, known, into, classifier, say, checksums, seed)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             signal.signal(signal.SIGHUP, lambda *_: follower.rotate())
         try:
