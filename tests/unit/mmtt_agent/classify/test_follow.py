@@ -335,7 +335,7 @@ def test_captures_that_go_before_they_are_taken_are_counted(captures, bundle, tm
         for name in ("log.pcap.1764300009", "log.pcap.1764300010"):
             (captures / name).unlink()
         (captures / "whole.pcap").write_bytes(LAB)
-        until(lambda: taken_of(out))
+        until(lambda: state(out)["counts"].get("taken"))
         for each in held:
             each.close()
         program.send_signal(signal.SIGTERM)

@@ -103,7 +103,8 @@ def test_a_few_false_alarms_list_nobody(tmp_path, out):
     # A server of many harmless flows has some false alarms by and by.
     shared = [row(n, SHARED, malicious=n < 10) for n in range(200)]
     log = write(tmp_path / "mmtt.log", few + windows + shared)
-    assert run("update", log, "-o", out).stdout.startswith("0 addresses")
+    small = write(tmp_path / "mmtt_incidents.log", [incident("ISmall", "45.33.32.3", connections=2)])
+    assert run("update", log, small, "-o", out).stdout.startswith("0 addresses")
     assert run("update", log, "-o", out, "--min-flows", 1, "--min-share", 0.01).exit_code == 0
     assert sorted(listed(out)) == sorted([SHARED, "45.33.32.1", "45.33.32.2"])
     run("update", log, "-o", out, "--min-flows", 1, "--min-share", 0.01, "--min-score", 0.995)
