@@ -81,7 +81,8 @@ from ..output import shown
     "--state",
     type=paths.PATH,
     metavar="FILE",
-    help="With --follow: where it is noted down what has been taken.  [default: mmtt_follow.json in the DIR of -o]",
+    help="With --follow: where it is noted down what has been taken.  [default: mmtt_follow.json in the DIR of -o; "
+    "without that nowhere, and the next start takes all]",
 )
 @click.option("--once", is_flag=True, help="With --follow: take what is finished now, and end.")
 def classify(

@@ -55,8 +55,9 @@ class Follower:
         #: One for all captures: who is up to something may be so in many of them.
         self._tracker = Tracker(classifier.bundle.incidents) if classifier.bundle.incidents else None
         self._streams: dict[str, Stream] = {}
-        #: How far each sequence has been read, in µs since 1970.
+        #: How far each sequence has been read, and the furthest of all, in µs since 1970.
         self._read: dict[str, int] = {}
+        self._furthest = 0
         self._latest = ""  # the capture that was taken last
         self._since = time.monotonic()
         self._reopen = False
@@ -129,6 +130,7 @@ class Follower:
         """Write the rows that a capture completes; what has become of it."""
         name, of = str(path), sequence(seen.name)
         stream = self._streams.setdefault(of, Stream(self._checksums))
+        evicted = stream.evicted
         if self._tracker:
             self._tracker.until = self._until(of)
         try:
@@ -144,9 +146,15 @@ class Follower:
             self._say(line)
         if stream.left_out:
             self._say(stream.left_out)
-        self._read[of] = stream.latest
+        if given_up := stream.evicted - evicted:
+            self._say(f"{name}: {given_up:,} connections were given up, as too many were open at once")
+        self._note(of, stream)
         self._state.goes_on(of, seen.name, stream.latest)
         return "damaged" if stream.problems else "taken"
+
+    def _note(self, of: str, stream: Stream) -> None:
+        self._read[of] = stream.latest
+        self._furthest = max(self._furthest, stream.latest)
 
     def _write(self, stream: Stream, found: Found, told: bool = False) -> None:
         """``told``: its rows have been written before."""
@@ -167,7 +175,8 @@ class Follower:
                 with suppress(CaptureError, OSError, MemoryError):
                     for found in stream.take(path):
                         self._write(stream, found, told=True)
-                    self._read[of], self._latest = stream.latest, str(path)
+                    self._note(of, stream)
+                    self._latest = str(path)
 
     def _end_streams(self) -> None:
         """What is left to be told of sequences that nothing comes of any more."""
@@ -179,6 +188,7 @@ class Follower:
             if of in waiting or not (alone or time.time() - self._state.written(of) >= _QUIET):
                 continue
             stream = self._streams.pop(of)
+            self._read.pop(of, None)
             self._write(stream, stream.end())
             self._state.streams.pop(of, None)
             self._commit()
@@ -186,13 +196,13 @@ class Follower:
     def _until(self, of: str) -> int:
         """Up to when all sequences but that one have been read: evidence from then on is still to come."""
         others = [self._read.get(name, begins) for name, begins in self._arrivals.others(of).items()]
-        return max(min(others, default=LATEST), max(self._read.values(), default=0) - _PATIENCE)
+        return max(min(others, default=LATEST), self._furthest - _PATIENCE)
 
     def _go_on(self) -> None:
         """Where no capture is being written, time goes on all the same, and incidents end."""
-        if not self._tracker or not self._read or self._streams or self._arrivals.others(""):
+        if not self._tracker or not self._furthest or self._streams or self._arrivals.others(""):
             return
-        now = max(self._read.values()) + int((time.monotonic() - self._since) * 1e6)
+        now = self._furthest + int((time.monotonic() - self._since) * 1e6)
         self._tracker.until = now
         incidents = self._tracker.advance(now)
         for incident in incidents:
