@@ -91,7 +91,7 @@ class LiveCapture:
         self._clock = LiveClock()
         self._slow = Slow(self._slots, self._past, self._clock)
         self._most = max_connections
-        self._packets = 0
+        self._packets = self._unused = 0
         self._now = self._scanned = 0
         self._told: list[_Told] = []
         self._many_addresses = _FEW_ADDRESSES
@@ -106,7 +106,7 @@ class LiveCapture:
     @property
     def seen(self) -> int:
         """Connections that there have been."""
-        return self._slots.made
+        return self._slots.made - self._unused
 
     @property
     def open(self) -> int:
@@ -219,6 +219,7 @@ class LiveCapture:
             unused = slow_run & ~pairs.first[starts]
             if unused.any():
                 slots.free(slot[unused])
+                self._unused += int(np.count_nonzero(unused))
                 slots.point(slot[slow_run & pairs.first[starts]])
             if as_low is pairs.low:
                 as_low = as_low.copy()
