@@ -46,8 +46,8 @@ from .time_line import TimeLine
 _MARGIN = 1_000_000
 #: How often connections that are over are looked for, in µs of network time.
 _EVERY = 1_000_000
-#: Of closed connections that are not certainly over, so many at most are looked at packet by packet at a time.
-_MOST_UNSURE = 500
+#: Of closed connections that are not certainly over, packets that are gone through at a time, about.
+_MOST_UNSURE = 5_000
 #: Bytes of fragments that wait for others, packets of a connection that are kept on average, and IPv6 addresses that
 #: are known: the most, or about.
 _MOST_FRAGMENTS, _PACKETS_EACH, _FEW_ADDRESSES = 32 << 20, 16, 1 << 16
@@ -102,6 +102,11 @@ class LiveCapture:
     def counts(self) -> dict[str, int]:
         """Packets by what became of them, as in :class:`Capture`."""
         return {"packets": self._packets, **self._time_line.counts, **self._decoder.counts()}
+
+    @property
+    def now(self) -> int:
+        """Network time, µs since 1970: the latest time of any packet so far, or to which time was let go on."""
+        return self._now
 
     @property
     def seen(self) -> int:
@@ -420,7 +425,9 @@ class LiveCapture:
             self._fail(live[found.failed])
         if found.over.any():
             self._finish(live[found.over])
-        for slot in live[found.unsure][:_MOST_UNSURE].tolist():
+        unsure = live[found.unsure]
+        before = np.cumsum(np.minimum(slots.packets[unsure], FIRST + LAST))
+        for slot in unsure[before <= _MOST_UNSURE].tolist():
             self._slow.begin(slot)
         self._slow.advance(now)
         self._end_slow()
