@@ -74,6 +74,11 @@ class Found:
 class LiveCapture:
     """Follows connections through blocks of packets, in bounded memory.
 
+    What is told differs from what :func:`read_capture` finds in the same packets in three things alone: a connection
+    that is turned round after it was told of keeps its endpoints and so its identifier; that Zeek runs no more than
+    300 timers with a packet (``lag``) is not looked at; and of a connection of very many packets not all are known
+    any more should it have to be followed packet by packet.
+
     Args:
         checksums: leave out packets with a wrong checksum, as in :func:`read_capture`.
         max_connections: that are followed at once; beyond that the longest idle are given up.
@@ -200,9 +205,7 @@ class LiveCapture:
         slots.seen[slot] = seen
         time = pairs.time
         end = slots.last[slot] = np.maximum(slots.last[slot], np.maximum.reduceat(time, starts))
-        first_low = slots.first_low[slot]
-        by_other = pairs.low != first_low[run]
-        failed = self._note_firsts(pairs, code, run, slot, by_other)
+        failed = self._note_firsts(pairs, run, slot, pairs.low != slots.first_low[slot][run])
         odd = _odd(slots, slot, seen, end)
         if (odd & ~slow_run).any():
             slow_pair[pair[odd]] = True
@@ -274,10 +277,12 @@ class LiveCapture:
         note(bits.IS_NTP, ~tcp & ((low_port == 123) | (high_port == 123)))
         slots.seen[slot] = about
 
-    def _note_firsts(
-        self, pairs: Pairs, code: np.ndarray, run: np.ndarray, slot: np.ndarray, by_other: np.ndarray
-    ) -> np.ndarray:
-        """Note when TCP connections are closed and answered for the first time; the runs that are refused."""
+    def _note_firsts(self, pairs: Pairs, run: np.ndarray, slot: np.ndarray, by_other: np.ndarray) -> np.ndarray:
+        """Note when TCP connections are closed and answered for the first time; the runs that are refused.
+
+        Args:
+            by_other: bool, per packet, it is from whoever did not send the connection's first.
+        """
         slots, flags = self._slots, pairs.flags
         special = np.flatnonzero(pairs.tcp & ((flags & (SYN | FIN | RST) != 0) | (pairs.payload > 0)))
         nothing = np.zeros(0, np.int64)
