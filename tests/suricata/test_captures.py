@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import sensor
+from eve_program import Eve, wait_for
 from places import DATA, ROOT
 from program import mmtt
 
@@ -120,3 +121,28 @@ def test_a_capture_given_with_the_events_is_classified_first(tmp_path):
         for one, other in lines:
             said = [json.loads(line).get("mmtt", {}) for line in (one, other)]
             assert said[0].get("uid") == said[1].get("uid") and said[0].get("service") == said[1].get("service")
+
+
+@pytest.mark.parametrize("kind", ["unix_stream", "unix_dgram"])
+def test_by_a_socket_comes_what_comes_by_a_file(tmp_path, kind):
+    ours = tmp_path / "ours.json"
+    ours.write_text(mmtt("classify", DATA / "office.pcap", "--format", "eve").stdout)
+    eve = sensor.on_capture(DATA / "office.pcap", tmp_path / "file", ALERTS)
+    expected = mmtt("eve", eve, "--verdicts", ours).stdout.splitlines()
+    path, out = tmp_path / "eve.sock", tmp_path / "out.json"
+    with Eve(
+        f"{kind}:{path}".replace("_stream", ""), "--verdicts", ours, "-o", out, "--wait", 0, scratch=tmp_path
+    ) as program:
+        wait_for(path.exists)
+        sensor.on_capture(DATA / "office.pcap", tmp_path / "socket", ALERTS, output=(kind, str(path)))
+        wait_for(lambda: out.exists() and out.read_bytes().count(b"\n") >= len(expected))
+        assert program.end() == 0
+    # Flows have other numbers in another run, and end in another order.
+    assert sorted(map(told_apart, out.read_text().splitlines())) == sorted(map(told_apart, expected))
+
+
+def told_apart(line: str) -> str:
+    event = json.loads(line)
+    if event["event_type"] == "stats":
+        return "stats"
+    return json.dumps({name: value for name, value in event.items() if name not in ("flow_id", "timestamp")})
