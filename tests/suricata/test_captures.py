@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import sensor
 from eve_program import Eve, wait_for
-from places import DATA, ROOT
+from places import DATA, ROOT, ZEEK_SCRIPTS
 from program import mmtt
 
+from mmtt_agent import logs
 from mmtt_agent.eve import events
+from mmtt_agent.zeek import find as find_zeek
 
 RAW = ROOT.parent / "shared" / "data" / "raw"
 #: Of the share of flow events that carry their flow's verdict.
@@ -146,3 +151,24 @@ def told_apart(line: str) -> str:
     if event["event_type"] == "stats":
         return "stats"
     return json.dumps({name: value for name, value in event.items() if name not in ("flow_id", "timestamp")})
+
+
+@pytest.mark.skipif(find_zeek() is None, reason="no Zeek")
+def test_zeeks_verdicts_join_suricatas_events(tmp_path):
+    """Both beside each other, as they are."""
+    program = tmp_path / "agent"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -c "from mmtt_agent.cli import main; main()" agent "$@"\n')
+    program.chmod(0o755)
+    subprocess.run(
+        [find_zeek(), "-C", "-r", DATA / "lab.pcap", ZEEK_SCRIPTS], cwd=tmp_path, timeout=110, check=True,
+        capture_output=True, env=os.environ | {"MMTT_AGENT": str(program)},
+    )  # fmt: skip
+    eve = sensor.on_capture(DATA / "lab.pcap", tmp_path / "suricata", ALERTS)
+    log = tmp_path / "mmtt.log"
+    rows = [row | {"ts": row["ts"] / 1e6} for row in logs.records(log, logs.Damaged())]
+    known = verdicts(rows)
+    found = [json.loads(line) for line in mmtt("eve", eve, "--verdicts", log).stdout.splitlines()]
+    flows = [event for event in found if event["event_type"] == "flow" and event["proto"] in ("TCP", "UDP")]
+    with_verdict = [event for event in flows if has_verdict(event, known)]
+    assert len(with_verdict) > 30 and all("mmtt" in event for event in with_verdict)
+    assert all("mmtt" in event for event in found if event["event_type"] in ("ssh", "quic"))
