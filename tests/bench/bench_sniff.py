@@ -92,9 +92,13 @@ class Program:
 
 @dataclass(frozen=True)
 class Measured:
+    """What was sent, per second; CPU seconds that were spent, and those of a second without packets; packets that were
+    received and dropped; the last line that was said."""
+
     sent: int
     rate: float
     cpu: float
+    resting: float
     received: int
     dropped: int
     said: str
@@ -204,13 +208,18 @@ def measure(program: Program, sender: Sender, rate: float, seconds: float, folde
         if process.poll() is not None or listening() < program.sockets:
             return (said.read_text().strip().splitlines() or ["says nothing"])[-1]
         time.sleep(2)
+
+        def use() -> float:
+            now = spent(process.pid)
+            time.sleep(1)
+            return spent(process.pid) - now
+
+        resting = use()
         before = spent(process.pid)
         sent, took = sender(rate, seconds)
 
         def idle() -> bool:
-            now = spent(process.pid)
-            time.sleep(0.5)
-            return spent(process.pid) - now < 0.05
+            return use() < 1.2 * resting + 0.05
 
         wait_for(idle, _BACKLOG)
         process.send_signal(program.end)
@@ -224,7 +233,7 @@ def measure(program: Program, sender: Sender, rate: float, seconds: float, folde
     counts = re.findall(program.counts, text)
     received, dropped = (int(number.replace(",", "")) for number in counts[-1]) if counts else (0, 0)
     cpu = usage.ru_utime + usage.ru_stime - before
-    return Measured(sent, sent / took, cpu, received, dropped, (text.strip().splitlines() or [""])[-1])
+    return Measured(sent, sent / took, cpu, resting, received, dropped, (text.strip().splitlines() or [""])[-1])
 
 
 def programs(folder: Path, nfstream: str | None) -> list[Program]:
@@ -305,7 +314,8 @@ def main() -> None:
                 times = f"{done.per_million / first:5.2f} times mmtt sniff's" if first else ""
                 print(
                     f"  {program.name:24}{done.per_million:7.2f} CPU s per million packets, "
-                    f"{done.sent:,} sent at {done.rate:,.0f}/s, {done.received:,} received, {done.dropped:,} dropped  "
+                    f"{done.sent:,} sent at {done.rate:,.0f}/s, {done.received:,} received, {done.dropped:,} dropped, "
+                    f"{done.resting:.0%} of a processor without packets  "
                     f"{times}",
                     flush=True,
                 )
