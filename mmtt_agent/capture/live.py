@@ -17,14 +17,28 @@ from .connections import Connections
 from .live_clock import LiveClock
 from .live_past import FIRST, LAST, Past
 from .live_slots import HIGH, NEVER, Slots
-from .live_slow import Slow
+from .live_slow import Cuts, Slow
 from .live_windows import Followed, fill, overdue
 from .packets import Decoder
 from .pairs import Pairs, among, originators
 from .reader import Windows
 from .records import Records
-from .segments import ACK, ALIVE, ANSWER, COUNTED, FIN, MESSAGE, REQUEST, RST, SSH_BANNER, STATELESS, SYN, VIOLATION, WHOLE
-from .segments import Segments
+from .segments import (
+    ACK,
+    ALIVE,
+    ANSWER,
+    COUNTED,
+    FIN,
+    MESSAGE,
+    REQUEST,
+    RST,
+    SSH_BANNER,
+    STATELESS,
+    SYN,
+    VIOLATION,
+    WHOLE,
+    Segments,
+)
 from .time_line import TimeLine
 
 #: So long before a timer of theirs may be due, connections are followed packet by packet, µs: a packet's time may be
@@ -48,7 +62,8 @@ class Found:
     """What can be told now.
 
     Attributes:
-        connections: those of the windows below, and those that came to nothing since the last time (`failed`).
+        connections: those of the windows below, and those that came to nothing since the last time: only then is
+            `failed` set. Packets each way are those so far.
         windows: those that are complete since the last time, ordered by time and connection.
     """
 
@@ -76,7 +91,7 @@ class LiveCapture:
         self._clock = LiveClock()
         self._slow = Slow(self._slots, self._past, self._clock)
         self._most = max_connections
-        self._packets = 0
+        self._packets = self._unused = 0
         self._now = self._scanned = 0
         self._told: list[_Told] = []
         self._many_addresses = _FEW_ADDRESSES
@@ -91,7 +106,7 @@ class LiveCapture:
     @property
     def seen(self) -> int:
         """Connections that there have been."""
-        return self._slots.made
+        return self._slots.made - self._unused
 
     @property
     def open(self) -> int:
@@ -176,8 +191,7 @@ class LiveCapture:
         slow_run = slow_pair[pair]
         self._note_sequence(pairs, segments, run, slot)
         code = _codes(pairs, run, starts, new, slot, slots)
-        news = np.bitwise_or.reduceat(code, starts)
-        seen = slots.seen[slot] | news
+        seen = slots.seen[slot] | np.bitwise_or.reduceat(code, starts)
         slots.seen[slot] = seen
         time = pairs.time
         end = slots.last[slot] = np.maximum(slots.last[slot], np.maximum.reduceat(time, starts))
@@ -205,13 +219,13 @@ class LiveCapture:
             unused = slow_run & ~pairs.first[starts]
             if unused.any():
                 slots.free(slot[unused])
+                self._unused += int(np.count_nonzero(unused))
                 slots.point(slot[slow_run & pairs.first[starts]])
             if as_low is pairs.low:
                 as_low = as_low.copy()
             which = np.flatnonzero(slow_pair)
-            first_run = np.searchsorted(pair, which)
-            self._follow_slowly(pairs, segments, which, slot[first_run], slot_of, from_orig, as_low)
-            quiet = which[news[first_run] & np.uint32(_NEEDS_FOLLOWING) == 0]
+            self._follow_slowly(pairs, segments, which, slot[np.searchsorted(pair, which)], slot_of, from_orig, as_low)
+            quiet = which[np.bitwise_or.reduceat(code, pairs.starts)[which] & np.uint32(_NEEDS_FOLLOWING) == 0]
             for each in slot_of[np.append(pairs.starts, len(pairs))[quiet + 1] - 1].tolist():
                 self._slow.leave(each)
             ended = [superseded, slot[:-1][(pair[1:] == pair[:-1]) & ~slow_run[1:]]]
@@ -295,12 +309,13 @@ class LiveCapture:
         slots.answered[whose] = time[answer]
         gave_up = runs[slots.answered[slot[runs]] == NEVER]
         slots.seen[slot[gave_up]] |= np.uint32(bits.GAVE_UP)
-        refused = (slots.seen[whose] & bits.PLAIN_SYN != 0) & (answer < given_up[answers])
+        refused: np.ndarray = (slots.seen[whose] & bits.PLAIN_SYN != 0) & (answer < given_up[answers])
         refused &= flag[answer] & (SYN | RST) == RST
-        return answers[refused]
+        found: np.ndarray = answers[refused]
+        return found
 
     def _note_sequence(self, pairs: Pairs, segments: Segments, run: np.ndarray, slot: np.ndarray) -> None:
-        """Note the sequence numbers that the sides of TCP connections have come to, and whether any was out of order."""
+        """Note the sequence numbers that the sides of TCP connections have come to, and whether any is out of order."""
         slots = self._slots
         for side, low, sent in ((1, pairs.low, bits.SENT), (0, ~pairs.low, bits.SENT << HIGH)):
             at = np.flatnonzero(low & pairs.tcp)
@@ -339,18 +354,20 @@ class LiveCapture:
         as_low: np.ndarray,
     ) -> None:
         """Follow pairs packet by packet, and fill in what comes of it for their packets."""
-        pair_ends = np.append(pairs.starts[1:], len(pairs))
-        for number, at in zip(which.tolist(), slot.tolist(), strict=True):
-            span = slice(int(pairs.starts[number]), int(pair_ends[number]))
-            of = pairs.order[span]
-            columns = (
-                pairs.row[span], pairs.time[span], pairs.now[span], pairs.low[span], pairs.flags[span],
-                segments.seq[of], segments.ack[of], pairs.payload[span], pairs.state[span],
-            )  # fmt: skip
-            packets = [sessions.Packet(*fields) for fields in zip(*(c.tolist() for c in columns), strict=True)]
-            self._slow.begin(at)
-            cuts = self._slow.follow(at, packets)
-            slot_of[span], from_orig[span], as_low[span] = cuts.slots, cuts.from_orig, cuts.as_low
+        at = np.flatnonzero(np.isin(pairs.pair, which))
+        of = pairs.order[at]
+        columns = (
+            pairs.row[at], pairs.time[at], pairs.now[at], pairs.low[at], pairs.flags[at],
+            segments.seq[of], segments.ack[of], pairs.payload[at], pairs.state[at],
+        )  # fmt: skip
+        packets = [sessions.Packet(*fields) for fields in zip(*(c.tolist() for c in columns), strict=True)]
+        sizes = np.diff(np.append(pairs.starts, len(pairs)))[which]
+        cuts, begin = Cuts(), 0
+        for each, size in zip(slot.tolist(), sizes.tolist(), strict=True):
+            self._slow.begin(each)
+            self._slow.follow(each, packets[begin : begin + size], cuts)
+            begin += size
+        slot_of[at], from_orig[at], as_low[at] = cuts.slots, cuts.from_orig, cuts.as_low
 
     def _retain(
         self,
@@ -373,8 +390,8 @@ class LiveCapture:
         begin = np.flatnonzero(np.diff(run, prepend=-1))
         self._past.add(
             begin, slot[run], number[at],
-            time=pairs.time[at], late=pairs.now[at] - pairs.time[at], low=pairs.low[at], flags=pairs.flags[at], state=pairs.state[at],
-            seq=segments.seq[of], ack=segments.ack[of], payload=pairs.payload[at],
+            time=pairs.time[at], late=pairs.now[at] - pairs.time[at], low=pairs.low[at], flags=pairs.flags[at],
+            state=pairs.state[at], seq=segments.seq[of], ack=segments.ack[of], payload=pairs.payload[at],
         )  # fmt: skip
 
     # The end of connections
@@ -474,7 +491,7 @@ class LiveCapture:
             proto=np.where(told.tcp[row], 6, 17).astype(np.uint8),
             orig_pkts=np.where(low, low_sent, high_sent),
             resp_pkts=np.where(low, high_sent, low_sent),
-            failed=told.failed[row],
+            failed=np.isin(number, told.serial[told.window < 0]),
         )
         such = np.flatnonzero(told.window >= 0)
         connection = np.searchsorted(number, told.serial[such])
@@ -514,7 +531,7 @@ def _codes(
 ) -> np.ndarray:
     """The bits of :class:`Slots` that each packet adds to its connection's: uint32."""
     tcp, state = pairs.tcp, pairs.state
-    code = _TCP_CODES[pairs.flags]
+    code: np.ndarray = _TCP_CODES[pairs.flags]
     code |= (pairs.payload > 0) * np.uint32(bits.DATA)
     code |= (pairs.now - pairs.time > _MARGIN) * np.uint32(bits.BACK)
     code |= (pairs.gap >= sessions.UDP_INACTIVITY_TIMEOUT - _MARGIN) * np.uint32(bits.PAUSE)
@@ -619,7 +636,10 @@ def _closed(slots: Slots, which: np.ndarray, idle: np.ndarray) -> tuple[np.ndarr
         return found
 
     sides = ((1, 0, HIGH), (0, HIGH, 0))
-    finished, reset = [has(bits.FINISHED, shift) for _, shift, _ in sides], [has(bits.RESET, shift) for _, shift, _ in sides]
+    finished, reset = (
+        [has(bits.FINISHED, shift) for _, shift, _ in sides],
+        [has(bits.RESET, shift) for _, shift, _ in sides],
+    )
     acknowledged = [
         ~has(bits.DATA, shift) | (has(bits.SENT, other) & ((ack[:, 1 - side] - after[:, side]).view(np.int32) >= -1))
         for side, shift, other in sides
@@ -639,7 +659,7 @@ class _Told:
     """Connections as they were when they or windows of theirs were told: arrays of equal length.
 
     Attributes:
-        window: int8, the window's number; -1 if there is none.
+        window: int8, the window's number; -1 where the connection came to nothing.
         told_low: int8, whether the lower endpoint is the originator; others as in :class:`Slots`.
     """
 
@@ -650,7 +670,6 @@ class _Told:
     port: np.ndarray
     begin: np.ndarray
     tcp: np.ndarray
-    failed: np.ndarray
     sent: np.ndarray
     opened: np.ndarray
     held: np.ndarray
@@ -658,7 +677,7 @@ class _Told:
     times: np.ndarray
 
     _OF_SLOTS = (
-        "address", "port", "begin", "tcp", "failed", "sent", "opened", "held", "sizes", "times",
+        "address", "port", "begin", "tcp", "sent", "opened", "held", "sizes", "times",
     )  # fmt: skip
 
     @classmethod

@@ -1,7 +1,8 @@
-"""Packets of live connections, kept for as long as it may turn out that a connection must be followed packet by packet.
-"""
+"""Packets of live connections, kept as it may turn out that a connection must be followed packet by packet."""
 
 from __future__ import annotations
+
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,14 +22,15 @@ class Past:
         most: so many are kept in all, or the fewest of each connection.
     """
 
-    _COLUMNS = {
+    _COLUMNS: ClassVar[dict[str, Any]] = {
         "slot": np.int32, "serial": np.int64, "number": np.int64, "before": np.int32, "time": np.int64,
-        "late": np.uint32, "low": np.bool_, "flags": np.uint8, "state": np.uint8, "seq": np.uint32, "ack": np.uint32, "payload": np.int32,
+        "late": np.uint32, "low": np.bool_, "flags": np.uint8, "state": np.uint8, "seq": np.uint32, "ack": np.uint32,
+        "payload": np.int32,
     }  # fmt: skip
 
     def __init__(self, slots: Slots, most: int, capacity: int = 4096) -> None:
         self._slots, self._most = slots, most
-        self._columns = {name: np.zeros(capacity, kind) for name, kind in self._COLUMNS.items()}
+        self._columns: dict[str, np.ndarray] = {name: np.zeros(capacity, kind) for name, kind in self._COLUMNS.items()}
         self._size = 0
 
     def add(self, starts: np.ndarray, slot: np.ndarray, number: np.ndarray, **columns: np.ndarray) -> None:
@@ -72,7 +74,7 @@ class Past:
             capacity *= 2
         if capacity > 1 << 16 and len(kept) + count < capacity // 8:
             capacity //= 2
-        new = {name: np.zeros(capacity, kind) for name, kind in self._COLUMNS.items()}
+        new: dict[str, np.ndarray] = {name: np.zeros(capacity, kind) for name, kind in self._COLUMNS.items()}
         for name in self._COLUMNS:
             new[name][: len(kept)] = old[name][kept]
         slot = slot[kept]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import numpy as np
 
 from ..series import MAX_PAYLOAD_PACKETS
@@ -47,7 +49,8 @@ class Slots:
         first_low: bool, the lower endpoint sent the first packet.
         low_is_orig: bool, the lower endpoint is the originator, as far as is known.
         told: int8, the same as it was when the connection was first told of, -1 if it was not.
-        tcp, slow, was_slow, failed: bool; `slow`: it is followed packet by packet; `was_slow`: it was, and may be again.
+        tcp, failed: bool.
+        slow, was_slow: bool, it is followed packet by packet; it was, and what was known then is kept.
         packets: int64, its packets since it was last followed packet by packet.
         counted: int64, its packets that Zeek counts.
         sent: int64 ``(slots, 2)``, the latter by who sent them, the higher and the lower endpoint.
@@ -59,14 +62,15 @@ class Slots:
         sizes, times: int32 ``(slots, 32)``.
     """
 
-    _PLAIN = {
+    _PLAIN: ClassVar[dict[str, Any]] = {
         "serial": np.int64, "address": np.uint64, "port": np.uint64, "begin": np.int64, "last": np.int64,
         "closing": np.int64, "answered": np.int64, "synack": np.int64, "seen": np.uint32, "first_low": np.bool_,
-        "low_is_orig": np.bool_, "told": np.int8, "tcp": np.bool_, "slow": np.bool_, "was_slow": np.bool_, "failed": np.bool_,
+        "low_is_orig": np.bool_, "told": np.int8, "tcp": np.bool_, "slow": np.bool_, "was_slow": np.bool_,
+        "failed": np.bool_,
         "packets": np.int64, "counted": np.int64, "newest": np.int32, "window": np.int8, "open": np.bool_,
         "held": np.int32, "opened": np.int64,
     }  # fmt: skip
-    _WIDE = {
+    _WIDE: ClassVar[dict[str, tuple[Any, int]]] = {
         "after": (np.uint32, 2), "ack": (np.uint32, 2), "sent": (np.int64, 2),
         "sizes": (np.int32, MAX_PAYLOAD_PACKETS), "times": (np.int32, MAX_PAYLOAD_PACKETS),
     }  # fmt: skip
@@ -139,7 +143,7 @@ class Slots:
         count = len(address)
         if count > self._free_count:
             self._grow(count - self._free_count)
-        slots = self._free[self._free_count - count : self._free_count][::-1].copy()
+        slots: np.ndarray = self._free[self._free_count - count : self._free_count][::-1].copy()
         self._free_count -= count
         self.serial[slots] = np.arange(self.made, self.made + count)
         self.made += count
@@ -153,6 +157,25 @@ class Slots:
         self.seen[slots] = 0
         self._at.update(zip(_keys(address, port), slots.tolist(), strict=True))
         return slots
+
+    def make_another(self, slot: int) -> int:
+        """A slot for a new connection between the same endpoints."""
+        if not self._free_count:
+            self._grow(1)
+        self._free_count -= 1
+        new = int(self._free[self._free_count])
+        address, port = self.address[slot], self.port[slot]
+        self.serial[new] = self.made
+        self.made += 1
+        self.used += 1
+        self.address[new], self.port[new], self.tcp[new] = address, port, self.tcp[slot]
+        self.closing[new] = self.answered[new] = self.synack[new] = NEVER
+        self.told[new] = self.newest[new] = self.window[new] = -1
+        self.slow[new] = self.was_slow[new] = self.failed[new] = self.open[new] = False
+        self.packets[new] = self.counted[new] = self.seen[new] = 0
+        self.sent[new] = 0
+        self._at[address.tobytes() + port.tobytes()] = new
+        return new
 
     def point(self, slots: np.ndarray) -> None:
         """Let these be the slots that are found for their pairs of endpoints."""

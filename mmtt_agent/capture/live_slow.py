@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
-
+from . import live_slots as bits
 from .live_clock import LiveClock
 from .live_past import Past
-from . import live_slots as bits
 from .live_slots import NEVER, Slots
 from .sessions import ANSWERING_PORTS, INTERACTIVE_PORTS, Packet
 from .tcp_sessions import TcpConnection
@@ -19,7 +16,7 @@ from .udp_sessions import UdpConnection
 
 @dataclass(slots=True)
 class Cuts:
-    """What became of a pair's packets: lists with an element for each.
+    """What became of packets: lists with an element for each.
 
     Attributes:
         slots: the connection's slot; of a pair's last packet, the one that is followed further.
@@ -107,42 +104,29 @@ class Slow:
         port = int(self._slots.port[slot])
         return port >> 16 & 0xFFFF, port & 0xFFFF
 
-    def follow(self, slot: int, packets: list[Packet]) -> Cuts:
+    def follow(self, slot: int, packets: list[Packet], cuts: Cuts) -> None:
         """Follow a pair's packets.
 
         Args:
             slot: the connection's so far, or an unused one's.
+            cuts: what becomes of them is added.
         """
-        slots, cuts = self._slots, Cuts()
+        slots = self._slots
         kind, ports = self._of(slot), self._ports(slot)
         connection = self._connections.get(slot)
-        begun = 0
-
-        def close_run() -> None:
-            # TCP: turned round, all of a connection's packets are.
-            if isinstance(connection, TcpConnection):
-                if connection.low_is_orig != slots.low_is_orig[slot]:
-                    self._turn(slot, connection.low_is_orig)
-                cuts.from_orig[begun:] = [
-                    low == connection.low_is_orig for low in cuts.as_low[begun:]
-                ]
+        begun = len(cuts.slots)
 
         for packet in packets:
-            new = connection is None
-            if connection is not None:
-                if connection.over(0, packet.now, self._clock):
-                    new = True
-                elif isinstance(connection, TcpConnection) and connection.is_reuse(packet):
-                    new = True
-                if new:
-                    self._note(slot, connection)
-                    close_run()
-                    self.end(slot)
-                    slot = self._next(slot)
-                    begun = len(cuts.slots)
-            if new:
-                connection = kind(packet, ports)
-                self._connections[slot] = connection
+            if connection is not None and (
+                connection.over(0, packet.now, self._clock)
+                or (isinstance(connection, TcpConnection) and connection.is_reuse(packet))
+            ):
+                self._note(slot, connection)
+                self._sign(slot, connection, cuts, begun)
+                self.end(slot)
+                slot, begun, connection = slots.make_another(slot), len(cuts.slots), None
+            if connection is None:
+                connection = self._connections[slot] = kind(packet, ports)
                 slots.slow[slot] = True
                 slots.begin[slot] = packet.time
                 slots.low_is_orig[slot] = connection.low_is_orig
@@ -156,22 +140,20 @@ class Slow:
             if turned:
                 slots.low_is_orig[slot] = connection.low_is_orig
         if connection is not None:
+            slots.last[slot] = packets[-1].time
             self._note(slot, connection)
-            close_run()
+            self._sign(slot, connection, cuts, begun)
             self._look_later(slot, connection)
-        return cuts
 
-    def _turn(self, slot: int, low_is_orig: bool) -> None:
-        self._slots.low_is_orig[slot] = low_is_orig
-        if self._slots.open[slot]:
-            self._slots.sizes[slot] *= -1
-
-    def _next(self, slot: int) -> int:
-        slots = self._slots
-        (new,) = slots.make(slots.address[[slot]], slots.port[[slot]]).tolist()
-        slots.tcp[new] = slots.tcp[slot]
-        slots.last[new] = slots.last[slot]
-        return int(new)
+    def _sign(self, slot: int, connection: TcpConnection | UdpConnection, cuts: Cuts, begun: int) -> None:
+        """A TCP connection that is turned round is so with all of its packets: those from `begun` on, and those that
+        wait in its window."""
+        slots, low_is_orig = self._slots, connection.low_is_orig
+        if isinstance(connection, TcpConnection) and low_is_orig != slots.low_is_orig[slot]:
+            slots.low_is_orig[slot] = low_is_orig
+            cuts.from_orig[begun:] = [low == low_is_orig for low in cuts.as_low[begun:]]
+            if slots.open[slot]:
+                slots.sizes[slot] *= -1
 
     def _note(self, slot: int, connection: TcpConnection | UdpConnection) -> None:
         if isinstance(connection, TcpConnection) and connection.failed and not self._slots.failed[slot]:
@@ -179,6 +161,7 @@ class Slow:
             self.failed.append(slot)
 
     def end(self, slot: int) -> None:
+        """A connection is over; its slot is still to be freed."""
         self.forget(slot)
         self.ended.append(slot)
 
@@ -209,5 +192,3 @@ class Slow:
                 self.end(slot)
             else:
                 self._look_later(slot, connection)
-
-
