@@ -324,3 +324,12 @@ def test_a_reader_that_reads_nothing_holds_up_the_end_no_longer_than_allowed(tmp
         assert program.returncode == 1 and "not all verdicts could be written" in said
         os.close(ours)
         assert sniff.stop() == 0
+
+
+def test_wrong_checksums_are_said_with_what_to_do(tmp_path):
+    # The last byte is payload's, most of the time.
+    wrong = [frame[:-1] + bytes([frame[-1] ^ 1]) for frame in frames("lab.pcap")]
+    with sniffing(tmp_path, "--user", "root") as sniff:
+        send(wrong)
+        sniff.says(r"seen: [\d,]+ of [\d,]+ packets have a wrong checksum and are left out: .* use -C")
+        sniff.stop()
