@@ -162,8 +162,8 @@ class Crew:
         if state.taken > _SOME and wrong > state.taken / 2:
             self._say(
                 "warning",
-                f"{each.interface}: {wrong:,} of {state.taken:,} packets have a wrong checksum and are left out: where a "
-                "network card fills checksums in after this, use -C (checksums: false)",
+                f"{each.interface}: {wrong:,} of {state.taken:,} packets have a wrong checksum and are left out: where "
+                "a network card fills checksums in after this, use -C (checksums: false)",
                 f"checksums {each.interface}",
             )
         drops, packets = self.dropped(each.interface)

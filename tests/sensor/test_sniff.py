@@ -327,8 +327,7 @@ def test_a_reader_that_reads_nothing_holds_up_the_end_no_longer_than_allowed(tmp
 
 
 def test_wrong_checksums_are_said_with_what_to_do(tmp_path):
-    # The last byte is payload's, most of the time.
-    wrong = [frame[:-1] + bytes([frame[-1] ^ 1]) for frame in frames("lab.pcap")]
+    wrong = [frame[:-1] + bytes([frame[-1] ^ 1]) for frame in frames("office.pcap")]
     with sniffing(tmp_path, "--user", "root") as sniff:
         send(wrong)
         sniff.says(r"seen: [\d,]+ of [\d,]+ packets have a wrong checksum and are left out: .* use -C")
