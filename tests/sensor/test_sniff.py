@@ -63,8 +63,7 @@ def test_verdicts_come_while_connections_are_open(tmp_path):
     with sniffing(tmp_path, "--user", "root") as sniff:
         replay("office.pcap")
         until(lambda: (sniff.logs / "mmtt.log").read_text().count("\tok\t") >= 5, seconds=10)
-        capture = sniff.status()["capture"]
-        assert capture["flows"]["open"] > 0
+        until(lambda: sniff.status()["capture"]["flows"]["open"])
         full = [row for row in sniff.rows() if row["packets"] == "32"]
         assert full and all(float(row["latency"]) < 2 for row in full)
 
