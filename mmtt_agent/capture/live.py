@@ -17,7 +17,7 @@ from .connections import Connections
 from .live_clock import LiveClock
 from .live_past import FIRST, LAST, Past
 from .live_slots import HIGH, NEVER, Slots
-from .live_slow import Slow
+from .live_slow import Cuts, Slow
 from .live_windows import Followed, fill, overdue
 from .packets import Decoder
 from .pairs import Pairs, among, originators
@@ -91,7 +91,7 @@ class LiveCapture:
         self._clock = LiveClock()
         self._slow = Slow(self._slots, self._past, self._clock)
         self._most = max_connections
-        self._packets = 0
+        self._packets = self._unused = 0
         self._now = self._scanned = 0
         self._told: list[_Told] = []
         self._many_addresses = _FEW_ADDRESSES
@@ -106,7 +106,7 @@ class LiveCapture:
     @property
     def seen(self) -> int:
         """Connections that there have been."""
-        return self._slots.made
+        return self._slots.made - self._unused
 
     @property
     def open(self) -> int:
@@ -219,6 +219,7 @@ class LiveCapture:
             unused = slow_run & ~pairs.first[starts]
             if unused.any():
                 slots.free(slot[unused])
+                self._unused += int(np.count_nonzero(unused))
                 slots.point(slot[slow_run & pairs.first[starts]])
             if as_low is pairs.low:
                 as_low = as_low.copy()
@@ -353,18 +354,20 @@ class LiveCapture:
         as_low: np.ndarray,
     ) -> None:
         """Follow pairs packet by packet, and fill in what comes of it for their packets."""
-        pair_ends = np.append(pairs.starts[1:], len(pairs))
-        for number, at in zip(which.tolist(), slot.tolist(), strict=True):
-            span = slice(int(pairs.starts[number]), int(pair_ends[number]))
-            of = pairs.order[span]
-            columns = (
-                pairs.row[span], pairs.time[span], pairs.now[span], pairs.low[span], pairs.flags[span],
-                segments.seq[of], segments.ack[of], pairs.payload[span], pairs.state[span],
-            )  # fmt: skip
-            packets = [sessions.Packet(*fields) for fields in zip(*(c.tolist() for c in columns), strict=True)]
-            self._slow.begin(at)
-            cuts = self._slow.follow(at, packets)
-            slot_of[span], from_orig[span], as_low[span] = cuts.slots, cuts.from_orig, cuts.as_low
+        at = np.flatnonzero(np.isin(pairs.pair, which))
+        of = pairs.order[at]
+        columns = (
+            pairs.row[at], pairs.time[at], pairs.now[at], pairs.low[at], pairs.flags[at],
+            segments.seq[of], segments.ack[of], pairs.payload[at], pairs.state[at],
+        )  # fmt: skip
+        packets = [sessions.Packet(*fields) for fields in zip(*(c.tolist() for c in columns), strict=True)]
+        sizes = np.diff(np.append(pairs.starts, len(pairs)))[which]
+        cuts, begin = Cuts(), 0
+        for each, size in zip(slot.tolist(), sizes.tolist(), strict=True):
+            self._slow.begin(each)
+            self._slow.follow(each, packets[begin : begin + size], cuts)
+            begin += size
+        slot_of[at], from_orig[at], as_low[at] = cuts.slots, cuts.from_orig, cuts.as_low
 
     def _retain(
         self,

@@ -129,10 +129,13 @@ class Service:
             logger.error("a worker has not ended within %g s of the time that it had: it is ended", _GRACE)
             self._crew.kill()
         self._desk.end()
-        if not await asyncio.to_thread(self._desk.join, max(1.0, give_up - time.monotonic())):
-            logger.error("not all verdicts could be written within %g s", seconds + _GRACE)
+        written = await asyncio.to_thread(self._desk.join, max(1.0, give_up - time.monotonic()))
         for line in self._summary():
             logger.info("%s", line)
+        if not written:
+            logger.error("not all verdicts could be written within %g s: nobody takes them", seconds + _GRACE)
+            self._crew.kill()
+            os._exit(1)  # whoever is to be written to holds up every other way out
 
     def _summary(self) -> Iterator[str]:
         total, statuses, lost = self._crew.total, self._desk.statuses, self._crew.lost
@@ -208,8 +211,12 @@ class Service:
                 "packets": total.packets,
                 "dropped": total.drops,
                 "left_out": total.left_out,
-                "connections": {"seen": total.seen, "open": total.open, "evicted": total.evicted},
-                "lost": {"connections": lost["connections"]},
+                "flows": {
+                    "seen": total.seen,
+                    "open": total.open,
+                    "evicted": total.evicted,
+                    "lost": lost["connections"],
+                },
                 "restarts": crew.restarts,
                 "workers": crew.status(),
             },
