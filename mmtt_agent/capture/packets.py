@@ -42,7 +42,7 @@ class Decoder:
             clock: int64 ``(n,)``, network time of each record, microseconds.
         """
         work = self._work
-        work.clock = clock
+        work.clock, work.trusted = clock, records.trusted
         work.parts = []
         everything = Frames(
             np.arange(len(records), dtype=np.int64),
