@@ -46,8 +46,8 @@ from .time_line import TimeLine
 _MARGIN = 1_000_000
 #: How often connections that are over are looked for, in µs of network time.
 _EVERY = 1_000_000
-#: Of closed connections that are not certainly over, so many at most are looked at packet by packet at a time.
-_MOST_UNSURE = 500
+#: Of closed connections that are not certainly over, packets that are gone through at a time, about.
+_MOST_UNSURE = 5_000
 #: Bytes of fragments that wait for others, packets of a connection that are kept on average, and IPv6 addresses that
 #: are known: the most, or about.
 _MOST_FRAGMENTS, _PACKETS_EACH, _FEW_ADDRESSES = 32 << 20, 16, 1 << 16
@@ -73,6 +73,11 @@ class Found:
 
 class LiveCapture:
     """Follows connections through blocks of packets, in bounded memory.
+
+    What is told differs from what :func:`read_capture` finds in the same packets in three things alone: a connection
+    that is turned round after it was told of keeps its endpoints and so its identifier; that Zeek runs no more than
+    300 timers with a packet (``lag``) is not looked at; and of a connection of very many packets not all are known
+    any more should it have to be followed packet by packet.
 
     Args:
         checksums: leave out packets with a wrong checksum, as in :func:`read_capture`.
@@ -102,6 +107,11 @@ class LiveCapture:
     def counts(self) -> dict[str, int]:
         """Packets by what became of them, as in :class:`Capture`."""
         return {"packets": self._packets, **self._time_line.counts, **self._decoder.counts()}
+
+    @property
+    def now(self) -> int:
+        """Network time, µs since 1970: the latest time of any packet so far, or to which time was let go on."""
+        return self._now
 
     @property
     def seen(self) -> int:
@@ -195,9 +205,7 @@ class LiveCapture:
         slots.seen[slot] = seen
         time = pairs.time
         end = slots.last[slot] = np.maximum(slots.last[slot], np.maximum.reduceat(time, starts))
-        first_low = slots.first_low[slot]
-        by_other = pairs.low != first_low[run]
-        failed = self._note_firsts(pairs, code, run, slot, by_other)
+        failed = self._note_firsts(pairs, run, slot, pairs.low != slots.first_low[slot][run])
         odd = _odd(slots, slot, seen, end)
         if (odd & ~slow_run).any():
             slow_pair[pair[odd]] = True
@@ -269,10 +277,12 @@ class LiveCapture:
         note(bits.IS_NTP, ~tcp & ((low_port == 123) | (high_port == 123)))
         slots.seen[slot] = about
 
-    def _note_firsts(
-        self, pairs: Pairs, code: np.ndarray, run: np.ndarray, slot: np.ndarray, by_other: np.ndarray
-    ) -> np.ndarray:
-        """Note when TCP connections are closed and answered for the first time; the runs that are refused."""
+    def _note_firsts(self, pairs: Pairs, run: np.ndarray, slot: np.ndarray, by_other: np.ndarray) -> np.ndarray:
+        """Note when TCP connections are closed and answered for the first time; the runs that are refused.
+
+        Args:
+            by_other: bool, per packet, it is from whoever did not send the connection's first.
+        """
         slots, flags = self._slots, pairs.flags
         special = np.flatnonzero(pairs.tcp & ((flags & (SYN | FIN | RST) != 0) | (pairs.payload > 0)))
         nothing = np.zeros(0, np.int64)
@@ -420,7 +430,9 @@ class LiveCapture:
             self._fail(live[found.failed])
         if found.over.any():
             self._finish(live[found.over])
-        for slot in live[found.unsure][:_MOST_UNSURE].tolist():
+        unsure = live[found.unsure]
+        before = np.cumsum(np.minimum(slots.packets[unsure], FIRST + LAST))
+        for slot in unsure[before <= _MOST_UNSURE].tolist():
             self._slow.begin(slot)
         self._slow.advance(now)
         self._end_slow()
