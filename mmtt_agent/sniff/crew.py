@@ -241,10 +241,16 @@ class Crew:
         logger.info("another worker of %s has begun", interface)
         self._add(each.number, interface, each.pipe)
 
-    def end_stuck(self) -> None:
-        """End those that have said nothing for long: to be called now and then."""
+    def end_stuck(self, listened: bool) -> None:
+        """End those that have said nothing for long: to be called now and then.
+
+        Args:
+            listened: somebody would have heard it.
+        """
         for each in self._workers.values():
-            if time.monotonic() - each.heard > STUCK and not each.problem:
+            if not listened:
+                each.heard = time.monotonic()
+            elif time.monotonic() - each.heard > STUCK and not each.problem:
                 each.problem = f"it has said nothing for {STUCK:g} s, and was ended"
                 _kill(each)
 

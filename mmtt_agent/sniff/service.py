@@ -13,6 +13,8 @@ from dataclasses import asdict, fields
 from functools import partial
 from typing import Any
 
+import click
+
 from .. import __version__, drift
 from ..agent import chosen, http
 from ..agent.log import logger
@@ -23,8 +25,11 @@ from ..capture.left_out import left_out
 from .config import Config
 from .crew import STUCK, Crew, CrewError
 from .desk import Desk, Evidence
+from .nursery import NurseryError
 from .output import Output, preload
 
+# A desk that has been at one thing for so many seconds hears nobody.
+_LISTENS = 5.0
 # Seconds beyond stop_timeout in which all has to have ended.
 _GRACE = 10.0
 
@@ -107,6 +112,8 @@ class Service:
             self._loop.call_soon_threadsafe(call, *arguments)
 
     def _fail(self, error: Exception) -> None:
+        if not isinstance(error, (click.ClickException, CrewError, NurseryError, OSError)):
+            error = CrewError(f"a fault in mmtt: {type(error).__name__}: {error}; please report it")
         self._fault = self._fault or error
         self._stop.set()
 
@@ -155,7 +162,8 @@ class Service:
         told = time.monotonic()
         while True:
             await asyncio.sleep(1)
-            self._crew.end_stuck()
+            # Where nobody takes the rows, workers have to wait with theirs.
+            self._crew.end_stuck(self._desk.silent_for < _LISTENS)
             if time.monotonic() - told >= self._config.log.counts_every:
                 told = time.monotonic()
                 for line in self._summary():

@@ -115,6 +115,7 @@ def test_it_is_asked_and_told_like_an_agent(tmp_path):
     with sniffing(tmp_path, "--user", "root", "--id", "here") as sniff:
         replay("office.pcap")
         until(lambda: sniff.status()["windows"]["answered"]["ok"])
+        until(lambda: sniff.status()["capture"]["packets"] == len(frames("office.pcap")))
         assert sniff.get("/health") == (200, "ok\n")
         metrics = sniff.get("/metrics")[1]
         packets = sniff.status()["capture"]["packets"]
