@@ -81,7 +81,8 @@ from ..output import shown
     "--state",
     type=paths.PATH,
     metavar="FILE",
-    help="With --follow: where it is noted down what has been taken.  [default: mmtt_follow.json in the DIR of -o]",
+    help="With --follow: where it is noted down what has been taken.  [default: mmtt_follow.json in the DIR of -o; "
+    "without that nowhere, and the next start takes all]",
 )
 @click.option("--once", is_flag=True, help="With --follow: take what is finished now, and end.")
 def classify(
@@ -138,12 +139,14 @@ def classify(
     from . import run, sources
     from .progress import progress
 
+    seed = community_id_seed or 0 if community_id or community_id_seed is not None or form == "eve" or to else None
     if follow:
         if files or record or form == "table":
             raise click.UsageError("--follow DIR takes no FILE, --record or table; leave them out")
-        if output and incidents:
-            raise click.UsageError("-o writes both logs: leave --incidents out")
-        _follow(follow, matches, form or "tsv", output, incidents, state, once, bundle, false_positives, no_checksums)
+        _check_output(form, output, to, incidents)
+        form = form or ("eve" if to else "tsv")
+        options = bundle, false_positives, not no_checksums
+        _follow(follow, matches, form, output, to, incidents, state, once, seed, *options)
         return
     if matches or state or once:
         raise click.UsageError("--match, --state and --once go with --follow DIR")
@@ -153,10 +156,7 @@ def classify(
     form = form or ("eve" if to else "tsv" if output or not terminal else "table")
     if output and form == "table":
         raise click.UsageError("-o writes logs: use --format tsv, json or eve with it")
-    if output and incidents:
-        raise click.UsageError("-o writes rows and incidents: leave --incidents out")
-    if to and (output or form != "eve"):
-        raise click.UsageError("--to sends events of EVE: leave -o and other formats out")
+    _check_output(form, output, to, incidents)
     found = sources.expand(files)
     if None in found.captures and sys.stdin is not None and sys.stdin.isatty():
         raise click.UsageError("- reads a capture from standard input, which is a terminal; pipe one in")
@@ -174,7 +174,6 @@ def classify(
     from ..classifier import Classifier  # the network's runtime takes longer than to say what is wrong
     from ..record.model import embedding
 
-    seed = community_id_seed or 0 if community_id or community_id_seed is not None or form == "eve" else None
     memory = sink = None
     try:
         chosen = bundles.load(bundle, false_positives)
@@ -213,31 +212,57 @@ def classify(
         sys.exit(1)
 
 
+def _check_output(form: str | None, output: Path | None, to: str | None, incidents: bool) -> None:
+    if output and incidents:
+        raise click.UsageError("-o writes rows and incidents: leave --incidents out")
+    if to and (output or form not in ("eve", None)):
+        raise click.UsageError("--to sends events of EVE: leave -o and other formats out")
+
+
 def _follow(
     directory: Path,
     matches: tuple[str, ...],
     form: str,
     output: Path | None,
+    to: str | None,
     incidents: bool,
     state: Path | None,
     once: bool,
+    seed: int | None,
     bundle: str | None,
     false_positives: str | None,
-    no_checksums: bool,
+    checksums: bool,
 ) -> None:
     from .. import bundle as bundles
+    from .. import sinks
     from ..classifier import Classifier
+    from .follow import output as outputs
     from .follow import run
-    from .follow.state import StateError
+    from .follow.state import NAME, StateError
 
     if not directory.is_dir():
         raise _Unusable(f"{directory}: no directory with captures that is there")
+    sink = None
     try:
-        classifier = Classifier(bundles.load(bundle, false_positives))
-        with endings.cleaned_up():
-            run.follow(directory, matches, form, output, incidents, state, once, classifier, _say, not no_checksums)
-    except (bundles.BundleError, StateError) as error:
+        chosen = bundles.load(bundle, false_positives)
+        sink = sinks.open_sink(to or "-") if form == "eve" and not output else None
+        with endings.cleaned_up(), closing(sink) if sink else nullcontext():
+            run.follow(
+                directory,
+                matches,
+                state or (output / NAME if output else None),
+                lambda places: outputs.opened(form, output, places, incidents, seed is not None, sink),
+                once,
+                Classifier(chosen),
+                _say,
+                checksums,
+                seed,
+            )
+    except (bundles.BundleError, sinks.SinkError, StateError) as error:
         raise _Unusable(str(error)) from None
+    if sink and sink.dropped:
+        _say(f"{sink.dropped:,} events could not be delivered: {sink.problem}")
+        sys.exit(1)
 
 
 class _Unusable(click.ClickException):

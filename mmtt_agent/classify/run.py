@@ -28,7 +28,7 @@ from .sources import STDIN, called
 
 # Names of the files that are written into a directory.
 _LOGS = tuple(f"{log.name}.log" for log in (ROWS, INCIDENTS))
-_EVE = "eve.json"
+EVE = "eve.json"
 #: What takes what is found.
 Write = Callable[[Row | IncidentRow], None]
 
@@ -109,7 +109,7 @@ def _size(path: Path | None) -> int | None:
 
 def files(form: str, directory: Path) -> list[Path]:
     """The files that are written into ``directory``."""
-    return [directory / name for name in ((_EVE,) if form == "eve" else _LOGS)]
+    return [directory / name for name in ((EVE,) if form == "eve" else _LOGS)]
 
 
 @contextmanager

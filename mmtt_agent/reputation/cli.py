@@ -60,7 +60,9 @@ def reputation() -> None:
     """Tell Suricata of the responders of flows that look malicious, so that it alerts on whoever talks with them.
 
     It is for alerting and for what to look at first, not for blocking: a verdict is a probability, and several names
-    may share an address. Nothing is written unless `mmtt reputation update` is run, by hand or by a timer.
+    may share an address. Of 5,271 public responders in harmless captures from 350 sources (the model has learned from
+    many of them: expect more elsewhere) the defaults list 8, and 26 where one flow or one connection of an incident is
+    enough. Nothing is written unless `mmtt reputation update` is run, by hand or by a timer.
     """
 
 
@@ -81,7 +83,7 @@ def reputation() -> None:
     show_default=True,
     type=click.IntRange(1),
     metavar="N",
-    help="Flows that look malicious, at least, where there is no incident.",
+    help="Flows that look malicious, or connections of an incident, at least.",
 )
 @click.option(
     "--min-share",
@@ -89,7 +91,7 @@ def reputation() -> None:
     show_default=True,
     type=click.FloatRange(0, 1),
     metavar="SHARE",
-    help="Of the verdicts on flows to that responder, so many must say malicious.",
+    help="Without an incident, so many of the verdicts on flows to that responder must say malicious.",
 )
 @click.option(
     "--min-score",

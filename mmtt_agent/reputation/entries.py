@@ -73,8 +73,9 @@ class Rules:
 
     Attributes:
         since: µs since 1970; whose evidence is all older is out.
-        min_flows, min_share, min_score: without an incident there must be so many flows that look malicious, they must
-            be this share of the verdicts on flows to that responder, and one must have this score.
+        min_flows: flows that look malicious, or connections of an incident.
+        min_share, min_score: without an incident, those flows must be this share of the verdicts on flows to that
+            responder, and one must have this score.
         exempt: networks that are never listed.
         private: addresses that are not public may be.
         most: entries at most; those with an incident first, then the surest.
@@ -117,9 +118,12 @@ def chosen(evidence: Evidence, before: Sequence[Entry], rules: Rules) -> tuple[l
 def _entry(address: Address, evidence: Evidence, rules: Rules) -> Entry | None:
     """None where that is not enough."""
     suspect = evidence.suspects.get(address, Suspect())
-    incidents = sorted(
-        (each for each in evidence.incidents.values() if each.responder == address), key=lambda each: -each.score
-    )
+    incidents = [
+        each
+        for each in evidence.incidents.values()
+        if each.responder == address and each.connections >= rules.min_flows
+    ]
+    incidents.sort(key=lambda each: -each.score)
     score = max(suspect.scores.values(), default=0.0)
     enough = (
         len(suspect.scores) >= rules.min_flows

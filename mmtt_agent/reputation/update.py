@@ -66,7 +66,7 @@ def update(
         changed = files.write(directory, Kept(tuple(entries), tuple(to_remove) if suricata else ()), numbers)
         if suricata:
             try:
-                left = _tell(suricata, are, to_remove, reload and changed)
+                left = _tell(suricata, are, to_remove, changed if reload else None)
             except SuricataError as error:
                 problems.append(str(error))
             else:
@@ -74,15 +74,26 @@ def update(
     return Change(tuple(entries), tuple(added), tuple(removed), without_room, tuple(problems))
 
 
-def _tell(path: Path, to_add: Sequence[str], to_remove: Sequence[str], reload: bool) -> list[str]:
-    """Have a running Suricata's dataset hold these; those that it could not forget."""
-    left = []
+def _tell(path: Path, to_add: Sequence[str], to_remove: Sequence[str], reload: bool | None) -> list[str]:
+    """Have a running Suricata's dataset hold these; those that it could not forget.
+
+    Args:
+        reload: have it read its rules anew; None: nobody asked for that, not even if the list changes.
+    """
     with Suricata(path) as suricata:
-        for address in to_add:
-            suricata.command("dataset-add", setname=files.SET, settype="ip", datavalue=address)
-        for address in to_remove:
-            if not _forgotten(suricata, address):
-                left.append(address)
+        try:
+            for address in to_add:
+                suricata.command("dataset-add", setname=files.SET, settype="ip", datavalue=address)
+            left = [address for address in to_remove if not _forgotten(suricata, address)]
+        except SuricataError as error:
+            if "set not found" not in str(error):
+                raise
+            if reload is None:
+                raise SuricataError(
+                    f"{path}: this Suricata has no dataset {files.SET}; have it load {files.DATASET_RULES}, or give "
+                    "--reload for the reputation list"
+                ) from None
+            left = []  # it has the reputation list instead
         if reload:
             suricata.command("ruleset-reload-nonblocking")
     return left

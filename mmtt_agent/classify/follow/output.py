@@ -11,8 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from ..log import INCIDENTS, ROWS, JsonWriter, Log, TsvWriter
+from ...sinks import Sink
+from ..eve import EveWriter
+from ..log import INCIDENTS, ROWS, ROWS_WITH_COMMUNITY_ID, JsonWriter, Log, TsvWriter
 from ..row import IncidentRow, Row
+from ..run import EVE
 from .state import Place, StateError
 
 #: Bytes before its end that a log is known by.
@@ -32,23 +35,57 @@ class Output(Protocol):
     def close(self) -> None: ...
 
 
-class _Lines:
-    """Rows as lines, kept until they are taken."""
+def opened(
+    form: str, directory: Path | None, places: dict[str, Place], incidents: bool, ids: bool, sink: Sink | None
+) -> Output:
+    """Where rows go: logs in ``directory``, a sink, or standard output.
 
-    def __init__(self, form: str, log: Log, begun: bool) -> None:
+    Args:
+        form: "tsv", "json" or "eve".
+        places: how far the logs were written when the state was.
+        incidents: printed or sent instead of rows.
+        ids: rows have a column for the community ID.
+        sink: takes events of EVE.
+
+    Raises:
+        StateError: there is a log of somebody else's.
+        OSError: they can't be written.
+    """
+    of_rows = ROWS_WITH_COMMUNITY_ID if ids else ROWS
+    if sink:
+        return _Sent(sink, incidents)
+    if directory is None:
+        return _Printed(form, INCIDENTS if incidents else of_rows)
+    directory.mkdir(parents=True, exist_ok=True)
+    logs: dict[str, Log | None] = (
+        {EVE: None} if form == "eve" else {f"{log.name}.log": log for log in (of_rows, INCIDENTS)}
+    )
+    return _Logs({name: _Appended(directory / name, form, log, places.get(name)) for name, log in logs.items()})
+
+
+class _Lines:
+    """Rows as lines, kept until they are taken.
+
+    Args:
+        log: what is written; None for events of EVE.
+    """
+
+    def __init__(self, form: str, log: Log | None, begun: bool) -> None:
         self._form, self._log = form, log
         self._text = io.StringIO()
-        self._writer: TsvWriter | JsonWriter
+        self._writer: TsvWriter | JsonWriter | EveWriter
         self.begin(begun)
 
     def begin(self, begun: bool) -> None:
         """``begun``: the head is there already."""
-        if self._form == "json":
+        if self._log is None:
+            self._writer = EveWriter(lambda line: self._text.write(line.decode("ascii")))
+        elif self._form == "json":
             self._writer = JsonWriter(self._text, self._log, several=True)
-            return
-        self._writer = TsvWriter(self._text, self._log, several=True)
-        if begun:
-            self._writer.go_on()
+        else:
+            self._writer = TsvWriter(self._text, self._log, several=True)
+            if begun:
+                self._writer.go_on()
 
     def write(self, row: Row | IncidentRow) -> None:
         self._writer.write(row)
@@ -65,23 +102,18 @@ class _Lines:
         return text
 
 
-class Printed:
+class _Printed:
     """On standard output. What was printed can't be taken back: a capture whose rows were, and that was not yet noted
-    down when the program was killed, is printed again.
+    down when the program was killed, is printed again."""
 
-    Args:
-        form: "tsv" or "json".
-        incidents: instead of rows.
-    """
-
-    def __init__(self, form: str, incidents: bool) -> None:
+    def __init__(self, form: str, log: Log) -> None:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")
-        self._incidents = incidents
-        self._lines = _Lines(form, INCIDENTS if incidents else ROWS, begun=False)
+        self._log = log
+        self._lines = _Lines(form, log, begun=False)
 
     def write(self, row: Row | IncidentRow) -> None:
-        if isinstance(row, IncidentRow) == self._incidents:
+        if isinstance(row, self._log.row):
             self._lines.write(row)
 
     def commit(self) -> dict[str, Place]:
@@ -96,11 +128,36 @@ class Printed:
         pass
 
 
+class _Sent:
+    """Events of EVE for a sink; as with what is printed, some may come twice after a kill."""
+
+    def __init__(self, sink: Sink, incidents: bool) -> None:
+        self._sink, self._incidents = sink, incidents
+        self._lines = _Lines("eve", None, begun=True)
+
+    def write(self, row: Row | IncidentRow) -> None:
+        if isinstance(row, IncidentRow) or not self._incidents:
+            self._lines.write(row)
+
+    def commit(self) -> dict[str, Place]:
+        if text := self._lines.take():
+            self._sink.write(text.encode("ascii"))
+        self._sink.flush()
+        return {}
+
+    def reopen(self) -> None:
+        self._sink.reopen()
+
+    def close(self) -> None:
+        pass  # whoever has opened it closes it
+
+
 class _Appended:
     """A log that is appended to."""
 
-    def __init__(self, path: Path, form: str, log: Log, place: Place | None) -> None:
+    def __init__(self, path: Path, form: str, log: Log | None, place: Place | None) -> None:
         self._path = path
+        self._form = f"{form} {len(log.columns)}" if log else form
         self._restore(place)
         self._file = self._opened()
         self._lines = _Lines(form, log, begun=self.place.size > 0)
@@ -108,7 +165,7 @@ class _Appended:
     @property
     def place(self) -> Place:
         about = os.fstat(self._file)
-        return Place(about.st_ino, about.st_size, _tail(self._file, about.st_size))
+        return Place(about.st_ino, about.st_size, _tail(self._file, about.st_size), self._form)
 
     def write(self, row: Row | IncidentRow) -> None:
         self._lines.write(row)
@@ -157,6 +214,11 @@ class _Appended:
                     "or name another directory"
                 )
             return
+        if place.form != self._form and self._path.exists() and self._path.stat().st_size:
+            raise StateError(
+                f"{self._path}: was written in another format, or with other columns; move it away, or give the same "
+                "--format and --community-id"
+            )
         # It may have been moved away meanwhile.
         moved = (path for mark in "-." for path in sorted(self._path.parent.glob(f"{self._path.stem}{mark}*")))
         for path in (self._path, *moved):
@@ -173,26 +235,16 @@ def _tail(file: int, size: int) -> str:
     return hashlib.blake2b(os.pread(file, length, size - length), digest_size=16).hexdigest()
 
 
-class Logs:
-    """``mmtt.log`` and ``mmtt_incidents.log`` in a directory.
+class _Logs:
+    """``mmtt.log`` and ``mmtt_incidents.log`` in a directory, or ``eve.json`` for both."""
 
-    Args:
-        form: "tsv" or "json".
-        places: how far they were written when the state was.
-
-    Raises:
-        StateError: there is a log of somebody else's.
-        OSError: they can't be written.
-    """
-
-    def __init__(self, directory: Path, form: str, places: dict[str, Place]) -> None:
-        self._logs = {
-            log.name: _Appended(directory / f"{log.name}.log", form, log, places.get(log.name))
-            for log in (ROWS, INCIDENTS)
-        }
+    def __init__(self, logs: dict[str, _Appended]) -> None:
+        self._logs = logs
+        self._of_rows, *others = logs.values()
+        self._of_incidents = others[0] if others else self._of_rows
 
     def write(self, row: Row | IncidentRow) -> None:
-        self._logs[(INCIDENTS if isinstance(row, IncidentRow) else ROWS).name].write(row)
+        (self._of_incidents if isinstance(row, IncidentRow) else self._of_rows).write(row)
 
     def commit(self) -> dict[str, Place]:
         return {name: log.commit() for name, log in self._logs.items()}

@@ -18,8 +18,8 @@ from ..row import IncidentRow, Row
 from ..rows import rows
 from ..run import wrong
 from .files import Arrivals, Seen, sequence, unpacked
-from .output import Logs, Output, Printed
-from .state import NAME, State, alone
+from .output import Output
+from .state import Place, State, alone
 from .stream import Stream
 
 #: Seconds from one look at the directory to the next; more where a look takes long, so that it is a hundredth of that.
@@ -37,6 +37,7 @@ class Follower:
     Args:
         say: takes the lines for standard error.
         checksums: leave out packets with a wrong checksum, as Zeek does.
+        seed: of community IDs; None: rows have none.
     """
 
     def __init__(
@@ -47,14 +48,16 @@ class Follower:
         classifier: Classifier,
         say: Callable[[str], None],
         checksums: bool = True,
+        seed: int | None = None,
     ) -> None:
         self._arrivals, self._state, self._output, self._say = arrivals, state, output, say
-        self._classifier, self._checksums = classifier, checksums
+        self._classifier, self._checksums, self._seed = classifier, checksums, seed
         #: One for all captures: who is up to something may be so in many of them.
         self._tracker = Tracker(classifier.bundle.incidents) if classifier.bundle.incidents else None
         self._streams: dict[str, Stream] = {}
-        #: How far each sequence has been read, in µs since 1970.
+        #: How far each sequence has been read, and the furthest of all, in µs since 1970.
         self._read: dict[str, int] = {}
+        self._furthest = 0
         self._latest = ""  # the capture that was taken last
         self._since = time.monotonic()
         self._reopen = False
@@ -127,6 +130,7 @@ class Follower:
         """Write the rows that a capture completes; what has become of it."""
         name, of = str(path), sequence(seen.name)
         stream = self._streams.setdefault(of, Stream(self._checksums))
+        evicted = stream.evicted
         if self._tracker:
             self._tracker.until = self._until(of)
         try:
@@ -142,14 +146,20 @@ class Follower:
             self._say(line)
         if stream.left_out:
             self._say(stream.left_out)
-        self._read[of] = stream.latest
+        if given_up := stream.evicted - evicted:
+            self._say(f"{name}: {given_up:,} connections were given up, as too many were open at once")
+        self._note(of, stream)
         self._state.goes_on(of, seen.name, stream.latest)
         return "damaged" if stream.problems else "taken"
+
+    def _note(self, of: str, stream: Stream) -> None:
+        self._read[of] = stream.latest
+        self._furthest = max(self._furthest, stream.latest)
 
     def _write(self, stream: Stream, found: Found, told: bool = False) -> None:
         """``told``: its rows have been written before."""
         in_hand = stream.capture(stream.latest)
-        for row in rows(found, in_hand, self._classifier, self._tracker, goes_on=True):
+        for row in rows(found, in_hand, self._classifier, self._tracker, seed=self._seed, goes_on=True):
             if not told:
                 self._output.write(row._replace(capture=stream.capture(row.ts)) if isinstance(row, Row) else row)
 
@@ -165,7 +175,8 @@ class Follower:
                 with suppress(CaptureError, OSError, MemoryError):
                     for found in stream.take(path):
                         self._write(stream, found, told=True)
-                    self._read[of], self._latest = stream.latest, str(path)
+                    self._note(of, stream)
+                    self._latest = str(path)
 
     def _end_streams(self) -> None:
         """What is left to be told of sequences that nothing comes of any more."""
@@ -177,6 +188,7 @@ class Follower:
             if of in waiting or not (alone or time.time() - self._state.written(of) >= _QUIET):
                 continue
             stream = self._streams.pop(of)
+            self._read.pop(of, None)
             self._write(stream, stream.end())
             self._state.streams.pop(of, None)
             self._commit()
@@ -184,13 +196,13 @@ class Follower:
     def _until(self, of: str) -> int:
         """Up to when all sequences but that one have been read: evidence from then on is still to come."""
         others = [self._read.get(name, begins) for name, begins in self._arrivals.others(of).items()]
-        return max(min(others, default=LATEST), max(self._read.values(), default=0) - _PATIENCE)
+        return max(min(others, default=LATEST), self._furthest - _PATIENCE)
 
     def _go_on(self) -> None:
         """Where no capture is being written, time goes on all the same, and incidents end."""
-        if not self._tracker or not self._read or self._streams or self._arrivals.others(""):
+        if not self._tracker or not self._furthest or self._streams or self._arrivals.others(""):
             return
-        now = max(self._read.values()) + int((time.monotonic() - self._since) * 1e6)
+        now = self._furthest + int((time.monotonic() - self._since) * 1e6)
         self._tracker.until = now
         incidents = self._tracker.advance(now)
         for incident in incidents:
@@ -202,40 +214,36 @@ class Follower:
 def follow(
     directory: Path,
     matches: Sequence[str],
-    form: str,
-    output: Path | None,
-    incidents: bool,
     state: Path | None,
+    output: Callable[[dict[str, Place]], Output],
     once: bool,
     classifier: Classifier,
     say: Callable[[str], None],
     checksums: bool,
+    seed: int | None,
 ) -> None:
     """Take a directory's captures as they are finished; see :class:`Follower`. SIGHUP rotates.
 
     Args:
         matches: patterns of their names; without any, what captures use to be called.
-        form: "tsv" or "json".
-        output: where the logs are; None prints.
-        incidents: prints those instead of rows.
-        state: None: beside the logs, or nowhere.
+        state: None: what has been taken is noted down nowhere.
+        output: opened with how far each log was written when the state was.
+        seed: of community IDs; None: rows have none.
 
     Raises:
         StateError: the state, or a log, is somebody else's.
         OSError: the directory can't be read, or the output can't be written.
     """
     directory = Path(os.path.realpath(directory))
-    if output:
-        output.mkdir(parents=True, exist_ok=True)
-        state = state or output / NAME
     with ExitStack() as held:
         if state:
+            state.parent.mkdir(parents=True, exist_ok=True)
             held.enter_context(alone(state))
         known = State.read(state, directory)
-        into: Output = Logs(output, form, known.places) if output else Printed(form, incidents)
+        into = output(known.places)
         held.callback(into.close)
         arrivals = Arrivals(directory, matches, known.is_done)
-        follower = Follower(arrivals, known, into, classifier, say, checksums)
+        follower = Follower(arrivals, known, into, classifier, say, checksums, seed)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             signal.signal(signal.SIGHUP, lambda *_: follower.rotate())
         try:

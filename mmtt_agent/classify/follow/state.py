@@ -41,11 +41,13 @@ class Place:
         inode: of the file, which may have another name by now.
         size: bytes of it.
         tail: a digest of the last of them, by which it is known.
+        form: what its lines are.
     """
 
     inode: int
     size: int
     tail: str
+    form: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +215,8 @@ class State:
             raise ValueError("another version")
         self.counts = {str(name): int(number) for name, number in content["counts"].items()}
         self.places = {
-            str(name): Place(int(of["inode"]), int(of["size"]), str(of["tail"])) for name, of in content["logs"].items()
+            str(name): Place(int(of["inode"]), int(of["size"]), str(of["tail"]), str(of["form"]))
+            for name, of in content["logs"].items()
         }
         self.streams = {
             str(of): [(str(name), int(latest)) for name, latest in captures]

@@ -25,6 +25,7 @@ class Stream:
         checksums: leave out packets with a wrong checksum, as Zeek does.
 
     Attributes:
+        evicted: connections that were given up, as too many were open at once.
         latest: time of the latest packet, in µs since 1970; 0 where there was none.
         problems, warnings, left_out: of the capture that was taken last, as :class:`Capture` has them.
     """
@@ -34,7 +35,7 @@ class Stream:
         self._live = LiveCapture(checksums)
         #: When captures begin, in order, and which.
         self._begins: list[tuple[int, str]] = []
-        self.latest = 0
+        self.latest = self.evicted = 0
         self.problems: list[str] = []
         self.warnings: list[str] = []
         self.left_out = ""
@@ -59,7 +60,9 @@ class Stream:
                         self._live, self._begins, self.latest = LiveCapture(self._checksums), [], 0
                 if first:
                     self._begins = [*self._begins[-_REMEMBERED:], (max(int(times[0]), self.latest), str(path))]
+                before = self._live.evicted
                 yield self._live.take(records)
+                self.evicted += self._live.evicted - before
                 if len(times):
                     self.latest = max(self.latest, int(times.max()))
             if not begun and (error := file.nothing()):

@@ -330,11 +330,12 @@ def test_captures_that_go_before_they_are_taken_are_counted(captures, bundle, tm
     out = tmp_path / "out"
     with following(captures, bundle, out) as program:
         held = [(captures / name).open("wb") for name in ("log.pcap.1764300009", "log.pcap.1764300010")]
+        until((out / "mmtt_follow.json").exists)
         time.sleep(3)  # longer than from one look to the next
         for name in ("log.pcap.1764300009", "log.pcap.1764300010"):
             (captures / name).unlink()
         (captures / "whole.pcap").write_bytes(LAB)
-        until(lambda: taken_of(out))
+        until(lambda: state(out)["counts"].get("taken"))
         for each in held:
             each.close()
         program.send_signal(signal.SIGTERM)
@@ -369,14 +370,14 @@ def test_logs_that_are_moved_away_are_begun_anew_at_a_hangup(captures, bundle, t
     write_as(captures, "log.pcap.1764300009", "log.pcap.1764300010")
     (captures / "log.pcap.1764300010").rename(tmp_path / "later")
     with following(captures, bundle, out) as program:
-        until(lambda: taken_of(out))
-        until(lambda: (out / "mmtt_follow.json").read_text().count("log.pcap"))
+        until(lambda: len(rows(out)) == 25 and state(out)["counts"])
+        time.sleep(0.5)  # the state is written after the rows
         for log in ("mmtt.log", "mmtt_incidents.log"):
             (out / log).rename(out / f"{log}.1")
         program.send_signal(signal.SIGHUP)
         until((out / "mmtt.log").exists)
         (tmp_path / "later").rename(captures / "log.pcap.1764300010")
-        until(lambda: taken_of(out))
+        until(lambda: len(rows(out)) == 25)
         program.send_signal(signal.SIGTERM)
         program.wait(10)
     old, new = (out / "mmtt.log.1").read_text(), (out / "mmtt.log").read_text()
@@ -432,6 +433,38 @@ def test_rows_can_be_printed_with_a_state_of_their_own(captures, follow, tmp_pat
         json.loads(line)["state"]
         for line in follow("--once", "--incidents", "--format", "json", output=None).stdout.splitlines()
     ]
+
+
+def test_events_of_eve_are_added_to_one_file_or_sent(captures, follow, tmp_path):
+    write_as(captures, "log.pcap.1764300009", "log.pcap.1764300010")
+    follow("--once", "--format", "eve")
+    lines = (tmp_path / "out" / "eve.json").read_text().splitlines()
+    events = [json.loads(line) for line in lines]
+    assert Counter(event["event_type"] for event in events)["mmtt"] == 50
+    assert {"mmtt", "mmtt_incident"} == {event["event_type"] for event in events}
+    assert all(event["community_id"].startswith("1:") for event in events if event["event_type"] == "mmtt")
+    assert {Path(event["pcap_filename"]).name for event in events} <= {path.name for path in captures.iterdir()}
+    (captures / "more.pcap").write_bytes(LAB)
+    follow("--once", "--format", "eve")
+    assert (tmp_path / "out" / "eve.json").read_text().splitlines()[: len(lines)] == lines
+    follow("--once", "--to", tmp_path / "sent.json", "--state", tmp_path / "state.json", output=None)
+    follow("--once", "--to", tmp_path / "sent.json", "--state", tmp_path / "state.json", output=None)
+    sent = sorted((tmp_path / "sent.json").read_text().splitlines())
+    assert sent == sorted((tmp_path / "out" / "eve.json").read_text().splitlines())
+
+
+def test_a_log_is_not_gone_on_with_in_another_format(captures, follow, tmp_path):
+    write_as(captures, "log.pcap.1764300009")
+    follow("--once")
+    for arguments in (("--format", "json"), ("--community-id",)):
+        done = follow("--once", *arguments)
+        assert done.returncode == 2 and "mmtt.log: was written in another format, or with other columns" in done.stderr
+    assert follow("--once", "--format", "eve").returncode == 0, "another file"
+    for log in ("mmtt.log", "mmtt_incidents.log"):
+        (tmp_path / "out" / log).unlink()
+    write_as(captures, "log.pcap.1764300009", "log.pcap.1764300010")
+    assert follow("--once", "--community-id").returncode == 0
+    assert "community_id" in (tmp_path / "out" / "mmtt.log").read_text()
 
 
 def test_a_full_disk_ends_it_and_nothing_is_half_written(captures, follow, tmp_path):
@@ -496,7 +529,7 @@ def test_wrong_usage(captures, follow, bundle):
     for arguments, says in (
         (("x.pcap",), "takes no FILE"),
         (("--format", "table"), "takes no FILE, --record or table"),
-        (("--incidents",), "-o writes both logs"),
+        (("--incidents",), "-o writes rows and incidents"),
     ):
         done = follow(*arguments)
         assert done.returncode == 2 and says in done.stderr
