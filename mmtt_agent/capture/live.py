@@ -17,7 +17,7 @@ from .connections import Connections
 from .live_clock import LiveClock
 from .live_past import FIRST, LAST, Past
 from .live_slots import HIGH, NEVER, Slots
-from .live_slow import Slow
+from .live_slow import Cuts, Slow
 from .live_windows import Followed, fill, overdue
 from .packets import Decoder
 from .pairs import Pairs, among, originators
@@ -46,8 +46,8 @@ from .time_line import TimeLine
 _MARGIN = 1_000_000
 #: How often connections that are over are looked for, in µs of network time.
 _EVERY = 1_000_000
-#: Of closed connections that are not certainly over, so many at most are looked at packet by packet at a time.
-_MOST_UNSURE = 500
+#: Of closed connections that are not certainly over, packets that are gone through at a time, about.
+_MOST_UNSURE = 5_000
 #: Bytes of fragments that wait for others, packets of a connection that are kept on average, and IPv6 addresses that
 #: are known: the most, or about.
 _MOST_FRAGMENTS, _PACKETS_EACH, _FEW_ADDRESSES = 32 << 20, 16, 1 << 16
@@ -74,6 +74,11 @@ class Found:
 class LiveCapture:
     """Follows connections through blocks of packets, in bounded memory.
 
+    What is told differs from what :func:`read_capture` finds in the same packets in three things alone: a connection
+    that is turned round after it was told of keeps its endpoints and so its identifier; that Zeek runs no more than
+    300 timers with a packet (``lag``) is not looked at; and of a connection of very many packets not all are known
+    any more should it have to be followed packet by packet.
+
     Args:
         checksums: leave out packets with a wrong checksum, as in :func:`read_capture`.
         max_connections: that are followed at once; beyond that the longest idle are given up.
@@ -91,7 +96,7 @@ class LiveCapture:
         self._clock = LiveClock()
         self._slow = Slow(self._slots, self._past, self._clock)
         self._most = max_connections
-        self._packets = 0
+        self._packets = self._unused = 0
         self._now = self._scanned = 0
         self._told: list[_Told] = []
         self._many_addresses = _FEW_ADDRESSES
@@ -104,9 +109,14 @@ class LiveCapture:
         return {"packets": self._packets, **self._time_line.counts, **self._decoder.counts()}
 
     @property
+    def now(self) -> int:
+        """Network time, µs since 1970: the latest time of any packet so far, or to which time was let go on."""
+        return self._now
+
+    @property
     def seen(self) -> int:
         """Connections that there have been."""
-        return self._slots.made
+        return self._slots.made - self._unused
 
     @property
     def open(self) -> int:
@@ -145,11 +155,14 @@ class LiveCapture:
         return self._found()
 
     def end(self) -> Found:
-        """Finish what is open: there will be no more packets."""
+        """Finish what is open: there will be no more packets, or the clock was set back, and time begins anew."""
         self._slow.advance(self._now)
         self._end_slow()
         self._scan()
         self._finish(self._slots.live())
+        self._time_line.begin_anew()
+        self._clock.forget()
+        self._now = self._scanned = 0
         return self._found()
 
     # A block
@@ -195,9 +208,7 @@ class LiveCapture:
         slots.seen[slot] = seen
         time = pairs.time
         end = slots.last[slot] = np.maximum(slots.last[slot], np.maximum.reduceat(time, starts))
-        first_low = slots.first_low[slot]
-        by_other = pairs.low != first_low[run]
-        failed = self._note_firsts(pairs, code, run, slot, by_other)
+        failed = self._note_firsts(pairs, run, slot, pairs.low != slots.first_low[slot][run])
         odd = _odd(slots, slot, seen, end)
         if (odd & ~slow_run).any():
             slow_pair[pair[odd]] = True
@@ -219,6 +230,7 @@ class LiveCapture:
             unused = slow_run & ~pairs.first[starts]
             if unused.any():
                 slots.free(slot[unused])
+                self._unused += int(np.count_nonzero(unused))
                 slots.point(slot[slow_run & pairs.first[starts]])
             if as_low is pairs.low:
                 as_low = as_low.copy()
@@ -268,10 +280,12 @@ class LiveCapture:
         note(bits.IS_NTP, ~tcp & ((low_port == 123) | (high_port == 123)))
         slots.seen[slot] = about
 
-    def _note_firsts(
-        self, pairs: Pairs, code: np.ndarray, run: np.ndarray, slot: np.ndarray, by_other: np.ndarray
-    ) -> np.ndarray:
-        """Note when TCP connections are closed and answered for the first time; the runs that are refused."""
+    def _note_firsts(self, pairs: Pairs, run: np.ndarray, slot: np.ndarray, by_other: np.ndarray) -> np.ndarray:
+        """Note when TCP connections are closed and answered for the first time; the runs that are refused.
+
+        Args:
+            by_other: bool, per packet, it is from whoever did not send the connection's first.
+        """
         slots, flags = self._slots, pairs.flags
         special = np.flatnonzero(pairs.tcp & ((flags & (SYN | FIN | RST) != 0) | (pairs.payload > 0)))
         nothing = np.zeros(0, np.int64)
@@ -353,18 +367,20 @@ class LiveCapture:
         as_low: np.ndarray,
     ) -> None:
         """Follow pairs packet by packet, and fill in what comes of it for their packets."""
-        pair_ends = np.append(pairs.starts[1:], len(pairs))
-        for number, at in zip(which.tolist(), slot.tolist(), strict=True):
-            span = slice(int(pairs.starts[number]), int(pair_ends[number]))
-            of = pairs.order[span]
-            columns = (
-                pairs.row[span], pairs.time[span], pairs.now[span], pairs.low[span], pairs.flags[span],
-                segments.seq[of], segments.ack[of], pairs.payload[span], pairs.state[span],
-            )  # fmt: skip
-            packets = [sessions.Packet(*fields) for fields in zip(*(c.tolist() for c in columns), strict=True)]
-            self._slow.begin(at)
-            cuts = self._slow.follow(at, packets)
-            slot_of[span], from_orig[span], as_low[span] = cuts.slots, cuts.from_orig, cuts.as_low
+        at = np.flatnonzero(np.isin(pairs.pair, which))
+        of = pairs.order[at]
+        columns = (
+            pairs.row[at], pairs.time[at], pairs.now[at], pairs.low[at], pairs.flags[at],
+            segments.seq[of], segments.ack[of], pairs.payload[at], pairs.state[at],
+        )  # fmt: skip
+        packets = [sessions.Packet(*fields) for fields in zip(*(c.tolist() for c in columns), strict=True)]
+        sizes = np.diff(np.append(pairs.starts, len(pairs)))[which]
+        cuts, begin = Cuts(), 0
+        for each, size in zip(slot.tolist(), sizes.tolist(), strict=True):
+            self._slow.begin(each)
+            self._slow.follow(each, packets[begin : begin + size], cuts)
+            begin += size
+        slot_of[at], from_orig[at], as_low[at] = cuts.slots, cuts.from_orig, cuts.as_low
 
     def _retain(
         self,
@@ -417,7 +433,9 @@ class LiveCapture:
             self._fail(live[found.failed])
         if found.over.any():
             self._finish(live[found.over])
-        for slot in live[found.unsure][:_MOST_UNSURE].tolist():
+        unsure = live[found.unsure]
+        before = np.cumsum(np.minimum(slots.packets[unsure], FIRST + LAST))
+        for slot in unsure[before <= _MOST_UNSURE].tolist():
             self._slow.begin(slot)
         self._slow.advance(now)
         self._end_slow()

@@ -158,6 +158,25 @@ class Slots:
         self._at.update(zip(_keys(address, port), slots.tolist(), strict=True))
         return slots
 
+    def make_another(self, slot: int) -> int:
+        """A slot for a new connection between the same endpoints."""
+        if not self._free_count:
+            self._grow(1)
+        self._free_count -= 1
+        new = int(self._free[self._free_count])
+        address, port = self.address[slot], self.port[slot]
+        self.serial[new] = self.made
+        self.made += 1
+        self.used += 1
+        self.address[new], self.port[new], self.tcp[new] = address, port, self.tcp[slot]
+        self.closing[new] = self.answered[new] = self.synack[new] = NEVER
+        self.told[new] = self.newest[new] = self.window[new] = -1
+        self.slow[new] = self.was_slow[new] = self.failed[new] = self.open[new] = False
+        self.packets[new] = self.counted[new] = self.seen[new] = 0
+        self.sent[new] = 0
+        self._at[address.tobytes() + port.tobytes()] = new
+        return new
+
     def point(self, slots: np.ndarray) -> None:
         """Let these be the slots that are found for their pairs of endpoints."""
         self._at.update(zip(_keys(self.address[slots], self.port[slots]), slots.tolist(), strict=True))

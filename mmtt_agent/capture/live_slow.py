@@ -16,7 +16,7 @@ from .udp_sessions import UdpConnection
 
 @dataclass(slots=True)
 class Cuts:
-    """What became of a pair's packets: lists with an element for each.
+    """What became of packets: lists with an element for each.
 
     Attributes:
         slots: the connection's slot; of a pair's last packet, the one that is followed further.
@@ -104,16 +104,17 @@ class Slow:
         port = int(self._slots.port[slot])
         return port >> 16 & 0xFFFF, port & 0xFFFF
 
-    def follow(self, slot: int, packets: list[Packet]) -> Cuts:
+    def follow(self, slot: int, packets: list[Packet], cuts: Cuts) -> None:
         """Follow a pair's packets.
 
         Args:
             slot: the connection's so far, or an unused one's.
+            cuts: what becomes of them is added.
         """
-        slots, cuts = self._slots, Cuts()
+        slots = self._slots
         kind, ports = self._of(slot), self._ports(slot)
         connection = self._connections.get(slot)
-        begun = 0
+        begun = len(cuts.slots)
 
         for packet in packets:
             if connection is not None and (
@@ -123,7 +124,7 @@ class Slow:
                 self._note(slot, connection)
                 self._sign(slot, connection, cuts, begun)
                 self.end(slot)
-                slot, begun, connection = self._next(slot), len(cuts.slots), None
+                slot, begun, connection = slots.make_another(slot), len(cuts.slots), None
             if connection is None:
                 connection = self._connections[slot] = kind(packet, ports)
                 slots.slow[slot] = True
@@ -143,7 +144,6 @@ class Slow:
             self._note(slot, connection)
             self._sign(slot, connection, cuts, begun)
             self._look_later(slot, connection)
-        return cuts
 
     def _sign(self, slot: int, connection: TcpConnection | UdpConnection, cuts: Cuts, begun: int) -> None:
         """A TCP connection that is turned round is so with all of its packets: those from `begun` on, and those that
@@ -154,12 +154,6 @@ class Slow:
             cuts.from_orig[begun:] = [low == low_is_orig for low in cuts.as_low[begun:]]
             if slots.open[slot]:
                 slots.sizes[slot] *= -1
-
-    def _next(self, slot: int) -> int:
-        slots = self._slots
-        (new,) = slots.make(slots.address[[slot]], slots.port[[slot]]).tolist()
-        slots.tcp[new] = slots.tcp[slot]
-        return int(new)
 
     def _note(self, slot: int, connection: TcpConnection | UdpConnection) -> None:
         if isinstance(connection, TcpConnection) and connection.failed and not self._slots.failed[slot]:

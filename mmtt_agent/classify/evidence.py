@@ -122,11 +122,11 @@ def tries(table: Connections, windows: Windows) -> list[Try]:
     order = np.argsort(ts, kind="stable")
     came_to_nothing = (np.arange(len(ts)) < len(failed))[order].tolist()
     used, index = np.unique(np.concatenate([failed, windows.connection[short]])[order], return_inverse=True)
-    of = about(table, used)
+    columns = (*table.addresses(used), table.resp_p[used].tolist(), table.proto[used].tolist())
+    pairs = [(orig, resp, f"{port}/{_PROTOCOLS[proto]}") for orig, resp, port, proto in zip(*columns, strict=True)]
     counted: dict[tuple[str, str, str, int], list[int]] = {}
     for at, connection, failing in zip(ts[order].tolist(), index.tolist(), came_to_nothing, strict=True):
-        pair = of[connection].orig_h, of[connection].resp_h, f"{of[connection].resp_p}/{of[connection].proto}"
-        counted.setdefault((*pair, at // EPOCH), [at, 0, 0])[1 if failing else 2] += 1
+        counted.setdefault((*pairs[connection], at // EPOCH), [at, 0, 0])[1 if failing else 2] += 1
     return [
         Try(at, orig, resp, resp_p, failing, too_short)
         for (orig, resp, resp_p, _), (at, failing, too_short) in counted.items()

@@ -98,6 +98,9 @@ class Service:
         settings = self._settings
         state = states.load(settings.state) if settings.state else states.State()
         self._output = _file(settings.output)
+        for each in (settings.input, *settings.verdicts):
+            if self._output and (read := _file(each)) and _same(read, self._output):
+                raise SourceError(f"{self._output}: can't be read and written to; name another file with -o")
         self._again = states.beyond(state.mark, self._output) if self._output else 0
         self._input = source(settings.input, settings.follow, state.position, self._say)
         stack.callback(self._input.close)
@@ -342,6 +345,10 @@ def _file(where: str) -> Path | None:
     if where == "-" or "://" in where or where.startswith(("unix:", "unix_stream:", "unix_dgram:")):
         return None
     return Path(where.removeprefix("file:"))
+
+
+def _same(path: Path, other: Path) -> bool:
+    return path.exists() and other.exists() and path.samefile(other)
 
 
 def captured(

@@ -43,10 +43,6 @@ class Reader:
             self.damaged.add(str(error))
             return None
 
-    def begin(self) -> None:
-        """What follows is another file: half a line that came last was its end."""
-        self._rows = logs.Rows()
-
 
 def of(row: Mapping[str, Any]) -> Verdict | None:
     """The verdict of a row of an ``mmtt.log``, or in an event; None of what else there is in a stream of events.

@@ -76,7 +76,7 @@ def served(address: tuple[str, int] | None, status: Callable[[], dict[str, Any]]
         try:
             yield
         finally:
-            server.close()
+            loop.call_soon_threadsafe(server.close)
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
     finally:

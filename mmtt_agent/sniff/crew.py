@@ -27,6 +27,8 @@ STUCK = 30.0
 _BEGIN = 60.0
 # Seconds before another is begun in the place of one that has ended.
 _PAUSE = 0.5
+# Packets of which half may be wrong by chance.
+_SOME = 1000
 # Seconds from one word on the same matter to the next.
 _QUIET = 60.0
 
@@ -156,6 +158,14 @@ class Crew:
             logger.info("%s: packets can come again", each.interface)
         if state.failed and state.failed != had.failed:
             self._say("error", f"the model failed on some windows: {state.failed}", "model")
+        wrong = sum(state.left_out.get(f"bad_{what}_checksum", 0) for what in ("ip", "tcp", "udp"))
+        if state.taken > _SOME and wrong > state.taken / 2:
+            self._say(
+                "warning",
+                f"{each.interface}: {wrong:,} of {state.taken:,} packets have a wrong checksum and are left out: where "
+                "a network card fills checksums in after this, use -C (checksums: false)",
+                f"checksums {each.interface}",
+            )
         drops, packets = self.dropped(each.interface)
         if (more := drops - self._told_drops[each.interface]) > 0:
             told = self._say(
@@ -231,10 +241,16 @@ class Crew:
         logger.info("another worker of %s has begun", interface)
         self._add(each.number, interface, each.pipe)
 
-    def end_stuck(self) -> None:
-        """End those that have said nothing for long: to be called now and then."""
+    def end_stuck(self, listened: bool) -> None:
+        """End those that have said nothing for long: to be called now and then.
+
+        Args:
+            listened: somebody would have heard it.
+        """
         for each in self._workers.values():
-            if time.monotonic() - each.heard > STUCK and not each.problem:
+            if not listened:
+                each.heard = time.monotonic()
+            elif time.monotonic() - each.heard > STUCK and not each.problem:
                 each.problem = f"it has said nothing for {STUCK:g} s, and was ended"
                 _kill(each)
 

@@ -13,6 +13,8 @@ from dataclasses import asdict, fields
 from functools import partial
 from typing import Any
 
+import click
+
 from .. import __version__, drift
 from ..agent import chosen, http
 from ..agent.log import logger
@@ -23,8 +25,11 @@ from ..capture.left_out import left_out
 from .config import Config
 from .crew import STUCK, Crew, CrewError
 from .desk import Desk, Evidence
+from .nursery import NurseryError
 from .output import Output, preload
 
+# A desk that has been at one thing for so many seconds hears nobody.
+_LISTENS = 5.0
 # Seconds beyond stop_timeout in which all has to have ended.
 _GRACE = 10.0
 
@@ -107,6 +112,8 @@ class Service:
             self._loop.call_soon_threadsafe(call, *arguments)
 
     def _fail(self, error: Exception) -> None:
+        if not isinstance(error, (click.ClickException, CrewError, NurseryError, OSError)):
+            error = CrewError(f"a fault in mmtt: {type(error).__name__}: {error}; please report it")
         self._fault = self._fault or error
         self._stop.set()
 
@@ -129,10 +136,13 @@ class Service:
             logger.error("a worker has not ended within %g s of the time that it had: it is ended", _GRACE)
             self._crew.kill()
         self._desk.end()
-        if not await asyncio.to_thread(self._desk.join, max(1.0, give_up - time.monotonic())):
-            logger.error("not all verdicts could be written within %g s", seconds + _GRACE)
+        written = await asyncio.to_thread(self._desk.join, max(1.0, give_up - time.monotonic()))
         for line in self._summary():
             logger.info("%s", line)
+        if not written:
+            logger.error("not all verdicts could be written within %g s: nobody takes them", seconds + _GRACE)
+            self._crew.kill()
+            os._exit(1)  # whoever is to be written to holds up every other way out
 
     def _summary(self) -> Iterator[str]:
         total, statuses, lost = self._crew.total, self._desk.statuses, self._crew.lost
@@ -152,7 +162,8 @@ class Service:
         told = time.monotonic()
         while True:
             await asyncio.sleep(1)
-            self._crew.end_stuck()
+            # Where nobody takes the rows, workers have to wait with theirs.
+            self._crew.end_stuck(self._desk.silent_for < _LISTENS)
             if time.monotonic() - told >= self._config.log.counts_every:
                 told = time.monotonic()
                 for line in self._summary():
@@ -208,8 +219,12 @@ class Service:
                 "packets": total.packets,
                 "dropped": total.drops,
                 "left_out": total.left_out,
-                "connections": {"seen": total.seen, "open": total.open, "evicted": total.evicted},
-                "lost": {"connections": lost["connections"]},
+                "flows": {
+                    "seen": total.seen,
+                    "open": total.open,
+                    "evicted": total.evicted,
+                    "lost": lost["connections"],
+                },
                 "restarts": crew.restarts,
                 "workers": crew.status(),
             },

@@ -44,7 +44,7 @@ _BEHIND = 250_000
 # Seconds after the word to stop in which packets that the ring has are still taken.
 _LAST_PACKETS = 0.15
 # How much less than taking packets running the model matters to the scheduler (nice).
-_NICE = 5
+_NICE = 2
 
 
 class Packets(Protocol):

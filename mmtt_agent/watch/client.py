@@ -41,9 +41,8 @@ def address(path: str | None, given: str | None) -> tuple[str, int]:
         except ValueError:
             raise settings.ConfigError(f"--agent must be HOST:PORT, not {given!r}") from None
     else:
-        if path is None:
-            path = next((each for each in PLACES if os.access(each, os.R_OK)), None)
-        found = _listens(path)
+        path = place(path)
+        found = loaded(path).metrics.listen
     if found is None:
         if given is not None:
             raise Off(f"--agent must be HOST:PORT for the agent to be asked, not {given!r}")
@@ -53,13 +52,22 @@ def address(path: str | None, given: str | None) -> tuple[str, int]:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port
 
 
-def _listens(path: str | None) -> tuple[str, int] | None:
-    """Where these settings have it, be they the agent's or those of ``mmtt sniff``."""
+def place(path: str | None) -> str | None:
+    """The settings' file; without one that of a systemd unit, where there is any."""
+    return path or next((each for each in PLACES if os.access(each, os.R_OK)), None)
+
+
+def loaded(path: str | None) -> settings.Config | of_sniff.Config:
+    """These settings, be they the agent's or those of ``mmtt sniff``.
+
+    Raises:
+        ConfigError: they are neither.
+    """
     try:
-        return settings.load(path).metrics.listen
+        return settings.load(path)
     except settings.ConfigError:
         try:
-            return of_sniff.load(path).metrics.listen
+            return of_sniff.load(path)
         except of_sniff.ConfigError as error:
             # Of two that fail, that of the settings which the file is like.
             if path is not None and of_sniff.is_like(path):

@@ -8,8 +8,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Rates:
-    """Per second. ``services`` and ``applications`` are verdicts, the most frequent first; ``packets`` and those of them
-    that were ``dropped`` are 0 where Zeek takes them."""
+    """Per second. ``services`` and ``applications`` are verdicts, the most frequent first; ``packets`` and, of them,
+    those that were ``dropped`` are 0 where Zeek takes them."""
 
     received: float
     ok: float

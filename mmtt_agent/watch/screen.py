@@ -66,7 +66,7 @@ def _capture(status: dict[str, Any]) -> list[tuple[str, Text | str]]:
         where = f"{zeek['version'] or 'not connected'} at {zeek['url']}, {zeek['nodes']} nodes in the last minute"
         return [("zeek", where)]
     capture, output = status["capture"], status["output"]
-    of, dropped = capture["connections"], capture["dropped"]
+    of, dropped = capture["flows"], capture["dropped"]
     packets = f"{capture['packets']:,} on {', '.join(capture['interfaces'])}, {dropped:,} lost by the kernel"
     given_up = f", {of['evicted']:,} given up as there were too many" if of["evicted"] else ""
     workers = f"{len(capture['workers'])}, {capture['restarts']} have ended before their time"
@@ -135,7 +135,7 @@ def _source(status: dict[str, Any], rates: Rates) -> list[tuple[str, str] | str]
     return [
         shown(f"{', '.join(capture['interfaces'])}  {rates.packets:,.0f} packets/s  "),
         (lost, "bold red" if rates.dropped else "dim"),
-        f"  {capture['connections']['open']:,} connections",
+        f"  {capture['flows']['open']:,} connections",
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 from own_network import ip, make_wire, missing, send
 from program import mmtt
-from sniffing import Sniff, at_once, frames, read_log, replay, sniffing, until
+from sniffing import PROGRAM, Sniff, at_once, frames, read_log, replay, sniffing, until
 
 WHY_NOT = missing()
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
@@ -62,8 +63,7 @@ def test_verdicts_come_while_connections_are_open(tmp_path):
     with sniffing(tmp_path, "--user", "root") as sniff:
         replay("office.pcap")
         until(lambda: (sniff.logs / "mmtt.log").read_text().count("\tok\t") >= 5, seconds=10)
-        capture = sniff.status()["capture"]
-        assert capture["connections"]["open"] > 0
+        until(lambda: sniff.status()["capture"]["flows"]["open"])
         full = [row for row in sniff.rows() if row["packets"] == "32"]
         assert full and all(float(row["latency"]) < 2 for row in full)
 
@@ -85,7 +85,7 @@ def test_events_of_suricatas_kind_and_a_filter(tmp_path):
 def test_logs_are_made_anew_when_they_were_moved_away(tmp_path):
     with sniffing(tmp_path, "--user", "root") as sniff:
         replay("midstream.pcap")
-        until(lambda: len(sniff.rows()) > 0 or sniff.status()["capture"]["connections"]["open"])
+        until(lambda: len(sniff.rows()) > 0 or sniff.status()["capture"]["flows"]["open"])
         until(lambda: sniff.status()["capture"]["packets"] >= len(frames("midstream.pcap")))
         log, old = sniff.logs / "mmtt.log", sniff.logs / "mmtt.log.1"
         log.rename(old)
@@ -115,6 +115,7 @@ def test_it_is_asked_and_told_like_an_agent(tmp_path):
     with sniffing(tmp_path, "--user", "root", "--id", "here") as sniff:
         replay("office.pcap")
         until(lambda: sniff.status()["windows"]["answered"]["ok"])
+        until(lambda: sniff.status()["capture"]["packets"] == len(frames("office.pcap")))
         assert sniff.get("/health") == (200, "ok\n")
         metrics = sniff.get("/metrics")[1]
         packets = sniff.status()["capture"]["packets"]
@@ -286,3 +287,48 @@ def test_lines_go_to_a_socket_that_somebody_listens_on(tmp_path):
                 got += [json.loads(line) for line in lines]
     assert status == 0 and len(got) == sum(of_file("office.pcap", tmp_path).values())
     assert {event["event_type"] for event in got} <= {"mmtt", "mmtt_incident"}
+
+
+def test_a_reader_that_has_enough_ends_it_without_a_word(tmp_path):
+    with sniffing(tmp_path, "--user", "root") as sniff:
+        arguments = "-i seen --format json --user root --metrics-listen off"
+        program = subprocess.Popen(
+            ["sh", "-c", f'"$@" {arguments} | head -n 1', "sh", *PROGRAM, "sniff"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        # It says on standard error when it listens.
+        assert "listening on" in program.stderr.readline()
+        replay("office.pcap")
+        out, said = program.communicate(timeout=30)
+        assert json.loads(out)["uid"] and "rror" not in said and "Traceback" not in said
+        assert sniff.stop() == 0
+
+
+def test_a_reader_that_reads_nothing_holds_up_the_end_no_longer_than_allowed(tmp_path):
+    settings = tmp_path / "sniff.yaml"
+    settings.write_text("stop_timeout: 1\nmetrics: {listen: off}\ninterface: seen\nuser: root\n")
+    with sniffing(tmp_path, "--user", "root") as sniff:
+        ours, theirs = os.pipe()
+        fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096)
+        program = subprocess.Popen(
+            [*PROGRAM, "sniff", "-c", settings, "--format", "json"], stdout=theirs, stderr=subprocess.PIPE, text=True
+        )
+        os.close(theirs)
+        assert "listening on" in program.stderr.readline()
+        for _ in range(3):
+            replay("lab.pcap")
+        program.terminate()
+        _, said = program.communicate(timeout=30)
+        assert program.returncode == 1 and "not all verdicts could be written" in said
+        os.close(ours)
+        assert sniff.stop() == 0
+
+
+def test_wrong_checksums_are_said_with_what_to_do(tmp_path):
+    wrong = [frame[:-1] + bytes([frame[-1] ^ 1]) for frame in frames("office.pcap")]
+    with sniffing(tmp_path, "--user", "root") as sniff:
+        send(wrong)
+        sniff.says(r"seen: [\d,]+ of [\d,]+ packets have a wrong checksum and are left out: .* use -C")
+        sniff.stop()

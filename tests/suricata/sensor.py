@@ -38,14 +38,16 @@ def config(directory: Path, *outputs: tuple[str, str], community_id: bool = Fals
     return path
 
 
-def on_capture(capture: Path, directory: Path, rules: str = "", community_id: bool = False) -> Path:
-    """Its events on a capture, as a file."""
+def on_capture(
+    capture: Path, directory: Path, rules: str = "", community_id: bool = False, output: tuple[str, str] | None = None
+) -> Path:
+    """Its events on a capture, as a file; or to another output."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "rules").write_text(rules)
     suricata = find()
     assert suricata
     done = subprocess.run(
-        [suricata, "-c", config(directory, ("regular", "eve.json"), community_id=community_id), "-r", capture,
+        [suricata, "-c", config(directory, output or ("regular", "eve.json"), community_id=community_id), "-r", capture,
          "-l", directory, "-S", directory / "rules", "-k", "none"],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip

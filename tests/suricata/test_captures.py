@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import sensor
-from places import DATA, ROOT
+from eve_program import Eve, wait_for
+from places import DATA, ROOT, ZEEK_SCRIPTS
 from program import mmtt
 
+from mmtt_agent import logs
 from mmtt_agent.eve import events
+from mmtt_agent.zeek import find as find_zeek
 
 RAW = ROOT.parent / "shared" / "data" / "raw"
 #: Of the share of flow events that carry their flow's verdict.
@@ -120,3 +126,49 @@ def test_a_capture_given_with_the_events_is_classified_first(tmp_path):
         for one, other in lines:
             said = [json.loads(line).get("mmtt", {}) for line in (one, other)]
             assert said[0].get("uid") == said[1].get("uid") and said[0].get("service") == said[1].get("service")
+
+
+@pytest.mark.parametrize("kind", ["unix_stream", "unix_dgram"])
+def test_by_a_socket_comes_what_comes_by_a_file(tmp_path, kind):
+    ours = tmp_path / "ours.json"
+    ours.write_text(mmtt("classify", DATA / "office.pcap", "--format", "eve").stdout)
+    eve = sensor.on_capture(DATA / "office.pcap", tmp_path / "file", ALERTS)
+    expected = mmtt("eve", eve, "--verdicts", ours).stdout.splitlines()
+    path, out = tmp_path / "eve.sock", tmp_path / "out.json"
+    with Eve(
+        f"{kind}:{path}".replace("_stream", ""), "--verdicts", ours, "-o", out, "--wait", 0, scratch=tmp_path
+    ) as program:
+        wait_for(path.exists)
+        sensor.on_capture(DATA / "office.pcap", tmp_path / "socket", ALERTS, output=(kind, str(path)))
+        wait_for(lambda: out.exists() and out.read_bytes().count(b"\n") >= len(expected))
+        assert program.end() == 0
+    # Flows have other numbers in another run, and end in another order.
+    assert sorted(map(told_apart, out.read_text().splitlines())) == sorted(map(told_apart, expected))
+
+
+def told_apart(line: str) -> str:
+    event = json.loads(line)
+    if event["event_type"] == "stats":
+        return "stats"
+    return json.dumps({name: value for name, value in event.items() if name not in ("flow_id", "timestamp")})
+
+
+@pytest.mark.skipif(find_zeek() is None, reason="no Zeek")
+def test_zeeks_verdicts_join_suricatas_events(tmp_path):
+    """Both beside each other, as they are."""
+    program = tmp_path / "agent"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -c "from mmtt_agent.cli import main; main()" agent "$@"\n')
+    program.chmod(0o755)
+    subprocess.run(
+        [find_zeek(), "-C", "-r", DATA / "lab.pcap", ZEEK_SCRIPTS], cwd=tmp_path, timeout=110, check=True,
+        capture_output=True, env=os.environ | {"MMTT_AGENT": str(program)},
+    )  # fmt: skip
+    eve = sensor.on_capture(DATA / "lab.pcap", tmp_path / "suricata", ALERTS)
+    log = tmp_path / "mmtt.log"
+    rows = [row | {"ts": row["ts"] / 1e6} for row in logs.records(log, logs.Damaged())]
+    known = verdicts(rows)
+    found = [json.loads(line) for line in mmtt("eve", eve, "--verdicts", log).stdout.splitlines()]
+    flows = [event for event in found if event["event_type"] == "flow" and event["proto"] in ("TCP", "UDP")]
+    with_verdict = [event for event in flows if has_verdict(event, known)]
+    assert len(with_verdict) > 30 and all("mmtt" in event for event in with_verdict)
+    assert all("mmtt" in event for event in found if event["event_type"] in ("ssh", "quic"))

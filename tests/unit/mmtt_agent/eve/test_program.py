@@ -116,6 +116,7 @@ def test_rows_that_cant_be_read_are_said_and_the_others_used(tmp_path, verdicts)
         (["eve.json", "--verdicts", "mmtt.log", "-o", "/nowhere/x"], "/nowhere/x: No such file or directory"),
         (["eve.json", "--verdicts", "mmtt.log", "--follow", "--state", "/nowhere/x"], "/nowhere/x: No such file"),
         (["eve.json", "--verdicts", "mmtt.log", "--follow", "--state", "eve.json"], "not a state of mmtt eve's"),
+        (["eve.json", "--verdicts", "mmtt.log", "-o", "./eve.json"], "eve.json: can't be read and written to"),
         (["unix:/nowhere/x", "--verdicts", "mmtt.log"], "there is no directory /nowhere"),
         (["unix:eve.json", "--verdicts", "mmtt.log"], "in use by another program, or is no socket"),
         (["unix:" + "x" * 200, "--verdicts", "mmtt.log"], "no name that a socket can have"),
