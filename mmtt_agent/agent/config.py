@@ -107,6 +107,15 @@ def _seconds(least: float, most: float) -> Callable[[Any], float]:
     return check
 
 
+def _number(least: float, most: float) -> Callable[[Any], float]:
+    def check(value: Any) -> float:
+        if type(value) not in (int, float) or not least <= value <= most:
+            raise ValueError(f"a number from {least:g} to {most:g}")
+        return float(value)
+
+    return check
+
+
 def address(value: Any) -> tuple[str, int] | None:
     """Where to listen, from HOST:PORT; None for ``off``, which YAML takes for false."""
     if value is False or value == "off":
@@ -215,6 +224,8 @@ class Config:
     credit: int = _setting(4096, _integer(64, 1_000_000))
     #: Flows of all nodes that may be unanswered here.
     max_queued: int = _setting(16_384, _integer(64, 10_000_000))
+    #: Incidents a day that the thresholds are adjusted to, by those of the last days; None: they stay as they are.
+    alerts_per_day: float | None = _setting(None, _number(0.1, 1000))
     #: Seconds for connecting, and for the acknowledgement.
     connect_timeout: float = _setting(10.0, _seconds(0.1, 3600))
     #: Seconds for answering what is in hand when told to stop.
@@ -352,6 +363,11 @@ def _check_together(config: Config, places: dict[str, str], default_place: str) 
         fail(
             "thresholds.incidents",
             "thresholds.incidents and incidents.share both say what an incident is: leave one out",
+        )
+    if config.alerts_per_day and (config.incidents.share or config.thresholds.incidents):
+        fail(
+            "alerts_per_day",
+            "alerts_per_day, and incidents.share or thresholds.incidents, both say what an incident is: leave one out",
         )
     if config.reconnect.longest < config.reconnect.first:
         fail("reconnect.longest", "reconnect.longest must not be below reconnect.first")

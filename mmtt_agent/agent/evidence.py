@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..classifier import Verdicts
-from ..incidents import Flows, Incident, IncidentModel, Settings, Tracker, Try
+from ..incidents import Budget, Flows, Incident, IncidentModel, Settings, Tracker, Try
 from . import wire
 
 #: Incidents of a sensor that wait for a node of it at most; the oldest go first.
@@ -29,10 +29,19 @@ class Evidence:
         model: of the bundle; None where it has none, and nothing is kept.
         settings: of the site; the model has a threshold for their share.
         by_clock: time goes on by :meth:`steps`, not by the flows' own.
+        per_day: incidents that there should be, instead of the settings' thresholds.
     """
 
-    def __init__(self, model: IncidentModel | None, settings: Settings | None = None, by_clock: bool = False) -> None:
-        self._by_clock = by_clock
+    def __init__(
+        self,
+        model: IncidentModel | None,
+        settings: Settings | None = None,
+        by_clock: bool = False,
+        per_day: float | None = None,
+    ) -> None:
+        self._by_clock, self._per_day = by_clock, per_day
+        #: Of incidents a day, where the site has one.
+        self.budget: Budget | None = None
         self._counts: Counter[str] = Counter()
         self._nodes: dict[str, str] = {}  # by sensor: which node has sent something latest
         self._waiting: dict[str, deque[Incident]] = {}  # by sensor
@@ -61,7 +70,12 @@ class Evidence:
 
     def _new(self) -> Tracker | None:
         model, settings = self._judge
-        return None if model is None else Tracker(model, settings, by_clock=self._by_clock)
+        if model is None:
+            return None
+        # Another model's scores say nothing of this one's.
+        if self._per_day and (self.budget is None or self.budget.model != model):
+            self.budget = Budget(self._per_day, model)
+        return Tracker(model, settings, by_clock=self._by_clock, budget=self.budget)
 
     # What comes in.
 
