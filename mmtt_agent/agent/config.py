@@ -24,6 +24,7 @@ from .settings import (
     check_judging,
     default_id,
     integer,
+    number,
     seconds,
     setting,
     word,
@@ -103,6 +104,8 @@ class Config:
     credit: int = setting(4096, integer(64, 1_000_000))
     #: Flows of all nodes that may be unanswered here.
     max_queued: int = setting(16_384, integer(64, 10_000_000))
+    #: Incidents a day that the thresholds are adjusted to, by those of the last days; None: they stay as they are.
+    alerts_per_day: float | None = setting(None, number(0.1, 1000))
     #: Seconds for connecting, and for the acknowledgement.
     connect_timeout: float = setting(10.0, seconds(0.1, 3600))
     #: Seconds for answering what is in hand when told to stop.
@@ -136,6 +139,12 @@ class Config:
                 f"not {self.url}",
             )
         check_judging(self, fail)
+        if self.alerts_per_day and (self.incidents.share or self.thresholds.incidents):
+            fail(
+                "alerts_per_day",
+                "alerts_per_day, and incidents.share or thresholds.incidents, both say what an incident is: "
+                "leave one out",
+            )
         if self.reconnect.longest < self.reconnect.first:
             fail("reconnect.longest", "reconnect.longest must not be below reconnect.first")
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..classifier import Verdicts
-from ..incidents import Flows, Incident, IncidentModel, Settings, Try
+from ..incidents import Budget, Flows, Incident, IncidentModel, Settings, Tracker, Try
 from . import wire
 from .kept import Kept
 
@@ -29,12 +29,31 @@ class Evidence(Kept):
         model: of the bundle; None where it has none, and nothing is kept.
         settings: of the site; the model has a threshold for their share.
         by_clock: time goes on by :meth:`steps`, not by the flows' own.
+        per_day: incidents that there should be, instead of the settings' thresholds.
     """
 
-    def __init__(self, model: IncidentModel | None, settings: Settings | None = None, by_clock: bool = False) -> None:
+    def __init__(
+        self,
+        model: IncidentModel | None,
+        settings: Settings | None = None,
+        by_clock: bool = False,
+        per_day: float | None = None,
+    ) -> None:
+        self._per_day = per_day
+        #: Of incidents a day, where the site has one.
+        self.budget: Budget | None = None
         super().__init__(model, settings or Settings(), by_clock)
         self._nodes: dict[str, str] = {}  # by sensor: which node has sent something latest
         self._waiting: dict[str, deque[Incident]] = {}  # by sensor
+
+    def _new(self) -> Tracker | None:
+        model, settings = self._judge
+        if model is None:
+            return None
+        # Another model's scores say nothing of this one's.
+        if self._per_day and (self.budget is None or self.budget.model != model):
+            self.budget = Budget(self._per_day, model)
+        return Tracker(model, settings, by_clock=self._by_clock, budget=self.budget)
 
     # What comes in.
 

@@ -12,9 +12,11 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import asdict, fields
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from .. import __version__, drift
+from .. import __version__, drift, whole
+from ..incidents import Budget
 from ..record import Recorder
 from . import http, native
 from .chosen import judging
@@ -32,6 +34,8 @@ from .tally import RECENT, Tally
 STUCK = 30.0
 # Seconds in the end for what is recorded, within the TimeoutStopSec of the systemd unit.
 _WRITE_OUT = 8.0
+#: What the agent keeps of the last days' incidents in record.directory, and every how many seconds.
+_ALERTS, _ALERTS_EVERY = "alerts.json", 600.0
 # Messages that are not used: the session's count, and its name for others.
 _REFUSED = {
     "messages refused": "malformed",
@@ -81,7 +85,13 @@ class Service:
         self._bundle = config.bundle  # of the model that runs; None for the one that is shipped
         self._stop, self._reload = asyncio.Event(), asyncio.Event()
         self._tally = Tally()
-        self._evidence = Evidence(self._runner.incidents, judging(config), by_clock=not offline)
+        self._evidence = Evidence(
+            self._runner.incidents, judging(config), by_clock=not offline, per_day=config.alerts_per_day
+        )
+        # What a capture brings must not hang on what ran before it.
+        lasts = config.alerts_per_day and config.record.directory and not offline
+        self._alerts = Path(config.record.directory, _ALERTS) if lasts and config.record.directory else None
+        self._restore_alerts()
         # An agent that Zeek has started inherits the socket of Zeek's unit, and has nothing to say there.
         self._systemd = Notifier({} if exit_with_zeek else os.environ)
         self._started = time.time()
@@ -108,7 +118,8 @@ class Service:
             logger.info("model %s finds no incidents; those of mmtt from 0.5.0 on do", self._runner.model)
         exposition = Exposition(self.status, self._tally.histograms)
         watched = await http.listen_if_possible(self._config.metrics.listen, self.status, exposition.text)
-        beside = [asyncio.ensure_future(each) for each in (self._reload_when_told(), *self._tell_systemd())]
+        work = self._reload_when_told(), self._keep_alerts(), *self._tell_systemd()
+        beside = [asyncio.ensure_future(each) for each in work]
         # Not when Zeek is connected: it may come later, and go.
         self._systemd.tell(READY=1)
         try:
@@ -124,7 +135,39 @@ class Service:
             if self._memory:
                 self._memory.close(_WRITE_OUT)
                 logger.info("%d windows recorded, %d not", self._memory.recorded, self._memory.dropped)
+            self._write_alerts()
             log_counts(self._counts, "in all")
+
+    def _restore_alerts(self) -> None:
+        """Go on with the incidents of the last days."""
+        if not self._alerts or not self._evidence.budget or not self._alerts.exists():
+            return
+        try:
+            self._evidence.budget.restore(self._alerts.read_text())
+        except (OSError, ValueError) as error:
+            logger.warning("%s: %s: the alerts a day are learnt anew", self._alerts, error)
+
+    def _write_alerts(self) -> None:
+        if self._alerts and self._evidence.budget:
+            try:
+                whole.write(self._alerts, self._evidence.budget.as_json().encode())
+            except OSError as error:
+                logger.warning("%s: can't be written: %s", self._alerts, error.strerror or error)
+
+    async def _keep_alerts(self) -> None:
+        """Say when the threshold for incidents is another, and keep what it was found by."""
+        said = None
+        while True:
+            await asyncio.sleep(_ALERTS_EVERY)
+            if (budget := self._evidence.budget) and budget.threshold != said:
+                said = budget.threshold
+                logger.info(
+                    "an incident has a score of %.4f from now on, for %g a day, by %d hours",
+                    said,
+                    budget.per_day,
+                    budget.hours,
+                )
+            self._write_alerts()
 
     def _signalled(self) -> None:
         if self._stop.is_set():
@@ -199,6 +242,7 @@ class Service:
             "refused": {name: counts[what] for what, name in _REFUSED.items()},
             "incidents": self._evidence.incidents(),
             "evidence": self._evidence.status(),
+            "alerts": _alerts(self._evidence.budget),
             "record": _record(self._memory),
             "drift": drift.status(self._runner.drift),
             "latency": self._tally.latency(),
@@ -331,6 +375,15 @@ def _record(memory: Recorder | None) -> dict[str, Any]:
         "problem": memory.problem if memory else "",
         "bytes": memory.size if memory else 0,
         "removed": memory.parts_removed if memory else 0,
+    }
+
+
+def _alerts(budget: Budget | None) -> dict[str, Any]:
+    """How many incidents a day are asked for, and the threshold that was found for that; None where there is none."""
+    return {
+        "per_day": budget.per_day if budget else None,
+        "threshold": budget.threshold if budget else None,
+        "hours": budget.hours if budget else 0,
     }
 
 

@@ -92,6 +92,15 @@ def seconds(least: float, most: float) -> Callable[[Any], float]:
     return check
 
 
+def number(least: float, most: float) -> Callable[[Any], float]:
+    def check(value: Any) -> float:
+        if type(value) not in (int, float) or not least <= value <= most:
+            raise ValueError(f"a number from {least:g} to {most:g}")
+        return float(value)
+
+    return check
+
+
 def address(value: Any) -> tuple[str, int] | None:
     """Where to listen, from HOST:PORT; None for ``off``, which YAML takes for false."""
     if value is False or value == "off":

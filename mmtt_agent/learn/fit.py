@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 
 from ..drift import shifted
-from ..site import TASKS, Answers, Site, unit
+from ..site import TASKS, Answers, Site, mixture, unit
 
 #: Windows with the same name fewer than which teach nothing.
 MIN_WINDOWS = 5
@@ -333,12 +333,9 @@ def _tried(trial: _Fit, lesson: Lesson, later: np.ndarray, task: str) -> _Tried 
     site = trial.site({task: Chosen(1.0, 0.0, -1.0)}, {})
     names, network = lesson.names[task][rows].astype(str), lesson.network[task][rows]
     labels = [*lesson.labels[task], *(each for each in site.answers[task].labels if each not in lesson.labels[task])]
-    own = np.zeros((len(rows), len(labels)))
     places = [labels.index(label) for label in site.answers[task].labels]
-    own[:, places], like = site.seen(lesson.embedding[rows]).probabilities(task)
-    theirs = np.zeros_like(own)
-    theirs[:, : network.shape[1]] = network
-    both = [share * own + (1 - share) * theirs for share in _SHARES]
+    own, like = site.seen(lesson.embedding[rows]).probabilities(task)
+    both = [mixture(network, own, places, len(labels), share) for share in _SHARES]
     best = np.array(labels)[np.array([each.argmax(axis=1) for each in both])]
     return _Tried(names, best == names, np.array([each.max(axis=1) for each in both]), like)
 

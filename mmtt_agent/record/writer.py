@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from .. import whole
 from .keeper import keep
 from .parts import named
@@ -70,14 +72,20 @@ class Recorder:
         self._writer, self._days, self._bytes = writer, keep_days, keep_bytes
         self._say, self._say_removed, self._waits = say, removed, waits
         try:
+            process = Process()
+        except ProcessError as error:
+            raise RecordError(f"{directory}: windows can't be recorded there: {error}") from None
+        try:
             directory.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=directory):
                 pass
         except OSError as error:
+            process.close()
             raise RecordError(
                 f"{directory}: windows can't be recorded there: {error.strerror or error}; "
                 "let its user write there, or name another directory"
             ) from None
+        self._process: Process | None = process
         self.recorded = self.dropped = self.problems = self.size = self.parts_removed = 0
         #: Why the latest part was not written; empty if it was.
         self.problem = ""
@@ -93,10 +101,6 @@ class Recorder:
         self._closing = self._flushing = False
         self._keep_at = 0.0
         self._keep_problem = ""
-        try:
-            self._process: Process | None = Process()
-        except ProcessError as error:
-            raise RecordError(f"{directory}: windows can't be recorded there: {error}") from None
         self._thread = threading.Thread(target=self._run, name="mmtt-record", daemon=True)
         self._thread.start()
 
@@ -152,9 +156,11 @@ class Recorder:
         while not closing:
             with self._changed:
                 self._changed.wait_for(lambda: self._closing or self._flushing or self._queued >= _SOON, _EVERY)
-                batches, self._queue = self._queue, []
-                closing, at_once = self._closing, self._closing or self._flushing
-                self._flushing = False
+                batches = self._first()
+                # What waits behind these comes first.
+                closing = self._closing and not self._queue
+                at_once = closing or (self._flushing and not self._queue)
+                self._flushing = self._flushing and not at_once
                 overrun, self._overrun = self._overrun, 0
             if overrun and not self._said_overrun:
                 self._say(
@@ -176,6 +182,13 @@ class Recorder:
                 self._changed.notify_all()
             if time.monotonic() >= self._keep_at:
                 self._keep()
+
+    def _first(self) -> list[Batch]:
+        """Some of what waits, off the queue: a part is to have about as many windows as it should."""
+        windows = np.cumsum([len(batch) for batch in self._queue])
+        some = int(np.searchsorted(windows, _SOON)) + 1
+        batches, self._queue = self._queue[:some], self._queue[some:]
+        return batches
 
     def _take(self, batches: list[Batch]) -> None:
         """Hand windows to the process."""

@@ -41,6 +41,9 @@ def state(status: dict[str, Any]) -> Table:
         found = f"{evidence['open']:,} open of {status['incidents']['opened']:,}"
         kept = f"evidence on {evidence['pairs']:,} pairs of hosts, {evidence['left_out']['shed']:,} given up"
         rows.append(("incidents", f"{found}; {kept}"))
+    if (alerts := status.get("alerts")) and alerts["per_day"]:  # an agent up to 0.6.0 has none
+        found = f"a score of {alerts['threshold']:.4f}" if alerts["threshold"] is not None else "not known yet"
+        rows.append(("alerts", f"about {alerts['per_day']:g} a day: {found}, by {alerts['hours']} hours with traffic"))
     own = status.get("thresholds") or {}  # an agent up to 0.5.0 has none
     if any(own.values()):
         of = [f"{name} {_thresholds(by_name)}" for name, by_name in own.items() if by_name]

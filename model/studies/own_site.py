@@ -20,7 +20,7 @@ from mmtt_agent.learn.fit import MIN_WINDOWS, Lesson, fit, of_each_name
 from mmtt_agent.learn.measure import f1
 from mmtt_agent.learn.teach import MOST_NAMELESS
 from mmtt_agent.series import SeriesBatch
-from mmtt_agent.site import Site
+from mmtt_agent.site import Site, mixture
 
 from ..data.dataset import Dataset
 from ..data.named import Named
@@ -172,11 +172,9 @@ def _best(site: Site, lesson: Lesson, rows: np.ndarray) -> np.ndarray:
         by_network: np.ndarray = np.array(known, object)[lesson.network["application"][rows].argmax(axis=1)]
         return by_network
     labels = [*known, *(label for label in answers.labels if label not in known)]
-    both = np.zeros((len(rows), len(labels)))
-    both[:, : len(known)] = (1 - answers.share) * lesson.network["application"][rows]
     places = [labels.index(label) for label in answers.labels]
     own, like = site.seen(lesson.embedding[rows]).probabilities("application")
-    both[:, places] += answers.share * own
+    both = mixture(lesson.network["application"][rows], own, places, len(labels), answers.share)
     # What is unlike all that the site knows is the network's to name.
     alone = lesson.network["application"][rows].argmax(axis=1)
     best = np.where(like >= answers.alike, both.argmax(axis=1), alone)
