@@ -155,11 +155,14 @@ class LiveCapture:
         return self._found()
 
     def end(self) -> Found:
-        """Finish what is open: there will be no more packets."""
+        """Finish what is open: there will be no more packets, or the clock was set back, and time begins anew."""
         self._slow.advance(self._now)
         self._end_slow()
         self._scan()
         self._finish(self._slots.live())
+        self._time_line.begin_anew()
+        self._clock.forget()
+        self._now = self._scanned = 0
         return self._found()
 
     # A block

@@ -37,6 +37,9 @@ class LiveClock(Clock):
             self._parts[:half], self._ends[:half] = [older], [int(older[-1])]
             self._size = sum(map(len, self._parts))
 
+    def forget(self) -> None:
+        self._parts, self._ends, self._size = [], [], 0
+
     def goes_off(self, due: int) -> tuple[int, int]:
         part = bisect.bisect_left(self._ends, due)
         if part == len(self._parts):

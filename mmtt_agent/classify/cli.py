@@ -15,7 +15,7 @@ from ..output import shown
 
 
 @click.command(short_help="Verdicts on capture files, without Zeek.")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", nargs=-1, metavar="FILE...")
 @click.option(
     "--format",
     "form",
@@ -63,6 +63,27 @@ from ..output import shown
     metavar="DIR",
     help="Add the windows and their verdicts to DIR, for `mmtt learn`: no address, port or name.",
 )
+@click.option(
+    "--follow",
+    type=paths.PATH,
+    metavar="DIR",
+    help="Take the captures that are written into DIR, each once it is finished, until told to stop.",
+)
+@click.option(
+    "--match",
+    "matches",
+    multiple=True,
+    metavar="PATTERN",
+    help="With --follow: names of the captures, such as 'snort.log.*'; may be repeated.  [default: what captures and "
+    "their rotations are called]",
+)
+@click.option(
+    "--state",
+    type=paths.PATH,
+    metavar="FILE",
+    help="With --follow: where it is noted down what has been taken.  [default: mmtt_follow.json in the DIR of -o]",
+)
+@click.option("--once", is_flag=True, help="With --follow: take what is finished now, and end.")
 def classify(
     files: tuple[str, ...],
     form: str | None,
@@ -76,13 +97,17 @@ def classify(
     bundle: str | None,
     false_positives: str | None,
     record: Path | None,
+    follow: Path | None,
+    matches: tuple[str, ...],
+    state: Path | None,
+    once: bool,
 ) -> None:
     """Say of each connection in FILE... which service and application it is, and whether it looks malicious; and of
     all of them together, who is up to something with whom.
 
-    FILE is a capture (pcap or pcapng, plain, .gz or .zst), a directory to search for them (links to others in it are
-    not followed), or - for standard input. What can't be read is reported, and the others still are. TSV and JSON are
-    those of Zeek's mmtt.log, with --incidents those of mmtt_incidents.log; with several FILEs or a directory a last
+    FILE is a capture (pcap or pcapng, plain, .gz, .zst or .lz4), a directory to search for them (links to others in it
+    are not followed), or - for standard input. What can't be read is reported, and the others still are. TSV and JSON
+    are those of Zeek's mmtt.log, with --incidents those of mmtt_incidents.log; with several FILEs or a directory a last
     column `capture` says which file a row comes of.
 
     EVE has a line of JSON for each row, of event_type mmtt, and for each incident, of event_type mmtt_incident, with
@@ -90,6 +115,17 @@ def classify(
 
     Each file stands for itself: a flow that goes on in the next file of a rotation counts there as a new one. To have
     it whole join the files first: mergecap -w all.pcap FILE...
+
+    With --follow the captures of DIR and below are taken as Suricata's pcap-log, tcpdump, dumpcap or netsniff-ng finish
+    them, in order of time, each once. Those of a sequence are read as one: a flow that goes on in the next file counts
+    once, and its row comes when its window is complete. Incidents are found over all of them. A file is finished when
+    nobody has it open for writing (or, where that can't be told, when a newer one of its sequence is there, or it has
+    not changed for 15 minutes). Rows are added to the logs of -o, or printed, when a file has been read to its end;
+    what has been taken is noted down together with how far the logs were written then. So after whatever end, also a
+    power cut, the same command goes on with no row lost and none twice (what was printed can't be taken back: there
+    some may come twice). It first reads the last ten minutes of each sequence again, for the connections in them; one
+    that began before counts as a new one, and evidence for incidents begins there. SIGHUP begins logs anew that were
+    moved away.
 
     \b
     Exit status: 0 all captures read
@@ -102,6 +138,17 @@ def classify(
     from . import run, sources
     from .progress import progress
 
+    if follow:
+        if files or record or form == "table":
+            raise click.UsageError("--follow DIR takes no FILE, --record or table; leave them out")
+        if output and incidents:
+            raise click.UsageError("-o writes both logs: leave --incidents out")
+        _follow(follow, matches, form or "tsv", output, incidents, state, once, bundle, false_positives, no_checksums)
+        return
+    if matches or state or once:
+        raise click.UsageError("--match, --state and --once go with --follow DIR")
+    if not files:
+        raise click.UsageError("Missing argument 'FILE...'.")
     terminal = sys.stdout.isatty()
     form = form or ("eve" if to else "tsv" if output or not terminal else "table")
     if output and form == "table":
@@ -164,6 +211,33 @@ def classify(
         _say(f"{sink.dropped:,} events could not be delivered: {sink.problem}")
     if problems or found.problems or (memory and memory.dropped) or (sink and sink.dropped):
         sys.exit(1)
+
+
+def _follow(
+    directory: Path,
+    matches: tuple[str, ...],
+    form: str,
+    output: Path | None,
+    incidents: bool,
+    state: Path | None,
+    once: bool,
+    bundle: str | None,
+    false_positives: str | None,
+    no_checksums: bool,
+) -> None:
+    from .. import bundle as bundles
+    from ..classifier import Classifier
+    from .follow import run
+    from .follow.state import StateError
+
+    if not directory.is_dir():
+        raise _Unusable(f"{directory}: no directory with captures that is there")
+    try:
+        classifier = Classifier(bundles.load(bundle, false_positives))
+        with endings.cleaned_up():
+            run.follow(directory, matches, form, output, incidents, state, once, classifier, _say, not no_checksums)
+    except (bundles.BundleError, StateError) as error:
+        raise _Unusable(str(error)) from None
 
 
 class _Unusable(click.ClickException):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..capture import Capture, Connections, Windows
+from ..capture.live import Found
 from ..classifier import Verdicts
 from ..community_id import NUMBERS, community_id
 from ..incidents import EPOCH, Flows, Incident, Tracker, Try
@@ -35,10 +36,10 @@ class Evidence:
     """One capture's.
 
     Args:
-        tracker: one that has taken in nothing yet: a capture stands for itself.
+        tracker: one that has taken in nothing yet, where a capture stands for itself.
     """
 
-    def __init__(self, capture: Capture, tracker: Tracker) -> None:
+    def __init__(self, capture: Capture | Found, tracker: Tracker) -> None:
         self._tracker = tracker
         self._capture = capture
         self._tries = tries(capture.connections, capture.windows)
@@ -61,10 +62,10 @@ class Evidence:
         self._tell_tries(int(found.ts[-1]))
         return self._tracker.flows(found), self._tracker.advance()
 
-    def end(self) -> list[Incident]:
-        """What is found when the capture ends."""
+    def end(self, goes_on: bool = False) -> list[Incident]:
+        """What is found when the capture ends; ``goes_on``: and more is to come after it."""
         self._tell_tries(None)
-        return self._tracker.end()
+        return self._tracker.advance() if goes_on else self._tracker.end()
 
     def _tell_tries(self, until: int | None) -> None:
         told = 0

@@ -114,6 +114,10 @@ class TsvWriter:
             + "\n"
         )
 
+    def go_on(self) -> None:
+        """What is written to has its head already."""
+        self._begun = True
+
 
 class JsonWriter:
     """Zeek's JSON format: an object a line, unset fields left out. ``several`` as in :class:`TsvWriter`."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..capture import Capture
+from ..capture.live import Found
 from ..classifier import Classifier, Verdicts
 from ..incidents import Incident, Tracker
 from ..record import Batch
@@ -21,22 +22,24 @@ _STEP = 1024
 
 
 def rows(
-    capture: Capture,
+    capture: Capture | Found,
     name: str,
     classifier: Classifier,
     tracker: Tracker | None = None,
     progress: Callable[[int, int], None] = lambda *_: None,
     remember: Callable[[Batch], None] | None = None,
     seed: int | None = None,
+    goes_on: bool = False,
 ) -> Iterator[Row | IncidentRow]:
     """One row for each window with payload, in order of time, and among them what is found of incidents.
 
     Args:
         name: what the capture is called in them.
-        tracker: for this capture alone; without one there are no incidents.
+        tracker: for this capture alone, unless it goes on; without one there are no incidents.
         progress: called now and then with the windows that have been classified, and all that will be.
         remember: takes the windows that have a verdict.
         seed: of community IDs; None: rows have none.
+        goes_on: more is to come after this capture: no incident ends with it.
     """
     windows = capture.windows
     enough = windows.series.lengths >= MIN_PACKETS
@@ -64,12 +67,12 @@ def rows(
             yield Row._make((ts, *connections[connection], window, packets, *rest, name, ids[connection]))
         for incident in found:
             yield IncidentRow.of(incident, name)
-    for incident in evidence.end() if evidence else []:
+    for incident in evidence.end(goes_on) if evidence else []:
         yield IncidentRow.of(incident, name)
 
 
 def _answers(
-    capture: Capture,
+    capture: Capture | Found,
     windows: np.ndarray,
     connections: list[About],
     classifier: Classifier,

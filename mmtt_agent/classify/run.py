@@ -65,7 +65,7 @@ def classify(
         try:
             capture = _read(path, reading, checksums)
         except (CaptureError, OSError, MemoryError) as error:
-            say(_wrong(name, error))
+            say(wrong(name, error))
             problems += 1
             continue
         for line in (*capture.problems, *capture.warnings):
@@ -82,7 +82,7 @@ def classify(
     return read, problems
 
 
-def _wrong(name: str, error: Exception) -> str:
+def wrong(name: str, error: Exception) -> str:
     """Why a capture can't be read."""
     if isinstance(error, MemoryError):
         return f"{name}: too large for this machine's memory; cut it in parts with: editcap -c 10000000"

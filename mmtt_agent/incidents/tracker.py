@@ -79,6 +79,7 @@ class Tracker:
         ValueError: the bundle has no threshold for the share that is asked for.
 
     Attributes:
+        until: microseconds since 1970 that the flows' own time does not go past: as old ones are still to come.
         counts: incidents by state, pairs past the horizon.
     """
 
@@ -100,6 +101,7 @@ class Tracker:
         self._epochs = 0
         self._judged = judged
         self._by_clock = by_clock
+        self.until = LATEST
         self._under_way: Iterator[None] | None = None
         #: By unit and row.
         self._open: dict[str, dict[int, _Open]] = {unit: {} for unit in UNITS}
@@ -148,7 +150,7 @@ class Tracker:
         self._waiting.add_flows(flows)
         self._greatest = max(self._greatest, int(flows.ts.max()))
         if not self._by_clock:
-            self._judge((self._greatest - LATENESS) // EPOCH)
+            self._judge((min(self._greatest, self.until) - LATENESS) // EPOCH)
         if not any(self._open.values()) and not self._closed:
             return [""] * len(flows)
         return list(map(self._incident_of, flows.ts.tolist(), flows.orig, flows.resp, flows.resp_p))

@@ -221,6 +221,15 @@ def test_a_connection_that_nobody_answers_is_told_after_five_seconds_and_a_refus
     assert len(set(taken.told.failed)) == len(taken.told.failed) == 2
 
 
+def test_after_the_end_time_may_begin_anew():
+    taken = Taken()
+    taken.take(datagram(5000, 7), datagram(5001, 8))
+    assert taken.end() == [(7, 8)]
+    assert taken.take(datagram(1, 5), datagram(2, 6)) == []
+    assert taken.end() == [(5, 6)]
+    assert taken.told.windows[1][2:] == (START + SECOND, (5, 6), (0, SECOND))
+
+
 def test_all_windows_of_a_connection_have_its_identifier():
     taken = Taken()
     for n in range(300):

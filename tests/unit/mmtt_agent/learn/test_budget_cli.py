@@ -212,8 +212,15 @@ def test_what_is_not_there(tmp_path, site):
     assert "no mmtt.log in" in one_line("--alerts-per-day", 5, tmp_path / "empty", status=2)
     assert "No such file or directory" in one_line("--alerts-per-day", 5, tmp_path / "absent", status=2)
     alone = log(tmp_path / "mmtt.log", traffic(0, 1))
-    assert "no mmtt_incidents.log in" in one_line("--alerts-per-day", 5, alone, status=2)
+    assert "no mmtt_incidents.log in" in one_line("--alerts-per-day", 5, alone, "--incidents", status=2)
     assert "Missing argument" in one_line("--alerts-per-day", 5, status=2)
+
+
+def test_without_a_log_of_incidents_flows_are_judged_and_that_is_said(tmp_path):
+    alone = log(tmp_path / "mmtt.log", traffic(0, 3))
+    done = run("--alerts-per-day", 20, alone, "--format", "json")
+    assert done.exit_code == 0 and json.loads(done.stdout)["thresholds"].keys() == {"malicious"}
+    assert "no mmtt_incidents.log in" in done.stderr and "these are thresholds of single flows" in done.stderr
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "nan", "inf", "many"])
