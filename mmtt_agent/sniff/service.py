@@ -64,7 +64,7 @@ class Service:
             self._output,
             lambda number, message: self._in_loop(self._crew.hear, number, message),
             lambda error: self._in_loop(self._fail, error),
-            config.community_id,
+            config.community_id_seed if config.community_id or form == "eve" else None,
         )
         self._systemd = Notifier(os.environ)
         self._started = time.time()
