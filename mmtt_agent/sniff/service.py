@@ -191,6 +191,8 @@ class Service:
         """Why no verdicts are given now, or not all; empty where all is well."""
         if self._stop.is_set():
             return "stopping"
+        if self._desk.silent_for >= _LISTENS:
+            return "nobody takes the verdicts: they wait"
         return self._crew.problem or self._output.problem
 
     def status(self) -> dict[str, Any]:
