@@ -41,6 +41,9 @@ TELL_EVERY = 1.0
 _LISTEN_EVERY = 0.05
 # Microseconds by which the traffic's time may be behind the clock: the ring hands out what is younger than that.
 _BEHIND = 250_000
+# Microseconds before network time from which on a packet says that the clock was set back; queues of a network card
+# differ by less.
+_SET_BACK = 5_000_000
 # Seconds after the word to stop in which packets that the ring has are still taken.
 _LAST_PACKETS = 0.15
 # How much less than taking packets running the model matters to the scheduler (nice).
@@ -124,6 +127,9 @@ class Worker:
             quiet = True
             for records in self._packets.blocks(_LISTEN_EVERY):
                 quiet = False
+                if len(records) and int(records.time.max()) < self._live.now - _SET_BACK:
+                    # Else all would be at one and the same time until the clock is where it was.
+                    self._put(self._live.end())
                 self._put(self._live.take(records))
                 if time.monotonic() - asked > _LISTEN_EVERY:
                     self._listen(hear)

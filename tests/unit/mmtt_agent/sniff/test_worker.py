@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,20 @@ def test_the_same_rows_as_of_the_file(bundle, capture, at_a_time):
     assert isinstance(told[-1], State) and told[-1].over
     assert told[-1].windows["received"] == sum(len(each) for each in told if isinstance(each, Told) and each.verdicts)
     assert told[-1].windows["in_hand"] == 0 and told[-1].packets == told[-1].taken
+
+
+def test_after_the_clock_was_set_back_packets_keep_their_gaps(bundle):
+    classifier = Classifier(bundle)
+    once = of_rows(work(OfFile("office.pcap"), classifier))
+    packets = OfFile("office.pcap")
+    packets._records += [replace(each, time=each.time - 3_600_000_000) for each in packets._records]
+    twice = of_rows(work(packets, classifier))
+
+    def what_they_say(rows) -> Counter:
+        """Without the time, and the identifier that comes of it."""
+        return Counter(row[2:] for row in rows.elements())
+
+    assert what_they_say(twice) == what_they_say(once) + what_they_say(once)
 
 
 @pytest.mark.parametrize("capture", CAPTURES)
