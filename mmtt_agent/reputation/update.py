@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,9 +60,9 @@ def update(
     with whole.alone(directory):
         before = read(directory / NAME)
         entries, without_room = chosen(found, before.entries, rules)
-        were, are = [entry.address for entry in before.entries], [entry.address for entry in entries]
-        added, removed = ([each for each in one if each not in {*other}] for one, other in ((are, were), (were, are)))
-        to_remove = [each for each in dict.fromkeys((*before.to_remove, *removed)) if each not in {*are}]
+        were, are = (dict.fromkeys(entry.address for entry in each) for each in (before.entries, entries))
+        added, removed = ([each for each in one if each not in other] for one, other in ((are, were), (were, are)))
+        to_remove = [each for each in dict.fromkeys((*before.to_remove, *removed)) if each not in are]
         changed = files.write(directory, Kept(tuple(entries), tuple(to_remove) if suricata else ()), numbers)
         if suricata:
             try:
@@ -74,7 +74,7 @@ def update(
     return Change(tuple(entries), tuple(added), tuple(removed), without_room, tuple(problems))
 
 
-def _tell(path: Path, to_add: Sequence[str], to_remove: Sequence[str], reload: bool | None) -> list[str]:
+def _tell(path: Path, to_add: Iterable[str], to_remove: Sequence[str], reload: bool | None) -> list[str]:
     """Have a running Suricata's dataset hold these; those that it could not forget.
 
     Args:
