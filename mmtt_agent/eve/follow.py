@@ -128,6 +128,9 @@ class Follower:
             if not data and self._is_over(file):
                 data = self._data(file, most)  # what came just before it was over
                 if not data:
+                    if file.path == self._path:
+                        # Where this could not go on for long, as nobody took what it gave, there may be several.
+                        self._queue_later(os.fstat(file.file.fileno()), file.head)
                     self.close()
                     continue
             self.count += len(data)
@@ -187,6 +190,7 @@ class Follower:
         copy = next((path for path in self._others() if _begins(path, file.head, 0)), None) if file.head else None
         if copy is not None and _begins(copy, file.head, file.offset):
             self._before.append((copy, file.offset, True))
+            self._queue_later(copy.stat(), file.head)
         elif copy is None and file.offset:
             self._say(
                 f"{self._path}: has been truncated, and there is no copy of what it was: what was written to it "
@@ -210,10 +214,18 @@ class Follower:
             )
             return
         self._before.append((found, position.offset, True))
-        # Those that were rotated away after it.
-        since = found.stat().st_mtime_ns
-        later = [path for path in reversed(others) if path.stat().st_mtime_ns > since and path.suffix != ".gz"]
-        self._before += [(path, 0, False) for path in later]
+        self._queue_later(found.stat(), position)
+
+    def _queue_later(self, than: os.stat_result, head: bytes | Position) -> None:
+        """Those that were rotated away after a file, which are no copies of it, come before the one that has the name
+        now."""
+        for path in reversed(self._others()):
+            # One that is just being packed is still there unpacked.
+            if path.suffix == ".gz" and path.with_suffix("").exists():
+                continue
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime_ns > than.st_mtime_ns and not _begins(path, head, 0):
+                    self._before.append((path, 0, False))
 
     def _others(self) -> list[Path]:
         """Files that may have had the name, the latest first."""
@@ -249,5 +261,5 @@ def _begins(path: Path, how: bytes | Position, offset: int) -> bool:
             else:
                 same = sha256(_head(file, how.length)).hexdigest() == how.head
             return same and (file.seek(offset) if path.suffix == ".gz" else os.fstat(file.fileno()).st_size) >= offset
-    except (OSError, EOFError):
+    except (OSError, EOFError, zlib.error):
         return False

@@ -60,6 +60,15 @@ def line(number: int) -> bytes:
     return b'{"timestamp":"%06d","x":"%s"}\n' % (number, b"y" * 90)
 
 
+def packed(path: Path) -> None:
+    """As gzip does it."""
+    then = path.stat().st_mtime
+    with gzip.open(f"{path}.gz", "wb") as out:
+        out.write(path.read_bytes())
+    path.unlink()
+    os.utime(f"{path}.gz", (then, then))
+
+
 def test_what_is_written_is_read(log):
     log.take()
     for number in range(30):
@@ -83,6 +92,33 @@ def test_a_file_that_is_renamed_is_read_to_its_end_and_then_the_next(log, tmp_pa
     log.write(line(4))
     log.take()
     assert (log.read, log.anew, log.said) == (log.written, 1, [])
+
+
+def test_files_that_came_and_went_between_two_looks_are_read_too(log, tmp_path):
+    log.write(line(1))
+    log.take()
+    log.write(line(2))
+    for number, name in ((2, "eve.json.3"), (3, "eve.json.2"), (4, "eve.json.1")):
+        log.path.rename(tmp_path / name)
+        os.utime(tmp_path / name, (number, number))
+        log.write(line(10 + number))
+    packed(tmp_path / "eve.json.2")
+    shutil.copy(tmp_path / "eve.json.3", tmp_path / "eve.json.20261128")  # of what is being read
+    log.take()
+    assert log.said == []
+
+
+def test_copies_that_were_made_between_two_looks_are_read_too(log, tmp_path):
+    log.write(line(1))
+    log.take()
+    log.write(line(2))
+    for number, name in ((2, "eve.json.2"), (3, "eve.json.1")):
+        shutil.copy(log.path, tmp_path / name)
+        os.utime(tmp_path / name, (number, number))
+        os.truncate(log.path, 0)
+        log.write(line(10 + number))
+    log.take()
+    assert log.said == []
 
 
 def test_half_a_line_at_the_end_of_a_rotated_file_is_told_from_the_next(log, tmp_path):
@@ -154,7 +190,14 @@ def test_files_that_were_rotated_away_meanwhile_are_read_first(log, tmp_path):
         log.path.rename(tmp_path / name)
         os.utime(tmp_path / name, (number, number))
         log.write(line(number))
+    packed(tmp_path / "eve.json.1")
     (tmp_path / "eve.json.out").write_bytes(b"not this")
+    with gzip.open(tmp_path / "eve.json.9.gz", "wb") as damaged:
+        damaged.write(os.urandom(1000))
+    with open(tmp_path / "eve.json.9.gz", "r+b") as damaged:
+        damaged.seek(15)
+        damaged.write(b"\xff" * 20)
+    os.utime(tmp_path / "eve.json.9.gz", (1, 1))
     (tmp_path / "eve.json-mmtt").write_bytes(b"not this")
     log.begin(position)
     log.take()
