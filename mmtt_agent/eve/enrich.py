@@ -124,6 +124,11 @@ class Enricher:
             out.append(self._pass(line, of, told))
         return out
 
+    def leave_out(self, line: bytes) -> None:
+        """It has passed before, and is not passed on again."""
+        if not isinstance(line, Ending):
+            self.passed += len(line)
+
     def due(self) -> float | None:
         """When the first of those that wait has waited for long enough; None if none does."""
         return self._held[0][2] + self._wait if self._held else None

@@ -276,7 +276,7 @@ class Service:
                 yield line
                 continue
             self._again -= line.endswith(b"\n")
-            self._enricher.passed += len(line)
+            self._enricher.leave_out(line)
 
     def _save(self) -> None:
         self._saved = self._clock()

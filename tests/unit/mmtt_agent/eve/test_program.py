@@ -194,6 +194,30 @@ def test_one_that_is_killed_at_any_time_doubles_nothing(tmp_path, verdicts):
     assert stripped(out.read_bytes()) == b"".join(made)
 
 
+def test_one_that_is_killed_after_half_a_line_of_a_rotated_file_goes_on_where_it_was(tmp_path, verdicts):
+    log, out, state = tmp_path / "eve.json", tmp_path / "out.json", tmp_path / "state"
+    arguments = (log, "--verdicts", verdicts, "--follow", "--state", state, "-o", out)
+    made = events(0, 3)
+    log.write_bytes(made[0])
+    with Eve(*arguments, scratch=tmp_path) as eve:
+        wait_for(lambda: out.exists() and out.read_bytes())
+        eve.end()
+    with log.open("ab") as file:
+        file.write(b'{"half')
+    log.rename(tmp_path / "eve.json.1")
+    with out.open("ab") as file:
+        file.write(b'{"half\n')  # as far as it came; its state is older
+    log.write_bytes(made[1])
+    for lines in (3, 4):
+        with Eve(*arguments, scratch=tmp_path) as eve:
+            wait_for(lambda lines=lines: out.read_bytes().count(b"\n") >= lines)
+            eve.end()
+            assert "is gone" not in eve.said
+        with log.open("ab") as file:
+            file.write(made[2])
+    assert stripped(out.read_bytes()) == made[0] + b'{"half\n' + made[1] + made[2]
+
+
 def test_sighup_makes_the_output_anew(tmp_path, verdicts):
     log, out = tmp_path / "eve.json", tmp_path / "out.json"
     log.write_bytes(b"".join(events(0, 10)))
