@@ -90,6 +90,7 @@ class Crew:
         self._told_drops: Counter[str] = Counter()
         self._replies: asyncio.Queue[tuple[int, str]] = asyncio.Queue()
         self._again: set[asyncio.Future[None]] = set()
+        self._changing = asyncio.Lock()  # the bundle; meanwhile no worker begins with the old one
 
     async def begin(self, add: Callable[[int, str, Connection], None]) -> None:
         """
@@ -224,13 +225,14 @@ class Crew:
 
     async def _replace(self, interface: str) -> None:
         await asyncio.sleep(_PAUSE)
-        if self._stopping:
-            return
-        try:
-            each = self._start(interface)
-        except NurseryError as error:
-            self._fail(error)
-            return
+        async with self._changing:
+            if self._stopping:
+                return
+            try:
+                each = self._start(interface)
+            except NurseryError as error:
+                self._fail(error)
+                return
         problem = await self._first_word(each)
         if problem:
             each.problem = problem
@@ -280,13 +282,17 @@ class Crew:
         Returns:
             Why the old one goes on; empty if the new one runs.
         """
-        asked = {*self._workers}
+        async with self._changing:
+            return await self._use(bundle)
+
+    async def _use(self, bundle: Bundle) -> str:
+        workers = [*self._workers.values()]
         while not self._replies.empty():
             self._replies.get_nowait()
-        for number in asked:
+        for each in workers:
             # It is large, and a worker that hangs takes nothing.
-            await asyncio.to_thread(_tell, self._workers[number], Load(bundle))
-        problems = []
+            await asyncio.to_thread(_tell, each, Load(bundle))
+        asked, problems = {each.number for each in workers}, []
         with suppress(asyncio.TimeoutError):
             while asked:
                 number, problem = await asyncio.wait_for(self._replies.get(), _BEGIN)
