@@ -159,7 +159,8 @@ class Service:
         said = None
         while True:
             await asyncio.sleep(_ALERTS_EVERY)
-            if (budget := self._evidence.budget) and budget.threshold != said:
+            # Another model's is not known again at first.
+            if (budget := self._evidence.budget) and budget.threshold not in (None, said):
                 said = budget.threshold
                 logger.info(
                     "an incident has a score of %.4f from now on, for %g a day, by %d hours",

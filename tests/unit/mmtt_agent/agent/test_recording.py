@@ -8,6 +8,7 @@ import signal
 import socket
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,6 +20,7 @@ from fake_zeek import FakeZeek, classify, flow, flows
 from rich.console import Console
 from tiny_bundle import make_bundle, network, with_incidents
 
+from mmtt_agent.agent import service as services
 from mmtt_agent.record import parts, read
 from mmtt_agent.watch import screen
 
@@ -242,3 +244,19 @@ def test_how_many_alerts_a_day_is_kept_over_a_restart(tmp_path, memory, config):
     kept.write_text("half wri")
     asyncio.run(story(f"{kept}: "))
     assert json.loads(kept.read_text())["format"] == 1
+
+
+def test_after_a_reload_the_threshold_for_so_many_alerts_may_be_unknown_again(monkeypatch, caplog):
+    thresholds = iter([0.75, None, 0.5, 0.5])
+
+    async def next_look(_: float) -> None:
+        service._evidence.budget = SimpleNamespace(threshold=next(thresholds), per_day=20, hours=30)
+
+    service = SimpleNamespace(_evidence=SimpleNamespace(), _write_alerts=lambda: None)
+    monkeypatch.setattr(asyncio, "sleep", next_look)
+    with caplog.at_level("INFO", "mmtt.agent"), pytest.raises(RuntimeError, match="StopIteration"):
+        asyncio.run(services.Service._keep_alerts(service))
+    assert [record.getMessage().partition(" from")[0] for record in caplog.records] == [
+        "an incident has a score of 0.7500",
+        "an incident has a score of 0.5000",
+    ]
