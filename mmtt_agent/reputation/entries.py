@@ -155,10 +155,12 @@ class Kept:
     Attributes:
         entries: the surest first.
         to_remove: addresses that a running Suricata could not be told to forget yet.
+        to_reload: it could not be told yet that the reputation list is another.
     """
 
     entries: tuple[Entry, ...] = ()
     to_remove: tuple[str, ...] = ()
+    to_reload: bool = False
 
     @property
     def text(self) -> str:
@@ -166,6 +168,7 @@ class Kept:
             "version": _VERSION,
             "entries": [asdict(entry) for entry in self.entries],
             "to_remove": self.to_remove,
+            "to_reload": self.to_reload,
         }
         return json.dumps(content, indent=1) + "\n"
 
@@ -193,6 +196,7 @@ def read(path: Path) -> Kept:
                 if ip_address(each["address"])
             ),
             tuple(map(str, content["to_remove"])),
+            content.get("to_reload") is True,
         )
     except (TypeError, ValueError, KeyError):
         raise EntriesError(

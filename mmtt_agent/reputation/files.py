@@ -32,11 +32,13 @@ class Numbers:
     sid: int = 1_900_190
 
 
-def write(directory: Path, kept: Kept, numbers: Numbers) -> bool:
-    """Write all of them, each whole, where they are to be others than they are.
+def is_another(directory: Path, entries: Sequence[Entry], numbers: Numbers) -> bool:
+    """Whether the reputation list is to be another than it is."""
+    return _read(directory / LIST) != reputation(entries, numbers)
 
-    Returns:
-        Whether the reputation list is another than it was.
+
+def write(directory: Path, kept: Kept, numbers: Numbers) -> None:
+    """Write all of them, each whole, where they are to be others than they are.
 
     Raises:
         OSError: they can't be written; then all are as they were.
@@ -58,7 +60,6 @@ def write(directory: Path, kept: Kept, numbers: Numbers) -> bool:
     with whole.written_together(*(directory / name for name in changed), mode=0o644) as outs:
         for out, text in zip(outs, changed.values(), strict=True):
             out.write(text)
-    return LIST in changed
 
 
 def reputation(entries: Sequence[Entry], numbers: Numbers) -> str:

@@ -63,10 +63,12 @@ def update(
         were, are = (dict.fromkeys(entry.address for entry in each) for each in (before.entries, entries))
         added, removed = ([each for each in one if each not in other] for one, other in ((are, were), (were, are)))
         to_remove = [each for each in dict.fromkeys((*before.to_remove, *removed)) if each not in are]
-        changed = files.write(directory, Kept(tuple(entries), tuple(to_remove) if suricata else ()), numbers)
+        to_reload = reload and (before.to_reload or files.is_another(directory, entries, numbers))
+        kept = Kept(tuple(entries), tuple(to_remove), to_reload) if suricata else Kept(tuple(entries))
+        files.write(directory, kept, numbers)
         if suricata:
             try:
-                left = _tell(suricata, are, to_remove, changed if reload else None)
+                left = _tell(suricata, are, to_remove, to_reload if reload else None)
             except SuricataError as error:
                 problems.append(str(error))
             else:

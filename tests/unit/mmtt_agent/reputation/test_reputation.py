@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import stat
+import threading
 import time
 from pathlib import Path
 
@@ -216,3 +218,29 @@ def test_the_table_shows_who_and_why(tmp_path, out):
 @pytest.mark.parametrize(("what", "says"), [("unit", "ExecStart="), ("timer", "[Timer]"), ("suricata", "rule-files:")])
 def test_the_units_and_what_suricata_needs_are_printed(what, says):
     assert says in run("--print", what).stdout
+
+
+def test_a_suricata_that_could_not_read_the_list_anew_is_told_again(tmp_path, out):
+    log, path, asked = write(tmp_path / "mmtt.log", [row(n) for n in range(4)]), tmp_path / "s.socket", []
+    answers = iter(["NOK", "OK"])
+
+    def serve(listener: socket.socket) -> None:
+        for _ in range(3):
+            with listener.accept()[0] as one, one.makefile("rb") as lines:
+                one.recv(1000)  # the version
+                one.sendall(b'{"return": "OK"}\n')
+                for line in lines:
+                    command = json.loads(line)["command"]
+                    asked.append(command)
+                    said = next(answers) if "reload" in command else "OK"
+                    one.sendall(json.dumps({"return": said, "message": "busy"}).encode() + b"\n")
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        server = threading.Thread(target=serve, args=(listener,), daemon=True)
+        server.start()
+        done = [run("update", log, "-o", out, "--suricata", path, "--reload") for _ in range(3)]
+        server.join(10)
+    assert [each.exit_code for each in done] == [1, 0, 0] and "busy" in done[0].stderr
+    assert asked.count("ruleset-reload-nonblocking") == 2
