@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..networks import Network
-from .evidence import Address, Evidence, Suspect
+from .evidence import Address, Evidence, Incident, Suspect
 
 #: What it is called.
 NAME = "mmtt-reputation.json"
@@ -101,9 +101,14 @@ def chosen(evidence: Evidence, before: Sequence[Entry], rules: Rules) -> tuple[l
     Args:
         before: who was. One whose evidence the logs no longer reach back to stays until that is too old.
     """
+    incidents: dict[Address, list[Incident]] = {}
+    for incident in evidence.incidents.values():
+        if incident.connections >= rules.min_flows:
+            incidents.setdefault(incident.responder, []).append(incident)
     found: dict[Address, Entry] = {}
-    for address in {*evidence.suspects, *(incident.responder for incident in evidence.incidents.values())}:
-        if (entry := _entry(address, evidence, rules)) is not None:
+    for address in {*evidence.suspects, *incidents}:
+        suspect = evidence.suspects.get(address, Suspect())
+        if (entry := _entry(address, suspect, incidents.get(address, []), rules)) is not None:
             found[address] = entry
     for entry in before:
         address = ip_address(entry.address)
@@ -115,14 +120,8 @@ def chosen(evidence: Evidence, before: Sequence[Entry], rules: Rules) -> tuple[l
     return allowed[: rules.most], max(0, len(allowed) - rules.most)
 
 
-def _entry(address: Address, evidence: Evidence, rules: Rules) -> Entry | None:
+def _entry(address: Address, suspect: Suspect, incidents: list[Incident], rules: Rules) -> Entry | None:
     """None where that is not enough."""
-    suspect = evidence.suspects.get(address, Suspect())
-    incidents = [
-        each
-        for each in evidence.incidents.values()
-        if each.responder == address and each.connections >= rules.min_flows
-    ]
     incidents.sort(key=lambda each: -each.score)
     score = max(suspect.scores.values(), default=0.0)
     enough = (
