@@ -111,6 +111,7 @@ def eve(
     from .. import logs
     from ..agent.config import address
     from ..sinks import SinkError
+    from ..sinks.places import SOCKETS
     from . import service
     from .sources import SourceError
     from .state import StateError
@@ -119,7 +120,7 @@ def eve(
         raise click.UsageError("name where verdicts come from: --verdicts WHERE, or --capture FILE")
     if state and not follow:
         raise click.UsageError("--state keeps the position in a file that is followed: add --follow")
-    if follow and (input_ == "-" or input_.startswith(("unix:", "unix_stream:", "unix_dgram:"))):
+    if follow and (input_ == "-" or input_.startswith(SOCKETS)):
         raise click.UsageError(f"--follow is for a file; {input_} is read as it comes anyway")
     if input_ == "-" and "-" in verdicts:
         raise click.UsageError("standard input can be the events or the verdicts, not both")

@@ -16,6 +16,7 @@ from typing import Any
 from .. import __version__, endings, logs
 from ..classify.row import IncidentRow, Row
 from ..sinks import Sink, open_sink
+from ..sinks.places import SOCKETS
 from . import state as states
 from . import verdicts, watched
 from .enrich import Enricher
@@ -342,7 +343,7 @@ class Service:
 
 def _file(where: str) -> Path | None:
     """The path that a place is; None if it is none."""
-    if where == "-" or "://" in where or where.startswith(("unix:", "unix_stream:", "unix_dgram:")):
+    if where == "-" or "://" in where or where.startswith(SOCKETS):
         return None
     return Path(where.removeprefix("file:"))
 

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from ..sinks.places import LONGEST, SOCKETS
 from .follow import Follower, Position
 from .lines import Lines
 
@@ -22,8 +23,6 @@ from .lines import Lines
 CHUNK = 1 << 18
 #: Of Suricata's connections, as one is closed and another made.
 _BACKLOG = 16
-#: The name of a Unix socket has room for so many bytes.
-_LONGEST = 107
 
 
 class SourceError(Exception):
@@ -224,8 +223,8 @@ def source(where: str, follow: bool, position: Position | None, say: Callable[[s
             return Once(os.fdopen(os.dup(0), "rb", buffering=0), not stat.S_ISREG(os.fstat(0).st_mode))
         raise SourceError("standard input: closed; pipe events in")
     kind, _, path = where.partition(":")
-    if kind in ("unix", "unix_stream", "unix_dgram"):
-        if not path or len(os.fsencode(path)) > _LONGEST:
+    if where.startswith(SOCKETS):
+        if not path or len(os.fsencode(path)) > LONGEST:
             raise SourceError(f"{where}: no name that a socket can have; write unix:/run/mmtt/eve.sock")
         return Socket(Path(path), kind == "unix_dgram")
     named = Path(path if kind == "file" else where)

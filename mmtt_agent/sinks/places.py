@@ -18,8 +18,10 @@ from .unix import Datagram, Stream
 #: What a place can be called, for help and messages.
 FORMS = "-, PATH, unix:PATH, unix_dgram:PATH or redis://HOST:PORT/KEY?mode=list"
 
-# The name of a Unix socket has room for so many bytes.
-_LONGEST = 107
+#: What the places that are Unix sockets begin with.
+SOCKETS = ("unix:", "unix_stream:", "unix_dgram:")
+#: The name of a Unix socket has room for so many bytes.
+LONGEST = 107
 _REDIS_PORT = 6379
 
 
@@ -42,10 +44,8 @@ def open_sink(where: str, patience: float = PATIENCE) -> Sink:
     if where.startswith(("redis://", "rediss://")):
         return Redis(_server(where), patience)
     kind, _, path = where.partition(":")
-    if kind in ("unix", "unix_stream"):
-        return Stream(_socket(path, where), patience)
-    if kind == "unix_dgram":
-        return Datagram(_socket(path, where), patience)
+    if where.startswith(SOCKETS):
+        return (Datagram if kind == "unix_dgram" else Stream)(_socket(path, where), patience)
     if "://" in where:
         raise SinkError(f"{kind}://: no place that lines can go to; there are {FORMS}")
     path = path if kind == "file" else where
@@ -61,8 +61,8 @@ def open_sink(where: str, patience: float = PATIENCE) -> Sink:
 def _socket(path: str, where: str) -> Path:
     if not path:
         raise SinkError(f"{where}: names no socket; write unix:/run/eve.sock, or what it is called")
-    if len(os.fsencode(path)) > _LONGEST:
-        raise SinkError(f"{path}: too long for a socket, which has {_LONGEST} bytes for its name; use a shorter one")
+    if len(os.fsencode(path)) > LONGEST:
+        raise SinkError(f"{path}: too long for a socket, which has {LONGEST} bytes for its name; use a shorter one")
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             raise SinkError(f"{path}: not a socket; write file:{path} for a file")
