@@ -6,20 +6,14 @@ from typing import Protocol
 
 from .. import bundle as bundles
 from ..incidents import OTHERS, Settings
-from .settings import ConfigError, Incidents, Thresholds
+from .settings import ConfigError, Judging
 
 
-class Chosen(Protocol):
+class Chosen(Judging, Protocol):
     """The settings that say it."""
 
     @property
     def bundle(self) -> str | None: ...
-    @property
-    def false_positives(self) -> str | None: ...
-    @property
-    def incidents(self) -> Incidents: ...
-    @property
-    def thresholds(self) -> Thresholds: ...
 
 
 def bundle(config: Chosen) -> bundles.Bundle:

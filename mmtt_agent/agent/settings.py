@@ -179,7 +179,9 @@ class Settings(Protocol):
 Kind = TypeVar("Kind", bound=Settings)
 
 
-class _Judging(Protocol):
+class Judging(Protocol):
+    """The settings that say what is malicious, and what an incident is."""
+
     @property
     def false_positives(self) -> str | None: ...
     @property
@@ -188,7 +190,7 @@ class _Judging(Protocol):
     def thresholds(self) -> Thresholds: ...
 
 
-def check_judging(config: _Judging, fail: Fail) -> None:
+def check_judging(config: Judging, fail: Fail) -> None:
     """Call ``fail`` for thresholds that are said twice."""
     if config.false_positives and config.thresholds.malicious and OTHERS in config.thresholds.malicious:
         fail(

@@ -173,8 +173,11 @@ class _Stream:
         except OSError as error:
             # The head may be among what was lost: it comes again with the next row.
             self._writers.clear()
-            self.lost += rows
-            self._dropped = self._sink.dropped
+            # A file has taken those of them that there was room for.
+            lost = min(rows, self._sink.dropped - self._dropped) or rows
+            self.lost += lost
+            self.written += rows - lost
+            self._dropped, self._told = self._sink.dropped, self._sink.problem
             if not self.problem:
                 self.problem = f"{error.filename or 'verdicts'}: can't be written: {error.strerror or error}"
                 self._say("error", f"{self.problem}; verdicts are counted, and written again when there is room")
