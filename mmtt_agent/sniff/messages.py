@@ -79,7 +79,8 @@ class State:
         taken: packets that were looked into; ``left_out``: of these left out, by cause; ``kinds``, of some causes by
             kind.
         seen, open, evicted: connections.
-        windows: by what has become of them: ``received``, and of these ``queued`` and ``in_hand`` now; ``lost``.
+        windows: by what has become of them: ``received``, and of these ``in_hand`` now; ``lost``. And connections,
+            ``untold``. See :class:`.waiting.Waiting`.
         failed: the latest problem of the model.
         over: it says no more.
     """

@@ -153,6 +153,8 @@ class Service:
             f"{statuses['timeout']:,} failed; {total.windows['lost'] + lost['windows']:,} lost, "
             f"{self._output.lost:,} rows not written"
         )
+        if untold := total.windows["untold"]:
+            yield f"{untold:,} connections that came to nothing are no evidence, as too much waited to be told"
         if text := left_out({"packets": total.taken, **total.left_out}, total.kinds):
             yield text
         if self._crew.restarts:

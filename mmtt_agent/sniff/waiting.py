@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Condition
 
 import numpy as np
@@ -39,6 +39,11 @@ class Batch:
     shed: np.ndarray
     found: float
 
+    @property
+    def to_tell(self) -> int:
+        """What there is to be told without the model."""
+        return len(self.short) + len(self.shed) + int(np.count_nonzero(self.connections.failed))
+
 
 class Waiting:
     """Between the thread that takes packets, which never waits here, and the one that runs the model.
@@ -53,7 +58,8 @@ class Waiting:
         self._to_run = self._to_tell = 0
         self._changed = Condition()
         self._over = False
-        #: Windows: ``received`` with enough packets for a verdict, ``lost`` of which nobody will hear.
+        #: Windows: ``received`` with enough packets for a verdict, ``lost`` of which nobody will hear; and ``untold``,
+        #: connections that came to nothing of which nobody will hear either.
         self.counts: Counter[str] = Counter()
 
     def put(self, connections: Connections, windows: Windows, until: float | None = None) -> None:
@@ -70,12 +76,17 @@ class Waiting:
             room = max(0, most - self._to_run)
             run, shed = run[:room], run[room:]
             self.counts["received"] += len(run) + len(shed)
-            if self._to_tell + len(short) + len(shed) > _UNTOLD * self._most and until is None:
+            batch = Batch(connections, windows, run, short, shed, time.monotonic())
+            if self._to_tell + batch.to_tell > _UNTOLD * self._most and until is None:
                 self.counts["lost"] += len(short) + len(shed)
-                short, shed = short[:0], shed[:0]
+                self.counts["untold"] += int(np.count_nonzero(connections.failed))
+                batch.short, batch.shed = short[:0], shed[:0]
+                batch.connections = replace(connections, failed=np.zeros_like(connections.failed))
+            if not len(run) and not batch.to_tell:
+                return  # it would wait for nothing
             self._to_run += len(run)
-            self._to_tell += len(short) + len(shed)
-            self._batches.append(Batch(connections, windows, run, short, shed, time.monotonic()))
+            self._to_tell += batch.to_tell
+            self._batches.append(batch)
             self._changed.notify_all()
 
     def end(self) -> None:
@@ -101,7 +112,7 @@ class Waiting:
         while self._batches and (rows == 0 or rows + len(self._batches[0].run) <= most):
             batch = self._batches.popleft()
             rows += len(batch.run)
-            self._to_tell -= len(batch.short) + len(batch.shed)
+            self._to_tell -= batch.to_tell
             yield batch
 
     def done(self, windows: int) -> None:
