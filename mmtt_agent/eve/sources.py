@@ -121,9 +121,6 @@ class Followed:
 class Socket:
     """A Unix socket: of streams, several if need be, or of datagrams of a line each.
 
-    Attributes:
-        connections: that there have been.
-
     Raises:
         SourceError: it can't be had.
     """
@@ -131,7 +128,6 @@ class Socket:
     def __init__(self, path: Path, datagrams: bool = False) -> None:
         self.over = False
         self.stood = False
-        self.connections = 0
         self._path, self._datagrams = path, datagrams
         self._open: dict[int, tuple[socket.socket, Lines]] = {}
         self._socket = _bound(path, socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM)
@@ -151,7 +147,6 @@ class Socket:
                 connection, _ = self._socket.accept()
                 connection.setblocking(False)
                 self._open[connection.fileno()] = connection, Lines()
-                self.connections += 1
         found: list[bytes] = []
         self.stood = True
         # Nobody comes between the parts of a line that is too long to be held.

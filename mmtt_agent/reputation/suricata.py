@@ -7,8 +7,6 @@ import socket
 from pathlib import Path
 from typing import Any
 
-#: Where Debian's is, and Suricata's own default.
-DEFAULT = Path("/run/suricata-command.socket")
 #: The last version of the protocol: messages end with a newline.
 _VERSION = "0.2"
 #: Seconds to wait for an answer.

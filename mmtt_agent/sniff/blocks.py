@@ -8,8 +8,7 @@ from mmtt_agent.capture.records import PADDING, Records, rows
 
 # tpacket_block_desc, of 32-bit words: version, offset of private data, status, packets, offset of the first one, bytes
 # in use; then a number and times that nothing is made of.
-BLOCK_STATUS, _PACKETS, _FIRST, _USED = 2, 3, 4, 5
-BLOCK_HEADER = 48
+BLOCK_STATUS = 2
 #: A block that is the reader's; 0 gives it back.
 READY = 1
 # tpacket3_hdr, likewise: bytes to the next packet (0 after the last), seconds, nanoseconds, captured, on the wire,

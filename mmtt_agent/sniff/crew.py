@@ -114,7 +114,8 @@ class Crew:
         most = max(1, self._config.max_connections // self._config.workers)
         task = worker.Task(self._config, self.bundle, interface, self._groups[interface], most)
         process, pipe = self._nursery.make(interface, task)
-        self._workers[self._numbers] = made = _One(self._numbers, interface, process, pipe)
+        made = self._workers[self._numbers] = _One(self._numbers, interface, process, pipe)
+        made.heard += _BEGIN  # until then it may say nothing
         return made
 
     async def _first_word(self, each: _One) -> str:
@@ -251,7 +252,7 @@ class Crew:
         """
         for each in self._workers.values():
             if not listened:
-                each.heard = time.monotonic()
+                each.heard = max(each.heard, time.monotonic())
             elif time.monotonic() - each.heard > STUCK and not each.problem:
                 each.problem = f"it has said nothing for {STUCK:g} s, and was ended"
                 _kill(each)
@@ -329,11 +330,6 @@ class Crew:
         told = next((each.state.problem for each in self._workers.values() if each.state.problem), "")
         missing = len(self._config.interfaces) * self._config.workers - len(self._workers)
         return told or ("a worker is gone, and not back yet" if missing else "")
-
-    @property
-    def silent_for(self) -> float:
-        """Seconds since the one that has said nothing for longest has said something."""
-        return time.monotonic() - min((each.heard for each in self._workers.values()), default=time.monotonic())
 
     def status(self) -> list[dict[str, object]]:
         """Of each in JSON's types."""

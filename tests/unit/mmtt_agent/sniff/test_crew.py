@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
 from mmtt_agent.sniff import crew as crews
 from mmtt_agent.sniff.config import Config
 from mmtt_agent.sniff.crew import Crew
-from mmtt_agent.sniff.messages import Load, Loaded, Ready, Use
+from mmtt_agent.sniff.messages import Load, Loaded, Ready, State, Use
 
 
 class Worker:
-    """One that is begun, as the crew sees its pipe. ``when_told`` is called in the crew's loop with what it is told."""
+    """One that is begun, as the crew sees its pipe. ``when_told`` is called in the crew's loop with what it is told;
+    ``takes``: seconds until it has loaded the model."""
+
+    takes = 0.0
 
     def __init__(self, task) -> None:
         self.task, self.told = task, []
@@ -24,6 +28,7 @@ class Worker:
         return True
 
     def recv(self) -> Ready:
+        time.sleep(self.takes)
         return Ready([])
 
     def send(self, message) -> None:
@@ -88,3 +93,26 @@ def test_a_worker_that_ends_before_it_was_told_leaves_the_others_with_the_old_on
 
     assert "ended" in asyncio.run(asyncio.wait_for(run(), 10))
     assert workers[0].told == [Load("new"), Use(forget=True)]
+
+
+def test_a_worker_that_loads_the_model_is_not_stuck(workers, monkeypatch):
+    killed = []
+
+    async def run() -> None:
+        crew = await begun()
+        monkeypatch.setattr(crews, "STUCK", 0.1)
+        monkeypatch.setattr(crews, "_kill", lambda each: killed.append(each.number))
+        Worker.takes = 0.4
+        crew.hear(1, None)
+        for _ in range(3):
+            await asyncio.sleep(0.1)
+            crew.hear(2, State())
+            crew.end_stuck(True)
+        assert killed == []
+        await asyncio.sleep(0.4)
+        crew.hear(2, State())
+        crew.end_stuck(True)
+
+    monkeypatch.setattr(Worker, "takes", 0.0)
+    asyncio.run(asyncio.wait_for(run(), 10))
+    assert killed == [3]
