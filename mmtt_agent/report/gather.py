@@ -29,12 +29,12 @@ class Gathered:
     Attributes:
         sources: of each file its name, what it is, and how many rows or windows came of it.
         read: how many files could be, with what there is in them.
-        problems: what could not be read, a line each, as it was said.
+        said: what was said of them, a line each: what could not be read, or was left out and why.
     """
 
     sources: list[dict[str, Any]] = field(default_factory=list)
     read: int = 0
-    problems: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
 
 
 def gather(
@@ -103,8 +103,7 @@ def _capture(
 
     read, problems = run.classify([path], classifier, write, told, note, checksums, shapes.put)
     found.read += read
-    # What was left out of a capture and why is no problem, and yet for the reader to know.
-    (found.problems if problems else found.problems).extend(lines)
+    found.said += lines
     found.sources.append({"name": shown(called(path)), "kind": "capture", "rows": rows, "whole": not problems})
 
 
@@ -136,7 +135,7 @@ def _log(
     problems += damaged.told(path)
     for line in problems:
         say(line)
-    found.problems += map(shown, problems)
+    found.said += map(shown, problems)
     found.sources.append({"name": shown(path), "kind": kind, "rows": rows, "whole": not problems})
 
 

@@ -19,8 +19,8 @@ from .shapes import Shapes
 from .store import Store, StoreError
 from .summary import summary
 
-#: Lines on what could not be read that the page has at most.
-_PROBLEMS = 100
+#: Lines on what was read that the page has at most.
+_SAID = 100
 
 
 class Unmade(Exception):
@@ -65,8 +65,13 @@ def make(
             store.finish(lambda done: told.counting(last, str(output), "flows", done))
             told.counting(last, str(output), "page", 0)
             data = summary(store, shapes, flows)
-            lost = [*map(shown, inputs.problems), *found.problems]
-            data |= about | {"sources": found.sources, "problems": lost[:_PROBLEMS], "more_problems": len(lost[_PROBLEMS:])}
+            said = [*map(shown, inputs.problems), *found.said]
+            data |= about | {
+                "sources": found.sources,
+                "whole": not inputs.problems and all(source["whole"] for source in found.sources),
+                "said": said[:_SAID],
+                "said_more": len(said[_SAID:]),
+            }
             for line in _left_out(data):
                 say(line)
             for part in page(about["title"], data, library.javascript()):
@@ -91,7 +96,9 @@ def _left_out(data: dict[str, Any]) -> list[str]:
             "are only counted; --flows lists more"
         )
     if left["incidents"]:
-        lines.append(f"the {len(data['incidents']):,} surest incidents are shown, {left['incidents']:,} more only counted")
+        lines.append(
+            f"the {len(data['incidents']):,} surest incidents are shown, {left['incidents']:,} more only counted"
+        )
     if left["shapes"]:
         lines.append(f"packets are drawn of the most suspicious windows, not of {left['shapes']:,} others")
     return lines

@@ -4,6 +4,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
   const ROWS = 100, DOTS = 1000, CARDS = 12, SHAPES = 2;
+  const PLACES = Array.from({ length: 32 }, (_, at) => at + 1);
   const REST = { [-3]: "var(--other)", [-2]: "var(--unknown)", [-1]: "var(--none)" };
 
   // ---- elements, numbers, times
@@ -82,6 +83,12 @@
   const complete = data.left_out.flows === 0;
   const has = (name) => flows.some((flow) => flow[name] !== null && flow[name] !== "");
   const hasBytes = has("bytes"), hasDuration = has("duration"), captures = new Set(flows.map((flow) => flow.capture)), several = captures.size > 1;
+  // What the names of captures have in common says nothing.
+  const paths = [...captures].map((name) => name.split("/")), short = new Map();
+  let common = 0;
+  while (paths.length > 1 && paths.every((parts) => parts.length > common + 1 && parts[common] === paths[0][common])) common += 1;
+  for (const parts of paths) short.set(parts.join("/"), parts.slice(common).join("/"));
+  const named = (capture) => make("span", { title: capture }, short.get(capture) || capture);
   const evidence = new Map();
   for (const incident of data.incidents) for (const uid of incident.uids) if (!evidence.has(uid)) evidence.set(uid, incident.id);
 
@@ -145,6 +152,12 @@
       return result;
     }).catch((error) => { console.error(error); });
   }
+  // As a clock of 24 hours has it, or a calendar.
+  function axis(from, to, tickCount) {
+    const days = (to - from) / 86400e6;
+    const format = days < 1 / 288 ? "%H:%M:%S" : days < 1 ? "%H:%M" : days < 4 ? "%d %b %H:%M" : days < 366 ? "%d %b" : "%b %Y";
+    return { title: null, grid: false, labelOverlap: true, tickCount, format };
+  }
   const temporal = () => ({ type: utc ? "utc" : "time", nice: false });
 
   function stepOf(from, to) {
@@ -164,27 +177,30 @@
     return [step, [...sums].map(([key, n]) => [...key.split(",").map(Number), n]), from, to];
   }
   function bars(name, found) {
-    const chart = data.charts[name], [step, parts, from, to] = counts(name, found);
+    const chart = data.charts[name], [step, parts, from, to] = counts(name, found), heights = new Map();
     const span = (part) => ({ t: part * step / 1000, e: (part + 1) * step / 1000 });
-    const values = parts.map(([part, at, n]) => ({ ...span(part), n, name: chart.names[at], at,
-      from: when(part * step, utc, step < 1e6), to: when((part + 1) * step, utc, step < 1e6) }));
+    const values = [...parts].sort((a, b) => a[1] - b[1]).map(([part, at, n]) => {
+      const low = heights.get(part) || 0;
+      heights.set(part, low + n);
+      return { ...span(part), low, high: low + n, n, name: chart.names[at], text: words(chart.names[at]),
+        from: when(part * step, utc, step < 1e6), to: when((part + 1) * step, utc, step < 1e6) };
+    });
     // So that the axis is as long as the time, whatever is chosen.
-    for (const part of [Math.floor(from / step), Math.floor(to / step)])
-      values.push({ ...span(part), n: 0, name: chart.names[0], at: 0 });
+    for (const part of [Math.floor(from / step), Math.floor(to / step)]) values.push({ ...span(part), low: 0, high: 0, n: 0, name: chart.names[0] });
     return values;
   }
   function timeChart(name, found) {
     const chart = data.charts[name];
-    const tip = [["from", "from"], ["to", "to"], ["name", name], ["n", "flows"]].map(([field, title]) => ({ field, title }));
+    const tip = [["from", "from"], ["to", "to"], ["text", name], ["n", "flows"]].map(([field, title]) => ({ field, title }));
     return embed(`chart-${name}`, {
       data: { name: "table", values: bars(name, found) }, width: "container", height: 170,
       params: [{ name: "brush", select: { type: "interval", encodings: ["x"] } }],
-      mark: { type: "bar", tooltip: true, binSpacing: 0 },
+      mark: { type: "rect", stroke: "var(--ground)", strokeWidth: .5 },
       encoding: {
-        x: { field: "t", type: "temporal", scale: temporal(), axis: { title: null, grid: false, labelOverlap: true, tickCount: 6 } }, x2: { field: "e" },
-        y: { field: "n", type: "quantitative", stack: "zero", axis: { title: "flows", tickMinStep: 1, tickCount: 4, format: "~s" } },
+        x: { field: "t", type: "temporal", scale: temporal(), axis: axis(...(chosen.span || [data.begin, data.end]), 6) }, x2: { field: "e" },
+        y: { field: "low", type: "quantitative", axis: { title: "flows", tickMinStep: 1, tickCount: 4, format: ",d" } }, y2: { field: "high" },
         color: { field: "name", type: "nominal", legend: null, scale: { domain: chart.names, range: chart.names.map((_, at) => css(at, chart)) } },
-        order: { field: "at", type: "quantitative" }, tooltip: tip,
+        tooltip: tip,
       },
     }, (view) => view.addSignalListener("brush", (_, value) => { dragged = value && value.t && value.t[1] > value.t[0] ? value.t : null; }));
   }
@@ -201,21 +217,24 @@
     const most = scored.length > DOTS ? [...scored].sort((a, b) => b.malicious - a.malicious || b.malicious_score - a.malicious_score).slice(0, DOTS) : scored;
     byId("of-scores").textContent = `of ${most.length < scored.length ? `the ${count(most.length)} most suspicious of ` : ""}${many(scored.length, "flow", "flows")}`;
     return most.map((flow) => ({ t: flow.first / 1000, y: flow.malicious_score, flagged: flow.malicious ? 1 : 0, uid: flow.uid, time: when(flow.first),
-      flow: `${end(flow.orig_h, flow.orig_p)} \u2192 ${end(flow.resp_h, flow.resp_p)}`, what: [label(flow, "service"), label(flow, "application")].join(", "), kind: words(flow.malicious_kind) || "\u2013" }));
+      flow: `${end(flow.orig_h, flow.orig_p)} \u2192 ${end(flow.resp_h, flow.resp_p)}`, what: [label(flow, "service"), label(flow, "application")].map(words).join(", "), kind: words(flow.malicious_kind) || "\u2013" }));
   }
   function scoreChart(found) {
     const tip = [["time", "time"], ["flow", "flow"], ["what", "what"], ["kind", "kind"]].map(([field, title]) => ({ field, title }));
     const [from, to] = chosen.span || [data.begin, Math.max(data.end, data.begin + 1000)];
-    return embed("chart-scores", {
-      data: { name: "table", values: dots(found) }, width: "container", height: 150,
+    const x = { field: "t", type: "temporal", scale: temporal(), axis: axis(from, to, 8) };
+    // Two rules that nobody sees make the axis as long as the time.
+    const ends = { data: { name: "ends", values: [{ t: from / 1000 }, { t: to / 1000 }] }, mark: { type: "rule", opacity: 0 }, encoding: { x } };
+    return embed("chart-scores", { width: "container", height: 150, layer: [ends, {
+      data: { name: "table", values: dots(found) },
       mark: { type: "circle", opacity: .75, size: 36, cursor: "pointer" },
       encoding: {
-        x: { field: "t", type: "temporal", scale: { ...temporal(), domain: [from / 1000, to / 1000] }, axis: { title: null, grid: false, labelOverlap: true, tickCount: 8 } },
+        x,
         y: { field: "y", type: "quantitative", scale: { domain: [0, 1] }, axis: { title: "score", tickCount: 5 } },
         color: { field: "flagged", type: "nominal", legend: null, scale: { domain: [0, 1], range: ["var(--other)", "var(--alarm)"] } },
         tooltip: [...tip, { field: "y", title: "score", format: ".3f" }],
       },
-    }, (view) => view.addEventListener("click", (_, item) => { if (item && item.datum && item.datum.uid) only(`uid:${item.datum.uid}`); }));
+    }] }, (view) => view.addEventListener("click", (_, item) => { if (item && item.datum && item.datum.uid) only(`uid:${item.datum.uid}`); }));
   }
 
   // A window: a bar a packet.
@@ -225,14 +244,13 @@
     const sum = (values) => Math.abs(values.reduce((a, b) => a + b, 0));
     const text = `${many(sizes.length, "packet", "packets")} in ${seconds(times[times.length - 1] / 1e6)}: ${count(sent.length)} sent (${octets(sum(sent))}), ${count(got.length)} received (${octets(sum(got))})`;
     const place = make("div", { role: "img", "aria-label": `Packets as bars. ${text}` });
-    const values = Array.from({ length: 32 }, (_, at) => at < sizes.length
-      ? { i: at + 1, size: sizes[at], of: sizes[at] > 0 ? "sent" : "received", bytes: Math.abs(sizes[at]), after: seconds(times[at] / 1e6) } : { i: at + 1 });
+    const values = sizes.map((size, at) => ({ i: at + 1, size, of: size > 0 ? "sent" : "received", bytes: Math.abs(size), after: seconds(times[at] / 1e6) }));
     const spec = {
       config, data: { name: "table", values }, width: 205, height: 80, autosize: { type: "pad" },
       mark: { type: "bar" },
       encoding: {
-        x: { field: "i", type: "ordinal", axis: null, scale: { paddingInner: .2, paddingOuter: 0 } },
-        y: { field: "size", type: "quantitative", axis: { title: null, tickCount: 3, format: "~s", grid: false, offset: 2 } },
+        x: { field: "i", type: "ordinal", axis: null, scale: { domain: PLACES, paddingInner: .2, paddingOuter: 0 } },
+        y: { field: "size", type: "quantitative", axis: { title: null, tickCount: 3, format: ",d", grid: false, offset: 2 } },
         color: { field: "of", type: "nominal", legend: null, scale: { domain: ["sent", "received"], range: ["var(--sent)", "var(--got)"] } },
         tooltip: [{ field: "i", title: "packet" }, { field: "of", title: "was" }, { field: "bytes", title: "bytes" }, { field: "after", title: "after" }],
       },
@@ -242,13 +260,13 @@
       ? vegaEmbed(place, { ...shapeOf, data: [{ ...shapeOf.data[0], values }, ...shapeOf.data.slice(1)] }, { mode: "vega", actions: false, renderer: "svg", ast: true })
       : vegaEmbed(place, spec, { actions: false, renderer: "svg", ast: true }).then((result) => { shapeOf = result.vgSpec; });
     draws.catch((error) => console.error(error));
-    return make("div", { class: "shape" }, place, text);
+    return make("div", { class: "shape" }, place, make("p", {}, text));
   }
   function shapes(flow, most) {
     const windows = Object.entries(data.shapes[flow.at] || {}).sort(([a], [b]) => a - b).slice(0, most);
     return windows.map(([window, [sizes, times]]) => {
       const drawn = shape(sizes, times);
-      if (Number(window)) drawn.append(make("div", {}, `window ${window}, from the middle of the flow`));
+      if (Number(window)) drawn.append(make("p", {}, `window ${window}, from the middle of the flow`));
       return drawn;
     });
   }
@@ -268,7 +286,7 @@
     if (!complete) notes.push(`Listed are the ${count(flows.length)} most suspicious flows. ${many(data.left_out.flows, "flow more is", "flows more are")} only counted: in the figures above, in the charts and the top talkers while nothing is filtered.`);
     if (data.left_out.incidents) notes.push(`Shown are the ${count(data.incidents.length)} surest incidents, ${count(data.left_out.incidents)} more are only counted.`);
     if (data.left_out.shapes) notes.push(`Packets are drawn of the most suspicious windows of captures, not of ${count(data.left_out.shapes)} others.`);
-    if (data.problems.length) notes.push(`Something of what it is made of could not be read, or was left out: see the end of the page.`);
+    if (!data.whole) notes.push("Not all of what this page is made of could be read: its end says what.");
     byId("notes").replaceChildren(...notes.map((text) => make("p", { class: "note" }, text)));
   }
   function times() {
@@ -299,7 +317,7 @@
       make("p", { class: "reason" }, incident.reason),
       make("dl", { class: "facts" }, fact("connections", count(incident.connections)), fact("from", time(incident.first)), fact("to", time(incident.last)),
         fact("payload", `${octets(incident.orig_bytes)} sent, ${octets(incident.resp_bytes)} received`), fact("state", incident.state), fact("id", incident.id),
-        incident.capture && several ? fact("capture", incident.capture) : "",
+        incident.capture && several ? fact("capture", named(incident.capture)) : "",
         members.length ? "" : fact("flows", incident.uids.join(", "))),
       drawn.length ? make("div", { class: "shapes" }, ...drawn) : "",
       listed ? make("button", { type: "button", class: "link", on: () => only(`incident:${incident.id}`) }, "Its flows") : "");
@@ -313,7 +331,7 @@
       swatch.style.background = css(at, chart);
       const other = at === chart.own;
       return make("li", {}, swatch, other ? `${text} (${count(sums[at])})` : make("button", { type: "button", class: "link", "aria-pressed": chosen[name] === text ? "true" : "false",
-        on: () => { chosen[name] = chosen[name] === text ? "" : text; draw(); } }, text), other ? "" : make("span", { class: "n" }, count(sums[at])));
+        on: () => { chosen[name] = chosen[name] === text ? "" : text; draw(); } }, words(text)), other ? "" : make("span", { class: "n" }, count(sums[at])));
     }));
     const most = sums.map((n, at) => [n, chart.names[at]]).filter(([n]) => n).sort(([a], [b]) => b - a).slice(0, 5).map(([n, text]) => `${text} ${count(n)}`);
     byId(`chart-${name}`).setAttribute("aria-label", `Flows over time by ${name}, as stacked bars. Most frequent: ${most.join(", ") || "none"}.`);
@@ -345,7 +363,7 @@
   }
 
   // The columns of the table: head, value to sort by, cell.
-  const scored = (text, value) => text ? [make("span", { class: text === "unknown" ? "dim" : null }, text), " ", make("span", { class: "dim" }, value === null ? "" : value.toFixed(2))] : [make("span", { class: "dim" }, "\u2013")];
+  const scored = (text, value) => text ? [make("span", { class: value === null || text === "unknown" ? "dim" : null }, words(text)), " ", make("span", { class: "dim" }, value === null ? "" : value.toFixed(2))] : [make("span", { class: "dim" }, "\u2013")];
   const COLUMNS = [
     { key: "first", head: "time", cell: (flow) => make("td", { class: "time" }, time(flow.first)) },
     { key: "orig_h", head: "originator", cell: (flow) => make("td", { class: "end" }, end(flow.orig_h, flow.orig_p)) },
@@ -356,7 +374,7 @@
     hasDuration ? { key: "duration", head: "duration", number: true, cell: (flow) => make("td", { class: "number" }, seconds(flow.duration) || "\u2013") } : null,
     { key: "malicious_score", head: "malicious", number: true, cell: (flow) => make("td", { class: flow.malicious ? "number flagged" : "number" }, score(flow.malicious_score) || "\u2013") },
     has("malicious_kind") || data.incidents.length ? { key: "malicious_kind", head: "kind", cell: (flow) => make("td", {}, words(flow.malicious_kind), flow.incident || evidence.has(flow.uid) ? make("span", { class: "dim", title: `incident ${flow.incident || evidence.get(flow.uid)}` }, `${flow.malicious_kind ? ", " : ""}incident`) : "") } : null,
-    several ? { key: "capture", head: "capture", cell: (flow) => make("td", { class: "end" }, flow.capture) } : null,
+    several ? { key: "capture", head: "capture", cell: (flow) => make("td", { class: "end" }, named(flow.capture)) } : null,
   ].filter(Boolean);
   const collator = new Intl.Collator("en", { numeric: true });
   function compare(a, b) {
@@ -406,7 +424,7 @@
   function about() {
     byId("sources").tBodies[0].replaceChildren(...data.sources.map((source) => make("tr", {}, make("td", {}, source.name),
       make("td", {}, `${source.kind}${source.beside ? ", found beside" : ""}${source.whole ? "" : ", not whole"}`), make("td", { class: "number" }, count(source.rows)))));
-    byId("problems").replaceChildren(...data.problems.map((text) => make("li", {}, text)), ...(data.more_problems ? [make("li", {}, `and ${count(data.more_problems)} more`)] : []));
+    byId("said").replaceChildren(...data.said.map((text) => make("li", {}, text)), ...(data.said_more ? [make("li", {}, `and ${count(data.said_more)} more`)] : []));
   }
 
   // ---- all of it
@@ -417,7 +435,7 @@
   function names(name) {
     const sums = new Map();
     for (const flow of flows) { const text = name === "kind" ? flow.malicious_kind : label(flow, name); if (text) sums.set(text, (sums.get(text) || 0) + 1); }
-    return [["", "all"], ...[...sums].sort((a, b) => b[1] - a[1]).map(([text, n]) => [text, `${name === "kind" ? words(text) : text} (${count(n)})`])];
+    return [["", "all"], ...[...sums].sort((a, b) => b[1] - a[1]).map(([text, n]) => [text, `${words(text)} (${count(n)})`])];
   }
   let found = flows;
   function draw(anew = false) {

@@ -172,7 +172,8 @@ class Store:
         """The latest row of each incident, the surest first, ``limit`` at most."""
         with _told():
             found = self._db.execute(
-                "SELECT about, max(ts * 4.0 + state) FROM incident GROUP BY id ORDER BY score DESC, id LIMIT ?", (limit,)
+                "SELECT about, max(ts * 4.0 + state) FROM incident GROUP BY id ORDER BY score DESC, id LIMIT ?",
+                (limit,),
             )
             # JSON has no tuples.
             return [IncidentRow._make(json.loads(about)) for about, _ in found]
@@ -300,5 +301,3 @@ def _text(value: Any) -> str | None:
     if isinstance(value, list):
         return ",".join(map(str, value))
     return value if isinstance(value, str) else None
-
-

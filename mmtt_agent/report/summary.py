@@ -19,7 +19,7 @@ _OTHER, _UNKNOWN, _NONE = "other", UNKNOWN, "no verdict"
 #: Hosts in a list of the busiest.
 _TALKERS = 12
 #: Parts of the time that a chart has at most, and how long they may be, in µs: what a clock or a calendar has.
-PARTS = 120
+PARTS = 72
 _SECOND, _MINUTE, _HOUR, _DAY = 1_000_000, 60_000_000, 3_600_000_000, 86_400_000_000
 STEPS = (
     *(_SECOND // n for n in (1000, 500, 200, 100, 50, 20, 10, 5, 2)),
@@ -134,9 +134,7 @@ def _columns(flows: list[Flow]) -> dict[str, Any]:
     for name in ("orig_p", "resp_p", "windows", "packets", "malicious", "orig_bytes", "resp_bytes"):
         columns[name] = [getattr(flow, name) for flow in flows]
     for name in ("service_score", "application_score", "malicious_score", "duration"):
-        columns[name] = [
-            None if (value := getattr(flow, name)) is None else round(value * 10_000) for flow in flows
-        ]
+        columns[name] = [None if (value := getattr(flow, name)) is None else round(value * 10_000) for flow in flows]
     for names in (
         ("orig_h", "resp_h"),
         *((name,) for name in ("proto", "service", "application", "malicious_kind", "status", "incident", "model")),
