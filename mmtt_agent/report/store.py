@@ -90,6 +90,8 @@ class Store:
                 self._db.execute(f"PRAGMA {line}")
             for table, columns in _TABLES.items():
                 self._db.execute(f"CREATE TABLE {table} ({columns})")
+            # All of it is one transaction, which nobody will ever ask for again.
+            self._db.execute("BEGIN")
 
     def close(self) -> None:
         self._db.close()
@@ -108,7 +110,12 @@ class Store:
     def add_incident(self, row: IncidentRow) -> None:
         about = row._replace(
             id=_clean(row.id) or "",
-            **{name: _whole(getattr(row, name)) for name in _NUMBERS},
+            ts=_whole(row.ts),
+            connections=_whole(row.connections),
+            first=_whole(row.first),
+            last=_whole(row.last),
+            orig_bytes=_whole(row.orig_bytes),
+            resp_bytes=_whole(row.resp_bytes),
             orig_h=_clean(row.orig_h),
             resp_h=_clean(row.resp_h),
             kind=_clean(row.kind),
@@ -145,21 +152,21 @@ class Store:
         with _told():
             for table in [*self._waiting]:
                 self._flush(table)
-            self._db.execute("CREATE INDEX connection_uid ON connection (uid)")
-            self._db.execute("CREATE INDEX member_uid ON member (uid)")
             self._db.execute(f"CREATE TABLE flow ({', '.join(Flow._fields)})")
             write = f"INSERT INTO flow VALUES ({', '.join('?' * len(Flow._fields))})"
-            # A cursor of its own, that is read while rows are written.
-            rows = map(_Window._make, self._db.execute(_JOINED))
+            # Sorted and read side by side: looking each up would be a walk all over the disk.
+            rows = map(_Window._make, self._db.execute("SELECT * FROM window ORDER BY uid, window"))
+            connections = _Beside(self._db.execute("SELECT * FROM connection ORDER BY uid"))
+            evidence = _Beside(self._db.execute("SELECT uid, min(id) FROM member GROUP BY uid ORDER BY uid"))
             batch: list[Flow] = []
             done = 0
-            for _, windows in groupby(rows, attrgetter("uid")):
-                batch.append(_flow([*windows]))
+            for uid, windows in groupby(rows, attrgetter("uid")):
+                batch.append(_flow([*windows], connections.of(uid), evidence.of(uid)))
                 if len(batch) == _STEP:
                     self._db.executemany(write, batch)
                     done += len(batch)
                     progress(done)
-                    batch.clear()
+                    batch = []
             self._db.executemany(write, batch)
             self._db.execute("DROP TABLE window")
 
@@ -196,13 +203,11 @@ class Store:
 
     def _flush(self, table: str) -> None:
         waiting = self._waiting.pop(table)
-        self._db.execute("BEGIN")
         self._db.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(waiting[0]))})", waiting)
-        self._db.execute("COMMIT")
 
 
 class _Window(NamedTuple):
-    """A row of ``mmtt.log``, and what ``conn.log`` and the incidents say of its connection."""
+    """A row of ``mmtt.log``."""
 
     uid: str
     window: int
@@ -224,33 +229,37 @@ class _Window(NamedTuple):
     incident: str | None
     model: str | None
     capture: str | None
-    duration: float | None = None
-    orig_bytes: int | None = None
-    resp_bytes: int | None = None
-    conn_state: str | None = None
-    conn_service: str | None = None
-    evidence_of: str | None = None
 
 
-_OF_LOG = [name for name in _Window._fields if name not in _Window._field_defaults]
 _TABLES = {
-    "window": ", ".join(_OF_LOG),
+    "window": ", ".join(_Window._fields),
     "incident": "id, ts, state, score, about",
     "member": "uid, id",
     "connection": "uid, duration, orig_bytes, resp_bytes, conn_state, service",
 }
-_NUMBERS = ("ts", "connections", "first", "last", "orig_bytes", "resp_bytes")
-#: Windows with what else is known of their connections, those of a connection together and in order.
-_JOINED = """
-SELECT window.*, connection.duration, connection.orig_bytes, connection.resp_bytes, connection.conn_state,
-       connection.service, (SELECT min(id) FROM member WHERE member.uid = window.uid)
-FROM window LEFT JOIN connection ON connection.uid = window.uid
-ORDER BY window.uid, window.window
-"""
 
 
-def _flow(rows: list[_Window]) -> Flow:
-    """What the windows of a connection say of it, in order."""
+class _Beside:
+    """Rows that begin with a uid, in the order of uids, read along with others that are.
+
+    Args:
+        rows: of the same uid only the first counts.
+    """
+
+    def __init__(self, rows: Iterator[tuple[Any, ...]]) -> None:
+        self._rows = rows
+        self._next = next(rows, None)
+
+    def of(self, uid: str) -> tuple[Any, ...] | None:
+        """What follows the uid in its row, if there is one; uids are asked for in their order."""
+        while self._next and self._next[0] < uid:
+            self._next = next(self._rows, None)
+        return self._next[1:] if self._next and self._next[0] == uid else None
+
+
+def _flow(rows: list[_Window], connection: tuple[Any, ...] | None, evidence: tuple[str] | None) -> Flow:
+    """What the windows of a connection, in order, say of it, with the rest of its row of ``connection``, and the
+    incident that it is evidence of."""
     # The same window may be in two logs, and the same connection in two captures.
     windows = [*{row.window: row for row in reversed(rows)}.values()][::-1]
     answered = [row for row in windows if row.status == "ok"]
@@ -262,8 +271,8 @@ def _flow(rows: list[_Window]) -> Flow:
         first.ts, first.uid, first.orig_h, first.orig_p, first.resp_h, first.resp_p, first.proto, len(windows),
         sum(row.packets for row in windows), latest.service, latest.service_score, latest.application,
         latest.application_score, int(bool(worst.malicious)), worst.malicious_score, worst.malicious_kind,
-        latest.status, (incidents[-1] if incidents else first.evidence_of) or "", latest.model, first.capture or "",
-        first.duration, first.orig_bytes, first.resp_bytes, first.conn_state, first.conn_service,
+        latest.status, incidents[-1] if incidents else evidence[0] if evidence else "", latest.model,
+        first.capture or "", *(connection or [None] * 5),
     )  # fmt: skip
 
 
