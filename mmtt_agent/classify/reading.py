@@ -11,6 +11,8 @@ from .row import IncidentRow, Row
 
 #: Those of an incident, from the first on.
 STATES = ("opened", "grown", "closed")
+#: µs since 1970 that no log is from.
+LATEST = 4 * 10**18
 #: Columns of mmtt_incidents.log that are times.
 INCIDENT_TIMES = tuple(name for name, kind in INCIDENT_COLUMNS if kind == "time")
 #: What a row must have; the rest may be unset.
@@ -34,7 +36,7 @@ def window(record: dict[str, Any]) -> Row:
         if malicious is not None and not isinstance(malicious, bool):
             raise ValueError(f"malicious is {malicious!r}")
         return Row(
-            ts=int(record["ts"]),
+            ts=_time(record["ts"]),
             uid=str(record["uid"]),
             orig_h=_text(record, "id.orig_h") or "",
             orig_p=_port(record.get("id.orig_p", 0)),
@@ -106,6 +108,12 @@ def _score(record: dict[str, Any], name: str) -> float | None:
     if not math.isfinite(score := float(value)):
         raise ValueError(f"{name} is {value!r}")
     return score
+
+
+def _time(value: Any) -> int:
+    if not 0 <= (time := int(value)) < LATEST:
+        raise ValueError(f"{time} is no time")
+    return time
 
 
 def _port(value: Any) -> int:
