@@ -100,10 +100,10 @@
     return flow.text;
   }
   const EXACT = {
-    host: (flow, value) => flow.orig_h.toLowerCase() === value || flow.resp_h.toLowerCase() === value,
+    host: (flow, value) => flow.orig_h === value || flow.resp_h === value,
     port: (flow, value) => String(flow.orig_p) === value || String(flow.resp_p) === value,
-    uid: (flow, value) => flow.uid.toLowerCase() === value,
-    incident: (flow, value) => flow.incident.toLowerCase() === value || (evidence.get(flow.uid) || "").toLowerCase() === value,
+    uid: (flow, value) => flow.uid === value,
+    incident: (flow, value) => flow.incident === value || evidence.get(flow.uid) === value,
   };
 
   // ---- what is chosen
@@ -121,9 +121,9 @@
   const isChosen = () => Object.values(chosen).some((value) => value);
 
   function filtered() {
-    const terms = chosen.search.toLowerCase().split(/\s+/).filter(Boolean).map((term) => {
-      const not = term.length > 1 && term.startsWith("-"), text = not ? term.slice(1) : term;
-      const [, name, value] = /^(\w+):(.+)$/.exec(text) || [];
+    const terms = chosen.search.split(/\s+/).filter(Boolean).map((term) => {
+      const not = term.length > 1 && term.startsWith("-"), exact = not ? term.slice(1) : term, text = exact.toLowerCase();
+      const [, name, value] = /^([a-z]+):(.*)$/.exec(exact) || [];
       const test = Object.hasOwn(EXACT, name || "") ? (flow) => EXACT[name](flow, value) : (flow) => haystack(flow).includes(text);
       return not ? (flow) => !test(flow) : test;
     });
@@ -143,10 +143,12 @@
     view: { stroke: null },
     axis: { labelColor: "var(--soft)", titleColor: "var(--soft)", gridColor: "var(--line)", domainColor: "var(--line)", tickColor: "var(--line)", labelFontSize: 11, titleFontSize: 11, titleFontWeight: "normal" },
   };
+  // No program is made of text (ast), no menu; of an axis without flows there is nothing to warn (1: errors alone).
+  const DRAWN = { actions: false, renderer: "svg", ast: true, logLevel: 1 };
   const views = {};
   function embed(id, spec, then) {
     const full = { config, autosize: { type: "fit-x", contains: "padding" }, ...spec };
-    return vegaEmbed(byId(id) || id, full, { actions: false, renderer: "svg", ast: true, tooltip: { theme: "custom" } }).then((result) => {
+    return vegaEmbed(byId(id) || id, full, { ...DRAWN, tooltip: { theme: "custom" } }).then((result) => {
       if (typeof id === "string") { if (views[id]) views[id].finalize(); views[id] = result.view; }
       if (then) then(result.view);
       return result;
@@ -257,8 +259,8 @@
     };
     // The same for all but for the packets: it is compiled once.
     const draws = shapeOf
-      ? vegaEmbed(place, { ...shapeOf, data: [{ ...shapeOf.data[0], values }, ...shapeOf.data.slice(1)] }, { mode: "vega", actions: false, renderer: "svg", ast: true })
-      : vegaEmbed(place, spec, { actions: false, renderer: "svg", ast: true }).then((result) => { shapeOf = result.vgSpec; });
+      ? vegaEmbed(place, { ...shapeOf, data: [{ ...shapeOf.data[0], values }, ...shapeOf.data.slice(1)] }, { mode: "vega", ...DRAWN })
+      : vegaEmbed(place, spec, DRAWN).then((result) => { shapeOf = result.vgSpec; });
     draws.catch((error) => console.error(error));
     return make("div", { class: "shape" }, place, make("p", {}, text));
   }
@@ -306,7 +308,7 @@
   }
   function card(incident) {
     const members = incident.uids.map((uid) => byUid.get(uid)).filter(Boolean);
-    const listed = flows.some((flow) => EXACT.incident(flow, incident.id.toLowerCase()));
+    const listed = flows.some((flow) => EXACT.incident(flow, incident.id));
     const fact = (name, ...values) => make("div", {}, make("dt", {}, name), make("dd", {}, ...values));
     const resp = incident.resp_h === undefined ? "many" : end(incident.resp_h, incident.resp_p);
     const drawn = members.flatMap((flow) => shapes(flow, 1)).slice(0, SHAPES);
