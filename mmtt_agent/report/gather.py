@@ -95,15 +95,12 @@ def _capture(
             store.add(row)
             rows += 1
 
-    lines: list[str] = []
-
     def note(line: str) -> None:
         say(line)
-        lines.append(shown(line))
+        found.said.append(shown(line))
 
     read, problems = run.classify([path], classifier, write, told, note, checksums, shapes.put)
     found.read += read
-    found.said += lines
     found.sources.append({"name": shown(called(path)), "kind": "capture", "rows": rows, "whole": not problems})
 
 

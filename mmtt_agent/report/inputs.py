@@ -142,18 +142,15 @@ def _of_name(name: str) -> str:
 
 def _beside(found: Inputs) -> None:
     """Add what lies beside the logs of verdicts that were named and was rotated with them: incidents, connections."""
-    for path in [*found.windows]:
-        for name, there in (("mmtt_incidents", found.incidents), ("conn", found.connections)):
+    for name, there in (("mmtt_incidents", found.incidents), ("conn", found.connections)):
+        known = {path.resolve() for path in there}
+        for path in found.windows:
             if not path.name.startswith("mmtt"):
                 continue
             rest = re.sub(r"(\.log)(\.gz|\.zst)?$", r"\1", path.name[len("mmtt") :])
-            for packed in ("", ".gz", ".zst"):
-                other = path.with_name(f"{name}{rest}{packed}")
-                if other.is_file() and not any(_same(other, each) for each in there):
-                    there.append(other)
-                    found.beside.add(other)
-                    break
-
-
-def _same(path: Path, other: Path) -> bool:
-    return path.resolve() == other.resolve()
+            others = (path.with_name(f"{name}{rest}{packed}") for packed in ("", ".gz", ".zst"))
+            other = next((each for each in others if each.is_file()), None)
+            if other and other.resolve() not in known:
+                known.add(other.resolve())
+                there.append(other)
+                found.beside.add(other)

@@ -106,8 +106,9 @@ def of_log(tmp_path_factory, library_once) -> Path:
     there = tmp_path_factory.mktemp("log")
     rows = [
         window(
-            f"C{n:03}", n * 60, service=SERVICES[n % 10], application=("SSH", "unknown")[n % 2], orig_h=f"10.0.0.{n % 7}",
-            orig_p=40_000 + n, resp_h=f"192.0.2.{n % 5}", resp_p=(443, 22)[n % 2], malicious_score=n / 1000,
+            f"C{n:03}", n * 60, service=SERVICES[n % 10], application=("SSH", "unknown")[n % 2],
+            orig_h=f"10.0.0.{n % 7}", orig_p=40_000 + n, resp_h=f"192.0.2.{n % 5}", resp_p=(443, 22)[n % 2],
+            malicious_score=n / 1000,
         )
         for n in range(300)
     ]  # fmt: skip
@@ -265,7 +266,8 @@ def test_colours_can_be_told_apart(of_log, open_page):
       const probe = document.body.appendChild(document.createElement("span"));
       const of = (name) => { probe.style.color = `var(${name})`; return light(getComputedStyle(probe).color); };
       const found = [];
-      const pairs = ["--text", "--soft", "--accent", "--alarm"].flatMap((text) => [[text, "--ground"], [text, "--raised"]]);
+      const texts = ["--text", "--soft", "--accent", "--alarm"];
+      const pairs = texts.flatMap((text) => [[text, "--ground"], [text, "--raised"]]);
       for (const [text, ground] of [...pairs, ["--alarm", "--alarm-ground"]]) {
         const [a, b] = [of(text), of(ground)].sort((x, y) => y - x);
         found.push([text, ground, (a + .05) / (b + .05)]);
@@ -283,8 +285,9 @@ def test_hostile_texts_are_texts(tmp_path, open_page):
         tmp_path / "mmtt.log",
         [
             window(
-                f"{evil}{n}", n, orig_h=evil, resp_h=evil, proto=evil, service=evil, application=evil, malicious=True, malicious_score=0.9,
-                malicious_kind=evil, status=("ok", evil)[n], model=evil, incident=evil, capture=f"{evil}{n}",
+                f"{evil}{n}", n, orig_h=evil, resp_h=evil, proto=evil, service=evil, application=evil,
+                malicious=True, malicious_score=0.9, malicious_kind=evil, status=("ok", evil)[n],
+                model=evil, incident=evil, capture=f"{evil}{n}",
             )
             for n in range(2)
         ],
