@@ -146,12 +146,15 @@
   // No program is made of text (ast), no menu; of an axis without flows there is nothing to warn (1: errors alone).
   const DRAWN = { actions: false, renderer: "svg", ast: true, logLevel: 1 };
   const views = {};
+  // What a chart says to those who don't see it is in its place's label.
+  const hide = (place) => place.querySelector("svg").setAttribute("aria-hidden", "true");
   function embed(id, spec, then) {
     const full = { config, autosize: { type: "fit-x", contains: "padding" }, ...spec };
-    return vegaEmbed(byId(id) || id, full, { ...DRAWN, tooltip: { theme: "custom" } }).then((result) => {
-      if (typeof id === "string") { if (views[id]) views[id].finalize(); views[id] = result.view; }
+    return vegaEmbed(byId(id), full, { ...DRAWN, tooltip: { theme: "custom" } }).then((result) => {
+      if (views[id]) views[id].finalize();
+      views[id] = result.view;
+      hide(byId(id));
       if (then) then(result.view);
-      return result;
     }).catch((error) => { console.error(error); });
   }
   // As a clock of 24 hours has it, or a calendar.
@@ -261,7 +264,7 @@
     const draws = shapeOf
       ? vegaEmbed(place, { ...shapeOf, data: [{ ...shapeOf.data[0], values }, ...shapeOf.data.slice(1)] }, { mode: "vega", ...DRAWN })
       : vegaEmbed(place, spec, DRAWN).then((result) => { shapeOf = result.vgSpec; });
-    draws.catch((error) => console.error(error));
+    draws.then(() => hide(place)).catch((error) => console.error(error));
     return make("div", { class: "shape" }, place, make("p", {}, text));
   }
   function shapes(flow, most) {
@@ -375,7 +378,7 @@
     hasBytes ? { key: "bytes", head: "payload", number: true, cell: (flow) => make("td", { class: "number" }, octets(flow.bytes) || "\u2013") } : null,
     hasDuration ? { key: "duration", head: "duration", number: true, cell: (flow) => make("td", { class: "number" }, seconds(flow.duration) || "\u2013") } : null,
     { key: "malicious_score", head: "malicious", number: true, cell: (flow) => make("td", { class: flow.malicious ? "number flagged" : "number" }, score(flow.malicious_score) || "\u2013") },
-    has("malicious_kind") || data.incidents.length ? { key: "malicious_kind", head: "kind", cell: (flow) => make("td", {}, words(flow.malicious_kind), flow.incident || evidence.has(flow.uid) ? make("span", { class: "dim", title: `incident ${flow.incident || evidence.get(flow.uid)}` }, `${flow.malicious_kind ? ", " : ""}incident`) : "") } : null,
+    has("malicious_kind") || data.incidents.length ? { key: "malicious_kind", head: "kind", cell: (flow) => make("td", { class: "kind" }, words(flow.malicious_kind), flow.incident || evidence.has(flow.uid) ? make("span", { class: "dim", title: `incident ${flow.incident || evidence.get(flow.uid)}` }, `${flow.malicious_kind ? ", " : ""}incident`) : "") } : null,
     several ? { key: "capture", head: "capture", cell: (flow) => make("td", { class: "end" }, named(flow.capture)) } : null,
   ].filter(Boolean);
   const collator = new Intl.Collator("en", { numeric: true });
@@ -392,7 +395,7 @@
     }, make("button", { type: "button", "data-key": column.key, on: () => {
       sort.down = sort.key === column.key ? !sort.down : Boolean(column.number); sort.key = column.key; table(found, true);
       byId("table").querySelector(`[data-key="${column.key}"]`).focus();
-    } }, column.head))));
+    } }, column.head), make("span", { class: "printed", "aria-hidden": "true" }, column.head))));
   }
   function table(list) {
     heads();
