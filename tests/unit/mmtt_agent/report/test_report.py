@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from made_logs import BEGIN, conn, incident, window, write
 from places import DATA
+from program import at_a_terminal
 
 from mmtt_agent.report import library
 from mmtt_agent.report.cli import report
@@ -262,3 +263,22 @@ def test_help_imports_none_of_it():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "one page to read offline" in done.stdout or "Write a page" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_as_a_program_it_shows_how_far_it_is(here):
+    pytest.importorskip("vl_convert", reason="no vl-convert-python: pip install 'mmtt[report]'")
+    write(here / "mmtt.log", [window(f"C{n}", n) for n in range(25_000)])
+    write(here / "mmtt_incidents.log", [incident("I1")])
+    status, sent = at_a_terminal("report", "mmtt.log", "-o", "report.html", width=120, stdout=subprocess.DEVNULL)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", sent)
+    assert status == 0 and re.search(r"mmtt\.log +\(1/2\).*\d0,000 rows", plain) and "report.html" in plain, plain
+    assert "the 10,000 most suspicious flows are listed, 15,000 more are only counted" in plain
+    # The library is in it, once.
+    assert 500_000 < Path("report.html").stat().st_size < 5_000_000
+
+
+def test_where_the_page_cannot_be_is_one_line(here):
+    pytest.importorskip("vl_convert", reason="no vl-convert-python: pip install 'mmtt[report]'")
+    write(here / "mmtt.log", [window("C1")])
+    status, sent = at_a_terminal("report", "mmtt.log", "-o", "no/where.html", stdout=subprocess.DEVNULL)
+    assert status == 1 and "Error: no/where.html: No such file or directory" in sent and "Traceback" not in sent
