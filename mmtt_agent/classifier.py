@@ -13,7 +13,7 @@ from .drift import Drift
 from .likeness import WIDTH, likeness
 from .runtime import onnxruntime
 from .series import MAX_PAYLOAD_PACKETS, MIN_PACKETS, SeriesBatch
-from .site import Seen
+from .site import Seen, mixture
 
 #: Windows the network sees at a time: on more it is no faster, as less of it stays in the cache.
 CHUNK = 128
@@ -278,10 +278,8 @@ class Classifier:
         if answers is None:
             return decided, score
         places, labels = self._places[task]
-        both = np.zeros((len(decided), labels))
-        np.multiply(network, 1 - answers.share, out=both[:, : network.shape[1]])
         own, like = seen.probabilities(task)
-        both[:, places] += answers.share * own
+        both = mixture(network, own, places, labels, answers.share)
         if possible is not None:
             both *= possible
         best = both.argmax(axis=1)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -73,3 +74,17 @@ class Drift:
 def shifted(site: Site, mean: np.ndarray) -> float:
     """How far a mean of windows (k,) is from the usual one, in standard deviations of the site's windows."""
     return float(np.sqrt(np.mean(((mean - site.usual) / site.spread) ** 2)))
+
+
+def status(drifted: Drifted | None) -> dict[str, Any]:
+    """How far the site is from what its model has learnt, in JSON's types; zeros where it has learnt nothing, or it is
+    too early."""
+    return {
+        "known": drifted is not None,
+        "windows": drifted.windows if drifted else 0,
+        "shift": round(drifted.shift, 4) if drifted else 0.0,
+        "usual": round(drifted.usual, 4) if drifted else 0.0,
+        "unknown": round(drifted.unknown, 4) if drifted else 0.0,
+        "unknown_then": round(drifted.unknown_then, 4) if drifted else 0.0,
+        "changed": drifted.changed if drifted else False,
+    }

@@ -91,22 +91,20 @@ def records(
         LogError: it can't be read, or not to its end.
     """
     wanted = [word.encode() for word in words]
-    tsv = _Tsv()
+    rows = Rows(times)
     try:
         with _opened(path) as file:
             for damaged.line, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
                     return
-                if line.startswith(b"#"):
-                    tsv.head(line.decode("utf-8", "replace")[1:-1])
-                elif line != b"\n" and (not wanted or any(word in line for word in wanted)):
-                    text = line[:-1].decode("utf-8", "replace")
+                if not wanted or line.startswith(b"#") or any(word in line for word in wanted):
                     try:
-                        row = _of_json(text, times) if text.startswith("{") else tsv.row(text)
+                        row = rows.row(line)
                     except RowError as error:
                         damaged.add(str(error))
                     else:
-                        yield row
+                        if row is not None:
+                            yield row
     except OSError as error:
         raise LogError(f"{path}: {error.strerror or error}") from None
     except (EOFError, zlib.error, zstandard.ZstdError) as error:
@@ -126,6 +124,31 @@ def begins(path: Path, size: int) -> bytes:
         raise LogError(f"{path}: {error.strerror or error}") from None
     except (EOFError, zlib.error, zstandard.ZstdError) as error:
         raise LogError(f"{path}: damaged: {error}") from None
+
+
+class Rows:
+    """The rows of a log, or of several one after the other, line by line.
+
+    Args:
+        times: columns that are times; JSON does not tell them from other numbers.
+    """
+
+    def __init__(self, times: Iterable[str] = ("ts",)) -> None:
+        self._times, self._tsv = times, _Tsv()
+
+    def row(self, line: bytes) -> dict[str, Any] | None:
+        """A line's row by column, as :func:`records` has it; None of a line of the head and an empty one.
+
+        Raises:
+            RowError: it can't be read.
+        """
+        if line.startswith(b"#"):
+            self._tsv.head(line.decode("utf-8", "replace").rstrip("\n")[1:])
+            return None
+        text = line.decode("utf-8", "replace").rstrip("\n")
+        if not text:
+            return None
+        return _of_json(text, self._times) if text.startswith("{") else self._tsv.row(text)
 
 
 def _opened(path: Path) -> BinaryIO | io.BufferedReader:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeAlias
@@ -309,6 +310,20 @@ def _product(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     parts = np.matmul(filled.reshape(-1, _ROWS, rows.shape[1]), matrix)
     product: np.ndarray = parts.reshape(len(filled), matrix.shape[1])[:n]
     return product
+
+
+def mixture(
+    network: np.ndarray, own: np.ndarray, places: Sequence[int] | np.ndarray, labels: int, share: float
+) -> np.ndarray:
+    """The network's probabilities and the site's as one, float64 (n, labels): ``share`` of it is the site's.
+
+    Args:
+        network: (n, k), of the first k labels; ``own``: (n, c), of those at ``places``.
+    """
+    both = np.zeros((len(network), labels))
+    np.multiply(network, 1 - share, out=both[:, : network.shape[1]])
+    both[:, places] += share * own
+    return both
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

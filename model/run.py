@@ -23,7 +23,8 @@ from .evaluation.breakdown import by_packets, confusion, mid_flow, reliability
 from .evaluation.calibrate import calibrate, decisions
 from .evaluation.unknown import better
 from .export.export import write_bundle
-from .incidents.make import make
+from .incidents.budget import Budget, budgets
+from .incidents.make import connections, make
 from .incidents.study import Study
 from .network.architecture import Architecture, Model
 from .network.infer import infer
@@ -94,8 +95,9 @@ def incidents(config: Config, data: Path, lab: Path | None, out: Path, say: Call
 
 def own_site(
     config: Config, data: Path, lab: Path | None, out: Path, say: Callable[[str], None]
-) -> list[own_sites.SiteResult]:
-    """What sites' own answers are worth on the networks of a finished run in ``out``.
+) -> tuple[list[own_sites.SiteResult], list[Budget]]:
+    """What sites' own answers are worth on the networks of a finished run in ``out``, and how many alerts a day they
+    get by thresholds of their own.
 
     Raises:
         ConfigError, DatasetError: one line each.
@@ -106,7 +108,12 @@ def own_site(
         shipped = trainings.begin(f"seed{config.seed}", config, architecture, dataset)()
         assert isinstance(shipped, Model), "what an Architecture builds"
         left_out = cross_site.left_out(config, architecture, dataset, trainings)
-        return own_sites.study(named, dataset, left_out, shipped, say)
+        sites = own_sites.study(named, dataset, left_out, shipped, say)
+        found = connections(data, out, dataset, left_out, shipped, say)
+        if found is None:
+            return sites, []
+        temperature = calibrate(config.decision, dataset, *left_out.answers()).temperatures["malicious"]
+        return sites, budgets(*found, temperature, [*dataset.services])
 
 
 def _finished(

@@ -1,4 +1,4 @@
-"""What all tests share: the run's last lines say how many tests had no Zeek to run on."""
+"""What all tests share: the run's last lines say how many tests had no Zeek, or Suricata, to run on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ def pytest_terminal_summary(terminalreporter) -> None:
     skipped = terminalreporter.stats.get("skipped", [])
     for wanted, remedy in (
         ("no Zeek", "set ZEEK, or put zeek on PATH or at /opt/zeek/bin/zeek"),
+        ("no Suricata", "apt-get install -t bookworm-backports suricata, or set SURICATA"),
         ("no ../shared", "the captures in ../shared/data are not here"),
     ):
         count = sum(wanted in str(report.longrepr) for report in skipped)

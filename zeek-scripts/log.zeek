@@ -40,7 +40,15 @@ export {
 		model: string &log &optional;
 		## The incident of mmtt_incidents.log that the window belongs to.
 		incident: string &log &optional;
+		## The connection's Community ID, as other tools have it. Not a column unless
+		## it is wanted: see :zeek:see:`MMTT::community_id`.
+		community_id: string &log &optional;
 	};
+
+	## Log connections' Community IDs in mmtt.log. It does so in any case where Zeek's
+	## policy script protocols/conn/community-id-logging is loaded; its seed and
+	## spelling (CommunityID::seed, CommunityID::do_base64) count here, too.
+	const community_id = F &redef;
 
 	## Break to keep a row out of the log.
 	global log_policy: Log::PolicyHook;
@@ -53,6 +61,38 @@ event zeek_init() &priority=5
 	{
 	Log::create_stream(LOG, Log::Stream($columns=Info, $ev=log_mmtt, $path="mmtt",
 	    $policy=log_policy));
+	}
+
+# Whether it is logged.
+global with_community_id = F;
+
+# After all that make filters.
+event zeek_init() &priority=-100
+	{
+	# By its name, as it may be loaded after this script.
+	with_community_id = community_id || lookup_ID("CommunityID::seed") is count;
+
+	if ( with_community_id )
+		return;
+
+	for ( name in copy(Log::get_filter_names(LOG)) )
+		{
+		local filter = Log::get_filter(LOG, name);
+
+		if ( ! filter?$exclude )
+			filter$exclude = set();
+
+		add filter$exclude["community_id"];
+		Log::add_filter(LOG, filter);
+		}
+	}
+
+function community_id_of(id: conn_id): string
+	{
+	local seed = lookup_ID("CommunityID::seed");
+	local in_base64 = lookup_ID("CommunityID::do_base64");
+	return community_id_v1(id, seed is count ? seed as count : 0, in_base64 is bool ?
+	    in_base64 as bool : T);
 	}
 
 hook outcome(o: Outcome)
@@ -82,6 +122,9 @@ hook outcome(o: Outcome)
 
 	if ( o?$latency )
 		info$latency = o$latency;
+
+	if ( with_community_id )
+		info$community_id = community_id_of(o$id);
 
 	Log::write(LOG, info);
 	}

@@ -1,13 +1,28 @@
-"""The bundle that settings choose, with the thresholds that they say."""
+"""The bundle that settings choose, with the thresholds that they say, and how it judges evidence over connections."""
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from .. import bundle as bundles
-from ..incidents import OTHERS
-from .config import Config, ConfigError
+from ..incidents import OTHERS, Settings
+from .settings import ConfigError, Incidents, Thresholds
 
 
-def bundle(config: Config) -> bundles.Bundle:
+class Chosen(Protocol):
+    """The settings that say it."""
+
+    @property
+    def bundle(self) -> str | None: ...
+    @property
+    def false_positives(self) -> str | None: ...
+    @property
+    def incidents(self) -> Incidents: ...
+    @property
+    def thresholds(self) -> Thresholds: ...
+
+
+def bundle(config: Chosen) -> bundles.Bundle:
     """
     Raises:
         BundleError: it can't be used.
@@ -22,3 +37,9 @@ def bundle(config: Config) -> bundles.Bundle:
     if share and found.incidents and (shares := found.incidents.shares) and share not in shares:
         raise ConfigError(f"incidents.share: {found.path} has no threshold for {share}; there are {', '.join(shares)}")
     return found
+
+
+def judging(config: Chosen) -> Settings:
+    """How evidence over connections is kept and judged."""
+    chosen = config.incidents
+    return Settings(chosen.horizon, chosen.max_pairs, chosen.share, config.thresholds.incidents or {})

@@ -4,16 +4,16 @@ sessions come and go. No sockets or clocks.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..classifier import Verdicts
-from ..incidents import Flows, Incident, IncidentModel, Settings, Tracker, Try
+from ..incidents import Budget, Flows, Incident, IncidentModel, Settings, Tracker, Try
 from . import wire
+from .kept import Kept
 
 #: Incidents of a sensor that wait for a node of it at most; the oldest go first.
 MAX_WAITING = 10_000
@@ -22,46 +22,38 @@ _SENSOR = 4
 _MAX_SENSORS = 1000
 
 
-class Evidence:
+class Evidence(Kept):
     """Takes in verdicts, and gives out incidents.
 
     Args:
         model: of the bundle; None where it has none, and nothing is kept.
         settings: of the site; the model has a threshold for their share.
         by_clock: time goes on by :meth:`steps`, not by the flows' own.
+        per_day: incidents that there should be, instead of the settings' thresholds.
     """
 
-    def __init__(self, model: IncidentModel | None, settings: Settings | None = None, by_clock: bool = False) -> None:
-        self._by_clock = by_clock
-        self._counts: Counter[str] = Counter()
+    def __init__(
+        self,
+        model: IncidentModel | None,
+        settings: Settings | None = None,
+        by_clock: bool = False,
+        per_day: float | None = None,
+    ) -> None:
+        self._per_day = per_day
+        #: Of incidents a day, where the site has one.
+        self.budget: Budget | None = None
+        super().__init__(model, settings or Settings(), by_clock)
         self._nodes: dict[str, str] = {}  # by sensor: which node has sent something latest
         self._waiting: dict[str, deque[Incident]] = {}  # by sensor
-        settings = settings or Settings()
-        self._judge = model, settings
-        self._tracker = self._new()
-
-    def use(self, model: IncidentModel | None, settings: Settings) -> bool:
-        """Judge by that from now on. What was kept for one that says otherwise is of no use for it; where only the
-        thresholds are others it is.
-
-        Returns:
-            Whether evidence begins anew.
-        """
-        if (model, settings) == self._judge:
-            return False
-        (had_model, had_settings), self._judge = self._judge, (model, settings)
-        only_thresholds = replace(had_settings, share=settings.share, thresholds=settings.thresholds) == settings
-        if self._tracker is not None and model == had_model and only_thresholds:
-            self._tracker.judge_by(settings)
-            return False
-        had, self._tracker = self._tracker, self._new()
-        if had:
-            self._counts += had.counts
-        return had is not None
 
     def _new(self) -> Tracker | None:
         model, settings = self._judge
-        return None if model is None else Tracker(model, settings, by_clock=self._by_clock)
+        if model is None:
+            return None
+        # Another model's scores say nothing of this one's.
+        if self._per_day and (self.budget is None or self.budget.model != model):
+            self.budget = Budget(self._per_day, model)
+        return Tracker(model, settings, by_clock=self._by_clock, budget=self.budget)
 
     # What comes in.
 
@@ -133,31 +125,8 @@ class Evidence:
         return None
 
     def status(self) -> dict[str, Any]:
-        """What is kept now, and what is not, by reason, so far."""
-        tracker, counts = self._tracker, self._all_counts()
-        return {
-            "kept": tracker is not None,
-            "pairs": tracker.pairs if tracker else 0,
-            "open": tracker.open if tracker else 0,
-            "tries": counts["tries"],
-            "left_out": {
-                "shed": counts["pairs shed"],
-                "forgotten": counts["pairs forgotten"],
-                "late": counts["late"],
-                "repeated": counts["repeated"],
-                "without_ends": counts["without ends"],
-            },
-            "waiting": sum(map(len, self._waiting.values())),
-            "lost": counts["lost"],
-        }
-
-    def incidents(self) -> dict[str, int]:
-        """Incidents by what was told of them so far."""
-        counts = self._all_counts()
-        return {state: counts[state] for state in ("opened", "grown", "closed")}
-
-    def _all_counts(self) -> Counter[str]:
-        return self._counts + self._tracker.counts if self._tracker else self._counts
+        """As :meth:`Kept.status`, and what waits for a node of Zeek."""
+        return super().status() | {"waiting": sum(map(len, self._waiting.values())), "lost": self._counts["lost"]}
 
     def _hear(self, topic: str, names: list[str]) -> None:
         for name in names:

@@ -1,4 +1,4 @@
-"""The agent's own log, on standard error: a line of text or of JSON per message."""
+"""A service's own log, on standard error: a line of text or of JSON per message."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ logger = logging.getLogger("mmtt.agent")
 
 
 class _Text(logging.Formatter):
+    def __init__(self, who: str) -> None:
+        super().__init__()
+        self._who = who
+
     def format(self, record: logging.LogRecord) -> str:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(record.created))
-        return f"{stamp} mmtt agent: {record.levelname.lower()}: {_line(record)}"
+        return f"{stamp} mmtt {self._who}: {record.levelname.lower()}: {_line(record)}"
 
 
 class _Json(logging.Formatter):
@@ -32,10 +36,10 @@ def _line(record: logging.LogRecord) -> str:
     return "".join(c if c.isprintable() else "?" for c in " ".join(record.getMessage().split()))
 
 
-def configure(form: str, level: str) -> None:
-    """Send the agent's log to standard error, as ``text`` or ``json``."""
+def configure(form: str, level: str, who: str = "agent") -> None:
+    """Send the log to standard error, as ``text``, which says which command is speaking, or ``json``."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Json() if form == "json" else _Text())
+    handler.setFormatter(_Json() if form == "json" else _Text(who))
     logger.handlers[:] = [handler]
     logger.propagate = False
     logger.setLevel(level.upper())

@@ -12,15 +12,14 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import asdict, fields
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from websockets.asyncio.server import Server
-
-from .. import __version__
-from ..drift import Drifted
-from ..incidents import Settings
+from .. import __version__, drift, whole
+from ..incidents import Budget
 from ..record import Recorder
 from . import http, native
+from .chosen import judging
 from .config import Config
 from .connection import Connection, ConnectionProblem, Link, NobodyListens, open_websocket, tls_context
 from .evidence import Evidence
@@ -29,14 +28,14 @@ from .metrics import Exposition
 from .runner import Model, Runner
 from .session import MAX_JOB, Session, State
 from .systemd import Notifier, feed_watchdog
-from .tally import Tally
+from .tally import RECENT, Tally
 
 #: Seconds that a run of the model may take; it takes milliseconds.
 STUCK = 30.0
 # Seconds in the end for what is recorded, within the TimeoutStopSec of the systemd unit.
 _WRITE_OUT = 8.0
-#: Seconds for which a suspicious flow is shown.
-_RECENT = 600.0
+#: What the agent keeps of the last days' incidents in record.directory, and every how many seconds.
+_ALERTS, _ALERTS_EVERY = "alerts.json", 600.0
 # Messages that are not used: the session's count, and its name for others.
 _REFUSED = {
     "messages refused": "malformed",
@@ -86,7 +85,13 @@ class Service:
         self._bundle = config.bundle  # of the model that runs; None for the one that is shipped
         self._stop, self._reload = asyncio.Event(), asyncio.Event()
         self._tally = Tally()
-        self._evidence = Evidence(self._runner.incidents, _settings(config), by_clock=not offline)
+        self._evidence = Evidence(
+            self._runner.incidents, judging(config), by_clock=not offline, per_day=config.alerts_per_day
+        )
+        # What a capture brings must not hang on what ran before it.
+        lasts = config.alerts_per_day and config.record.directory and not offline
+        self._alerts = Path(config.record.directory, _ALERTS) if lasts and config.record.directory else None
+        self._restore_alerts()
         # An agent that Zeek has started inherits the socket of Zeek's unit, and has nothing to say there.
         self._systemd = Notifier({} if exit_with_zeek else os.environ)
         self._started = time.time()
@@ -111,8 +116,10 @@ class Service:
         logger.info("agent %s with model %s", self._config.id, self._runner.model)
         if self._runner.incidents is None:
             logger.info("model %s finds no incidents; those of mmtt from 0.5.0 on do", self._runner.model)
-        watched = await self._listen()
-        beside = [asyncio.ensure_future(each) for each in (self._reload_when_told(), *self._tell_systemd())]
+        exposition = Exposition(self.status, self._tally.histograms)
+        watched = await http.listen_if_possible(self._config.metrics.listen, self.status, exposition.text)
+        work = self._reload_when_told(), self._keep_alerts(), *self._tell_systemd()
+        beside = [asyncio.ensure_future(each) for each in work]
         # Not when Zeek is connected: it may come later, and go.
         self._systemd.tell(READY=1)
         try:
@@ -128,7 +135,39 @@ class Service:
             if self._memory:
                 self._memory.close(_WRITE_OUT)
                 logger.info("%d windows recorded, %d not", self._memory.recorded, self._memory.dropped)
+            self._write_alerts()
             log_counts(self._counts, "in all")
+
+    def _restore_alerts(self) -> None:
+        """Go on with the incidents of the last days."""
+        if not self._alerts or not self._evidence.budget or not self._alerts.exists():
+            return
+        try:
+            self._evidence.budget.restore(self._alerts.read_text())
+        except (OSError, ValueError) as error:
+            logger.warning("%s: %s: the alerts a day are learnt anew", self._alerts, error)
+
+    def _write_alerts(self) -> None:
+        if self._alerts and self._evidence.budget:
+            try:
+                whole.write(self._alerts, self._evidence.budget.as_json().encode())
+            except OSError as error:
+                logger.warning("%s: can't be written: %s", self._alerts, error.strerror or error)
+
+    async def _keep_alerts(self) -> None:
+        """Say when the threshold for incidents is another, and keep what it was found by."""
+        said = None
+        while True:
+            await asyncio.sleep(_ALERTS_EVERY)
+            if (budget := self._evidence.budget) and budget.threshold != said:
+                said = budget.threshold
+                logger.info(
+                    "an incident has a score of %.4f from now on, for %g a day, by %d hours",
+                    said,
+                    budget.per_day,
+                    budget.hours,
+                )
+            self._write_alerts()
 
     def _signalled(self) -> None:
         if self._stop.is_set():
@@ -136,23 +175,6 @@ class Service:
         self._systemd.tell(STOPPING=1)
         logger.info("stopping: answering what is in hand")
         self._stop.set()
-
-    async def _listen(self) -> Server | None:
-        """Open the port for those who watch; without it flows still get their verdicts."""
-        if (address := self._config.metrics.listen) is None:
-            return None
-        try:
-            return await http.listen(*address, self.status, Exposition(self.status, self._tally.histograms).text)
-        except OSError as error:
-            # asyncio's own words name the address a second time; a name that can't be looked up has a number below 0.
-            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
-            logger.warning(
-                "no metrics and no `mmtt status`: can't listen on %s:%d: %s; "
-                "is another agent there? Set metrics.listen",
-                *address,
-                reason,
-            )
-            return None
 
     def _tell_systemd(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What goes on telling it."""
@@ -220,14 +242,15 @@ class Service:
             "refused": {name: counts[what] for what, name in _REFUSED.items()},
             "incidents": self._evidence.incidents(),
             "evidence": self._evidence.status(),
+            "alerts": _alerts(self._evidence.budget),
             "record": _record(self._memory),
-            "drift": _drift(self._runner.drift),
+            "drift": drift.status(self._runner.drift),
             "latency": self._tally.latency(),
             "services": self._tally.services,
             "applications": self._tally.applications,
             "malicious": self._tally.malicious,
             "malicious_kinds": self._tally.malicious_kinds,
-            "suspicious": self._tally.suspicious(now - _RECENT)[:20],
+            "suspicious": self._tally.suspicious(now - RECENT)[:20],
         }
 
     async def _reload_when_told(self) -> None:
@@ -252,7 +275,7 @@ class Service:
             self._reload_problem = ""
             logger.info("reloaded: model %s instead of %s", self._runner.model, old)
             self._bundle, self._thresholds = config.bundle, config.thresholds
-            if self._evidence.use(self._runner.incidents, _settings(config)):
+            if self._evidence.use(self._runner.incidents, judging(config)):
                 logger.warning("incidents are judged otherwise from now on: evidence over connections begins anew")
             if changed := _changed(self._config, config):
                 logger.warning("a reload does not take these: restart the agent for %s", changed)
@@ -341,11 +364,6 @@ class Service:
         return True
 
 
-def _settings(config: Config) -> Settings:
-    chosen = config.incidents
-    return Settings(chosen.horizon, chosen.max_pairs, chosen.share, config.thresholds.incidents or {})
-
-
 def _record(memory: Recorder | None) -> dict[str, Any]:
     """What was recorded so far; nothing where there is no memory."""
     return {
@@ -360,16 +378,12 @@ def _record(memory: Recorder | None) -> dict[str, Any]:
     }
 
 
-def _drift(drifted: Drifted | None) -> dict[str, Any]:
-    """How far the site is from what its model has learnt; zeros where it has learnt nothing, or it is too early."""
+def _alerts(budget: Budget | None) -> dict[str, Any]:
+    """How many incidents a day are asked for, and the threshold that was found for that; None where there is none."""
     return {
-        "known": drifted is not None,
-        "windows": drifted.windows if drifted else 0,
-        "shift": round(drifted.shift, 4) if drifted else 0.0,
-        "usual": round(drifted.usual, 4) if drifted else 0.0,
-        "unknown": round(drifted.unknown, 4) if drifted else 0.0,
-        "unknown_then": round(drifted.unknown_then, 4) if drifted else 0.0,
-        "changed": drifted.changed if drifted else False,
+        "per_day": budget.per_day if budget else None,
+        "threshold": budget.threshold if budget else None,
+        "hours": budget.hours if budget else 0,
     }
 
 

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Histogram
 
 from ..classifier import Verdicts
-from .session import Job
 
 #: Flows kept for whoever watches, and of one job at most: a capture full of them must not cost more than others.
 _KEPT, _OF_A_JOB = 200, 4
 #: A flow that the model takes for less likely malicious than this is not worth showing.
 _SUSPICIOUS = 0.1
+#: Seconds for which a suspicious flow is shown.
+RECENT = 600.0
 #: Batches whose latency the quantiles are of.
 _LATEST = 1000
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Job(Protocol):
+    """Windows that were run as one."""
+
+    @property
+    def arrived(self) -> Sequence[float]:
+        """When each batch of them came in, by a clock."""
+
+    def flow(self, row: int) -> tuple[str, int]:
+        """The uid and the window's number of one of them."""
 
 
 class Tally:
@@ -48,7 +61,7 @@ class Tally:
         """A job is done.
 
         Args:
-            begun, now: when it went to the model and came back, on the clock of ``Session.receive``.
+            begun, now: when it went to the model and came back, by the clock of its ``arrived``.
             clock: the time of day, for people.
         """
         self._model.observe(now - begun)

@@ -42,16 +42,24 @@ class BenchError(Exception):
     """It can't be measured; the text is one line."""
 
 
+def _family(pid: int) -> list[int]:
+    """A process and those that it has started, as the one that makes files of windows."""
+    children = (path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children"))
+    return [pid, *(int(each) for some in children for each in some)]
+
+
 def _cpu_seconds(pid: int) -> float:
-    """User and system time of a process, all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """User and system time of a process and those that it has started, all their threads."""
+    fields = [Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split() for each in _family(pid)]
+    return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
 
 
 def _memory(pid: int) -> tuple[float, float]:
-    """Resident MB now, and at most so far."""
-    lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    return int(lines["VmRSS"].split()[0]) / 1000, int(lines["VmHWM"].split()[0]) / 1000
+    """Resident MB of the same now, and at most so far."""
+    texts = [Path(f"/proc/{each}/status").read_text() for each in _family(pid)]
+    lines = [dict(line.split(":", 1) for line in text.splitlines()) for text in texts]
+    now, most = (sum(int(each[name].split()[0]) for each in lines) / 1000 for name in ("VmRSS", "VmHWM"))
+    return now, most
 
 
 class _Driver:

@@ -11,6 +11,10 @@ class Addresses:
     def __init__(self) -> None:
         self._numbers: dict[bytes, int] = {}
         self._known: list[bytes] = []
+        self._free: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._numbers)
 
     def numbers(self, addresses: np.ndarray) -> np.ndarray:
         """Numbers, uint32 ``(n,)``, of IPv6 addresses, uint8 ``(n, 16)``."""
@@ -22,9 +26,22 @@ class Addresses:
     def number(self, address: bytes) -> int:
         number = self._numbers.get(address)
         if number is None:
-            number = self._numbers[address] = len(self._known)
-            self._known.append(address)
+            if self._free:
+                number = self._free.pop()
+                self._known[number] = address
+            else:
+                number = len(self._known)
+                self._known.append(address)
+            self._numbers[address] = number
         return number
+
+    def forget(self, used: np.ndarray) -> None:
+        """Forget all IPv6 addresses but those of these numbers; others are given the numbers that become free."""
+        kept = set(used.tolist())
+        self._numbers = {address: number for address, number in self._numbers.items() if number in kept}
+        self._free = [number for number in range(len(self._known)) if number not in kept]
+        for number in self._free:
+            self._known[number] = b""
 
     def are_groups(self, family: int, numbers: np.ndarray) -> np.ndarray:
         """Which of a family's addresses are multicast ones: bool ``(n,)``."""
@@ -39,6 +56,7 @@ class Addresses:
         result[:, 10:12] = 255
         result[:, 12:] = numbers.astype(">u4").view(np.uint8).reshape(-1, 4)
         if family.any():
-            table = np.frombuffer(b"".join(self._known), np.uint8).reshape(-1, 16)
-            result[family] = table[numbers[family]]
+            known = self._known
+            table = np.frombuffer(b"".join([known[number] for number in numbers[family].tolist()]), np.uint8)
+            result[family] = table.reshape(-1, 16)
         return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import socket
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,8 @@ from .tcp_sessions import cut_tcp
 from .udp_sessions import cut_udp
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+# By number, two digits of base 62, the lower first.
+_TWO = [low + high for high in _BASE62 for low in _BASE62]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +57,12 @@ class Connections:
              self.resp_p[row].tobytes(), self.proto[row].tobytes(), self.ts[row].tobytes())
         )  # fmt: skip
         number = int.from_bytes(hashlib.blake2b(about, digest_size=13).digest(), "big")
-        digits = []
-        for _ in range(17):
-            number, digit = divmod(number, 62)
-            digits.append(_BASE62[digit])
-        return "C" + "".join(digits)
+        digits = ["C"]
+        for _ in range(8):
+            number, two = divmod(number, 62 * 62)
+            digits.append(_TWO[two])
+        digits.append(_BASE62[number % 62])
+        return "".join(digits)
 
     def addresses(self, rows: np.ndarray) -> tuple[list[str], list[str]]:
         """Originators' and responders' addresses as text."""
@@ -70,7 +74,7 @@ class Connections:
 
 def _text(address: np.ndarray, six: bool) -> str:
     raw = address.tobytes()
-    return str(ipaddress.IPv6Address(raw) if six else ipaddress.IPv4Address(raw[12:]))
+    return str(ipaddress.IPv6Address(raw)) if six else socket.inet_ntoa(raw[12:])
 
 
 @dataclass(slots=True)

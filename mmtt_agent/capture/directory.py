@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-#: What files in a directory must end in to be read as captures.
-SUFFIXES = tuple(f"{kind}{packed}" for kind in (".pcap", ".pcapng", ".cap", ".dmp") for packed in ("", ".gz", ".zst"))
+#: What files in a directory must end in to be read as captures; a rotation's have a number or a time after the kind.
+KINDS = (".pcap", ".pcapng", ".cap", ".dmp")
+SUFFIXES = tuple(f"{kind}{packed}" for kind in KINDS for packed in ("", ".gz", ".zst", ".lz4"))
+# log.pcap.1764304002, log.pcap.3.1764304002.123456.lz4, x.pcap12, x-2026-11-28_04.13.pcap
+_NAME = re.compile(r"\.(pcap|pcapng|cap|dmp)([._-]?[\d._:T-]*\d)?(\.(gz|zst|lz4))?$", re.IGNORECASE)
+
+
+def is_capture(name: str) -> bool:
+    """Whether a file in a directory is one, by its name."""
+    return _NAME.search(name) is not None
 
 
 @dataclass
@@ -31,9 +40,7 @@ def below(directory: Path) -> Below:
     found = Below()
     found.captures = sorted(_walk(directory, found))
     if not found.captures and not found.problems:
-        found.problems.append(
-            f"{directory}: no captures in this directory (looked for names in {', '.join(SUFFIXES[::3])})"
-        )
+        found.problems.append(f"{directory}: no captures in this directory (looked for names in {', '.join(KINDS)})")
     return found
 
 
@@ -48,7 +55,7 @@ def _walk(directory: Path, found: Below) -> Iterator[Path]:
             found.problems.append(f"{here}: can't be searched for captures: {error.strerror}")
             continue
         for entry in entries:
-            path, ours = here / entry.name, entry.name.lower().endswith(SUFFIXES)
+            path, ours = here / entry.name, is_capture(entry.name)
             try:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(path)

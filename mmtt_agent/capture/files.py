@@ -1,4 +1,4 @@
-"""Capture files to blocks of records: pcap and pcapng, plain, gzip or zstd, from a path or a stream.
+"""Capture files to blocks of records: pcap and pcapng, plain, gzip, zstd or lz4, from a path or a stream.
 
 A file is read in pieces of some megabytes; what the whole file needs is kept by the caller as compact columns.
 """
@@ -13,7 +13,17 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .packed import GZIP_MAGIC, ZSTD_MAGIC, PackedError, Stream, Unpacked, gzip_parts, zstd_parts
+from .packed import (
+    GZIP_MAGIC,
+    LZ4_MAGIC,
+    ZSTD_MAGIC,
+    PackedError,
+    Stream,
+    Unpacked,
+    gzip_parts,
+    lz4_parts,
+    zstd_parts,
+)
 from .pcap import LAYOUTS, Pcap
 from .pcapng import Pcapng
 from .records import CaptureError, Records
@@ -97,7 +107,7 @@ class CaptureFile:
             )
         raise CaptureError(
             f"{self.name}: not a capture: starts with {self.magic.hex(' ')}{self.wrapping}; "
-            "give a pcap or pcapng file, plain, .gz or .zst"
+            "give a pcap or pcapng file, plain, .gz, .zst or .lz4"
         )
 
     def _unwrap(self, raw: _Counted) -> tuple[Stream, str]:
@@ -109,6 +119,14 @@ class CaptureFile:
         if magic == ZSTD_MAGIC:
             self._unpack = "zstd -dc --long=31"
             return Unpacked(zstd_parts(raw)), " of decompressed data"
+        if magic == LZ4_MAGIC:
+            self._unpack = "lz4 -dc"
+            try:
+                return Unpacked(lz4_parts(raw)), " of decompressed data"
+            except ImportError:
+                raise CaptureError(
+                    f"{self.name}: packed with lz4, which is not installed; type: pip install 'mmtt[suricata]'"
+                ) from None
         return raw, ""
 
     def take(self, size: int, carry: bytes = b"", padding: bytes = b"") -> bytes:

@@ -8,7 +8,8 @@ from mmtt_agent.capture import ipv6
 
 #: A packet whose fragments have not all come this long after the first is given up (``frag_timeout``), in µs.
 TIMEOUT = 300_000_000
-
+#: Bytes that a fragment takes beside its own.
+_OVERHEAD = 256
 
 #: Of a packet in pieces: IPv4 (0) or IPv6 (1), addresses, identification.
 Key = tuple[int, bytes, int]
@@ -20,6 +21,8 @@ class _Partial:
     protocol: int
     started: int
     fragments: int = 0
+    #: Bytes of memory that it takes, about.
+    held: int = 0
     #: Where the last fragment ends; 0 while it isn't known.
     size: int = 0
     #: Blocks that don't overlap, by where they begin.
@@ -29,14 +32,18 @@ class _Partial:
 class Fragments:
     """Packets of which some fragments are still missing.
 
+    Args:
+        most: bytes of memory that they take at most, about; beyond that the oldest are given up. None: no limit.
+
     Attributes:
         given_up: fragments of packets that were given up.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int | None = None) -> None:
         self.given_up = 0
+        self._most, self._held = most, 0
+        # In order of their first fragments.
         self._partial: dict[Key, _Partial] = {}
-        self._oldest = 0
 
     def waiting(self) -> int:
         """Fragments whose packets are not whole."""
@@ -64,9 +71,10 @@ class Fragments:
         if partial is None:
             kept = header if key[0] == 0 else header - 8
             partial = self._partial[key] = _Partial(packet[:kept], protocol, now)
-            self._oldest = min(self._oldest, now) if len(self._partial) > 1 else now
         partial.fragments += 1
         body = packet[header:]
+        partial.held += len(body) + _OVERHEAD
+        self._held += len(body) + _OVERHEAD
         upper = offset + len(body)
         if offset == 0:
             partial.protocol = protocol
@@ -75,14 +83,17 @@ class Fragments:
         self._insert(partial.blocks, offset, body)
         whole = self._assemble(partial)
         if whole is not None:
-            del self._partial[key]
+            self._held -= self._partial.pop(key).held
         return whole
 
     def _expire(self, now: int) -> None:
-        if self._partial and now - self._oldest >= TIMEOUT:
-            self.given_up += sum(p.fragments for p in self._partial.values() if now - p.started >= TIMEOUT)
-            self._partial = {k: p for k, p in self._partial.items() if now - p.started < TIMEOUT}
-            self._oldest = min((p.started for p in self._partial.values()), default=now)
+        while self._partial:
+            key, oldest = next(iter(self._partial.items()))
+            if now - oldest.started < TIMEOUT and (self._most is None or self._held <= self._most):
+                break
+            del self._partial[key]
+            self.given_up += oldest.fragments
+            self._held -= oldest.held
 
     @staticmethod
     def _insert(blocks: dict[int, bytes], at: int, body: bytes) -> None:

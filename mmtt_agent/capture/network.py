@@ -33,13 +33,13 @@ def _ipv4(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:
     length = (header[:, 0] & 15).astype(np.int64) * 4
     total = words[:, 1].astype(np.int64)
     good = np.ones(len(frames), bool)
+    trusted = work.trusts(frames)
     if (zero := total == 0).any():
         # Captured on its way to a network card that splits it and fills this in; its checksums are wrong, too.
-        if work.checked:
-            work.count("ip_length_zero", np.count_nonzero(zero))
-            good &= ~zero
-        else:
-            total[zero] = (frames.end - frames.at)[zero]
+        work.count("ip_length_zero", np.count_nonzero(zero & ~trusted))
+        good &= ~zero | trusted
+        zero &= trusted
+        total[zero] = (frames.end - frames.at)[zero]
     for cause, bad in (
         ("truncated_ip", frames.wire < frames.at + total),
         ("bad_ip_header", (length > total) | (length < 20)),
@@ -48,12 +48,13 @@ def _ipv4(work: Work, data: np.ndarray, frames: Frames, depth: int) -> None:
         if (bad & good).any():
             work.count(cause, np.count_nonzero(bad & good))
             good &= ~bad
-    valid = checksum.valid(header.view(np.uint16).sum(axis=1, dtype=np.uint64))
-    if (long := (length > 20) & good).any():
-        valid[long] = checksum.valid(checksum.sum16(data, frames.at[long], (frames.at + length)[long]))
-    if work.checked and not valid.all():
-        work.count("bad_ip_checksum", np.count_nonzero(good & ~valid))
-        good &= valid
+    if not trusted.all():
+        valid = checksum.valid(header.view(np.uint16).sum(axis=1, dtype=np.uint64)) | trusted
+        if (long := (length > 20) & good & ~trusted).any():
+            valid[long] = checksum.valid(checksum.sum16(data, frames.at[long], (frames.at + length)[long]))
+        if not valid.all():
+            work.count("bad_ip_checksum", np.count_nonzero(good & ~valid))
+            good &= valid
     if not good.all():
         frames, header, words = frames[good], header[good], words[good]
         length, total = length[good], total[good]

@@ -1,4 +1,4 @@
-"""Unpack gzip and zstd so that nothing is lost of what comes before damage or an early end.
+"""Unpack gzip, zstd and lz4 so that nothing is lost of what comes before damage or an early end.
 
 The libraries' own streams lose what they have unpacked in the call that meets the damage: of a small file, all of it.
 """
@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import zstandard
 
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+LZ4_MAGIC = b"\x04\x22\x4d\x18"
 #: Bytes of gzip taken and given at a time.
 _STEP, _MOST = 1 << 16, 1 << 18
 #: Longest block of zstd, unpacked.
 _BLOCK = 1 << 17
+#: How far back a block of lz4 may take up what was before it.
+_LZ4_BACK = 1 << 16
 
 
 class PackedError(Exception):
@@ -108,10 +111,8 @@ def zstd_parts(raw: Stream) -> Iterator[bytes]:
     while magic := _upto(raw, 4):
         if magic == ZSTD_MAGIC:
             yield from _frame(raw, context)
-        elif magic[1:] == b"\x2a\x4d\x18" and magic[0] >> 4 == 5:
-            left = int.from_bytes(_exactly(raw, 4), "little")
-            while left > 0:
-                left -= len(_exactly(raw, min(left, _BLOCK)))
+        elif _is_skippable(magic):
+            _skip(raw)
         elif ZSTD_MAGIC.startswith(magic):
             raise EOFError
         else:
@@ -155,6 +156,109 @@ def _frame(raw: Stream, context: zstandard.ZstdDecompressor) -> Iterator[bytes]:
             unpack.decompress(_exactly(raw, 4))
     except zstandard.ZstdError as error:
         raise PackedError(str(error)) from None
+
+
+def _is_skippable(magic: bytes) -> bool:
+    """Of zstd's and lz4's frames, one that holds nothing of the file."""
+    return magic[1:] == b"\x2a\x4d\x18" and magic[0] >> 4 == 5
+
+
+def _skip(raw: Stream) -> None:
+    left = int.from_bytes(_exactly(raw, 4), "little")
+    while left > 0:
+        left -= len(_exactly(raw, min(left, _BLOCK)))
+
+
+def lz4_parts(raw: Stream) -> Iterator[bytes]:
+    """What lz4 frames hold, block by block.
+
+    Raises:
+        ImportError: the library is not there.
+    """
+    import lz4.frame  # an extra: few captures are packed so
+
+    return _lz4_frames(_Buffered(raw), lz4.frame)
+
+
+def _lz4_frames(raw: Stream, library: Any) -> Iterator[bytes]:
+    while magic := _upto(raw, 4):
+        if magic == LZ4_MAGIC:
+            yield from _lz4_frame(raw, library)
+        elif _is_skippable(magic):
+            _skip(raw)
+        elif LZ4_MAGIC.startswith(magic):
+            raise EOFError
+        else:
+            raise PackedError("something else follows the lz4 data")
+
+
+def _lz4_frame(raw: Stream, library: Any) -> Iterator[bytes]:
+    """What a frame holds whose magic number was read (lz4_Frame_format.md, 1.6)."""
+    flags, sizes = about = _exactly(raw, 2)
+    if flags >> 6 != 1:
+        raise PackedError(f"version {flags >> 6} of the format")
+    if flags & 1:
+        raise PackedError("it needs a dictionary")
+    about += _exactly(raw, (8 if flags & 8 else 0) + 1)
+    with_checksum, longest = 4 if flags & 16 else 0, 1 << (8 + 2 * (sizes >> 4 & 7))
+    context = library.create_decompression_context()
+    before = b""
+    try:
+        library.decompress_chunk(context, LZ4_MAGIC + about)
+        while size := int.from_bytes(head := _exactly(raw, 4), "little"):
+            length = size & 0x7FFFFFFF
+            if length > longest:
+                raise PackedError(f"a block of {length} bytes, of at most {longest}")
+            data = _upto(raw, length + with_checksum)
+            if len(data) < length + with_checksum:
+                # Suricata's own, as it was cut off: some thousands of packets are in it.
+                yield data[:length] if size >> 31 else _of_cut_block(data[:length], before)
+                raise EOFError
+            # Told no length it would give but a part of a block that packs well.
+            part, _, _ = library.decompress_chunk(context, head + data, longest)
+            yield part
+            before = (before + part)[-_LZ4_BACK:]
+        library.decompress_chunk(context, head + (_exactly(raw, 4) if flags & 4 else b""))
+    except RuntimeError as error:
+        raise PackedError(str(error).rpartition(": ")[2]) from None
+
+
+def _of_cut_block(data: bytes, before: bytes) -> bytes:
+    """What can be had of a block whose end is missing (lz4_Block_format.md).
+
+    Args:
+        before: what the blocks before it hold, the last of it.
+    """
+    out, at = bytearray(before), 0
+    try:
+        while at < len(data):
+            token, at = data[at], at + 1
+            literals, at = _lz4_length(data, at, token >> 4)
+            out += data[at : at + literals]
+            at += literals
+            back = data[at] | data[at + 1] << 8
+            copied, at = _lz4_length(data, at + 2, token & 15)
+            copied += 4
+            start = len(out) - back
+            if not back or start < 0:
+                break
+            while copied > 0:
+                piece = out[start : start + copied]
+                out += piece
+                copied -= len(piece)
+    except IndexError:
+        pass  # the end
+    return bytes(out[len(before) :])
+
+
+def _lz4_length(data: bytes, at: int, length: int) -> tuple[int, int]:
+    if length == 15:
+        while True:
+            more, at = data[at], at + 1
+            length += more
+            if more < 255:
+                break
+    return length, at
 
 
 def _upto(raw: Stream, size: int) -> bytes:

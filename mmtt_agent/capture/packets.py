@@ -25,10 +25,11 @@ class Decoder:
 
     Args:
         checksums: leave out packets with a wrong checksum, as Zeek does where it isn't told ``-C``.
+        most_fragments: bytes of fragments that are kept at most, about, for others to come; None: no limit.
     """
 
-    def __init__(self, checksums: bool = True):
-        self._work = Work(checksums)
+    def __init__(self, checksums: bool = True, most_fragments: int | None = None):
+        self._work = Work(checksums, most_fragments)
         self.kinds = self._work.kinds
         self.addresses = self._work.addresses
 
@@ -41,7 +42,7 @@ class Decoder:
             clock: int64 ``(n,)``, network time of each record, microseconds.
         """
         work = self._work
-        work.clock = clock
+        work.clock, work.trusted = clock, records.trusted
         work.parts = []
         everything = Frames(
             np.arange(len(records), dtype=np.int64),

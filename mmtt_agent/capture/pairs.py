@@ -96,7 +96,7 @@ def _by_pair(segments: Segments) -> np.ndarray:
     return order
 
 
-def _among(ports: np.ndarray, wanted: frozenset[int]) -> np.ndarray:
+def among(ports: np.ndarray, wanted: frozenset[int]) -> np.ndarray:
     table = np.zeros(1 << 16, bool)
     table[list(wanted)] = True
     found: np.ndarray = table[ports]
@@ -109,14 +109,14 @@ def originators(pairs: Pairs, starts: np.ndarray) -> tuple[np.ndarray, np.ndarra
     low, flags, state, tcp = pairs.low[starts], pairs.flags[starts], pairs.state[starts], pairs.tcp[starts]
     low_port, high_port = pairs.ports(starts)
     source, destination = np.where(low, low_port, high_port), np.where(low, high_port, low_port)
-    udp_flip = _among(source, sessions.LIKELY_UDP_PORTS) & ~_among(destination, sessions.LIKELY_UDP_PORTS)
+    udp_flip = among(source, sessions.LIKELY_UDP_PORTS) & ~among(destination, sessions.LIKELY_UDP_PORTS)
     udp_flip &= state & TO_MANY == 0
     turned = ~tcp & (
-        (~udp_flip & (state & ANSWER != 0) & _among(destination, sessions.ANSWERING_PORTS))
+        (~udp_flip & (state & ANSWER != 0) & among(destination, sessions.ANSWERING_PORTS))
         | (udp_flip & (state & REQUEST != 0) & (source == 123))
     )
-    tcp_flip = ((flags & SYN == 0) | (flags & ACK != 0)) & _among(source, sessions.LIKELY_TCP_PORTS)
-    tcp_flip &= ~_among(destination, sessions.LIKELY_TCP_PORTS) | ((flags & SYN == 0) & (source < destination))
+    tcp_flip = ((flags & SYN == 0) | (flags & ACK != 0)) & among(source, sessions.LIKELY_TCP_PORTS)
+    tcp_flip &= ~among(destination, sessions.LIKELY_TCP_PORTS) | ((flags & SYN == 0) & (source < destination))
     return low ^ np.where(tcp, tcp_flip, udp_flip ^ turned), turned
 
 
@@ -148,7 +148,7 @@ def odd(pairs: Pairs, starts: np.ndarray, low_is_orig: np.ndarray) -> np.ndarray
     found: np.ndarray = any_of(pairs.time != pairs.now)
     if not tcp.all():
         udp = ~tcp
-        dns = udp & (_among(low_port, sessions.DNS_PORTS) | _among(high_port, sessions.DNS_PORTS))
+        dns = udp & (among(low_port, sessions.DNS_PORTS) | among(high_port, sessions.DNS_PORTS))
         found |= udp & any_of(~pairs.tcp & (state & ALIVE == 0))
         found |= dns & (end - begin >= sessions.DNS_SESSION_TIMEOUT)
         # Only the first message turns a DNS connection round.
@@ -240,6 +240,6 @@ def late(pairs: Pairs, starts: np.ndarray, clock: np.ndarray) -> Lag:
     closed = np.maximum(first_of(fin & by_other), first_of(fin & ~by_other))
     closed = np.minimum(closed, first_of(pairs.flags & RST != 0))
     low_port, high_port = pairs.ports(starts)
-    dns = _among(low_port, sessions.DNS_PORTS) | _among(high_port, sessions.DNS_PORTS)
+    dns = among(low_port, sessions.DNS_PORTS) | among(high_port, sessions.DNS_PORTS)
     tcp = pairs.tcp[starts]
     return lag.find(clock, begin, last, tcp, ~tcp & dns, first_of(by_other) < _NEVER, closed)

@@ -34,6 +34,8 @@ class Records:
         time: int64 ``(n,)``, microseconds since the epoch, or :data:`IMPOSSIBLE`.
         linktype: int32 ``(n,)``.
         wraps: the file has times of 32 bits, which are negative from 2038-01-19 on.
+        trusted: bool ``(n,)``, checksums that are not to be checked: the kernel, or the network card, has found them
+            right, or has yet to fill them in. None: all are to be checked.
     """
 
     data: np.ndarray
@@ -43,6 +45,7 @@ class Records:
     time: np.ndarray
     linktype: np.ndarray
     wraps: bool = False
+    trusted: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.start)
@@ -56,6 +59,7 @@ class Records:
             self.time[pick],
             self.linktype[pick],
             self.wraps,
+            None if self.trusted is None else self.trusted[pick],
         )
 
 

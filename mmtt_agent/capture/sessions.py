@@ -115,6 +115,10 @@ class Timers:
     def cancel(self, *names: str) -> None:
         self._due = [timer for timer in self._due if timer[1] not in names]
 
+    def due(self) -> int:
+        """When the next is due, or a time after all."""
+        return min(self._due)[0] if self._due else 1 << 62
+
     def run(self, row: int, now: int, clock: Clock, fire: Callable[[str, int], bool]) -> bool:
         """Run the timers that go off before a packet of the capture, until one of them ends the connection.
 

@@ -55,6 +55,14 @@ class Endpoint:
         self.start = self.acknowledged = seq & _M32
         self.last = last & _M32
 
+    def resume(self, seq: int) -> None:
+        """Sequence numbers go on at `seq`, and all data before has come and is acknowledged."""
+        self.start = seq - 2 & _M32
+        self.last = self.acknowledged = seq
+        self._wraps = self._acknowledged_wraps = int(seq < self.start)
+        self.reached = self._trimmed = 2
+        self.blocks, self._kept = [], 0
+
     def _relative(self, seq: int, last: int, wraps: int) -> tuple[int, bool]:
         """A sequence number relative to the start, and whether it is before that."""
         delta = difference(seq, last)

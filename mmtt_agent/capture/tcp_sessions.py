@@ -41,11 +41,11 @@ _ORIG, _RESP = 1, 2
 
 def cut_tcp(packets: list[Packet], ports: tuple[int, int], clock: Clock) -> list[Cut]:
     """Cut a pair's segments; ``ports`` are the lower endpoint's and the other's."""
-    made: list[tuple[int, _TcpConnection]] = []
-    connection: _TcpConnection | None = None
+    made: list[tuple[int, TcpConnection]] = []
+    connection: TcpConnection | None = None
     for index, packet in enumerate(packets):
         if connection is None or connection.over(packet.row, packet.now, clock) or connection.is_reuse(packet):
-            connection = _TcpConnection(packet, ports)
+            connection = TcpConnection(packet, ports)
             made.append((index, connection))
         connection.take(packet)
     if connection is not None:
@@ -63,7 +63,7 @@ def _flipped(flags: int, source: int, destination: int) -> bool:
     return destination not in LIKELY_TCP_PORTS or (not flags & SYN and source < destination)
 
 
-class _TcpConnection:
+class TcpConnection:
     """One connection as Zeek follows it, as far as it bears on when it ends, who its originator is and whether it came
     to anything.
 
@@ -95,7 +95,25 @@ class _TcpConnection:
         # Packets with payload of each side from its SSH banner on.
         self._ssh = {True: 0, False: 0}
 
+    @property
+    def low_is_orig(self) -> bool:
+        return self.orig.low
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing but a SYN, an end or a long pause can bear on it any more."""
+        orig, resp = self.orig, self.resp
+        return {orig.state, resp.state} <= {ESTABLISHED, PARTIAL} and not (orig.fins or resp.fins or self._deferred)
+
+    @property
+    def may_be_ssh(self) -> bool:
+        return any(self._ssh.values())
+
     # Timers
+
+    def due(self) -> int:
+        """When its next timer is due."""
+        return self._timers.due()
 
     def over(self, row: int, now: int, clock: Clock) -> bool:
         """Whether the connection is over before a packet of the capture: its record, and network time then."""
@@ -136,6 +154,15 @@ class _TcpConnection:
             self._timers.set("inactivity", self._last + pause)
 
     # Packets
+
+    def resume(self, packet: Packet) -> None:
+        """Go on at a packet before which others are not known: as though all data of those had come, in order."""
+        sender, peer = (self.orig, self.resp) if packet.low == self.orig.low else (self.resp, self.orig)
+        sender.resume(packet.seq)
+        if packet.flags & ACK:
+            peer.resume(packet.ack)
+        self._history = "other"
+        self._last = packet.time
 
     def is_reuse(self, packet: Packet) -> bool:
         """Whether a packet begins another connection between the same endpoints."""

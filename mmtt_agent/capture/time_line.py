@@ -20,6 +20,10 @@ class TimeLine:
         self._now, self._latest = 1_000_000, 0
         self._back, self._furthest = 0, 0
 
+    def begin_anew(self) -> None:
+        """Let network time begin with the next record, whatever it was before."""
+        self._now, self._latest = 1_000_000, 0
+
     def usable(self, records: Records) -> np.ndarray:
         """Which records can be used: not those that are empty, from before 1970 or of a time that can't be."""
         empty = np.minimum(records.captured, records.wire) <= 0

@@ -22,10 +22,10 @@ _VIOLATIONS_UNTIL = 10 * 1024
 def cut_udp(packets: list[Packet], ports: tuple[int, int], clock: Clock) -> list[Cut]:
     """Cut a pair's datagrams; ``ports`` are the lower endpoint's and the other's."""
     cuts: list[Cut] = []
-    connection: _UdpConnection | None = None
+    connection: UdpConnection | None = None
     for index, packet in enumerate(packets):
-        if connection is None or connection.over(packet, clock):
-            connection = _UdpConnection(packet, ports)
+        if connection is None or connection.over(packet.row, packet.now, clock):
+            connection = UdpConnection(packet, ports)
             cuts.append(Cut(index, connection.low_is_orig))
         cut = cuts[-1]
         if connection.take(packet):
@@ -34,7 +34,7 @@ def cut_udp(packets: list[Packet], ports: tuple[int, int], clock: Clock) -> list
     return cuts
 
 
-class _UdpConnection:
+class UdpConnection:
     """One connection as Zeek follows it, as far as it bears on when it ends and who its originator is."""
 
     def __init__(self, packet: Packet, ports: tuple[int, int]) -> None:
@@ -54,9 +54,18 @@ class _UdpConnection:
         self._turned = [False, False]
         self._bytes = 0
 
-    def over(self, packet: Packet, clock: Clock) -> bool:
-        """Whether the connection is over before a packet."""
-        return self._timers.run(packet.row, packet.now, clock, self._fire)
+    @property
+    def settled(self) -> bool:
+        """Whether nothing but a pause can bear on it any more."""
+        return not (self._dns or self._ntp)
+
+    def due(self) -> int:
+        """When its next timer is due."""
+        return self._timers.due()
+
+    def over(self, row: int, now: int, clock: Clock) -> bool:
+        """Whether the connection is over before a packet of the capture: its record, and network time then."""
+        return self._timers.run(row, now, clock, self._fire)
 
     def _fire(self, name: str, now: int) -> bool:
         quiet = now - self._last
@@ -69,6 +78,10 @@ class _UdpConnection:
                 return True
             self._timers.set(name, now + DNS_SESSION_TIMEOUT)
         return False
+
+    def resume(self, packet: Packet) -> None:
+        """Go on at a packet before which others are not known."""
+        self._last = packet.time
 
     def take(self, packet: Packet) -> bool:
         """Follow the connection through a packet; whether this turns it round."""

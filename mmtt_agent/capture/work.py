@@ -28,17 +28,19 @@ class Work:
         addresses: what addresses' numbers stand for.
         fragments: what has come of packets in pieces.
         clock: int64, network time of each of the block's records, microseconds.
+        trusted: bool, of each of the block's records, that its checksums are not to be checked; None: all are.
         queue: packets that are still to be decoded: the layer's name, their buffer, they, and the layers before.
         parts: segments found in the block so far, with the tunnels they were in.
     """
 
-    def __init__(self, checked: bool):
+    def __init__(self, checked: bool, most_fragments: int | None = None):
         self.checked = checked
         self.counts: dict[str, int] = {}
         self.kinds: dict[str, Counter[str]] = {}
         self.addresses = Addresses()
-        self.fragments = Fragments()
+        self.fragments = Fragments(most_fragments)
         self.clock = np.zeros(0, np.int64)
+        self.trusted: np.ndarray | None = None
         self.queue: deque[tuple[str, np.ndarray, Frames, int]] = deque()
         self.parts: list[tuple[int, Segments]] = []
 
@@ -48,6 +50,13 @@ class Work:
             self.counts[cause] = self.counts.get(cause, 0) + number
             if kind is not None:
                 self.kinds.setdefault(cause, Counter())[kind] += number
+
+    def trusts(self, frames: Frames) -> np.ndarray:
+        """Which packets' checksums are not to be checked: bool ``(n,)``."""
+        if self.trusted is None or not self.checked:
+            return np.full(len(frames), not self.checked)
+        found: np.ndarray = self.trusted[frames.row]
+        return found
 
     def push(self, layer: str, data: np.ndarray, frames: Frames, depth: int) -> None:
         if len(frames):

@@ -1,4 +1,5 @@
-"""A capture's evidence over connections, handed to a tracker in order of time, as Zeek would have reported it."""
+"""What windows and connections are evidence of; a capture's, handed to a tracker in order of time, as Zeek would have
+reported it."""
 
 from __future__ import annotations
 
@@ -7,8 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..capture import Capture, Connections
+from ..capture import Capture, Connections, Windows
+from ..capture.live import Found
 from ..classifier import Verdicts
+from ..community_id import NUMBERS, community_id
 from ..incidents import EPOCH, Flows, Incident, Tracker, Try
 from ..series import MIN_PACKETS
 
@@ -25,18 +28,21 @@ class About(NamedTuple):
     resp_p: int
     proto: str
 
+    def community_id(self, seed: int) -> str:
+        return community_id(NUMBERS[self.proto], self.orig_h, self.orig_p, self.resp_h, self.resp_p, seed)
+
 
 class Evidence:
     """One capture's.
 
     Args:
-        tracker: one that has taken in nothing yet: a capture stands for itself.
+        tracker: one that has taken in nothing yet, where a capture stands for itself.
     """
 
-    def __init__(self, capture: Capture, tracker: Tracker) -> None:
+    def __init__(self, capture: Capture | Found, tracker: Tracker) -> None:
         self._tracker = tracker
         self._capture = capture
-        self._tries = _tries(capture)
+        self._tries = tries(capture.connections, capture.windows)
 
     def flows(
         self, windows: np.ndarray, connections: Sequence[About], verdicts: Verdicts
@@ -51,31 +57,15 @@ class Evidence:
         Returns:
             The id of the incident that each belongs to, or "", and what has been found since the last time.
         """
-        of, sizes = self._capture.windows, self._capture.windows.series.sizes[windows].astype(np.int64)
-        ts = of.ts[windows]
+        found = flows(self._capture.windows, windows, connections, verdicts)
         # All that began until then, so that nothing comes later than Zeek would have told of it.
-        self._tell_tries(int(ts[-1]))
-        ids = self._tracker.flows(
-            Flows(
-                ts=ts,
-                orig=[each.orig_h for each in connections],
-                resp=[each.resp_h for each in connections],
-                resp_p=[f"{each.resp_p}/{each.proto}" for each in connections],
-                uid=[each.uid for each in connections],
-                window=of.window[windows].tolist(),
-                log_odds=verdicts.log_odds,
-                kinds=verdicts.kind_scores,
-                likeness=verdicts.likeness,
-                orig_bytes=sizes.clip(min=0).sum(axis=1),
-                resp_bytes=-sizes.clip(max=0).sum(axis=1),
-            )
-        )
-        return ids, self._tracker.advance()
+        self._tell_tries(int(found.ts[-1]))
+        return self._tracker.flows(found), self._tracker.advance()
 
-    def end(self) -> list[Incident]:
-        """What is found when the capture ends."""
+    def end(self, goes_on: bool = False) -> list[Incident]:
+        """What is found when the capture ends; ``goes_on``: and more is to come after it."""
         self._tell_tries(None)
-        return self._tracker.end()
+        return self._tracker.advance() if goes_on else self._tracker.end()
 
     def _tell_tries(self, until: int | None) -> None:
         told = 0
@@ -102,24 +92,41 @@ def about(connections: Connections, rows: np.ndarray) -> list[About]:
     ]
 
 
-def _tries(capture: Capture) -> list[Try]:
+def flows(windows: Windows, rows: np.ndarray, connections: Sequence[About], verdicts: Verdicts) -> Flows:
+    """The windows ``rows``, int64 ``(n,)``, as evidence; ``connections`` and ``verdicts`` are theirs."""
+    sizes = windows.series.sizes[rows].astype(np.int64)
+    return Flows(
+        ts=windows.ts[rows],
+        orig=[each.orig_h for each in connections],
+        resp=[each.resp_h for each in connections],
+        resp_p=[f"{each.resp_p}/{each.proto}" for each in connections],
+        uid=[each.uid for each in connections],
+        window=windows.window[rows].tolist(),
+        log_odds=verdicts.log_odds,
+        kinds=verdicts.kind_scores,
+        likeness=verdicts.likeness,
+        orig_bytes=sizes.clip(min=0).sum(axis=1),
+        resp_bytes=-sizes.clip(max=0).sum(axis=1),
+    )
+
+
+def tries(table: Connections, windows: Windows) -> list[Try]:
     """Connections without a verdict, in order of time: those of a pair and an epoch, which are judged together, as one.
 
     A connection that came to nothing counts from its first packet, one that was too short from its first with payload,
     as that is when a window with a verdict would have counted from.
     """
-    table, windows = capture.connections, capture.windows
     failed = np.flatnonzero(table.failed)
     short = np.flatnonzero((windows.window == 0) & (windows.series.lengths < MIN_PACKETS))
     ts = np.concatenate([table.ts[failed], windows.ts[short]])
     order = np.argsort(ts, kind="stable")
     came_to_nothing = (np.arange(len(ts)) < len(failed))[order].tolist()
     used, index = np.unique(np.concatenate([failed, windows.connection[short]])[order], return_inverse=True)
-    of = about(table, used)
+    columns = (*table.addresses(used), table.resp_p[used].tolist(), table.proto[used].tolist())
+    pairs = [(orig, resp, f"{port}/{_PROTOCOLS[proto]}") for orig, resp, port, proto in zip(*columns, strict=True)]
     counted: dict[tuple[str, str, str, int], list[int]] = {}
     for at, connection, failing in zip(ts[order].tolist(), index.tolist(), came_to_nothing, strict=True):
-        pair = of[connection].orig_h, of[connection].resp_h, f"{of[connection].resp_p}/{of[connection].proto}"
-        counted.setdefault((*pair, at // EPOCH), [at, 0, 0])[1 if failing else 2] += 1
+        counted.setdefault((*pairs[connection], at // EPOCH), [at, 0, 0])[1 if failing else 2] += 1
     return [
         Try(at, orig, resp, resp_p, failing, too_short)
         for (orig, resp, resp_p, _), (at, failing, too_short) in counted.items()

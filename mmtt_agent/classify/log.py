@@ -6,9 +6,13 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, TextIO
 
-#: Columns of ``mmtt.log`` and their Zeek types, in order: the same as ``MMTT::Info`` in the Zeek package.
+from .row import IncidentRow, Row
+
+#: Columns of ``mmtt.log`` and their Zeek types, in order: with ``COMMUNITY_ID`` the same as ``MMTT::Info`` in the Zeek
+#: package.
 COLUMNS = (
     ("ts", "time"),
     ("uid", "string"),
@@ -49,20 +53,28 @@ INCIDENT_COLUMNS = (
     ("reason", "string"),
     ("uids", "vector[string]"),
 )
+#: After those of ``mmtt.log`` where it is asked for.
+COMMUNITY_ID = ("community_id", "string")
 #: After them where rows may come of several captures, which Zeek's logs know nothing of.
 CAPTURE = ("capture", "string")
 
 
 @dataclass(frozen=True)
 class Log:
-    """What is written: the log's name, without ``.log``, and its columns."""
+    """What is written: the log's name, without ``.log``, its columns, and what its rows are."""
 
     name: str
     columns: tuple[tuple[str, str], ...]
+    row: type[Row] | type[IncidentRow]
+
+    def picked(self, columns: Sequence[tuple[str, str]]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+        """What takes the columns' values from a row."""
+        return itemgetter(*(self.row._fields.index(name.removeprefix("id.")) for name, _ in columns))
 
 
-ROWS = Log("mmtt", COLUMNS)
-INCIDENTS = Log("mmtt_incidents", INCIDENT_COLUMNS)
+ROWS = Log("mmtt", COLUMNS, Row)
+ROWS_WITH_COMMUNITY_ID = Log("mmtt", (*COLUMNS, COMMUNITY_ID), Row)
+INCIDENTS = Log("mmtt_incidents", INCIDENT_COLUMNS, IncidentRow)
 
 
 class TsvWriter:
@@ -75,14 +87,15 @@ class TsvWriter:
     def __init__(self, out: TextIO, log: Log, several: bool) -> None:
         self._out, self._name = out, log.name
         self._columns = (*log.columns, CAPTURE) if several else log.columns
+        self._picked = log.picked(self._columns)
         self._texts = [_TEXTS.get(kind, _field) for _, kind in self._columns]
         self._begun = False
 
-    def write(self, row: Sequence[Any]) -> None:
-        """One row: its values in the order of the columns, µs since 1970 for a time, None for what is unset; more than
-        there are columns don't matter."""
+    def write(self, row: Row | IncidentRow) -> None:
+        """One row of the log's kind."""
         self._begin()
-        self._out.write("\t".join([text(value) for text, value in zip(self._texts, row, strict=False)]) + "\n")
+        values = zip(self._texts, self._picked(row), strict=True)
+        self._out.write("\t".join([text(value) for text, value in values]) + "\n")
 
     def close(self) -> None:
         self._begin()
@@ -101,6 +114,10 @@ class TsvWriter:
             + "\n"
         )
 
+    def go_on(self) -> None:
+        """What is written to has its head already."""
+        self._begun = True
+
 
 class JsonWriter:
     """Zeek's JSON format: an object a line, unset fields left out. ``several`` as in :class:`TsvWriter`."""
@@ -108,21 +125,26 @@ class JsonWriter:
     def __init__(self, out: TextIO, log: Log, several: bool) -> None:
         self._out = out
         self._columns = (*log.columns, CAPTURE) if several else log.columns
+        self._picked = log.picked(self._columns)
 
-    def write(self, row: Sequence[Any]) -> None:
+    def write(self, row: Row | IncidentRow) -> None:
         """As :meth:`TsvWriter.write`."""
         fields = {
             name: value / 1e6 if kind == "time" else value
-            for (name, kind), value in zip(self._columns, row, strict=False)
+            for (name, kind), value in zip(self._columns, self._picked(row), strict=True)
             if value is not None
         }
         if "capture" in fields:
-            # Bytes of a name that are not UTF-8 have no place in JSON.
-            fields["capture"] = fields["capture"].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            fields["capture"] = of_json(fields["capture"])
         self._out.write(json.dumps(fields, separators=(",", ":")) + "\n")
 
     def close(self) -> None:
         pass
+
+
+def of_json(name: str) -> str:
+    r"""A file's name for JSON, where bytes that are not UTF-8 have no place: they are ``\xff``."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _now() -> str:

@@ -14,10 +14,12 @@ class Row(NamedTuple):
     Attributes:
         ts: µs since 1970, the window's first payload packet.
         packets: payload packets in the window.
-        status: ``ok``, or ``too_short`` for fewer than 4 payload packets: no verdict.
-        latency: always None, as nobody waited: only Zeek on live traffic has one.
+        status: ``ok``, or ``too_short`` for fewer than 4 payload packets: no verdict; live also ``shed``: more windows
+            came than could be classified.
+        latency: live, the seconds from the window's last packet to the row; None of a capture, as nobody waited.
         incident: that the flow belongs to.
         capture: the name of the file that it comes from; a column only where there may be several.
+        community_id: of the connection, where it was asked for; before the capture in a log.
     """
 
     ts: int
@@ -37,10 +39,11 @@ class Row(NamedTuple):
     malicious_score: float | None
     malicious_kind: str | None
     status: str
-    latency: None
+    latency: float | None
     model: str | None
     incident: str | None
     capture: str
+    community_id: str | None = None
 
 
 class IncidentRow(NamedTuple):

@@ -18,14 +18,17 @@ from ..capture import Capture, CaptureError, read_capture
 from ..classifier import Classifier
 from ..incidents import Tracker
 from ..record import Batch
-from .log import INCIDENTS, ROWS, JsonWriter, Log, TsvWriter
+from ..sinks import Sink
+from .eve import EveWriter
+from .log import INCIDENTS, ROWS, ROWS_WITH_COMMUNITY_ID, JsonWriter, Log, TsvWriter
 from .progress import Progress
 from .row import IncidentRow, Row
 from .rows import rows
 from .sources import STDIN, called
 
-#: The files that are written into a directory.
-LOGS = tuple(f"{log.name}.log" for log in (ROWS, INCIDENTS))
+# Names of the files that are written into a directory.
+_LOGS = tuple(f"{log.name}.log" for log in (ROWS, INCIDENTS))
+EVE = "eve.json"
 #: What takes what is found.
 Write = Callable[[Row | IncidentRow], None]
 
@@ -38,6 +41,7 @@ def classify(
     say: Callable[[str], None],
     checksums: bool = True,
     remember: Callable[[Batch], None] | None = None,
+    seed: int | None = None,
 ) -> tuple[int, int]:
     """Write the rows of all captures, and the incidents among them, one capture after the other; a capture that fails
     gives no row.
@@ -47,6 +51,7 @@ def classify(
         say: takes the lines for standard error: what can't be read, and what of a capture was left out.
         checksums: leave out packets with a wrong checksum, as Zeek does.
         remember: takes the windows that have a verdict.
+        seed: of community IDs; None: rows have none.
 
     Returns:
         How many captures were read, and how many could not be, or not without loss. One that is damaged before the
@@ -60,7 +65,7 @@ def classify(
         try:
             capture = _read(path, reading, checksums)
         except (CaptureError, OSError, MemoryError) as error:
-            say(_wrong(name, error))
+            say(wrong(name, error))
             problems += 1
             continue
         for line in (*capture.problems, *capture.warnings):
@@ -70,13 +75,14 @@ def classify(
         problems += bool(capture.problems)
         # A capture stands for itself, and so does what is found in it.
         tracker = Tracker(classifier.bundle.incidents) if classifier.bundle.incidents else None
-        for row in rows(capture, name, classifier, tracker, partial(progress.classifying, number, name), remember):
+        classifying = partial(progress.classifying, number, name)
+        for row in rows(capture, name, classifier, tracker, classifying, remember, seed):
             write(row)
         read += not capture.problems or len(capture.windows) > 0
     return read, problems
 
 
-def _wrong(name: str, error: Exception) -> str:
+def wrong(name: str, error: Exception) -> str:
     """Why a capture can't be read."""
     if isinstance(error, MemoryError):
         return f"{name}: too large for this machine's memory; cut it in parts with: editcap -c 10000000"
@@ -101,22 +107,37 @@ def _size(path: Path | None) -> int | None:
     return None
 
 
+def files(form: str, directory: Path) -> list[Path]:
+    """The files that are written into ``directory``."""
+    return [directory / name for name in ((EVE,) if form == "eve" else _LOGS)]
+
+
 @contextmanager
 def destination(
-    form: str, directory: Path | None, flows: int, several: bool, incidents: bool, finds_incidents: bool
+    form: str,
+    directory: Path | None,
+    flows: int,
+    several: bool,
+    incidents: bool,
+    finds_incidents: bool,
+    sink: Sink | None = None,
+    ids: bool = False,
 ) -> Iterator[Write]:
-    """What takes the rows: a table, lines on standard output, or the logs in ``directory``.
+    """What takes the rows: a table, a sink, lines on standard output, or the logs in ``directory``.
 
     Args:
-        form: "table", "tsv" or "json".
+        form: "table", "tsv", "json" or "eve".
         flows: connections in the table.
         several: rows say which capture they come of.
-        incidents: on standard output incidents instead of rows.
+        incidents: on standard output, or for the sink, incidents instead of rows.
         finds_incidents: the bundle does.
+        sink: takes events of EVE.
+        ids: logs have a column for the community ID.
 
     Raises:
-        OSError: the logs can't be written. Both are complete or not there at all, also when the block under it fails.
+        OSError: the logs can't be written. All are complete or not there at all, also when the block under it fails.
     """
+    of_rows = ROWS_WITH_COMMUNITY_ID if ids else ROWS
     if form == "table":
         from rich.console import Console
 
@@ -127,11 +148,15 @@ def destination(
         if not incidents:
             table.show(Console(), kept[0], flows, several)
         table.show_incidents(Console(), kept[1] if finds_incidents else None, several)
+    elif sink:
+        write_event = EveWriter(sink.write).write
+        yield lambda row: write_event(row) if isinstance(row, IncidentRow) or not incidents else None
+        sink.flush()
     elif directory is None:
         # The log's encoding is Zeek's, whatever the locale's is.
         if isinstance(sys.stdout, TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")
-        with _writer(form, sys.stdout, INCIDENTS if incidents else ROWS, several) as write:
+        with _writer(form, sys.stdout, INCIDENTS if incidents else of_rows, several) as write:
             yield lambda row: write(row) if isinstance(row, IncidentRow) == incidents else None
         sys.stdout.flush()
     else:
@@ -139,10 +164,14 @@ def destination(
             directory.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory)) from None
+        if form == "eve":
+            with whole.written_together(*files(form, directory)) as (out,):
+                yield EveWriter(out.buffer.write).write
+            return
         with (
-            whole.written_together(*(directory / name for name in LOGS)) as (of_rows, of_incidents),
-            _writer(form, of_rows, ROWS, several) as write_row,
-            _writer(form, of_incidents, INCIDENTS, several) as write_incident,
+            whole.written_together(*files(form, directory)) as (out, out_incidents),
+            _writer(form, out, of_rows, several) as write_row,
+            _writer(form, out_incidents, INCIDENTS, several) as write_incident,
         ):
             yield lambda row: write_incident(row) if isinstance(row, IncidentRow) else write_row(row)
 

@@ -95,7 +95,7 @@ def who(row: IncidentRow) -> str:
     """With whom is who up to something: "10.0.0.1 → 10.0.0.2:443", "10.0.0.1 → many", "many → 10.0.0.2"."""
     resp = "many"
     if row.resp_h is not None:
-        resp = row.resp_h if row.resp_p is None else _endpoint(row.resp_h, row.resp_p)
+        resp = row.resp_h if row.resp_p is None else endpoint(row.resp_h, row.resp_p)
     return f"{row.orig_h or 'many'} → {resp}"
 
 
@@ -144,16 +144,20 @@ def _flows(rows: list[Row], width: int, several: bool) -> Table:
     table.add_column("application", overflow="fold")
     if with_kind:
         table.add_column("kind", overflow="fold")
+    with_id = any(row.community_id for row in rows)
+    if with_id:
+        table.add_column("community id", overflow="fold")
     if several:
         table.add_column("capture", overflow="fold")
     for row in rows:
         table.add_row(
             Text(f"{row.malicious_score:.3f}", "bold red" if row.malicious else "dim"),
             *([utc(row.ts / 1e6, "%Y-%m-%d %H:%M:%S")] if with_time else []),
-            Text(f"{_endpoint(row.orig_h, row.orig_p)} → {_endpoint(row.resp_h, row.resp_p)}/{row.proto}"),
+            Text(f"{endpoint(row.orig_h, row.orig_p)} → {endpoint(row.resp_h, row.resp_p)}/{row.proto}"),
             _scored(row.service, row.service_score),
             _scored(row.application, row.application_score),
             *([Text(row.malicious_kind or "")] if with_kind else []),
+            *([Text(row.community_id or "")] if with_id else []),
             *([Text(shown(row.capture))] if several else []),
         )
     return table
@@ -163,5 +167,6 @@ def _scored(label: str | None, score: float | None) -> Text:
     return Text.assemble((label or "", "dim" if label == "unknown" else ""), (f" {score or 0:.2f}", "dim"))
 
 
-def _endpoint(host: str, port: int) -> str:
+def endpoint(host: str, port: int) -> str:
+    """A host's port, as one writes it."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

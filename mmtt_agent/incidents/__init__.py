@@ -1,5 +1,6 @@
 """From flows to incidents: evidence over connections, for any source of verdicts."""
 
+from .budget import Budget
 from .features import FEATURES
 from .model import IncidentModel, UnitModel
 from .records import Flows, Incident, Try
@@ -14,6 +15,7 @@ __all__ = [
     "LATENESS",
     "OTHERS",
     "UNITS",
+    "Budget",
     "Flows",
     "Incident",
     "IncidentModel",

@@ -11,6 +11,7 @@ from hashlib import blake2b
 
 import numpy as np
 
+from .budget import LEAST, Budget
 from .features import NEUTRAL, SCAN, beside, features
 from .model import IncidentModel
 from .reasons import reason
@@ -74,11 +75,13 @@ class Tracker:
         judged: called with what kind of units are judged, which they are (originator, responder and its port, None
             where there are many), and the evidence on them, (units, FEATURES).
         by_clock: time goes on by what :meth:`advance` or :meth:`steps` is told, not by the flows' own.
+        budget: says from which score on there is an incident, once it has seen enough; it is told all scores.
 
     Raises:
         ValueError: the bundle has no threshold for the share that is asked for.
 
     Attributes:
+        until: microseconds since 1970 that the flows' own time does not go past: as old ones are still to come.
         counts: incidents by state, pairs past the horizon.
     """
 
@@ -88,9 +91,11 @@ class Tracker:
         settings: Settings | None = None,
         judged: Judged | None = None,
         by_clock: bool = False,
+        budget: Budget | None = None,
     ) -> None:
         settings = settings or Settings()
         self._model = model
+        self._budget = budget
         self._horizon = int(settings.horizon * 1e6)
         self.judge_by(settings)
         self._table = Table(len(model.kinds), self._horizon / 4, settings.max_pairs)
@@ -100,6 +105,7 @@ class Tracker:
         self._epochs = 0
         self._judged = judged
         self._by_clock = by_clock
+        self.until = LATEST
         self._under_way: Iterator[None] | None = None
         #: By unit and row.
         self._open: dict[str, dict[int, _Open]] = {unit: {} for unit in UNITS}
@@ -148,7 +154,7 @@ class Tracker:
         self._waiting.add_flows(flows)
         self._greatest = max(self._greatest, int(flows.ts.max()))
         if not self._by_clock:
-            self._judge((self._greatest - LATENESS) // EPOCH)
+            self._judge((min(self._greatest, self.until) - LATENESS) // EPOCH)
         if not any(self._open.values()) and not self._closed:
             return [""] * len(flows)
         return list(map(self._incident_of, flows.ts.tolist(), flows.orig, flows.resp, flows.resp_p))
@@ -279,6 +285,8 @@ class Tracker:
         # Of hosts first: a scan's pairs are no incidents of their own.
         for unit in reversed(UNITS):
             if unit in self._model.units:
+                if self._budget:
+                    self._budget.take(now, self._scores(unit, judged[unit]))
                 self._look(unit, judged[unit], now)
         self._epochs += 1
         if self._epochs % _LOOK_EVERY == 0:
@@ -336,9 +344,18 @@ class Tracker:
             ts, failed, short = np.array([(each.ts, each.failed, each.short) for each in tries], np.int64)[has].T
             self._table.units[unit].add_tries(rows[has], ts, failed, short)
 
+    def _scores(self, unit: str, rows: np.ndarray) -> Iterator[tuple[str, float]]:
+        """What could be an incident, and its score."""
+        scores = self._table.units[unit].score
+        for row in rows[scores[rows] >= LEAST].tolist():
+            if unit != PAIR or not self._is_of_a_host(row):
+                yield f"{unit} {self._table.ends(unit, row)}", float(scores[row])
+
     def _look(self, unit: str, rows: np.ndarray, now: int) -> None:
         """Open what is above the threshold; say of what is open how it has grown."""
         units, threshold = self._table.units[unit], self._thresholds[unit]
+        if self._budget and self._budget.threshold is not None:
+            threshold = self._budget.threshold
         for row in rows[(units.score[rows] >= threshold) | units.open[rows]].tolist():
             found = self._open[unit].get(row)
             if found is None:

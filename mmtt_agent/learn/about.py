@@ -99,3 +99,26 @@ def as_json(group: About) -> dict[str, Any]:
         content[key] = {label: {"flows": flows, "score": score} for label, (flows, score) in content[key].items()}
     first = ("id", "flows", "worth")
     return {key: content[key] for key in (*first, *(each for each in content if each not in (*first, "uids")), "uids")}
+
+
+#: Of TSV: a line a group.
+COLUMNS = (
+    "id", "flows", "worth", "since", "until", "hours", "joined", "ports", "originators", "responders", "names",
+    "services", "applications", "malicious",
+)  # fmt: skip
+
+
+def as_row(group: About) -> list[str]:
+    """The columns of TSV; in one that holds several, as ``hours`` does, they are parted by commas, the most frequent
+    first, each with how many flows it has behind a ``=``."""
+    content = as_json(group)
+    content["hours"] = {f"{hour:02d}": flows for hour, flows in enumerate(group.hours) if flows}
+    for key in ("services", "applications"):
+        content[key] = {label: each["flows"] for label, each in content[key].items()}
+    return [_cell(content[name]) for name in COLUMNS]
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ",".join(f"{name}={flows}" for name, flows in value.items())
+    return str(value)

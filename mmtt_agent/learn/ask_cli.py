@@ -50,16 +50,16 @@ _notebook = click.option(
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["table", "json"]),
-    help="Only print the groups.  [default: ask on a terminal, else json]",
+    type=click.Choice(["table", "tsv", "json"]),
+    help="Only print the groups.  [default: ask on a terminal, else tsv]",
 )
 def ask(windows: Path, logs: Path, file: Path | None, most: int, answers: tuple[str, ...], form: str | None) -> None:
     """Group the flows whose application is unknown, and that no name in Zeek's logs explains, by what the network
     makes of them; show each group, the ones that would teach most first; and ask what it is.
 
     Answers go to the notebook at once, a file of YAML that may be edited, and `mmtt learn fit` learns from them. What
-    was answered, or is to be left alone, is not asked again. In JSON, one group a line, `id` is the uid of its most
-    typical flow; `--answer` takes the uid of any.
+    was answered, or is to be left alone, is not asked again. In TSV and JSON, one group a line, `id` is the uid of its
+    most typical flow; `--answer` takes the uid of any.
 
     \b
     Exit status: 0 asked, printed or answered, or there is nothing to ask
@@ -72,7 +72,7 @@ def ask(windows: Path, logs: Path, file: Path | None, most: int, answers: tuple[
     from ..record.rows import RecordError
     from . import ask as asking
     from . import notebook
-    from .about import as_json
+    from .about import COLUMNS, as_json, as_row
     from .errors import LearnError
 
     file = file or windows / notebook.FILE
@@ -89,10 +89,14 @@ def ask(windows: Path, logs: Path, file: Path | None, most: int, answers: tuple[
             from . import ask_screen
 
             ask_screen.dialogue(found, len(asked.clusters), file, asking.Vocabulary(noted))
-        elif (form or ("table" if sys.stdout.isatty() else "json")) == "table":
+        elif (form := form or ("table" if sys.stdout.isatty() else "tsv")) == "table":
             from . import ask_screen
 
             ask_screen.show(found, len(asked.clusters))
+        elif form == "tsv":
+            click.echo("\t".join(COLUMNS))
+            for each in found:
+                click.echo("\t".join(shown(cell) for cell in as_row(each)))
         else:
             for each in found:
                 click.echo(json.dumps(as_json(each)))

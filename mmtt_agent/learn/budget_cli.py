@@ -39,8 +39,9 @@ class _Unusable(click.ClickException):
 @click.option(
     "--incidents/--flows",
     "of_incidents",
-    default=True,
-    help="Notices of incidents (MMTT::Incident), or of single flows (MMTT::Malicious_Flow).  [default: of incidents]",
+    default=None,
+    help="Notices of incidents (MMTT::Incident), or of single flows (MMTT::Malicious_Flow).  [default: of incidents, "
+    "where there is a log of them]",
 )
 @click.option(
     "--exempt",
@@ -73,7 +74,7 @@ class _Unusable(click.ClickException):
 def threshold(
     places: tuple[Path, ...],
     per_day: float,
-    of_incidents: bool,
+    of_incidents: bool | None,
     exempt: list[Network],
     windows: Path | None,
     bundle: str | None,
@@ -98,7 +99,7 @@ def threshold(
     from . import budget, scores
     from . import threshold as thresholds
 
-    if windows and not of_incidents:
+    if windows and of_incidents is False:
         raise click.UsageError("single flows are all in mmtt.log: leave --windows out")
     if bundle and not windows:
         raise click.UsageError("--bundle is for --windows: the logs say what their model found")
@@ -106,6 +107,8 @@ def threshold(
         raise click.BadParameter("it must be a number", param_hint="'--alerts-per-day'")
     problems: list[str] = []
     try:
+        if of_incidents is None:
+            of_incidents = bool(windows) or _has_incidents(places)
         if windows:
             answer = _replayed(places, exempt, windows, bundle, per_day, output, problems)
         else:
@@ -156,6 +159,19 @@ def _scores(
     flows = scores.Flows(rows, _say, scores.Exempt(exempt))
     problems += flows.problems
     return scores.incidents(found, flows, problems, _say) if of_incidents else flows.scores()
+
+
+def _has_incidents(places: tuple[Path, ...]) -> bool:
+    """Whether there is a log of them; where there is none, but one of flows, that is said."""
+    from . import scores
+
+    try:
+        scores.find(places, scores.INCIDENTS)
+    except scores.NoLog as error:
+        scores.find(places, scores.FLOWS)
+        _say(f"{error}: these are thresholds of single flows, as by --flows")
+        return False
+    return True
 
 
 def _replayed(

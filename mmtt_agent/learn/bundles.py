@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,9 @@ from .. import whole
 from ..bundle import SITE, Bundle, BundleError, load
 from ..site import Site, packed
 from .errors import LearnError
+
+#: Seconds after which what was left aside is a killed run's, where the file system has no locks to tell.
+_LEFT = 60
 
 
 def write(directory: Path, base: Bundle, site: Site, card: str, about: dict[str, Any]) -> None:
@@ -114,7 +119,11 @@ def _previous(directory: Path) -> Path:
 
 @contextmanager
 def _aside(directory: Path) -> Iterator[Path]:
-    """A directory beside it, which is removed in the end with what is still there."""
+    """A directory beside it, which is removed in the end with what is still there; and what a run that was killed has
+    left of such goes. Nobody else has any: whoever makes one is alone."""
+    for left in directory.parent.glob(f".{glob.escape(directory.name)}.????????"):  # mkdtemp's letters
+        if left.is_dir() and not left.is_symlink() and time.time() - left.stat().st_mtime > _LEFT:
+            shutil.rmtree(left, ignore_errors=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
         yield aside

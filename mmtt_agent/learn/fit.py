@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 
 from ..drift import shifted
-from ..site import TASKS, Answers, Site, unit
+from ..site import TASKS, Answers, Site, mixture, unit
 
 #: Windows with the same name fewer than which teach nothing.
 MIN_WINDOWS = 5
@@ -56,6 +56,7 @@ class Lesson:
         embedding: float32 (n, width).
         network: by task, what the network says by itself: probabilities (n, labels), the ``labels`` of the task.
         names: by task, what each is called, "" where that is not known.
+        again: bool (n,), those that are the one before in another form: they teach, but are none of a label's windows.
     """
 
     group: np.ndarray
@@ -63,6 +64,7 @@ class Lesson:
     network: dict[str, np.ndarray]
     labels: dict[str, tuple[str, ...]]
     names: dict[str, np.ndarray]
+    again: np.ndarray
 
     def __len__(self) -> int:
         return len(self.group)
@@ -75,6 +77,23 @@ class Lesson:
             {task: each[rows] for task, each in self.network.items()},
             self.labels,
             {task: each[rows] for task, each in self.names.items()},
+            self.again[rows],
+        )
+
+    def joined(self, other: Lesson, rows: np.ndarray) -> Lesson:
+        """With ``other``, those at ``rows`` in another form, each behind its own."""
+        order = np.argsort(np.concatenate([np.arange(len(self)), rows]), kind="stable")
+
+        def both(one: np.ndarray, another: np.ndarray) -> np.ndarray:
+            return np.concatenate([one, another])[order]
+
+        return Lesson(
+            both(self.group, self.group[rows]),
+            both(self.embedding, other.embedding),
+            {task: both(each, other.network[task]) for task, each in self.network.items()},
+            self.labels,
+            {task: both(each, each[rows]) for task, each in self.names.items()},
+            both(self.again, np.ones(len(rows), bool)),
         )
 
     def cut(self, share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -182,7 +201,7 @@ class _Fit:
         return standard
 
     def _counts(self, task: str) -> dict[str, int]:
-        names = self._lesson.names[task]
+        names = self._lesson.names[task][~self._lesson.again]
         labels, numbers = np.unique(names[names != ""].astype(str), return_counts=True)
         return dict(zip(labels.tolist(), numbers.tolist(), strict=True))
 
@@ -314,12 +333,9 @@ def _tried(trial: _Fit, lesson: Lesson, later: np.ndarray, task: str) -> _Tried 
     site = trial.site({task: Chosen(1.0, 0.0, -1.0)}, {})
     names, network = lesson.names[task][rows].astype(str), lesson.network[task][rows]
     labels = [*lesson.labels[task], *(each for each in site.answers[task].labels if each not in lesson.labels[task])]
-    own = np.zeros((len(rows), len(labels)))
     places = [labels.index(label) for label in site.answers[task].labels]
-    own[:, places], like = site.seen(lesson.embedding[rows]).probabilities(task)
-    theirs = np.zeros_like(own)
-    theirs[:, : network.shape[1]] = network
-    both = [share * own + (1 - share) * theirs for share in _SHARES]
+    own, like = site.seen(lesson.embedding[rows]).probabilities(task)
+    both = [mixture(network, own, places, len(labels), share) for share in _SHARES]
     best = np.array(labels)[np.array([each.argmax(axis=1) for each in both])]
     return _Tried(names, best == names, np.array([each.max(axis=1) for each in both]), like)
 
@@ -348,6 +364,17 @@ def _choose(tried: Sequence[_Tried]) -> Chosen:
 def spread(rows: np.ndarray, most: int) -> np.ndarray:
     """At most so many of them, evenly."""
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+
+
+def of_each_name(names: Mapping[str, np.ndarray], most: int, among: np.ndarray | None = None) -> np.ndarray:
+    """Of each name, by task (n,), at most so many rows, in order; of ``among`` alone, bool (n,), if it is given."""
+    numbers: dict[tuple[str, str], int] = {("", ""): 0}
+    pairs = zip(names["application"].tolist(), names["service"].tolist(), strict=True)
+    name = np.array([numbers.setdefault(pair, len(numbers)) for pair in pairs], np.int32)
+    if among is not None:
+        name[~among] = 0
+    taken = [spread(np.flatnonzero(name == number), most) for number in range(1, len(numbers))]
+    return np.sort(np.concatenate(taken)) if taken else np.zeros(0, np.int64)
 
 
 def usual(site: Site, embedding: np.ndarray, unknown: np.ndarray) -> Site:

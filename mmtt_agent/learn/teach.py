@@ -19,8 +19,9 @@ from ..series import SeriesBatch
 from ..site import TASKS, Site
 from . import names as naming
 from .errors import LearnError
-from .fit import Fitted, Lesson, fit, spread, usual
+from .fit import Fitted, Lesson, fit, of_each_name, spread, usual
 from .measure import Score, better, scores, worse
+from .nameless import without_name
 from .notebook import Notebook
 
 #: Of the time's windows, the latest so many are measured on.
@@ -29,6 +30,8 @@ LATER = 0.2
 MIN_LATER = 20
 # Windows of one name that are taken at most, spread over the time: more teach no more, and cost memory.
 _MOST = 2000
+#: And of these at most that are learnt from without the server's name, too.
+MOST_NAMELESS = 200
 # Windows that the network is asked about at once.
 _AT_A_TIME = 4096
 # Windows by which what the site is like is told.
@@ -66,6 +69,8 @@ class Taught:
     def problem(self) -> str:
         """Why it should not be taken into use; empty where it may."""
         measured = max(each.windows for each in self.before.values())
+        if self.judged_anew and not self.counts["of these, learnt from or measured on"]:
+            return ""
         if measured < MIN_LATER:
             return (
                 f"only {measured} of the later windows have names, too few to say whether it got better; record longer"
@@ -96,7 +101,9 @@ class Material:
     """What is needed of a memory of windows to learn from it, which is much less than all.
 
     Attributes:
-        series, ts, uid: of the windows that have names, in order of time, or of a part of them; ``names``: by task.
+        series, ts, uid: of the windows that have names, or of a part of them (of any where none has one), in order of
+            time; ``names``: by task.
+        nameless: some of these without the server's name that they say, and ``of``: which those are, int64, in order.
         judged: windows that somebody has judged; ``malicious``: bool, what they were said to be.
         usual: some of all windows, in order of time.
         until: µs since 1970, of the latest window.
@@ -107,6 +114,8 @@ class Material:
     ts: np.ndarray
     uid: np.ndarray
     names: dict[str, np.ndarray]
+    nameless: SeriesBatch
+    of: np.ndarray
     judged: SeriesBatch
     malicious: np.ndarray
     usual: SeriesBatch
@@ -121,7 +130,7 @@ def material(windows: Windows, known: naming.Known, notebook: Notebook, say: Cal
         known: what the logs say of the windows' connections.
 
     Raises:
-        LearnError: no window has a name.
+        LearnError: no window has a name, and none was judged.
     """
     for line in naming.doubts(known, windows.uid, windows.window, windows.ts):
         say(line)
@@ -130,29 +139,39 @@ def material(windows: Windows, known: naming.Known, notebook: Notebook, say: Cal
     if ahead.any():
         say(f"{int(ahead.sum()):,} windows are of the future (has the clock jumped?): left out")
         counts["windows of the future, left out"] = int(ahead.sum())
-        for names in called.values():
-            names[ahead] = ""
-    rows = _chosen(called)
-    if not len(rows):
+        for each in called.values():
+            each[ahead] = ""
+    judged = np.array([row for row, uid in enumerate(windows.uid.tolist()) if uid in notebook.flows], np.int64)
+    some = spread(np.arange(len(windows)), _LOOKED_AT)
+    rows = of_each_name(called, _MOST)
+    if not len(rows) and not len(judged):
         raise LearnError(
             "none of the recorded windows has a name that the logs, the domains or the notebook give; "
             "`mmtt learn ask` names what is unknown"
         )
-    counts["windows with a name"] = int(((called["service"] != "") | (called["application"] != "")).sum())
-    counts["of these, learnt from or measured on"] = len(rows)
-    judged = np.array([row for row, uid in enumerate(windows.uid.tolist()) if uid in notebook.flows], np.int64)
+    if not len(rows):
+        say("no window has a name: nothing is learnt but what was judged harmless or malicious")
+        rows = some
+    named = counts["windows with a name"] = int(((called["service"] != "") | (called["application"] != "")).sum())
+    counts["of these, learnt from or measured on"] = len(rows) if named else 0
     for what, uids in (("judged flows", {*notebook.flows}), ("flows of groups", _told(notebook).keys())):
         gone = len(uids) - len(uids & {*windows.uid.tolist()}) if uids else 0
         counts[f"{what} that are in the memory"] = len(uids) - gone
         counts[f"{what} that are not"] = gone
         if gone:
             say(f"{gone:,} of {len(uids):,} {what} in the notebook are not, or no longer, recorded: they teach nothing")
-    some = spread(np.arange(len(windows)), _LOOKED_AT)
+    series = windows.series[rows]
+    nameless = without_name(series, _lengths(windows.uid[rows], windows.window[rows], known))
+    names = {task: called[task][rows] for task in TASKS}
+    of = of_each_name(names, MOST_NAMELESS, (nameless.sizes != series.sizes).any(axis=1))
+    counts["of these, learnt from without the name, too"] = len(of)
     return Material(
-        windows.series[rows],
+        series,
         windows.ts[rows],
         windows.uid[rows],
-        {task: called[task][rows] for task in TASKS},
+        names,
+        nameless[of],
+        of,
         windows.series[judged],
         np.array([notebook.flows[uid] for uid in windows.uid[judged].tolist()], bool),
         windows.series[some],
@@ -173,22 +192,27 @@ def teach(given: Material, base: Bundle, running: Bundle, say: Callable[[str], N
         BundleError: a network gives no embedding.
     """
     ts, counts = given.ts, Counter(given.counts)
-    say(f"asking the network about {len(ts):,} windows with names")
+    if not counts["windows with a name"] and running.site and running.site.answers:
+        raise LearnError(f"no window has a name, and {running.model} has answers that it learnt from some: it is kept")
+    say(f"asking the network about {len(ts):,} windows{' with names' if counts['windows with a name'] else ''}")
     classifier = Classifier(base, embeds=True)
-    lesson = _lesson(given, classifier)
+    lesson = _lesson(given, given.series, np.arange(len(ts)), classifier)
+    nameless = _lesson(given, given.nameless, given.of, classifier)
     earlier, later = lesson.cut(LATER)
     services_of = {each.name: each.services for each in base.applications}
     judged = np.zeros((0, classifier.width), np.float32)
     if len(given.judged):
         judged = classifier.logits(given.judged)[-1]
 
-    def learnt(part: Lesson) -> Fitted:
-        if not len(part):
+    def learnt(rows: np.ndarray) -> Fitted:
+        if not len(rows):
             raise LearnError("the windows with names are of one connection; record longer")
+        among = np.flatnonzero(np.isin(given.of, rows))
+        part = lesson.part(rows).joined(nameless.part(among), np.searchsorted(rows, given.of[among]))
         return fit(part, services_of, judged, given.malicious)
 
     say(f"learning from the earlier {len(earlier):,} of them, to measure on the later {len(later):,}")
-    trial = learnt(lesson.part(earlier))
+    trial = learnt(earlier)
     # What the running bundle has learnt from it knows by heart.
     if running.site and (fresh := ts[later] > running.site.until).sum() >= MIN_LATER:
         later = later[fresh]
@@ -203,7 +227,7 @@ def teach(given: Material, base: Bundle, running: Bundle, say: Callable[[str], N
     before = scores(truth, Classifier(running).classify(measured))
     after = scores(truth, Classifier(dataclasses.replace(base, site=trial.site)).classify(measured))
     say(f"learning from all {len(ts):,}")
-    whole = learnt(lesson)
+    whole = learnt(np.arange(len(ts)))
     taught = Classifier(dataclasses.replace(base, site=whole.site), embeds=True).classify(given.usual)
     site = usual(whole.site, taught.embedding, np.array(taught.application) == UNKNOWN)
     return Taught(
@@ -267,28 +291,30 @@ def _told(notebook: Notebook) -> dict[str, servers.Answer]:
     }
 
 
-def _chosen(called: dict[str, np.ndarray]) -> np.ndarray:
-    """Which windows are taken: of each name at most so many, in order of time."""
-    numbers: dict[tuple[str, str], int] = {("", ""): 0}
-    pairs = zip(called["application"].tolist(), called["service"].tolist(), strict=True)
-    name = np.array([numbers.setdefault(pair, len(numbers)) for pair in pairs], np.int32)
-    taken = []
-    for number in range(1, len(numbers)):
-        taken.append(spread(np.flatnonzero(name == number), _MOST))
-    return np.sort(np.concatenate(taken)) if taken else np.zeros(0, np.int64)
+def _lengths(uid: np.ndarray, window: np.ndarray, known: naming.Known) -> np.ndarray:
+    """int64 (n,): how long the server's name is that a window says in a ClientHello over TCP; 0 where it says none."""
+    lengths = np.zeros(len(uid), np.int64)
+    for row in np.flatnonzero(window == 0).tolist():
+        connection = known.connections.get(uid[row])
+        is_tls = connection and connection.proto == "tcp" and "ssl" in connection.service.split(",")
+        if is_tls and known.by.get(uid[row]) == naming.SOURCES[0]:
+            lengths[row] = len(known.names[uid[row]])
+    return lengths
 
 
-def _lesson(given: Material, classifier: Classifier) -> Lesson:
-    """What the network makes of it, a part at a time: what it says is many numbers."""
-    base, n = classifier.bundle, len(given.ts)
+def _lesson(given: Material, series: SeriesBatch, of: np.ndarray, classifier: Classifier) -> Lesson:
+    """What the network makes of ``series``, windows that are named as those ``of`` are; a part at a time: what it says
+    is many numbers."""
+    base, n = classifier.bundle, len(series)
     labels = {"service": base.services, "application": tuple(each.name for each in base.applications)}
     network = {task: np.empty((n, len(labels[task])), np.float32) for task in TASKS}
     embedding = np.empty((n, classifier.width), np.float32)
     for start in range(0, n, _AT_A_TIME):
         part = slice(start, start + _AT_A_TIME)
-        logits = classifier.logits(given.series[part])
+        logits = classifier.logits(series[part])
         for number, task in enumerate(TASKS):
             network[task][part] = softmax(logits[number] / base.temperatures[task])
         embedding[part] = logits[-1]
-    _, group = np.unique(given.uid.astype(str), return_inverse=True)
-    return Lesson(group, embedding, network, labels, given.names)
+    _, group = np.unique(given.uid[of].astype(str), return_inverse=True)
+    names = {task: each[of] for task, each in given.names.items()}
+    return Lesson(group, embedding, network, labels, names, np.zeros(n, bool))

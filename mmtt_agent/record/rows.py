@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import __version__
-from ..classifier import Verdicts
 from ..series import MAX_PAYLOAD_PACKETS, SeriesBatch
+
+if TYPE_CHECKING:
+    from ..classifier import Verdicts
 
 #: The layout of the files: what reads one reads no other.
 FORMAT = "1"
@@ -24,6 +26,21 @@ SCORES = ("service_score", "application_score", "malicious_score", "log_odds")
 
 class RecordError(Exception):
     """Windows can't be recorded or read; the text is one line that names the place and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What is remembered of :class:`mmtt_agent.classifier.Verdicts`, as it is there."""
+
+    service: Sequence[str]
+    service_score: np.ndarray
+    application: Sequence[str]
+    application_score: np.ndarray
+    malicious: np.ndarray
+    malicious_score: np.ndarray
+    malicious_kind: Sequence[str]
+    log_odds: np.ndarray
+    embedding: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +58,7 @@ class Batch:
     window: Sequence[int]
     ts: np.ndarray
     series: SeriesBatch
-    verdicts: Verdicts
+    verdicts: Verdicts | Said
     incidents: Sequence[str]
     model: str
 
@@ -139,6 +156,12 @@ def schema(width: int) -> Any:
     if width:
         columns["embedding"] = pa.list_(of(pa.float16()), width)
     return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns.items()])
+
+
+def plain(batch: Batch) -> Batch:
+    """The same with nothing that isn't remembered, nor what needs the network's runtime to be loaded."""
+    verdicts = Said(*(getattr(batch.verdicts, name) for name in Said.__slots__))
+    return replace(batch, verdicts=verdicts)
 
 
 def table(batches: Sequence[Batch]) -> Any:

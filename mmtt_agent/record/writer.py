@@ -1,4 +1,5 @@
-"""What writes windows down, on a thread of its own: whoever has their verdicts never waits for a disk."""
+"""What writes windows down, on a thread and with a process of its own: whoever has their verdicts never waits for a
+disk, nor for what makes files of windows."""
 
 from __future__ import annotations
 
@@ -6,16 +7,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from .. import whole
-from . import rows
 from .keeper import keep
-from .parts import HOUR, named
+from .parts import named
+from .process import Key, Process, ProcessError, ProcessGone
 from .rows import Batch, RecordError
 
 #: Windows that wait for the thread at most, of about 1.5 kB each.
@@ -31,10 +31,9 @@ _KEEP_EVERY = 600.0
 
 @dataclass
 class _Part:
-    """What is yet to be written of an hour, as tables of pyarrow."""
+    """What is yet to be written of an hour: since when, and how many."""
 
     begun: float
-    tables: list[Any] = field(default_factory=list)
     windows: int = 0
 
 
@@ -69,24 +68,29 @@ class Recorder:
         removed: Callable[[str], None] = lambda _: None,
         waits: bool = False,
     ) -> None:
-        rows.arrow()
         self.directory = directory
         self._writer, self._days, self._bytes = writer, keep_days, keep_bytes
         self._say, self._say_removed, self._waits = say, removed, waits
+        try:
+            process = Process()
+        except ProcessError as error:
+            raise RecordError(f"{directory}: windows can't be recorded there: {error}") from None
         try:
             directory.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=directory):
                 pass
         except OSError as error:
+            process.close()
             raise RecordError(
                 f"{directory}: windows can't be recorded there: {error.strerror or error}; "
                 "let its user write there, or name another directory"
             ) from None
+        self._process: Process | None = process
         self.recorded = self.dropped = self.problems = self.size = self.parts_removed = 0
         #: Why the latest part was not written; empty if it was.
         self.problem = ""
         self._not_written = 0  # windows, since the latest part that was
-        self._open: dict[tuple[int, int], _Part] = {}  # by hour and width of the embedding
+        self._open: dict[Key, _Part] = {}
         self._number = 0
         self._changed = threading.Condition()
         self._queue: list[Batch] = []
@@ -141,6 +145,8 @@ class Recorder:
         try:
             self._go_on()
         finally:
+            if self._process:
+                self._process.close()
             with self._changed:  # nobody waits for a thread that is no more
                 self._closing = True
                 self._changed.notify_all()
@@ -150,9 +156,11 @@ class Recorder:
         while not closing:
             with self._changed:
                 self._changed.wait_for(lambda: self._closing or self._flushing or self._queued >= _SOON, _EVERY)
-                batches, self._queue = self._queue, []
-                closing, at_once = self._closing, self._closing or self._flushing
-                self._flushing = False
+                batches = self._first()
+                # What waits behind these comes first.
+                closing = self._closing and not self._queue
+                at_once = closing or (self._flushing and not self._queue)
+                self._flushing = self._flushing and not at_once
                 overrun, self._overrun = self._overrun, 0
             if overrun and not self._said_overrun:
                 self._say(
@@ -165,43 +173,60 @@ class Recorder:
                 self._queued -= sum(map(len, batches))
                 self._changed.notify_all()
             for key, part in [*self._open.items()]:
+                if key not in self._open:  # gone with the process
+                    continue
                 late = time.monotonic() - part.begun >= PART_SECONDS
                 if at_once or late or part.windows >= PART_WINDOWS or len(self._open) > _MAX_OPEN:
-                    self._write(key[0], self._open.pop(key))
+                    self._write(key, self._open.pop(key))
             with self._changed:
                 self._changed.notify_all()
             if time.monotonic() >= self._keep_at:
                 self._keep()
 
-    def _take(self, batches: list[Batch]) -> None:
-        """Put windows to those of their hours."""
-        by_width: dict[int, list[Batch]] = {}
-        for batch in batches:
-            if len(batch):
-                by_width.setdefault(batch.verdicts.embedding.shape[1], []).append(batch)
-        for width, alike in by_width.items():
-            try:
-                table = rows.table(alike)
-            except Exception as error:  # noqa: BLE001 - whatever it is, those to come may be better
-                self._failed(f"{type(error).__name__}: {error}", sum(map(len, alike)))
-                continue
-            hours = np.concatenate([batch.ts for batch in alike]) // HOUR
-            for hour in np.unique(hours).tolist():
-                of = table if (hours == hour).all() else table.filter(rows.arrow().array(hours == hour))
-                part = self._open.setdefault((hour, width), _Part(time.monotonic()))
-                part.tables.append(of)
-                part.windows += len(of)
+    def _first(self) -> list[Batch]:
+        """Some of what waits, off the queue: a part is to have about as many windows as it should."""
+        windows = np.cumsum([len(batch) for batch in self._queue])
+        some = int(np.searchsorted(windows, _SOON)) + 1
+        batches, self._queue = self._queue[:some], self._queue[some:]
+        return batches
 
-    def _write(self, hour: int, part: _Part) -> None:
+    def _take(self, batches: list[Batch]) -> None:
+        """Hand windows to the process."""
+        if not (batches := [batch for batch in batches if len(batch)]):
+            return
         try:
-            while (path := named(self.directory, hour, self._writer, self._number)).exists():
+            self._process = self._process or Process()
+            taken = self._process.take(batches)
+        except (ProcessGone, RecordError) as error:
+            self._gone(str(error), sum(map(len, batches)))
+            return
+        for problem, windows in taken.failed:
+            self._failed(problem, windows)
+        for key, windows in taken.parts:
+            self._open.setdefault(key, _Part(time.monotonic())).windows += windows
+
+    def _gone(self, problem: str, windows: int) -> None:
+        """The process is no more, and neither are the windows that it had, nor ``windows`` that it should have got."""
+        if self._process:
+            self._process.close()
+        self._process = None
+        self._failed(problem, windows + sum(part.windows for part in self._open.values()))
+        self._open = {}
+
+    def _write(self, key: Key, part: _Part) -> None:
+        try:
+            assert self._process, "it has all that is open"
+            content = self._process.encoded(key)
+            while (path := named(self.directory, key[0], self._writer, self._number)).exists():
                 self._number += 1
             path.parent.mkdir(parents=True, exist_ok=True)
-            whole.write(path, memoryview(rows.encode(part.tables)))
+            whole.write(path, content)
         except OSError as error:
             self._failed(error.strerror or str(error), part.windows)
-        except Exception as error:  # noqa: BLE001 - pyarrow has errors of its own; the next part is another one
-            self._failed(f"{type(error).__name__}: {error}", part.windows)
+        except ProcessGone as error:
+            self._gone(str(error), part.windows)
+        except ProcessError as error:
+            self._failed(str(error), part.windows)
         else:
             self._number += 1
             self.recorded += part.windows

@@ -8,6 +8,9 @@ from collections.abc import Collection
 from .names import Answer, ServersError
 
 _NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
+_NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+)*")
+#: Of one label alone, what everybody's names end in; a country has two letters. Others may be a network's own.
+_EVERYBODYS = re.compile(r"[a-z]{2}|arpa|app|biz|cloud|com|dev|edu|gov|info|int|mil|net|online|org|site|xn--[^.]*|xyz")
 _SERVICE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
@@ -33,6 +36,10 @@ def add_domain(own: dict[str, Answer], domain: object, about: object, services: 
     name = _domain(domain) if isinstance(domain, str) else None
     if name is None:
         raise ServersError(f"domains: {domain!r} is no name; give one such as intra.example.org, without a port")
+    if _NUMBERS.fullmatch(name):
+        raise ServersError(f"domains: {domain} is an address; give the name that clients ask for")
+    if _EVERYBODYS.fullmatch(name):
+        raise ServersError(f"domains: {domain} is what everybody's names end in; give one such as intra.example.org")
     service = about.get("service") if isinstance(about, dict) else None
     if not isinstance(about, dict) or not isinstance(service, str) or not _is_known(service, services):
         known = "one word of small letters, such as web" if services is None else f"of: {', '.join(services)}"

@@ -1,4 +1,4 @@
-"""Asks an agent that runs how it is."""
+"""Asks an agent, or a `mmtt sniff`, that runs how it is."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from http.client import HTTPException
 from typing import Any
 
 from ..agent import config as settings
+from ..sniff import config as of_sniff
 
-#: Where the systemd unit has its settings.
-SETTINGS = "/etc/mmtt-agent.yaml"
+#: Where the systemd units have their settings: the first of them that is there is read.
+PLACES = ("/etc/mmtt-agent.yaml", "/etc/mmtt-sniff.yaml")
+#: Where the agent's has them.
+SETTINGS = PLACES[0]
 
 
 class NoAgent(Exception):
@@ -26,7 +29,7 @@ def address(path: str | None, given: str | None) -> tuple[str, int]:
     """Where the agent's status is.
 
     Args:
-        path: the agent's settings; None takes those of the systemd unit where they are.
+        path: the agent's settings, or those of ``mmtt sniff``; None takes those of the systemd unit where they are.
         given: HOST:PORT, which goes before.
 
     Raises:
@@ -38,9 +41,8 @@ def address(path: str | None, given: str | None) -> tuple[str, int]:
         except ValueError:
             raise settings.ConfigError(f"--agent must be HOST:PORT, not {given!r}") from None
     else:
-        if path is None and os.access(SETTINGS, os.R_OK):
-            path = SETTINGS
-        found = settings.load(path).metrics.listen
+        path = place(path)
+        found = loaded(path).metrics.listen
     if found is None:
         if given is not None:
             raise Off(f"--agent must be HOST:PORT for the agent to be asked, not {given!r}")
@@ -48,6 +50,29 @@ def address(path: str | None, given: str | None) -> tuple[str, int]:
     host, port = found
     # An agent that listens everywhere also listens here.
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port
+
+
+def place(path: str | None) -> str | None:
+    """The settings' file; without one that of a systemd unit, where there is any."""
+    return path or next((each for each in PLACES if os.access(each, os.R_OK)), None)
+
+
+def loaded(path: str | None) -> settings.Config | of_sniff.Config:
+    """These settings, be they the agent's or those of ``mmtt sniff``.
+
+    Raises:
+        ConfigError: they are neither.
+    """
+    try:
+        return settings.load(path)
+    except settings.ConfigError:
+        try:
+            return of_sniff.load(path)
+        except of_sniff.ConfigError as error:
+            # Of two that fail, that of the settings which the file is like.
+            if path is not None and of_sniff.is_like(path):
+                raise settings.ConfigError(str(error)) from None
+        raise
 
 
 def status(where: tuple[str, int]) -> dict[str, Any]:
@@ -67,7 +92,8 @@ def status(where: tuple[str, int]) -> dict[str, Any]:
         reason = getattr(error, "reason", error)
         reason = getattr(reason, "strerror", None) or str(reason) or type(error).__name__
         raise NoAgent(
-            f"no agent answers at {shown}: {reason}; type `systemctl start mmtt-agent`, or name its settings with -c"
+            f"no agent answers at {shown}: {reason}; type `systemctl start mmtt-agent` (or mmtt-sniff), or name its "
+            "settings with -c"
         ) from None
     if not isinstance(content, dict) or "windows" not in content:
         raise NoAgent(f"what answers at {shown} is no mmtt agent; name the agent's settings with -c")

@@ -22,6 +22,8 @@ from ..agent import broker, chosen, wire
 from ..agent import config as settings
 from ..agent.connection import ConnectionProblem, NobodyListens, open_websocket, tls_context
 from ..features import FEATURE_VERSION
+from ..sniff import config as sniffing
+from ..sniff import interfaces
 from . import client
 
 COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
@@ -68,8 +70,12 @@ class Check:
 
 
 def checks(config_path: str | None, agent: str | None, program: str | None, scripts: str) -> Iterator[Check]:
-    """All checks, one after the other; one that depends on another that failed is left out."""
+    """All checks, one after the other; one that depends on another that failed is left out. A sensor whose settings are
+    those of ``mmtt sniff`` needs no Zeek."""
     yield _libraries()
+    if (of_sniff := _of_sniff(config_path)) is not None:
+        yield from _without_zeek(config_path, of_sniff, agent)
+        return
     config, found = _settings(config_path)
     yield found
     yield from _bundle(config)
@@ -97,6 +103,38 @@ def _libraries() -> Check:
     return Check("ok", "libraries", f"mmtt {__version__}, Python {sys.version.split()[0]}, {', '.join(found)}")
 
 
+def _of_sniff(path: str | None) -> sniffing.Config | None:
+    """The settings of ``mmtt sniff``, if these are."""
+    try:
+        found = client.loaded(client.place(path))
+    except settings.ConfigError:
+        return None
+    return found if isinstance(found, sniffing.Config) else None
+
+
+def _without_zeek(path: str | None, config: sniffing.Config, agent: str | None) -> Iterator[Check]:
+    named = ", ".join(config.interfaces)
+    yield Check(
+        "ok", "settings", f"{client.place(path)}; mmtt sniff listens on {named or 'what the command line says'}"
+    )
+    yield from _bundle(config)
+    for name in config.interfaces:
+        if not interfaces.index_of(name):
+            yield Check(
+                "problem", "interface", f"{name}: there is none of that name", "ip link   # shows which there are"
+            )
+        elif not interfaces.is_up(name):
+            yield Check("problem", "interface", f"{name}: is down", f"ip link set {name} up")
+        elif merging := interfaces.merges(name):
+            off = " ".join(f"{what} off" for what in merging)
+            told = f"{name}: packets are merged before they are seen: sizes are not those on the wire"
+            yield Check("note", "interface", told, f"ethtool -K {name} {off}")
+        else:
+            yield Check("ok", "interface", f"{name} is up")
+    yield _agent(path, agent, "mmtt-sniff")
+    yield _clock()
+
+
 def _settings(path: str | None) -> tuple[settings.Config | None, Check]:
     if path is None and os.path.exists(client.SETTINGS):
         path = client.SETTINGS
@@ -107,7 +145,7 @@ def _settings(path: str | None) -> tuple[settings.Config | None, Check]:
     return config, Check("ok", "settings", f"{path or 'none: the defaults'}; Zeek is at {config.url}")
 
 
-def _bundle(config: settings.Config | None) -> Iterator[Check]:
+def _bundle(config: chosen.Chosen | None) -> Iterator[Check]:
     from ..classifier import Classifier
 
     try:
@@ -299,7 +337,7 @@ async def _acknowledged(config: settings.Config) -> str:
     return message.version[:40]
 
 
-def _agent(path: str | None, given: str | None) -> Check:
+def _agent(path: str | None, given: str | None, unit: str = "mmtt-agent") -> Check:
     try:
         status = client.status(client.address(path, given))
     except client.Off as error:
@@ -307,20 +345,20 @@ def _agent(path: str | None, given: str | None) -> Check:
     except settings.ConfigError as error:
         return Check("problem", "agent", f"can't be asked: {error}")
     except client.NoAgent as error:
-        return Check("problem", "agent", str(error).partition(";")[0], "systemctl start mmtt-agent")
+        return Check("problem", "agent", str(error).partition(";")[0], f"systemctl start {unit}")
     if not status["healthy"]:
         return Check(
             "problem",
             "agent",
             f"{status['agent']} is not healthy: {status['problem']}",
-            "journalctl -u mmtt-agent -e",
+            f"journalctl -u {unit} -e",
         )
     if status["version"] != __version__:
         return Check(
             "problem",
             "agent",
             f"runs version {status['version']}; installed is {__version__}",
-            "systemctl restart mmtt-agent",
+            f"systemctl restart {unit}",
         )
     answered = status["windows"]["answered"]
     total = sum(answered.values())

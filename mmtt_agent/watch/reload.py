@@ -72,11 +72,11 @@ def _tell(pid: int) -> None:
 
 
 def _is_agent(words: list[str]) -> bool:
-    """Whether a command line is that of `mmtt agent`: the program itself, or Python with it."""
+    """Whether a command line is that of `mmtt agent` or `mmtt sniff`: the program itself, or Python with it."""
     if len(words) < 2 or not Path(words[0]).name.startswith(("mmtt", "python", "pypy")):
         return False
     return any(
-        word == "agent" and (Path(before).name.startswith("mmtt") or "mmtt_agent" in before)
+        word in ("agent", "sniff") and (Path(before).name.startswith("mmtt") or "mmtt_agent" in before)
         for before, word in pairwise(words)
     )
 

@@ -16,7 +16,7 @@ from .rates import Rates
 
 def state(status: dict[str, Any]) -> Table:
     """The rows of ``mmtt status``."""
-    windows, zeek, latency, reloads = (status[k] for k in ("windows", "zeek", "latency", "reloads"))
+    windows, latency, reloads = (status[k] for k in ("windows", "latency", "reloads"))
     answered = windows["answered"]
     kinds = status.get("malicious_kinds")  # an agent up to 0.2.0 has none
     rows = [
@@ -26,10 +26,7 @@ def state(status: dict[str, Any]) -> Table:
         ),
         ("health", Text("ok", "green") if status["healthy"] else Text(shown(status["problem"]), "bold red")),
         ("model", f"{status['model']} of {status['bundle'] or 'the installation'}"),
-        (
-            "zeek",
-            f"{zeek['version'] or 'not connected'} at {zeek['url']}, {zeek['nodes']} nodes in the last minute",
-        ),
+        *_capture(status),
         (
             "windows",
             f"{answered['ok']:,} with a verdict, {answered['shed']:,} shed, {answered['error']:,} refused",
@@ -44,6 +41,9 @@ def state(status: dict[str, Any]) -> Table:
         found = f"{evidence['open']:,} open of {status['incidents']['opened']:,}"
         kept = f"evidence on {evidence['pairs']:,} pairs of hosts, {evidence['left_out']['shed']:,} given up"
         rows.append(("incidents", f"{found}; {kept}"))
+    if (alerts := status.get("alerts")) and alerts["per_day"]:  # an agent up to 0.6.0 has none
+        found = f"a score of {alerts['threshold']:.4f}" if alerts["threshold"] is not None else "not known yet"
+        rows.append(("alerts", f"about {alerts['per_day']:g} a day: {found}, by {alerts['hours']} hours with traffic"))
     own = status.get("thresholds") or {}  # an agent up to 0.5.0 has none
     if any(own.values()):
         of = [f"{name} {_thresholds(by_name)}" for name, by_name in own.items() if by_name]
@@ -61,6 +61,25 @@ def state(status: dict[str, Any]) -> Table:
     for name, value in rows:
         table.add_row(name, value if isinstance(value, Text) else Text(shown(value)))
     return table
+
+
+def _capture(status: dict[str, Any]) -> list[tuple[str, Text | str]]:
+    """Where the windows come from: Zeek, or an interface of this machine."""
+    if (zeek := status.get("zeek")) is not None:
+        where = f"{zeek['version'] or 'not connected'} at {zeek['url']}, {zeek['nodes']} nodes in the last minute"
+        return [("zeek", where)]
+    capture, output = status["capture"], status["output"]
+    of, dropped = capture["flows"], capture["dropped"]
+    packets = f"{capture['packets']:,} on {', '.join(capture['interfaces'])}, {dropped:,} lost by the kernel"
+    given_up = f", {of['evicted']:,} given up as there were too many" if of["evicted"] else ""
+    workers = f"{len(capture['workers'])}, {capture['restarts']} have ended before their time"
+    return [
+        ("packets", Text(shown(packets), "bold red" if dropped else "")),
+        ("filter", capture["filter"] or "none"),
+        ("connections", f"{of['seen']:,}, of these {of['open']:,} open{given_up}"),
+        ("workers", workers),
+        ("rows", f"{output['written']:,} written, {output['lost']:,} lost"),
+    ]
 
 
 def _drifted(drift: dict[str, Any]) -> Text | str:
@@ -82,15 +101,12 @@ def _thresholds(by_name: dict[str, float]) -> str:
 
 def live(status: dict[str, Any], rates: Rates, flows: int) -> Group:
     """The screen of ``mmtt top``."""
-    windows, zeek = status["windows"], status["zeek"]
+    windows = status["windows"]
     head = Text.assemble(
         (shown(f"mmtt {status['agent']}"), "bold"),
         shown(f"  {status['model']}  "),
-        (
-            shown(f"Zeek {zeek['version']}") if zeek["connected"] else "no Zeek",
-            "" if zeek["connected"] else "bold red",
-        ),
-        f"  {zeek['nodes']} nodes  up {_ago(status)}  ",
+        *_source(status, rates),
+        f"  up {_ago(status)}  ",
         ("ok", "green") if status["healthy"] else (shown(status["problem"]), "bold red"),
     )
     lost = rates.shed + rates.error
@@ -111,6 +127,21 @@ def live(status: dict[str, Any], rates: Rates, flows: int) -> Group:
     return Group(head, line, Columns(shares, padding=(0, 4)), _flows(status["suspicious"][:flows]))
 
 
+def _source(status: dict[str, Any], rates: Rates) -> list[tuple[str, str] | str]:
+    """Where the windows come from, for the head of the screen."""
+    if (zeek := status.get("zeek")) is not None:
+        connected = zeek["connected"]
+        told = shown(f"Zeek {zeek['version']}") if connected else "no Zeek"
+        return [(told, "" if connected else "bold red"), f"  {zeek['nodes']} nodes"]
+    capture = status["capture"]
+    lost = f"{rates.dropped:,.0f}/s lost" if rates.dropped else f"{capture['dropped']:,} lost"
+    return [
+        shown(f"{', '.join(capture['interfaces'])}  {rates.packets:,.0f} packets/s  "),
+        (lost, "bold red" if rates.dropped else "dim"),
+        f"  {capture['flows']['open']:,} connections",
+    ]
+
+
 def _shares(what: str, totals: dict[str, int], rates: dict[str, float]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column(what, min_width=16)
@@ -126,7 +157,7 @@ def _shares(what: str, totals: dict[str, int], rates: dict[str, float]) -> Table
 def _flows(flows: list[dict[str, Any]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.title, table.title_justify = (
-        "most suspicious flows of the last ten minutes: grep the uid in conn.log",
+        "most suspicious flows of the last ten minutes: grep the uid in conn.log, or mmtt.log",
         "left",
     )
     with_kind = any(flow.get("malicious_kind") for flow in flows)

@@ -97,17 +97,24 @@ def incidents(run: Path, data: Path, lab: Path | None, config: Path, by_site: bo
 def site(run: Path, data: Path, lab: Path | None, config: Path, form: str | None) -> None:
     """Macro-F1 of applications on sites that the networks of RUN have not seen, before and after learning from the
     earlier half of each site's own flows, as `mmtt learn fit` does, on its later half; beside it other ways to learn
-    from the same embedding, fewer windows of each label, and the whole network trained on.
+    from the same embedding, fewer windows of each label, and the whole network trained on. "Nameless" is the later half
+    as it would be if clients said no server's name. Then the alerts that a site asks for and gets: of single flows, by
+    the thresholds that `mmtt learn threshold` finds by the earlier half of its windows, counted on the later half.
     """
-    found = _measured("own_site", run, data, lab, config)
+    found, alerts = _measured("own_site", run, data, lab, config)
     if not found:
         raise click.ClickException(f"{data}: no site there has enough flows with a server's name")
     form = form or ("table" if sys.stdout.isatty() else "tsv")
     if form == "json":
-        click.echo(json.dumps([dataclasses.asdict(each) for each in found]))
+        parts = {"answers": found, "alerts": alerts}
+        click.echo(json.dumps({name: [dataclasses.asdict(each) for each in part] for name, part in parts.items()}))
         return
-    for line in _laid_out(list(_by_own_site(found)), form == "table"):
-        click.echo(line)
+    tables = [_by_own_site(found), *([_by_budget(alerts)] if alerts else [])]
+    for number, table in enumerate(tables):
+        if number:
+            click.echo("")
+        for line in _laid_out(list(table), form == "table"):
+            click.echo(line)
 
 
 def _measured(what: str, run: Path, data: Path, lab: Path | None, config: Path) -> Any:
@@ -136,7 +143,8 @@ def _say(line: str) -> None:
 def _by_own_site(found: list[Any]) -> Iterator[tuple[str, ...]]:
     """A row for each site, and their mean."""
     ways = [*found[0].scores]
-    yield ("site", "windows", "labels", "new", *ways, "right before", "right learnt")
+    right = ("before", "learnt", "before, nameless", "learnt, nameless")
+    yield ("site", "windows", "labels", "new", *ways, *(f"right {way}" for way in right))
     for each in found:
         yield (
             each.site,
@@ -144,7 +152,7 @@ def _by_own_site(found: list[Any]) -> Iterator[tuple[str, ...]]:
             str(each.labels),
             _number(each.new, 2),
             *(_number(each.scores[way].macro_f1) for way in ways),
-            *(_number(each.scores[way].right) for way in ("before", "learnt")),
+            *(_number(each.scores[way].right) for way in right),
         )
     yield (
         f"mean of {len(found)}",
@@ -152,8 +160,19 @@ def _by_own_site(found: list[Any]) -> Iterator[tuple[str, ...]]:
         "",
         "",
         *(_number(statistics.mean(each.scores[way].macro_f1 for each in found)) for way in ways),
-        *(_number(statistics.mean(each.scores[way].right for each in found)) for way in ("before", "learnt")),
+        *(_number(statistics.mean(each.scores[way].right for each in found)) for way in right),
     )
+
+
+def _by_budget(found: list[Any]) -> Iterator[tuple[str, ...]]:
+    """A row for each site; then all together, and how many get about what they asked for."""
+    yield ("site", "windows", "possible", "asked", "given", "got", "times")
+    for each in found:
+        counts = (each.windows, each.possible, each.asked, each.given, each.got)
+        yield (each.site, *map(str, counts), _number(each.got / each.asked, 2))
+    near = sum(2 * each.asked <= 3 * each.got and 2 * each.got <= 3 * each.asked for each in found)
+    asked, got = (sum(getattr(each, name) for each in found) for name in ("asked", "got"))
+    yield (f"all, {near} of {len(found)} within 1.5 times", "", "", str(asked), "", str(got), _number(got / asked, 2))
 
 
 def _scores(found: dict[str, Any]) -> Iterator[tuple[str, ...]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mmtt_agent.capture import CaptureError, read_capture
+from mmtt_agent.learn.nameless import without_name
 from mmtt_agent.series import MIN_PACKETS, SeriesBatch
 
 from .dataset import Dataset
@@ -26,11 +27,13 @@ class Named:
         site: of each, as the data set has them, or the capture's own.
         connection: int64 (n,), unlike for each connection.
         service, application: what the name says, "" where it does not.
+        nameless: the windows as they would be if clients said no name.
     """
 
     site: np.ndarray
     connection: np.ndarray
     series: SeriesBatch
+    nameless: SeriesBatch
     service: np.ndarray
     application: np.ndarray
 
@@ -42,6 +45,7 @@ class _Part:
     start: np.ndarray
     connection: np.ndarray
     series: SeriesBatch
+    nameless: SeriesBatch
     service: list[str]
     application: list[str]
 
@@ -69,8 +73,10 @@ def read(directory: Path, dataset: Dataset, jobs: int, say: Callable[[str], None
         np.array([label for part in parts for label in getattr(part, name)], object)
         for name in ("service", "application")
     )
-    series = SeriesBatch.concatenate([part.series for part in parts])
-    return Named(site[order], connection[order], series[order], service[order], application[order])
+    series, nameless = (
+        SeriesBatch.concatenate([getattr(part, name) for part in parts])[order] for name in ("series", "nameless")
+    )
+    return Named(site[order], connection[order], series, nameless, service[order], application[order])
 
 
 def _part(entry: Entry) -> _Part | None:
@@ -90,12 +96,16 @@ def _part(entry: Entry) -> _Part | None:
     if not len(kept):
         return None
     connection = windows.connection[enough[kept]].astype(np.int64)
+    names = source.tls_names(entry, capture, enough[kept])
+    lengths = np.where(windows.window[enough[kept]] == 0, [len(name) for name in names], 0)
+    series = windows.series[enough[kept]]
     return _Part(
         entry.name,
         entry.left_out_with,
         capture.connections.ts[connection],
         connection,
-        windows.series[enough[kept]],
+        series,
+        without_name(series, lengths),
         [(labels[row].service or "") if by_name[row][0] else "" for row in kept.tolist()],
         [(labels[row].application or "") if by_name[row][1] else "" for row in kept.tolist()],
     )

@@ -12,7 +12,7 @@ from ..data import pairs
 from ..data.dataset import Dataset
 from ..network.architecture import Network
 from ..studies.cross_site import LeftOut
-from .answers import answers
+from .answers import Answers, answers
 from .study import Study, study
 
 #: Processes that read captures side by side, at most: each holds all names of flows.
@@ -39,10 +39,19 @@ def make(
     Returns:
         One without a section where ``data`` has no hosts, or too few of either label.
     """
-    found = pairs.load_or_build(data, out / "pairs.npz", dataset, min(_PROCESSES, os.cpu_count() or 1), say)
-    if found is None:
+    read = connections(data, out, dataset, left_out, shipped, say)
+    if read is None:
         return Study({}, {})
-    said = answers(found, dataset, left_out, shipped, out / "answers.npz", say)
+    found, said = read
     rows, logits = known
     harmless = logits["malicious"][dataset.malicious[rows] == 0] / temperatures["malicious"]
     return study(found, said, temperatures, dataset.kinds, harmless, say)
+
+
+def connections(
+    data: Path, out: Path, dataset: Dataset, left_out: LeftOut, shipped: Network, say: Callable[[str], None]
+) -> tuple[pairs.Pairs, Answers] | None:
+    """All connections of the captures in ``data``, and what networks that have not seen them say of their windows; both
+    are kept in ``out``. None where ``data`` has no hosts."""
+    found = pairs.load_or_build(data, out / "pairs.npz", dataset, min(_PROCESSES, os.cpu_count() or 1), say)
+    return None if found is None else (found, answers(found, dataset, left_out, shipped, out / "answers.npz", say))

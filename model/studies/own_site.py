@@ -16,9 +16,11 @@ from torch import nn
 from torch.nn import functional
 
 from mmtt_agent.classifier import softmax
-from mmtt_agent.learn.fit import MIN_WINDOWS, Lesson, fit
+from mmtt_agent.learn.fit import MIN_WINDOWS, Lesson, fit, of_each_name
 from mmtt_agent.learn.measure import f1
-from mmtt_agent.site import Site
+from mmtt_agent.learn.teach import MOST_NAMELESS
+from mmtt_agent.series import SeriesBatch
+from mmtt_agent.site import Site, mixture
 
 from ..data.dataset import Dataset
 from ..data.named import Named
@@ -88,7 +90,9 @@ def _networks(dataset: Dataset, left_out: LeftOut, shipped: Model) -> dict[str, 
 
 
 def _site(named: Named, rows: np.ndarray, dataset: Dataset, network: Model, site: str) -> SiteResult | None:
-    lesson = _lesson(named, rows, dataset, network)
+    lesson, nameless = (
+        _lesson(named, series[rows], rows, dataset, network) for series in (named.series, named.nameless)
+    )
     earlier, later = lesson.cut(0.5)
     names = lesson.names["application"]
     labels = [
@@ -106,11 +110,18 @@ def _site(named: Named, rows: np.ndarray, dataset: Dataset, network: Model, site
 
     known = np.array(lesson.labels["application"], object)
     network_says = lesson.network["application"][asked]
-    learnt_from = lesson.part(earlier)
-    site_of = _fit(learnt_from, dataset)
+    shorter = (named.nameless.sizes[rows] != named.series.sizes[rows]).any(axis=1)
+
+    def learnt_from(part: np.ndarray) -> Site:
+        of = of_each_name({task: each[part] for task, each in lesson.names.items()}, MOST_NAMELESS, shorter[part])
+        return _fit(lesson.part(part).joined(nameless.part(part[of]), of), dataset)
+
+    site_of = learnt_from(earlier)
     scores = {
         "before": scored(known[network_says.argmax(axis=1)]),
         "learnt": scored(_best(site_of, lesson, asked)),
+        "before, nameless": scored(known[nameless.network["application"][asked].argmax(axis=1)]),
+        "learnt, nameless": scored(_best(site_of, nameless, asked)),
     }
     taught = earlier[names[earlier] != ""]
     scores |= {
@@ -118,8 +129,8 @@ def _site(named: Named, rows: np.ndarray, dataset: Dataset, network: Model, site
         for name, way in (("nearest", _nearest), ("linear", _linear), ("trees", _trees))
     }
     for shots in SHOTS:
-        few = _shots(names[earlier], shots)
-        scores[f"{shots} a label"] = scored(_best(_fit(learnt_from.part(few), dataset), lesson, asked))
+        few = earlier[_shots(names[earlier], shots)]
+        scores[f"{shots} a label"] = scored(_best(learnt_from(few), lesson, asked))
     series = named.series[rows]
     scores["whole network"] = scored(
         _trained_on(network, Model.inputs(series[taught]), names[taught], Model.inputs(series[asked]))
@@ -133,12 +144,13 @@ def _fit(lesson: Lesson, dataset: Dataset) -> Site:
     return fit(lesson, dataset.applications, none, np.zeros(0, bool)).site
 
 
-def _lesson(named: Named, rows: np.ndarray, dataset: Dataset, network: Model) -> Lesson:
+def _lesson(named: Named, series: SeriesBatch, rows: np.ndarray, dataset: Dataset, network: Model) -> Lesson:
+    """Of ``series``, windows that are named as those at ``rows`` are."""
     network.eval()
     parts = []
     with torch.no_grad():
         for start in range(0, len(rows), 512):
-            embedding = network.embed(*Model.inputs(named.series[rows[start : start + 512]]))
+            embedding = network.embed(*Model.inputs(series[start : start + 512]))
             service, application, *_ = network.answer(embedding)
             parts.append([each.numpy() for each in (embedding.flatten(1), service, application)])
     embeddings, services, applications = (np.concatenate(each) for each in zip(*parts, strict=True))
@@ -148,6 +160,7 @@ def _lesson(named: Named, rows: np.ndarray, dataset: Dataset, network: Model) ->
         {"service": softmax(services), "application": softmax(applications)},
         {"service": tuple(dataset.services), "application": tuple(dataset.applications)},
         {"service": named.service[rows], "application": named.application[rows]},
+        np.zeros(len(rows), bool),
     )
 
 
@@ -159,11 +172,9 @@ def _best(site: Site, lesson: Lesson, rows: np.ndarray) -> np.ndarray:
         by_network: np.ndarray = np.array(known, object)[lesson.network["application"][rows].argmax(axis=1)]
         return by_network
     labels = [*known, *(label for label in answers.labels if label not in known)]
-    both = np.zeros((len(rows), len(labels)))
-    both[:, : len(known)] = (1 - answers.share) * lesson.network["application"][rows]
     places = [labels.index(label) for label in answers.labels]
     own, like = site.seen(lesson.embedding[rows]).probabilities("application")
-    both[:, places] += answers.share * own
+    both = mixture(lesson.network["application"][rows], own, places, len(labels), answers.share)
     # What is unlike all that the site knows is the network's to name.
     alone = lesson.network["application"][rows].argmax(axis=1)
     best = np.where(like >= answers.alike, both.argmax(axis=1), alone)

@@ -8,7 +8,7 @@ from places import ROOT, ZEEK_SCRIPTS
 
 from mmtt_agent.agent.metrics import Exposition
 from mmtt_agent.agent.tally import Tally
-from mmtt_agent.classify.log import COLUMNS, INCIDENT_COLUMNS
+from mmtt_agent.classify.log import COLUMNS, COMMUNITY_ID, INCIDENT_COLUMNS
 
 PAGE = (ROOT / "docs" / "logs.md").read_text(encoding="utf-8")
 
@@ -22,7 +22,7 @@ def table(heading: str) -> list[list[str]]:
 
 def test_columns_of_mmtt_log_are_those_of_zeek_and_of_classify():
     shown = [(row[0].strip("`"), row[1]) for row in table("## mmtt.log")]
-    assert tuple(shown) == COLUMNS
+    assert tuple(shown) == (*COLUMNS, COMMUNITY_ID)
     zeek = []
     for field in zeek_scripts.record(ZEEK_SCRIPTS / "log.zeek", "type Info: record {"):
         assert field.logged
@@ -68,7 +68,7 @@ def test_telemetry_of_the_agent():
         """A status in which everything is there."""
 
         def __missing__(self, key):
-            if key in ("windows", "zeek", "evidence", "record", "drift"):
+            if key in ("windows", "zeek", "evidence", "record", "drift", "capture", "flows", "output"):
                 return Anything()
             if key in (
                 "incidents",
@@ -90,6 +90,6 @@ def test_telemetry_of_the_agent():
 
 def test_the_page_is_looked_at():
     """The reader of tables finds rows, and tells a missing heading."""
-    assert len(table("## mmtt.log")) == 20
+    assert len(table("## mmtt.log")) == 21
     with pytest.raises(IndexError):
         table("## nothing.log")

@@ -1,7 +1,7 @@
 """Fuzz a target, guided by coverage: inputs that reach something new are added to tests/fuzz/corpus/TARGET.zip.
 
     pip install atheris
-    python tests/fuzz/fuzz.py zeek_message|capture|bundle_yaml [--seconds 600]
+    python tests/fuzz/fuzz.py zeek_message|capture|bundle_yaml|eve_events [--seconds 600]
 
 Ends with status 1 at the first input that crashes, hangs or takes too much memory, and leaves that in tests/fuzz.
 """
@@ -16,6 +16,7 @@ import zipfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
+sys.path.append(str(HERE.parent / "support"))
 #: The instrumented interpreter itself grows by some MB a second (the same runs without it don't), so it starts anew so
 #: often.
 ROUND = 60
@@ -46,7 +47,7 @@ def pack(corpus: Path, into: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("target", choices=["zeek_message", "capture", "bundle_yaml"])
+    parser.add_argument("target", choices=["zeek_message", "capture", "bundle_yaml", "eve_events"])
     parser.add_argument("--seconds", type=int, default=600)
     parser.add_argument("--corpus", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()

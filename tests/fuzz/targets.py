@@ -7,10 +7,12 @@ import functools
 import hashlib
 import io
 import json
+import re
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from made_events import event, verdict
 
 from mmtt_agent import bundle
 from mmtt_agent.agent import wire
@@ -18,6 +20,11 @@ from mmtt_agent.agent.session import Session, State
 from mmtt_agent.capture.reader import Capture, read_capture
 from mmtt_agent.capture.records import CaptureError
 from mmtt_agent.classifier import Verdicts
+from mmtt_agent.eve.enrich import Enricher
+from mmtt_agent.eve.events import Place, place, read
+from mmtt_agent.eve.known import Known
+from mmtt_agent.eve.lines import Lines
+from mmtt_agent.eve.verdicts import Reader
 from mmtt_agent.series import MAX_SIZE, MAX_WAIT_US
 
 _ACK = '{"type":"ack","endpoint":"zeek","version":"8.2.2"}'
@@ -106,4 +113,45 @@ def bundle_yaml(data: bytes) -> None:
     assert {service for known in found.applications for service in known.services} <= set(found.services)
 
 
-TARGETS = {"zeek_message": zeek_message, "capture": capture, "bundle_yaml": bundle_yaml}
+def _known() -> Known:
+    """Verdicts on the flows of the events in the corpus."""
+    known = Known()
+    for port in range(5):
+        known.add(verdict(port, 40_000 + port, f"C{port}", malicious=port / 5))
+    known.add(verdict(1, 40_000, "C5", status="too_short"))
+    return known
+
+
+def eve_events(data: bytes) -> None:
+    """Events of Suricata's, in parts of any size and waited for or not; and the same as verdicts."""
+    for wait in (0.0, 1.0):
+        enricher, lines, out = Enricher(_known(), wait, max_held=8), Lines(most=1000), []
+        size = 1 + data[0] if data else 1
+        for number, begin in enumerate(range(0, len(data), size)):
+            out += enricher.take(lines.feed(data[begin : begin + size]), number / 8)
+            assert enricher.held <= 8
+        out += enricher.take(lines.end(more=False), 100.0) + enricher.end()
+        counts = enricher.counts
+        assert enricher.passed == len(data) and counts.with_flow == counts.joined + counts.unanswered
+        assert b"".join(line if line in data else _OBJECT.sub(b"", line) for line in out) == data
+        assert counts.events == data.count(b"\n") + (not data.endswith(b"\n") and data != b"")
+    reader, known = Reader(), Known(most=8, seed=1)
+    for line in data.splitlines(keepends=True):
+        if found := reader.verdict(line):
+            known.add(found)
+            for event in _events():
+                told = known.find(event)
+                assert not told or isinstance(json.loads(told), dict)
+    assert all("\n" not in line for line in reader.damaged.told(Path("fuzzed"))) and len(known) <= 8
+
+
+_OBJECT = re.compile(rb',"mmtt":\{"uid":"C[0-9]"[^}]*\}(?=\}\s*$)')
+
+
+@functools.cache
+def _events() -> list[Place]:
+    made = (event(port, 40_000 + port, span=(0, 9) if port else None) for port in range(3))
+    return [found for line in made if (found := place(read(line) or {}))]
+
+
+TARGETS = {"zeek_message": zeek_message, "capture": capture, "bundle_yaml": bundle_yaml, "eve_events": eve_events}

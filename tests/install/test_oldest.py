@@ -15,7 +15,7 @@ tomllib = pytest.importorskip("tomllib", reason="Python 3.10 can't read TOML")
 
 _OLDEST = ROOT / "constraints-oldest.txt"
 #: What the tests of mmtt_agent need of the extras.
-_TOOLS = {"pytest", "hypothesis", "onnx"}
+_TOOLS = {"pytest", "hypothesis", "onnx", "lz4"}
 
 
 def declared(requirements: list[str]) -> dict[str, str]:

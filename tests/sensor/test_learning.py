@@ -134,7 +134,8 @@ def test_a_day_is_learnt_and_the_next_day_s_flows_are_named_without_sni(bed):
     rows = [row for row in sensor.rows() if row["id.orig_p"] in later and row["window"] == "0"]
     assert {row["model"] for row in rows} == {learnt} and len(rows) == len(later)
     named = Counter((APPLICATIONS[later[row["id.orig_p"]]], row["application"]) for row in rows)
-    # Without a name a ClientHello is shorter, so that some flows are no longer like what was learnt: those are unknown.
+    # One in ten is unknown by design, as it is less like what was learnt, and few were; the ClientHello is as long as
+    # with a name, as OpenSSL pads it.
     assert sum(n for (truth, said), n in named.items() if truth == said) >= 0.75 * len(rows), named
     assert sum(n for (truth, said), n in named.items() if said in DOMAINS_OF - {truth}) <= 0.1 * len(rows), named
     handshakes = {row["uid"]: row["server_name"] for row in read_log(sensor.logs / "ssl.log")}

@@ -115,6 +115,12 @@ class TableSource:
             counts[f"in captures of {about.service!r}, which is no service"] = len(found)
         return labels, counts
 
+    def tls_names(self, entry: Entry, capture: Capture, rows: np.ndarray) -> list[str]:
+        """The server's name that the flow of each window says in TLS over TCP, "" where it says none."""
+        flows = self._names.get(entry.name, {})
+        found = [_name_of(flows, capture.connections, capture.windows, row) for row in rows.tolist()]
+        return [flow.server_name if flow and flow.protocol == 6 and _is_of(flow, "TLS") else "" for flow in found]
+
     def names_servers(self, entry: Entry) -> bool:
         """Whether a server's name is known of any flow of a capture."""
         return any(flow.server_name for flows in self._names.get(entry.name, {}).values() for _, _, flow in flows)
@@ -171,7 +177,11 @@ def _public(address: bytes) -> bool:
 
 
 def _encrypted(flow: FlowName) -> bool:
-    return flow.name.partition(".")[0] in ("TLS", "QUIC")
+    return _is_of(flow, "TLS", "QUIC")
+
+
+def _is_of(flow: FlowName, *protocols: str) -> bool:
+    return flow.name.partition(".")[0] in protocols
 
 
 def _key(protocol: int, one: _End, other: _End) -> tuple[int, _End, _End]:

@@ -350,6 +350,16 @@ def test_domains_are_names_as_they_are_looked_up():
     assert own_domains(given) == own_domains(given, ["web"])
 
 
+@pytest.mark.parametrize(
+    ("domain", "says"),
+    [("10.0.0.1", "is an address"), ("10", "is an address"), ("*.com", "everybody's"), ("de", "everybody's")],
+)
+def test_domains_are_ones_own(domain, says):
+    with pytest.raises(ServersError, match=says):
+        own_domains({domain: {"service": "web"}})
+    assert own_domains({"intra": {"service": "web"}, "1.example.org": {"service": "web"}})
+
+
 def test_a_site_may_have_services_of_its_own():
     assert own_domains({"a.org": {"service": "backup_2"}}) == {"a.org": ("backup_2", None)}
     for wrong in ("Back up", "unknown", "-", ""):

@@ -39,7 +39,7 @@ def test_the_example_shows_every_setting():
     text = EXAMPLE.read_text()
     uncommented = yaml.safe_load(
         "\n".join(line.replace("# ", "", 1) if line.lstrip().startswith("# ") and ": " in line and line.endswith(
-            ("agent-1", "bundle", "0.1%", "0.97", "0.8", "windows", ".pem", ".key")) else line
+            ("agent-1", "bundle", "0.1%", "0.97", "0.8", "windows", ".pem", ".key", "_day: 20")) else line
             for line in text.splitlines())
     )  # fmt: skip
 
@@ -107,6 +107,9 @@ def test_the_command_line_overrides_the_file(write):
         ("url: ws://[::1/\n", 1, "url must be"),
         ("false_positives: 0.01\n", 1, "false_positives must be a share such as 1% or 0.1%, not '0.01'"),
         ("credit: 63\n", 1, "credit must be an integer from 64"),
+        ("alerts_per_day: 0\n", 1, "alerts_per_day must be a number from 0.1 to 1000"),
+        ("alerts_per_day: 5\nincidents: {share: 1%}\n", 1, "alerts_per_day, and incidents.share"),
+        ("thresholds: {incidents: 0.9}\nalerts_per_day: 5\n", 2, "alerts_per_day, and incidents.share"),
         ("incidents:\n  horizon: 1\n", 2, "incidents.horizon must be seconds, from 600 to"),
         ("incidents:\n  max_pairs: 999\n", 2, "incidents.max_pairs must be an integer from 1000"),
         ("incidents:\n  share: 0.001\n", 2, "incidents.share must be a share such as 1% or 0.1%, not '0.001'"),

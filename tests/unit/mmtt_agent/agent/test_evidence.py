@@ -75,6 +75,26 @@ def test_after_another_connection_it_waits_until_the_sensor_is_heard_of():
     assert not evidence.has_incidents and evidence.status()["waiting"] == 0
 
 
+def test_with_a_number_a_day_what_is_found_is_above_the_threshold_for_it():
+    for threshold, is_found in ((None, True), (0.5, True), (0.9999, False)):
+        evidence = Evidence(MODEL, per_day=20)
+        evidence.budget.threshold = threshold
+        take(evidence, *many())
+        evidence.end()
+        assert (evidence.take() is not None) == is_found
+        assert evidence.budget.hours == 1
+
+
+def test_what_the_last_days_had_is_of_no_use_for_another_model():
+    evidence = Evidence(MODEL, per_day=20)
+    budget = evidence.budget
+    evidence.use(MODEL, Settings(horizon=7200))
+    assert evidence.budget is budget
+    evidence.use(IncidentModel({"pair": UnitModel(-2.0, {}, {"1%": 0.6})}, "1%", {}, ()), Settings())
+    assert evidence.budget is not budget and evidence.budget.per_day == 20
+    assert Evidence(MODEL).budget is None and Evidence(None, per_day=20).budget is None
+
+
 def test_what_waits_is_bounded():
     evidence = Evidence(MODEL)
     take(evidence, *many())

@@ -219,3 +219,26 @@ def test_wrong_settings_are_refused(tmp_path, text, says):
     (tmp_path / "agent.yaml").write_text(text + "\n")
     status, lines = run("-c", tmp_path / "agent.yaml")
     assert status == 2 and says in lines[-1]
+
+
+def test_how_many_alerts_a_day_is_kept_over_a_restart(tmp_path, memory, config):
+    made = make_bundle(tmp_path / "judging", **with_incidents())
+    config.write_text(config.read_text() + "alerts_per_day: 20\n")
+    kept = memory / "alerts.json"
+
+    async def story(warning: str = "") -> None:
+        async with FakeZeek() as zeek, Agent("-c", config, "--url", zeek.url, "--bundle", made, "--id", "a1") as agent:
+            await zeek.next("MMTT::agent_hello")
+            assert ("the alerts a day are learnt anew" in agent.log) == bool(warning) and warning in agent.log
+            await zeek.send(classify("mmtt/agent/a1", 1, flows(8)))
+            await zeek.next("MMTT::verdicts")
+            agent.process.send_signal(signal.SIGTERM)
+            await agent.says("windows recorded")
+            await agent.process.wait()
+
+    asyncio.run(story())
+    assert json.loads(kept.read_text())["threshold"] is None
+    asyncio.run(story())
+    kept.write_text("half wri")
+    asyncio.run(story(f"{kept}: "))
+    assert json.loads(kept.read_text())["format"] == 1

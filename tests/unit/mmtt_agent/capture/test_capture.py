@@ -6,6 +6,7 @@ import gzip
 import io
 import struct
 
+import lz4.frame
 import pytest
 import zstandard
 from made_captures import (
@@ -77,8 +78,9 @@ def endpoints(capture) -> list[tuple[str, int, str, int]]:
         pcapng(framed(conversation()), order=">"),
         gzip.compress(pcap(framed(conversation()))),
         zstandard.compress(pcapng(framed(conversation()))),
+        lz4.frame.compress(pcap(framed(conversation()))),
     ],
-    ids=["pcap", "big-endian", "nanoseconds", "pcapng", "pcapng big-endian", "gzip", "zstd"],
+    ids=["pcap", "big-endian", "nanoseconds", "pcapng", "pcapng big-endian", "gzip", "zstd", "lz4"],
 )
 def test_every_kind_of_file_gives_the_same(file):
     capture = read(file)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import sys
 
+import lz4.frame
 import pytest
 import zstandard
 from hypothesis import given, settings
@@ -55,11 +57,14 @@ def scratched(data: bytes, at: int) -> bytes:
         (gzip.compress(b""), "x.pcap: empty (0 bytes of decompressed data)"),
         (scratched(gzip.compress(OFFICE), 12), "x.pcap: the compressed data is damaged near byte"),
         (scratched(zstandard.compress(OFFICE), 4), "x.pcap: the compressed data is damaged near byte"),
+        (scratched(lz4.frame.compress(OFFICE), 7), "x.pcap: the compressed data is damaged near byte"),
+        (lz4.frame.compress(OFFICE)[:6] + b"\0\0" + bytes(99), "x.pcap: the compressed data is damaged near byte"),
         (WHOLE[:24] + b"\xff" * 60, "x.pcap: damaged at byte 24: a packet of 4294967295 bytes"),
         (pcapng([])[:8] + bytes(100), "x.pcap: a section of unknown byte order, at byte 0"),
         (section()[:-4] + bytes(4), "x.pcap: a block that ends with another length than it begins with, at byte 0"),
         *((gzip.compress(WHOLE)[:size], "x.pcap: the compressed data ends early") for size in (2, 9, 12, 20)),
         *((zstandard.compress(WHOLE)[:size], "x.pcap: the compressed data ends early") for size in (4, 5, 12, 99)),
+        *((lz4.frame.compress(WHOLE)[:size], "x.pcap: the compressed data ends early") for size in (4, 6, 12, 30)),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_gets_one_line_with_place_and_remedy(data, says):
@@ -86,7 +91,7 @@ def test_a_cut_off_capture_gives_what_is_before_the_cut_and_a_warning(make):
     assert capture.windows.series.lengths.tolist() == [4]
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress, lz4.frame.compress])
 def test_a_cut_off_compressed_capture_gives_what_is_before_the_cut(pack):
     packed = pack(OFFICE)
     capture = read(packed[: len(packed) // 2])
@@ -102,6 +107,31 @@ def test_a_zstd_frame_that_lacks_only_its_end_is_told():
     capture = read(frame.compress(WHOLE) + frame.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))
     assert capture.counts["packets"] == 10
     assert capture.warnings == ["x.pcap: the compressed data ends early; the packets before that were read"]
+
+
+@pytest.mark.parametrize("blocks", [lz4.frame.BLOCKSIZE_MAX4MB, lz4.frame.BLOCKSIZE_MAX64KB])
+def test_of_a_block_of_lz4_that_is_cut_off_what_is_there_is_read(blocks):
+    # A block may hold thousands of packets, and Suricata's last is cut where it was killed.
+    whole = lz4.frame.compress(OFFICE, block_size=blocks, block_linked=True)
+    counts = [0]
+    for left in (0.3, 0.6, 0.9, 0.99):
+        capture = read(whole[: int(len(whole) * left)])
+        assert capture.warnings[0] == "x.pcap: the compressed data ends early; the packets before that were read"
+        assert not capture.problems
+        counts.append(capture.counts["packets"])
+    assert counts == sorted({*counts}) and counts[-1] > 0.95 * read(OFFICE).counts["packets"]
+
+
+def test_lz4_with_all_its_checksums_and_without_any():
+    for options in ({}, {"content_checksum": True, "block_checksum": True, "block_size": lz4.frame.BLOCKSIZE_MAX4MB}):
+        assert read(lz4.frame.compress(OFFICE, **options)).counts == read(OFFICE).counts
+
+
+def test_where_lz4_is_not_installed_a_line_says_what_to_type(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lz4.frame", None)
+    with pytest.raises(CaptureError) as error:
+        read(lz4.frame.compress(WHOLE))
+    assert str(error.value) == "x.pcap: packed with lz4, which is not installed; type: pip install 'mmtt[suricata]'"
 
 
 FRAMES = framed(conversation())
@@ -127,7 +157,7 @@ def wrong_end(block: bytes) -> bytes:
         (b"".join([*BLOCKS[:6], wrong_end(block(5, bytes(12))), *BLOCKS[6:]]), 4, "a block that ends with another"),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress, lz4.frame.compress])
 def test_damage_further_on_costs_what_comes_after_it_alone(data, packets, says, pack):
     capture = read(pack(data))
     assert capture.counts["packets"] == packets
@@ -136,7 +166,14 @@ def test_damage_further_on_costs_what_comes_after_it_alone(data, packets, says, 
     assert not capture.warnings
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, zstandard.ZstdCompressor(write_checksum=True).compress])
+@pytest.mark.parametrize(
+    "pack",
+    [
+        gzip.compress,
+        zstandard.ZstdCompressor(write_checksum=True).compress,
+        lambda data: lz4.frame.compress(data, content_checksum=True),
+    ],
+)
 @pytest.mark.parametrize("harm", [lambda packed: packed + b"junk and more", lambda packed: packed[:-1] + b"\x55"])
 def test_junk_after_compressed_data_and_a_wrong_checksum_cost_no_packet(pack, harm):
     capture = read(harm(pack(WHOLE)))
@@ -147,7 +184,7 @@ def test_junk_after_compressed_data_and_a_wrong_checksum_cost_no_packet(pack, ha
     assert not capture.warnings
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress, lz4.frame.compress])
 def test_of_damaged_compressed_data_what_is_before_the_damage_is_read(pack):
     packed = pack(OFFICE)
     half = len(packed) // 2
@@ -156,7 +193,7 @@ def test_of_damaged_compressed_data_what_is_before_the_damage_is_read(pack):
     assert 0.2 < share < 0.8 and len(capture.problems) == 1
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress, lz4.frame.compress])
 def test_compressed_parts_one_after_the_other_are_read_as_one(pack):
     skippable = b"" if pack is gzip.compress else b"\x50\x2a\x4d\x18\3\0\0\0abc"
     capture = read(pack(OFFICE[:300_001]) + skippable + pack(OFFICE[300_001:]))
@@ -209,7 +246,7 @@ def _varied() -> list[Packet]:
 SEEDS = [
     pcap(_varied()), pcapng(_varied()), pcap(conversation(), RAW), pcap(_varied(), 113), pcap(_varied(), 105),
     pcap(_varied(), 127), pcap(_varied(), 239), pcap(_varied(), 0), pcap(_varied(), 50), gzip.compress(WHOLE),
-    zstandard.compress(WHOLE), OFFICE[:20_000],
+    zstandard.compress(WHOLE), lz4.frame.compress(WHOLE, content_checksum=True), OFFICE[:20_000],
 ]  # fmt: skip
 
 mutations = st.lists(
@@ -262,6 +299,7 @@ def test_whatever_is_in_a_packet_it_is_read(content, linktype):
         (bytes, "head -c 94 {}"),
         (gzip.compress, "gzip -dc {} | head -c 94"),
         (zstandard.compress, "zstd -dc --long=31 {} | head -c 94"),
+        (lz4.frame.compress, "lz4 -dc {} | head -c 94"),
     ],
 )
 def test_what_is_before_the_damage_can_be_kept_with_the_command_that_is_told(tmp_path, pack, command):

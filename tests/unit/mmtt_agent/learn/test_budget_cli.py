@@ -12,7 +12,7 @@ import yaml
 from click.testing import CliRunner
 
 from mmtt_agent.agent import config
-from mmtt_agent.classify.log import INCIDENTS, ROWS, JsonWriter, TsvWriter
+from mmtt_agent.classify.log import INCIDENTS, ROWS, ROWS_WITH_COMMUNITY_ID, JsonWriter, TsvWriter
 from mmtt_agent.classify.row import IncidentRow, Row
 from mmtt_agent.learn.cli import learn
 
@@ -212,8 +212,15 @@ def test_what_is_not_there(tmp_path, site):
     assert "no mmtt.log in" in one_line("--alerts-per-day", 5, tmp_path / "empty", status=2)
     assert "No such file or directory" in one_line("--alerts-per-day", 5, tmp_path / "absent", status=2)
     alone = log(tmp_path / "mmtt.log", traffic(0, 1))
-    assert "no mmtt_incidents.log in" in one_line("--alerts-per-day", 5, alone, status=2)
+    assert "no mmtt_incidents.log in" in one_line("--alerts-per-day", 5, alone, "--incidents", status=2)
     assert "Missing argument" in one_line("--alerts-per-day", 5, status=2)
+
+
+def test_without_a_log_of_incidents_flows_are_judged_and_that_is_said(tmp_path):
+    alone = log(tmp_path / "mmtt.log", traffic(0, 3))
+    done = run("--alerts-per-day", 20, alone, "--format", "json")
+    assert done.exit_code == 0 and json.loads(done.stdout)["thresholds"].keys() == {"malicious"}
+    assert "no mmtt_incidents.log in" in done.stderr and "these are thresholds of single flows" in done.stderr
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "nan", "inf", "many"])
@@ -292,6 +299,13 @@ def test_one_that_scores_the_highest_all_day_is_named(tmp_path):
     line = one_line("--flows", "--alerts-per-day", 5, path, *everything, status=1)
     assert "no threshold gives so many: all flows together would raise 0.0" in line
     assert "not appear to be" in one_line("--flows", "--alerts-per-day", 5, path, "--exempt", "host", status=2)
+
+
+def test_a_column_for_community_ids_changes_nothing(tmp_path):
+    rows = traffic(0, 4)
+    plain = log(tmp_path / "mmtt.log", rows)
+    ids = log(tmp_path / "ids" / "mmtt.log", [r._replace(community_id="1:x=") for r in rows], ROWS_WITH_COMMUNITY_ID)
+    assert as_json("--flows", "--alerts-per-day", 5, ids) == as_json("--flows", "--alerts-per-day", 5, plain)
 
 
 def test_fewer_flows_than_alerts(tmp_path):

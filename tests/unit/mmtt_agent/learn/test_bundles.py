@@ -55,6 +55,16 @@ def test_it_can_be_loaded_and_its_network_is_the_shipped_one(place, base):
     assert not [path for path in place.parent.iterdir() if path.name.startswith(".")]
 
 
+def test_what_a_killed_run_has_left_goes(place, base):
+    place.parent.mkdir(parents=True)
+    old, new, other = (place.parent / name for name in (".bundle.abcd_123", ".bundle.abcdefgh", ".bundles.abcdefgh"))
+    for each in (old, new, other):
+        (each / "new").mkdir(parents=True)
+        os.utime(each, (0, 0) if each != new else None)
+    write(place, base)
+    assert [each.exists() for each in (old, new, other)] == [False, True, True]
+
+
 def test_others_may_read_it(place, base):
     umask = os.umask(0o022)
     try:

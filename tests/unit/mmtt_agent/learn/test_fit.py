@@ -20,6 +20,7 @@ from mmtt_agent import whole
 from mmtt_agent.classifier import Classifier
 from mmtt_agent.learn.cli import learn
 from mmtt_agent.learn.fit import Lesson, fit
+from mmtt_agent.learn.nameless import without_name
 
 DOMAINS = {
     "erp.intra.example.org": {"service": "web", "application": "ERP"},
@@ -108,6 +109,7 @@ def test_where_the_network_does_as_well_nothing_is_taken():
     lesson = Lesson(
         np.arange(400), embedding, dict.fromkeys(("service", "application"), network),
         dict.fromkeys(("service", "application"), ("one", "two")), dict.fromkeys(("service", "application"), truth),
+        np.zeros(400, bool),
     )  # fmt: skip
     found = fit(lesson, {"one": ("one",), "two": ("two",)}, np.zeros((0, 8), np.float32), np.zeros(0, bool))
     assert not found.site.answers and {each.share for each in found.chosen.values()} == {0.0}
@@ -271,6 +273,38 @@ def test_what_is_like_a_judged_flow_is_scored_so(site, base, word, sign):
     assert (after - before) * sign > 7
     card = (found.path / "CARD.md").read_text()
     assert "| judged flows that are in the memory | 1 |" in card and "| judged flows that are not | 1 |" in card
+
+
+def test_what_was_judged_is_learnt_though_nothing_has_a_name(site, base):
+    uid = site.uids[0]
+    for name in ("ssl.log", "dns.log"):
+        (site.logs / name).unlink(missing_ok=True)
+    site.log([row | {"service": "-"} for row in site.connections()], "conn.log")
+    notebook(site, flows={uid: "harmless"})
+    said = run(site, base)
+    assert said.exit_code == 0, said.output
+    assert "no window has a name: nothing is learnt but what was judged" in said.stderr
+    found = bundles.load(site.windows / "bundle")
+    assert not found.site.answers and found.site.judged_malicious.tolist() == [False]
+
+
+def test_answers_are_not_given_up_for_what_was_judged(site, base):
+    learnt(site, base)
+    (site.logs / "ssl.log").unlink()
+    notebook(site, flows={site.uids[0]: "harmless"})
+    said = run(site, base)
+    assert said.exit_code == 1 and "has answers that it learnt from some: it is kept" in said.stderr
+
+
+def test_flows_that_say_no_name_are_known_by_those_that_do(site, base):
+    found = learnt(site, base)
+    lengths = np.array([len(f"{kind}.intra.example.org") for kind in site.kinds])
+    nameless = without_name(site.series, lengths)
+    assert (nameless.sizes != site.series.sizes).any()
+    (line,) = [each for each in (found.path / "CARD.md").read_text().splitlines() if "without the name, too" in each]
+    assert int(line.split("|")[2]) > 50
+    said = Classifier(found).classify(nameless).application
+    assert np.mean([each == NAMES[kind] for each, kind in zip(said, site.kinds, strict=True)]) > 0.8
 
 
 def test_what_was_said_of_flows_that_are_gone_is_told(site, base):

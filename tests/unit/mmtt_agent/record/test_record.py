@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -336,3 +338,77 @@ def test_what_a_stuck_disk_keeps_is_counted_when_the_end_cant_wait(tmp_path, mon
     assert said == [f"{tmp_path}: 7 windows are not recorded: they are not written after 0.5 s"]
     assert recorder.dropped == 7
     stuck.set()
+
+
+def children() -> set[int]:
+    """Processes of this one."""
+    found = set()
+    for each in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            if (
+                each.isdigit()
+                and int(Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()[1]) == os.getpid()
+            ):
+                found.add(int(each))
+    return found
+
+
+@pytest.fixture
+def process(tmp_path, said):
+    """A recorder, and the number of its process."""
+    before = children()
+    recorder = Recorder(tmp_path, "a", None, None, said.append)
+    (number,) = children() - before
+    yield recorder, number
+    recorder.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc")
+def test_what_its_process_had_is_counted_when_that_is_killed_and_another_goes_on(tmp_path, process, said, monkeypatch):
+    monkeypatch.setattr(writer, "_SOON", 1)
+    recorder, number = process
+    recorder.put(batch(5))
+    deadline = time.monotonic() + 20
+    while not recorder._open and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(number, signal.SIGKILL)
+    recorder.put(batch(3, first=5))
+    recorder.flush(20)
+    assert (recorder.recorded, recorder.dropped, recorder.problems, recorder.waiting) == (0, 8, 1, 0)
+    ended = "the process that makes the files was ended by SIGKILL"
+    assert said == [f"{tmp_path}: 8 windows are not recorded, nor others until this is mended: {ended}"]
+    recorder.put(batch(4, first=8))
+    recorder.flush(20)
+    assert (recorder.recorded, recorder.dropped, len(read(tmp_path, nothing))) == (4, 8, 4)
+    assert said[1:] == [f"{tmp_path}: windows are recorded again; 8 were not"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc")
+def test_signals_to_all_processes_of_an_agent_lose_no_window(tmp_path, process):
+    recorder, number = process
+    recorder.put(batch(5))
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(number, each)
+    recorder.close()
+    assert recorder.recorded == 5 == len(read(tmp_path, nothing)) and number not in children()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc")
+def test_its_process_ends_with_an_agent_that_is_killed(tmp_path):
+    code = (
+        "import sys, time; sys.path[:0] = sys.argv[2:]\n"
+        "from pathlib import Path; from made_batches import batch; from mmtt_agent.record import Recorder\n"
+        "recorder = Recorder(Path(sys.argv[1]), 'a', None, None, print); recorder.put(batch(5))\n"
+        "print(recorder._process._process.pid, flush=True); time.sleep(60)\n"
+    )
+    program = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path), *sys.path], stdout=subprocess.PIPE, text=True
+    )
+    place = Path("/proc", program.stdout.readline().strip())
+    assert place.exists()
+    program.send_signal(signal.SIGKILL)
+    program.communicate()
+    deadline = time.monotonic() + 20
+    while place.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not place.exists()

@@ -14,8 +14,8 @@ from places import DATA
 from tiny_bundle import make_bundle, with_incidents
 
 from mmtt_agent.classify.cli import classify
-from mmtt_agent.classify.log import INCIDENT_COLUMNS, INCIDENTS, JsonWriter, TsvWriter
-from mmtt_agent.classify.row import IncidentRow
+from mmtt_agent.classify.log import INCIDENT_COLUMNS, INCIDENTS, ROWS_WITH_COMMUNITY_ID, JsonWriter, TsvWriter
+from mmtt_agent.classify.row import IncidentRow, Row
 from mmtt_agent.review import cli, mutes
 
 NOW = int(time.time())
@@ -241,6 +241,19 @@ def test_an_incident_without_the_logs_of_its_flows(logs):
     text = run("show", "IOpen", "--format", "table").stdout
     assert "strongest flows: C3, C1, C2" in text and "not beside mmtt_incidents.log" in text
     assert json.loads(run("show", "IOpen").stdout)["flows"] == []
+
+
+@pytest.mark.parametrize("writer", [TsvWriter, JsonWriter])
+def test_flows_with_a_community_id(logs, writer):
+    unset = dict.fromkeys(Row._fields)
+    row = Row(**unset | {"ts": 1_500_000, "uid": "C3", "proto": "tcp", "status": "ok", "community_id": "1:abc="})
+    with (logs / "current" / "mmtt.log").open("w") as out:
+        writing = writer(out, ROWS_WITH_COMMUNITY_ID, several=False)
+        writing.write(row)
+        writing.close()
+    (flow,) = json.loads(run("show", "IOpen").stdout)["flows"]
+    assert flow == {"ts": 1.5, "uid": "C3", "proto": "tcp", "status": "ok", "community_id": "1:abc="}
+    assert "C3" in run("show", "IOpen", "--format", "table").stdout
 
 
 def mute(*arguments):
