@@ -83,6 +83,8 @@ class Receiver(ABC):
                 self._moved = time.monotonic()
                 self._thread = threading.Thread(target=self._run, name=f"to {self._name}", daemon=True)
                 self._thread.start()
+            if not self._waiting and not self._in_hand and not self._away:
+                self._moved = time.monotonic()  # it had nothing to take
             if self._size + len(lines) > self._most:
                 self._wait(lambda: self._size + len(lines) <= self._most)
                 while self._waiting and self._size + len(lines) > self._most:

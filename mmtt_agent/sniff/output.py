@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import time
@@ -34,6 +35,8 @@ def preload(config: Config, form: str) -> None:
     """Load what is loaded late else: later this process may not be allowed to read where mmtt is installed."""
     if form == "table":
         from . import screen  # noqa: F401
+    # Python's own for names of hosts.
+    codecs.lookup("idna")
     if config.output.startswith("redis"):
         with suppress(ModuleNotFoundError):  # said when it is used
             import redis  # noqa: F401

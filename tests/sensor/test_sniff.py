@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from own_network import ip, make_wire, missing, send
@@ -142,13 +143,18 @@ def test_a_bundle_that_cant_be_used_leaves_the_old_one(tmp_path):
         assert mmtt("reload", "-c", settings).returncode == 0
 
 
-def test_privileges_are_gone_once_sockets_are_open(tmp_path):
-    tmp_path.chmod(0o777)
-    (tmp_path / "logs").mkdir()
-    os.chown(tmp_path / "logs", 65534, 65534)
-    for parent in tmp_path.parents[:-2]:
-        parent.chmod(parent.stat().st_mode | 0o011)
-    with sniffing(tmp_path) as sniff:
+@pytest.fixture
+def everybodys():
+    """A folder that everybody may write to; pytest's own are for who runs it."""
+    with TemporaryDirectory() as made:
+        Path(made).chmod(0o777)
+        (Path(made) / "logs").mkdir()
+        os.chown(Path(made) / "logs", 65534, 65534)
+        yield Path(made)
+
+
+def test_privileges_are_gone_once_sockets_are_open(everybodys):
+    with sniffing(everybodys) as sniff:
         for pid in (sniff.process.pid, *sniff.workers()):
             about = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
             assert set(about["Uid"].split()) == {"65534"}, pid

@@ -518,3 +518,16 @@ def test_without_the_library_for_redis_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(SinkError, match=r"pip install 'mmtt\[suricata\]'"):
         open_sink("redis://h/k")
+
+
+def test_a_receiver_that_had_nothing_to_take_is_not_called_slow(tmp_path):
+    path = tmp_path / "s"
+    with listening(path) as listener:
+        sink = open_sink(f"unix:{path}", patience=0.2)
+        for number in range(3):
+            sink.write(numbered(number, 1))
+            sink.flush()
+            time.sleep(0.3)
+        until(lambda: len(b"".join(listener.got)) >= len(numbered(0, 3)))
+        assert sink.problem == "" and sink.dropped == 0
+        sink.close()
