@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import click
 
-from .. import paths
+from .. import installing, paths
 from . import capture_end
 from . import config as settings
 
@@ -29,16 +27,6 @@ class _Unusable(click.ClickException):
     """Wrong settings or bundle: starting again would not help."""
 
     exit_code = 2
-
-
-def _print(context: click.Context, _: click.Parameter, what: str | None) -> None:
-    """Print a file of ``install``: the example settings, the systemd units with this program's path, the dashboard."""
-    if what is None:
-        return
-    name = _FILES[what]
-    text = (resources.files(__package__) / "install" / name).read_text(encoding="utf-8")
-    click.echo(text.replace("/usr/local/bin/mmtt", str(Path(sys.argv[0]).absolute())), nl=False)
-    context.exit()
 
 
 @click.command(short_help="Serve verdicts to Zeek.")
@@ -78,14 +66,10 @@ def _print(context: click.Context, _: click.Parameter, what: str | None) -> None
     is_flag=True,
     help="Stop when Zeek closes the connection, rather than wait for another.",
 )
-@click.option(
-    "--print",
-    type=click.Choice([*_FILES]),
-    is_eager=True,
-    expose_value=False,
-    callback=_print,
-    help="Print an example of the settings, a systemd unit (the agent's, or for learning once a week), or a dashboard "
-    "for Grafana, and exit.",
+@installing.prints(
+    __package__,
+    _FILES,
+    "an example of the settings, a systemd unit (the agent's, or for learning once a week), or a dashboard for Grafana",
 )
 def agent(
     config_path: str | None,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .. import paths
+from .. import installing, paths
 from ..output import shown
 
 
@@ -18,7 +18,7 @@ from ..output import shown
     multiple=True,
     metavar="WHERE",
     help="Verdicts: an mmtt.log (TSV or JSON) or a file of `mmtt sniff --format eve`; or unix:PATH, to which "
-    "`mmtt sniff -o unix:PATH` connects. Several if given several times.",
+    "`mmtt sniff --to unix:PATH` connects. Several if given several times.",
 )
 @click.option(
     "--capture",
@@ -72,6 +72,7 @@ from ..output import shown
     "--bundle", type=paths.TEXT, metavar="DIR", help="With --capture: the model.  [default: the one shipped with mmtt]"
 )
 @click.option("--metrics-listen", metavar="HOST:PORT", help="Serve /metrics, /health and /status there.")
+@installing.prints(__package__, {"unit": "mmtt-eve.service"}, "a systemd unit")
 def eve(
     input_: str,
     verdicts: tuple[str, ...],

@@ -28,6 +28,9 @@ _NOT_ITS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # It has the modules of whoever starts it, wherever that runs.
 _CODE = "import sys; sys.path[:] = sys.argv[1:]; from mmtt_agent.record.process import main; main()"
 
+# What a file has needed is given back: a sixth less memory at most.
+_LITTLE = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"}
+
 #: Of a part that is being made: hours since 1970, and the width of the embeddings.
 Key = tuple[int, int]
 
@@ -58,7 +61,10 @@ class Process:
     def __init__(self) -> None:
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _CODE, *sys.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                [sys.executable, "-c", _CODE, *sys.path],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=os.environ | _LITTLE,
             )
         except OSError as error:
             raise ProcessGone(f"{sys.executable}: {error.strerror or error}") from None
@@ -104,7 +110,7 @@ class Process:
         assert self._process.stdin
         try:
             pickle.dump(what, self._process.stdin, pickle.HIGHEST_PROTOCOL)
-            if not isinstance(what, Batch):
+            if not isinstance(what, Batch):  # many of which go together
                 self._process.stdin.flush()
         except (OSError, ValueError):
             raise self._gone() from None

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import sys
 import time
-from importlib import resources
 from pathlib import Path
 
 import click
 
-from .. import endings, logs, networks, paths
+from .. import endings, installing, logs, networks, paths
 from ..output import shown, utc
 
 #: Where the files are if nothing else is said.
@@ -38,23 +37,11 @@ class _Unusable(click.ClickException):
     exit_code = 2
 
 
-def _print(context: click.Context, _: click.Parameter, what: str | None) -> None:
-    """Print a file of ``install``."""
-    if what is None:
-        return
-    text = (resources.files(__package__) / "install" / _FILES[what]).read_text(encoding="utf-8")
-    click.echo(text.replace("/usr/local/bin/mmtt", str(Path(sys.argv[0]).absolute())), nl=False)
-    context.exit()
-
-
 @click.group(short_help="Who looks malicious, back into Suricata: IP reputation, dataset.")
-@click.option(
-    "--print",
-    type=click.Choice([*_FILES]),
-    is_eager=True,
-    expose_value=False,
-    callback=_print,
-    help="Print a systemd unit or timer that updates the list, or what suricata.yaml needs, and exit.",
+@installing.prints(
+    __package__,
+    _FILES,
+    "a systemd unit or timer that updates the list, or what suricata.yaml needs",
 )
 def reputation() -> None:
     """Tell Suricata of the responders of flows that look malicious, so that it alerts on whoever talks with them.

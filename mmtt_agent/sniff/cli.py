@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import click
 
-from .. import paths
+from .. import installing, paths
 from .config import FORMATS, Config, ConfigError, load
 
 #: Of ``install``, by what they are called on the command line.
@@ -22,15 +20,6 @@ class _Unusable(click.ClickException):
     """Wrong settings or bundle: starting again would not help."""
 
     exit_code = 2
-
-
-def _print(context: click.Context, _: click.Parameter, what: str | None) -> None:
-    """Print a file of ``install``: the example settings, the systemd unit with this program's path."""
-    if what is None:
-        return
-    text = (resources.files(__package__) / "install" / _FILES[what]).read_text(encoding="utf-8")
-    click.echo(text.replace("/usr/local/bin/mmtt", str(Path(sys.argv[0]).absolute())), nl=False)
-    context.exit()
 
 
 @click.command(short_help="Verdicts on an interface's traffic, without Zeek.")
@@ -52,17 +41,19 @@ def _print(context: click.Context, _: click.Parameter, what: str | None) -> None
 )
 @click.option(
     "-o",
-    "--directory",
+    "--output",
+    "directory",
     type=paths.TEXT,
     metavar="DIR",
     help="Add to mmtt.log and mmtt_incidents.log there, or with eve to eve.json, print nothing.",
 )
 @click.option(
-    "--output",
-    metavar="WHERE",
+    "--to",
+    metavar="PLACE",
     help="Where lines of json or eve go: -, FILE, unix:PATH, unix_dgram:PATH or redis://HOST:PORT/KEY?mode=list.",
 )
 @click.option("--community-id", is_flag=True, default=None, help="Add the column community_id.")
+@click.option("--community-id-seed", type=int, metavar="N", help="Its seed, where others have one, too.  [default: 0]")
 @click.option(
     "--workers",
     type=int,
@@ -107,13 +98,10 @@ def _print(context: click.Context, _: click.Parameter, what: str | None) -> None
     help="Where /metrics, /health and /status are.  [default: 127.0.0.1:27760]",
 )
 @click.option("--duration", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Stop after so long.")
-@click.option(
-    "--print",
-    type=click.Choice([*_FILES]),
-    is_eager=True,
-    expose_value=False,
-    callback=_print,
-    help="Print an example of the settings, or a systemd unit, and exit.",
+@installing.prints(
+    __package__,
+    _FILES,
+    "an example of the settings, or a systemd unit",
 )
 def sniff(
     filter_: tuple[str, ...],
@@ -161,8 +149,8 @@ def sniff(
     if not config.interfaces:
         raise click.UsageError("name an interface with -i, or in the settings; `ip link` shows which there are")
     form = config.format or ("table" if sys.stdout.isatty() and config.directory is None else "tsv")
-    if config.output != "-" and form not in ("json", "eve"):
-        raise click.UsageError(f"what to write to {config.output}? Use --format json or eve")
+    if config.to != "-" and form not in ("json", "eve"):
+        raise click.UsageError(f"what to write to {config.to}? Use --format json or eve")
 
     # numpy would start a thread per core, for algebra that is not done here; and privileges can't be given up then.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -24,6 +24,7 @@ from ..agent.settings import (
     setting,
     word,
 )
+from ..community_id import MAX_SEED
 
 __all__ = ["FORMATS", "Config", "ConfigError", "load"]
 
@@ -70,11 +71,12 @@ class Config:
     user: str | None = setting(None, word)
     #: What to write; None: a table on a terminal, else TSV.
     format: str | None = setting(None, one_of(*FORMATS))
-    #: Where mmtt.log and mmtt_incidents.log, or eve.json, are written; None for ``output``.
+    #: Where mmtt.log and mmtt_incidents.log, or eve.json, are written; None for ``to``.
     directory: str | None = setting(None, a_path)
     #: Where lines go: see :func:`mmtt_agent.sinks.open_sink`.
-    output: str = setting("-", _text)
+    to: str = setting("-", _text)
     community_id: bool = setting(False, _yes)
+    community_id_seed: int = setting(0, integer(0, MAX_SEED))
     id: str = setting(default_id, word)
     bundle: str | None = setting(None, a_path)
     #: Which of the bundle's thresholds for malicious; None for the one that the bundle itself would take.
@@ -95,12 +97,12 @@ class Config:
     def check_together(self, fail: Fail) -> None:
         """What one value alone does not show."""
         check_judging(self, fail)
-        if self.directory is not None and self.output != "-":
-            fail("output", "directory and output both say where verdicts go: leave one out")
+        if self.directory is not None and self.to != "-":
+            fail("to", "directory and to both say where verdicts go: leave one out")
         if self.directory is not None and self.format == "table":
             fail("format", "a table is for a terminal: use tsv, json or eve for a directory")
-        if self.output != "-" and self.format in ("table", "tsv"):
-            fail("format", f"{self.format} is for standard output or a directory: use json or eve for {self.output}")
+        if self.to != "-" and self.format in ("table", "tsv"):
+            fail("format", f"{self.format} is for standard output or a directory: use json or eve for {self.to}")
 
 
 def load(path: str | Path | None, overrides: dict[str, Any] | None = None) -> Config:

@@ -57,7 +57,7 @@ class Desk:
         output: takes the rows; the desk closes it in the end.
         hear: called in the desk's thread with a worker's number and what else it tells; None when its pipe has ended.
         fail: called there with what has ended the desk before its time.
-        community_ids: rows are to have them.
+        seed: of the community IDs that rows are to have; None for none.
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class Desk:
         output: Output,
         hear: Callable[[int, FromWorker | None], None],
         fail: Callable[[Exception], None],
-        community_ids: bool,
+        seed: int | None,
     ) -> None:
         self._evidence, self._tally, self._output, self._hear, self._fail = evidence, tally, output, hear, fail
-        self._community_ids = community_ids
+        self._seed = seed
         self._pipes: dict[Connection, tuple[int, str]] = {}
         self._woken, self._wake = Pipe(duplex=False)
         self._orders: list[Callable[[], None]] = []
@@ -166,7 +166,7 @@ class Desk:
         columns = (told.ts, told.connections, told.window, told.packets, told.last, said)
         for ts, connection, window, packets, last, (*answer, incident) in zip(*columns, strict=True):
             latency = max(0.0, round(now - last / 1e6, 6))
-            community_id = connection.community_id(0) if self._community_ids else None
+            community_id = None if self._seed is None else connection.community_id(self._seed)
             rest = *answer, told.status, latency, told.model, incident, "", community_id
             self._output.write(Row._make((ts, *connection, window, packets, *rest)), interface)
 

@@ -37,7 +37,7 @@ def preload(config: Config, form: str) -> None:
         from . import screen  # noqa: F401
     # Python's own for names of hosts.
     codecs.lookup("idna")
-    if config.output.startswith("redis"):
+    if config.to.startswith("redis"):
         with suppress(ModuleNotFoundError):  # said when it is used
             import redis  # noqa: F401
 
@@ -68,7 +68,7 @@ class Output:
             streams = [_Stream(open_sink(f"file:{file}"), file, say) for file in files(form, directory)]
             self._streams = {False: streams[0], True: streams[-1]}
         else:
-            stream = _Stream(open_sink(config.output), None, say)
+            stream = _Stream(open_sink(config.to), None, say)
             # Both kinds of rows are of different columns: the lines of one log are those of windows.
             both = form in ("eve", "table")
             self._streams = {False: stream} | ({True: stream} if both else {})

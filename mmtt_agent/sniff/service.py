@@ -64,7 +64,7 @@ class Service:
             self._output,
             lambda number, message: self._in_loop(self._crew.hear, number, message),
             lambda error: self._in_loop(self._fail, error),
-            config.community_id,
+            config.community_id_seed if config.community_id or form == "eve" else None,
         )
         self._systemd = Notifier(os.environ)
         self._started = time.time()
@@ -191,6 +191,8 @@ class Service:
         """Why no verdicts are given now, or not all; empty where all is well."""
         if self._stop.is_set():
             return "stopping"
+        if self._desk.silent_for >= _LISTENS:
+            return "nobody takes the verdicts: they wait"
         return self._crew.problem or self._output.problem
 
     def status(self) -> dict[str, Any]:

@@ -235,7 +235,7 @@ def test_what_cant_be_begun_is_one_line(tmp_path):
             ((), "name an interface with -i", 2),
             (("-i", "seen", "--workers", "0"), "--workers must be an integer from 1 to 64", 2),
             (("-i", "seen", "--bundle", tmp_path), "bundle.yaml", 2),
-            (("-i", "seen", "--output", "x"), "Use --format json or eve", 2),
+            (("-i", "seen", "--to", "x"), "Use --format json or eve", 2),
             (("-i", "seen", "--user", "nobody-like-this"), "there is no such user", 1),
             (("-i", "seen", "-o", tmp_path / "stderr"), "stderr", 1),
         ):
@@ -284,7 +284,7 @@ def test_lines_go_to_a_socket_that_somebody_listens_on(tmp_path):
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        with sniffing(tmp_path, "--user", "root", "--format", "eve", "--output", f"unix:{path}", logs=False) as sniff:
+        with sniffing(tmp_path, "--user", "root", "--format", "eve", "--to", f"unix:{path}", logs=False) as sniff:
             replay("office.pcap")
             reader, _ = listener.accept()
             with reader.makefile("rb") as lines:

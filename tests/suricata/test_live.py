@@ -26,7 +26,7 @@ def by_sniff(bed, feed: Path):
     if command is None or not any(option.name == "interface" for option in command.params):
         pytest.skip("mmtt sniff is not there yet")
     bed.start(
-        "sniff", *MMTT, "sniff", "-i", "seen", "-C", "--format", "eve", "--output", f"unix:{feed}", "--user", "root",
+        "sniff", *MMTT, "sniff", "-i", "seen", "-C", "--format", "eve", "--to", f"unix:{feed}", "--user", "root",
         "--metrics-listen", "off",
     )  # fmt: skip
     wait_for(lambda: "seen" in bed.said("sniff"))
