@@ -104,7 +104,7 @@ def main() -> None:
         ("windows with two rows", f"{twice:,}"),
         (
             "memory, with workers",
-            f"{early:.0f} MB in the second tenth, {late:.0f} in the last, at most {max(samples):.0f}; bar {_BAR} MB: {flat}",
+            f"{early:.0f} MB in the second tenth, {late:.0f} in the last, {max(samples):.0f} at most: {_BAR} {flat}",
         ),
         ("it said last", " / ".join(said)),
     ):
