@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,19 @@ def test_the_same_rows_as_of_the_file(bundle, capture, at_a_time):
     assert isinstance(told[-1], State) and told[-1].over
     assert told[-1].windows["received"] == sum(len(each) for each in told if isinstance(each, Told) and each.verdicts)
     assert told[-1].windows["in_hand"] == 0 and told[-1].packets == told[-1].taken
+
+
+def test_a_clock_that_is_set_back_cuts_connections_and_no_more(bundle):
+    class SetBack(OfFile):
+        """The packets of a file, and again a day earlier."""
+
+        def __init__(self, capture: str) -> None:
+            super().__init__(capture)
+            day = 86_400_000_000
+            self._records += [replace(each, time=each.time - day) for each in self._records]
+
+    once = of_rows(work(OfFile("office.pcap"), Classifier(bundle)))
+    assert of_rows(work(SetBack("office.pcap"), Classifier(bundle))).total() == 2 * once.total()
 
 
 @pytest.mark.parametrize("capture", CAPTURES)
