@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import mean
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sensor"))
-from bed import Bed, missing, resident, wait_for
+from bed import Bed, missing, wait_for
 
 _EVERY = 30.0
 _BAR = 400
@@ -35,10 +35,12 @@ def status(bed: Bed) -> dict:
 
 
 def memory(process: subprocess.Popen) -> float:
-    """MB, of the program and its workers together."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    below = [Path(f"/proc/{each}/status").read_text() for each in children]
-    return resident(process) + sum(int(re.search(r"VmRSS:\s+(\d+)", each)[1]) / 1000 for each in below)
+    """MB, of the program and all below it, pages that they share counted once; the ring among them."""
+    below, found = [process.pid], 0.0
+    for pid in below:
+        below += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        found += int(re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)[1]) / 1000
+    return found
 
 
 def rows(log: Path) -> Iterator[tuple[str, str, str]]:
