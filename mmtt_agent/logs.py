@@ -111,6 +111,21 @@ def records(
         raise LogError(f"{path}: damaged: {error}") from None
 
 
+def begins(path: Path, size: int) -> bytes:
+    """The first bytes of a file, ``size`` at most, unpacked if it is packed.
+
+    Raises:
+        LogError: it can't be read, or is no file.
+    """
+    try:
+        with _opened(path) as file:
+            return file.read(size)
+    except OSError as error:
+        raise LogError(f"{path}: {error.strerror or error}") from None
+    except (EOFError, zlib.error, zstandard.ZstdError) as error:
+        raise LogError(f"{path}: damaged: {error}") from None
+
+
 class Rows:
     """The rows of a log, or of several one after the other, line by line.
 

@@ -23,6 +23,9 @@ class Progress(Protocol):
     def classifying(self, number: int, name: str, done: int, windows: int) -> None:
         """``done`` of its ``windows`` have their verdicts."""
 
+    def counting(self, number: int, name: str, what: str, done: int) -> None:
+        """``done`` of ``what`` are there, of nobody knows how many."""
+
 
 class _Silent:
     def reading(self, number: int, name: str, size: int | None, read: int, packets: int) -> None:
@@ -31,13 +34,16 @@ class _Silent:
     def classifying(self, number: int, name: str, done: int, windows: int) -> None:
         pass
 
+    def counting(self, number: int, name: str, what: str, done: int) -> None:
+        pass
+
 
 @contextmanager
-def progress(captures: int) -> Iterator[Progress]:
+def progress(files: int) -> Iterator[Progress]:
     """Show it while the block under it runs.
 
     Args:
-        captures: how many there will be.
+        files: how many captures, or other things with a name, there will be.
     """
     if not sys.stderr.isatty():
         yield _Silent()
@@ -60,12 +66,15 @@ def progress(captures: int) -> Iterator[Progress]:
         def classifying(self, number: int, name: str, done: int, windows: int) -> None:
             self._show(number, name, "verdicts", done, windows, f"{done:,} of {windows:,} verdicts")
 
+        def counting(self, number: int, name: str, what: str, done: int) -> None:
+            self._show(number, name, what, done, None, f"{done:,} {what}" if done else what)
+
         def _show(self, number: int, name: str, what: str, done: int, total: int | None, text: str) -> None:
             if self._task is None or self._stage != (number, what):
                 # A new one, as the seconds that are left are told from how fast the same thing went on.
                 if self._task is not None:
                     bar.remove_task(self._task)
-                which = f" ({number}/{captures})" if captures > 1 else ""
+                which = f" ({number}/{files})" if files > 1 else ""
                 self._task = bar.add_task("", total=total or None, name=shown(name), which=which, text=text)
                 self._stage = number, what
             bar.update(self._task, completed=done, text=text)

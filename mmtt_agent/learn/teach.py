@@ -204,15 +204,17 @@ def teach(given: Material, base: Bundle, running: Bundle, say: Callable[[str], N
     if len(given.judged):
         judged = classifier.logits(given.judged)[-1]
 
-    def learnt(rows: np.ndarray) -> Fitted:
-        if not len(rows):
+    both = lesson.joined(nameless, given.of)
+    of = np.sort(np.concatenate([np.arange(len(ts)), given.of]))  # which window each of both is
+    del lesson, nameless  # as much as both
+
+    def learnt(part: Lesson) -> Fitted:
+        if not len(part):
             raise LearnError("the windows with names are of one connection; record longer")
-        among = np.flatnonzero(np.isin(given.of, rows))
-        part = lesson.part(rows).joined(nameless.part(among), np.searchsorted(rows, given.of[among]))
         return fit(part, services_of, judged, given.malicious)
 
     say(f"learning from the earlier {len(earlier):,} of them, to measure on the later {len(later):,}")
-    trial = learnt(earlier)
+    trial = learnt(both.part(np.flatnonzero(np.isin(of, earlier))))
     # What the running bundle has learnt from it knows by heart.
     if running.site and (fresh := ts[later] > running.site.until).sum() >= MIN_LATER:
         later = later[fresh]
@@ -223,11 +225,11 @@ def teach(given: Material, base: Bundle, running: Bundle, say: Callable[[str], N
             "learn again when more has been recorded"
         )
     measured = given.series[later]
-    truth = {task: lesson.names[task][later] for task in TASKS}
+    truth = {task: given.names[task][later] for task in TASKS}
     before = scores(truth, Classifier(running).classify(measured))
     after = scores(truth, Classifier(dataclasses.replace(base, site=trial.site)).classify(measured))
     say(f"learning from all {len(ts):,}")
-    whole = learnt(np.arange(len(ts)))
+    whole = learnt(both)
     taught = Classifier(dataclasses.replace(base, site=whole.site), embeds=True).classify(given.usual)
     site = usual(whole.site, taught.embedding, np.array(taught.application) == UNKNOWN)
     return Taught(

@@ -6,19 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
 
 from .. import logs
-from ..classify.log import INCIDENT_COLUMNS
+from ..classify import reading
+from ..classify.reading import STATES
 from ..classify.row import IncidentRow
 from ..networks import Network
 
 #: The log's name, without .log.
 LOG = "mmtt_incidents"
-_STATES = ("opened", "grown", "closed")
-#: What a row must have; the rest may be unset.
-_NEEDED = ("ts", "id", "state", "score", "connections", "first", "last")
-_TIMES = tuple(name for name, kind in INCIDENT_COLUMNS if kind == "time")
 
 
 @dataclass
@@ -51,9 +47,9 @@ def read(paths: Iterable[Path]) -> tuple[list[Found], list[str]]:
     for path in paths:
         damaged = logs.Damaged()
         try:
-            for record in logs.records(path, damaged, _TIMES):
+            for record in logs.records(path, damaged, reading.INCIDENT_TIMES):
                 try:
-                    row = _row(record)
+                    row = reading.incident(record)
                 except logs.RowError as error:
                     damaged.add(str(error))
                     continue
@@ -65,43 +61,8 @@ def read(paths: Iterable[Path]) -> tuple[list[Found], list[str]]:
             problems.append(str(error))
         problems += damaged.told(path)
     for each in found.values():
-        each.rows.sort(key=lambda row: (row.ts, _STATES.index(row.state)))
+        each.rows.sort(key=lambda row: (row.ts, STATES.index(row.state)))
     return sorted(found.values(), key=lambda each: (-each.latest.ts, each.latest.id)), problems
-
-
-def _row(record: dict[str, Any]) -> IncidentRow:
-    if missing := [name for name in _NEEDED if name not in record]:
-        raise logs.RowError(f"it has no {missing[0]}; is it mmtt_incidents.log?")
-    try:
-        port = record.get("resp_p")
-        row = IncidentRow(
-            **{name: int(record[name]) for name in _TIMES},
-            id=str(record["id"]),
-            state=str(record["state"]),
-            orig_h=_text(record, "orig_h"),
-            resp_h=_text(record, "resp_h"),
-            resp_p=None if port is None else int(port),
-            kind=_text(record, "kind"),
-            score=float(record["score"]),
-            connections=int(record["connections"]),
-            orig_bytes=int(record.get("orig_bytes", 0)),
-            resp_bytes=int(record.get("resp_bytes", 0)),
-            reason=str(record.get("reason", "")),
-            uids=tuple(map(str, record.get("uids", ()))),
-            capture=str(record.get("capture", "")),
-        )
-    except (TypeError, ValueError, OverflowError) as error:
-        raise logs.RowError(f"it can't be of an incident: {error}") from None
-    if row.state not in _STATES:
-        raise logs.RowError(f"its state is {row.state!r}, not one of {', '.join(_STATES)}")
-    return row
-
-
-def _text(record: dict[str, Any], name: str) -> str | None:
-    value = record.get(name)
-    if value is None or isinstance(value, str):
-        return value
-    raise ValueError(f"{name} is {value!r}")
 
 
 def is_of_host(row: IncidentRow, network: Network) -> bool:

@@ -39,11 +39,10 @@ LINGER = 0.05
 TELL_EVERY = 1.0
 # Seconds to wait for packets, and how often the parent is listened to.
 _LISTEN_EVERY = 0.05
+# Packets that are older than those before by so many microseconds: the machine's clock was set back.
+_SET_BACK = 60_000_000
 # Microseconds by which the traffic's time may be behind the clock: the ring hands out what is younger than that.
 _BEHIND = 250_000
-# Microseconds before network time from which on a packet says that the clock was set back; queues of a network card
-# differ by less.
-_SET_BACK = 5_000_000
 # Seconds after the word to stop in which packets that the ring has are still taken.
 _LAST_PACKETS = 0.15
 # How much less than taking packets running the model matters to the scheduler (nice).
@@ -127,8 +126,8 @@ class Worker:
             quiet = True
             for records in self._packets.blocks(_LISTEN_EVERY):
                 quiet = False
-                if len(records) and int(records.time.max()) < self._live.now - _SET_BACK:
-                    # Else all would be at one and the same time until the clock is where it was.
+                if records.time.max() < self._live.now - _SET_BACK:
+                    # Else no time passes until the clock has caught up, and nothing ends.
                     self._put(self._live.end())
                 self._put(self._live.take(records))
                 if time.monotonic() - asked > _LISTEN_EVERY:
