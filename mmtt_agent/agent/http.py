@@ -53,14 +53,18 @@ async def listen_if_possible(
     try:
         return await listen(*address, status, metrics)
     except OSError as error:
-        # asyncio's own words name the address a second time; a name that can't be looked up has a number below 0.
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
         logger.warning(
             "no metrics and no `mmtt status`: can't listen on %s:%d: %s; is another agent there? Set metrics.listen",
             *address,
-            reason,
+            why(error),
         )
         return None
+
+
+def why(error: OSError) -> str:
+    """Why a port can't be had."""
+    # asyncio's own words name the address a second time; a name that can't be looked up has a number below 0.
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
 
 
 def _response(code: HTTPStatus, kind: str, body: bytes) -> Response:

@@ -70,7 +70,10 @@ def served(address: tuple[str, int] | None, status: Callable[[], dict[str, Any]]
     ProcessCollector(registry=registry)
     loop = asyncio.new_event_loop()
     try:
-        server = loop.run_until_complete(http.listen(*address, status, lambda: generate_latest(registry)))
+        try:
+            server = loop.run_until_complete(http.listen(*address, status, lambda: generate_latest(registry)))
+        except OSError as error:
+            raise OSError(error.errno, http.why(error), "--metrics-listen {}:{}".format(*address)) from None
         thread = threading.Thread(target=loop.run_forever, name="metrics", daemon=True)
         thread.start()
         try:

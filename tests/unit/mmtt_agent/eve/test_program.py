@@ -374,6 +374,15 @@ def test_a_full_disk_is_said(tmp_path, verdicts):
         assert done.returncode == 1 and "No space left on device" in done.stderr
 
 
+def test_a_port_for_numbers_that_is_taken_is_said(tmp_path, verdicts):
+    (tmp_path / "eve.json").write_bytes(event())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = mmtt("eve", tmp_path / "eve.json", "--verdicts", verdicts, "--metrics-listen", f"127.0.0.1:{port}")
+    assert done.returncode != 0 and done.stdout == ""
+    assert done.stderr == f"Error: --metrics-listen 127.0.0.1:{port}: Address already in use\n"
+
+
 def test_numbers_for_whoever_watches(tmp_path, verdicts):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
