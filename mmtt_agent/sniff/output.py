@@ -112,6 +112,11 @@ class Output:
         """Why rows can't be handed over now; empty if they can."""
         return next((stream.problem for stream in self._all() if stream.problem), "")
 
+    @property
+    def trouble(self) -> str:
+        """Why rows could not be handed over, the last time; empty if all were."""
+        return next((stream.trouble for stream in self._all() if stream.lost), "")
+
     def _all(self) -> list[_Stream]:
         return [*dict.fromkeys(self._streams.values())]
 
@@ -138,6 +143,7 @@ class _Stream:
     Attributes:
         written, lost: rows.
         problem: why they can't be handed over now.
+        trouble: why some could not be, the last time.
     """
 
     def __init__(self, sink: Sink, path: Path | None, say: Callable[[str, str], None]) -> None:
@@ -149,7 +155,7 @@ class _Stream:
         self._identity = _identity(path)
         self._told, self._quiet_until = "", 0.0
         self.written = self.lost = 0
-        self.problem = ""
+        self.problem = self.trouble = ""
 
     def write(
         self, row: Row | IncidentRow, interface: str | None, make: Callable[[_Lines, str | None], Writer]
@@ -180,7 +186,8 @@ class _Stream:
             self._dropped, self._told = self._sink.dropped, self._sink.problem
             if not self.problem:
                 self.problem = f"{error.filename or 'verdicts'}: can't be written: {error.strerror or error}"
-                self._say("error", f"{self.problem}; verdicts are counted, and written again when there is room")
+                self._say("error", f"{self.problem}; verdicts are lost, and counted, until there is room again")
+            self.trouble = self.problem
             return
         self.written += rows
         if self.problem:
@@ -219,9 +226,11 @@ class _Stream:
             self._dropped = sink.dropped
             self.lost += more
             self.written -= more
+            self.trouble = sink.problem
         if (more > 0 or sink.problem != self._told) and sink.problem and now >= self._quiet_until:
             self._told, self._quiet_until = sink.problem, now + _QUIET
-            self._say("warning", f"{sink.problem}; {self.lost:,} verdicts so far could not be handed over")
+            cost = f"{self.lost:,} verdicts so far could not be handed over" if self.lost else "verdicts wait"
+            self._say("warning", f"{sink.problem}; {cost}")
 
 
 def _identity(path: Path | None) -> tuple[int, int] | None:
