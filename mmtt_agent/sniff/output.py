@@ -12,13 +12,17 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from .. import whole
 from ..classify.eve import EveWriter
 from ..classify.log import INCIDENTS, ROWS, ROWS_WITH_COMMUNITY_ID, JsonWriter, Log, TsvWriter
 from ..classify.row import IncidentRow, Row
 from ..classify.run import files
 from ..sinks import Sink, open_sink
 from .config import Config
+from .errors import SettingsError
 
+# Held in a directory while its logs are written.
+_LOCK = ".mmtt_sniff.lock"
 # Characters that wait at most.
 _MOST = 1 << 18
 # Seconds between two words on a receiver that is away.
@@ -49,12 +53,14 @@ class Output:
         say: takes lines for the log, with their level.
 
     Raises:
+        SettingsError: another writes logs into the directory.
         SinkError, OSError: it can't be opened.
     """
 
     def __init__(self, config: Config, form: str, say: Callable[[str, str], None]) -> None:
         rows = ROWS_WITH_COMMUNITY_ID if config.community_id else ROWS
         self._interface = config.interfaces[0] if len(config.interfaces) == 1 else None
+        self._lock: int | None = None
         self._make: dict[bool, Callable[[_Lines, str | None], Writer]]
         if form == "eve":
             self._make = dict.fromkeys((False, True), _eve)
@@ -65,6 +71,12 @@ class Output:
         if config.directory is not None:
             directory = Path(config.directory)
             directory.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock = whole.lock(directory / _LOCK)
+            except BlockingIOError:
+                raise SettingsError(
+                    f"{directory}: another mmtt sniff writes its logs there; stop that, or name another directory"
+                ) from None
             streams = [_Stream(open_sink(f"file:{file}"), file, say) for file in files(form, directory)]
             self._streams = {False: streams[0], True: streams[-1]}
         else:
@@ -96,6 +108,9 @@ class Output:
     def close(self) -> None:
         for stream in self._all():
             stream.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     @property
     def written(self) -> int:
