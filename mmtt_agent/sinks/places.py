@@ -13,7 +13,7 @@ from .receiver import PATIENCE
 from .redis import MODES, Redis, Server
 from .sink import Sink, SinkError
 from .stdout import Stdout
-from .unix import Datagram, Stream
+from .unix import Datagram, Stream, forbidden
 
 #: What a place can be called, for help and messages.
 FORMS = "-, PATH, unix:PATH, unix_dgram:PATH or redis://HOST:PORT/KEY?mode=list"
@@ -68,6 +68,8 @@ def _socket(path: str, where: str) -> Path:
             raise SinkError(f"{path}: not a socket; write file:{path} for a file")
     except OSError:
         pass  # it isn't there yet, and will be waited for
+    if why := forbidden(Path(path)):
+        raise SinkError(f"{path}: {why}")
     return Path(path)
 
 
