@@ -131,8 +131,8 @@ def read(paths: Iterable[Path], since: int, kinds: Collection[str]) -> Evidence:
 
 
 def _looked_into(path: Path) -> tuple[bool, int | None]:
-    """Whether verdicts or incidents may be in a log, as in an empty one, and in one that can't be read, of which more is
-    said later; and the time of its first verdict, in µs since 1970."""
+    """Whether verdicts or incidents may be in a log (as in an empty one, and in one that can't be read, which is said
+    later), and the time of its first verdict, in µs since 1970."""
     damaged = logs.Damaged()
     is_ours = has_rows = False
     try:
