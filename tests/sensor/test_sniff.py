@@ -296,6 +296,16 @@ def test_lines_go_to_a_socket_that_somebody_listens_on(tmp_path):
     assert {event["event_type"] for event in got} <= {"mmtt", "mmtt_incident"}
 
 
+def test_rows_that_nobody_took_are_said_in_the_end(tmp_path):
+    with sniffing(tmp_path, "--user", "root", "--to", f"unix:{tmp_path}/none.sock", logs=False) as sniff:
+        replay("office.pcap")
+        sniff.says("none.sock: nobody listens there; verdicts wait")
+        assert sniff.stop() == 1
+    assert sniff.said.splitlines()[-1].endswith(
+        f"rows could not be written: {tmp_path}/none.sock: nobody listens there"
+    )
+
+
 def test_a_reader_that_has_enough_ends_it_without_a_word(tmp_path):
     with sniffing(tmp_path, "--user", "root") as sniff:
         arguments = "-i seen --format json --user root --metrics-listen off"
