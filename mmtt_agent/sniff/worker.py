@@ -40,7 +40,7 @@ TELL_EVERY = 1.0
 # Seconds to wait for packets, and how often the parent is listened to.
 _LISTEN_EVERY = 0.05
 # Packets that are older than those before by so many microseconds: the machine's clock was set back.
-_SET_BACK = 60_000_000
+_SET_BACK = 5_000_000
 # Microseconds by which the traffic's time may be behind the clock: the ring hands out what is younger than that.
 _BEHIND = 250_000
 # Seconds after the word to stop in which packets that the ring has are still taken.
