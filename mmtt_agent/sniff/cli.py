@@ -156,7 +156,7 @@ def sniff(
     # Imported late: `--help` and wrong settings need no network runtime.
     from ..agent import log
     from ..bundle import BundleError
-    from ..sinks import SinkError
+    from ..sinks import PlaceError, SinkError
     from .crew import CrewError
     from .errors import LostError, SettingsError, SniffError
     from .nursery import NurseryError
@@ -166,7 +166,7 @@ def sniff(
 
     try:
         asyncio.run(Service(config, read, form, duration).run())
-    except (BundleError, ConfigError, SettingsError) as error:
+    except (BundleError, ConfigError, PlaceError, SettingsError) as error:
         raise _Unusable(str(error)) from None
     except (CrewError, LostError, NurseryError, SniffError, SinkError) as error:
         raise click.ClickException(str(error)) from None

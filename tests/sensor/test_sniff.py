@@ -237,6 +237,7 @@ def test_what_cant_be_begun_is_one_line(tmp_path):
             (("-i", "seen", "--workers", "0"), "--workers must be an integer from 1 to 64", 2),
             (("-i", "seen", "--bundle", tmp_path), "bundle.yaml", 2),
             (("-i", "seen", "--to", "x", "--format", "tsv"), "use json or eve for x", 2),
+            (("-i", "seen", "--to", "redis://"), "names no host", 2),
             (("-i", "seen", "--user", "nobody-like-this"), "there is no such user", 2),
             (("-i", "seen", "-o", tmp_path / "stderr"), "stderr", 1),
         ):
