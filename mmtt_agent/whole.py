@@ -72,6 +72,24 @@ def alone(directory: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def lock(path: Path) -> int:
+    """A descriptor of the file, made if need be, that holds it alone until it is closed, or the program ends.
+
+    Raises:
+        BlockingIOError: another holds it.
+        OSError: it can't be opened.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise
+    except OSError:
+        pass  # a file system without locks
+    return handle
+
+
 @contextmanager
 def _part(path: Path, text: bool = True) -> Iterator[tuple[Any, str]]:
     """What is written, and its name until it is complete; if it is still called so in the end it is removed."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from contextlib import closing, nullcontext
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -85,6 +87,11 @@ from ..output import shown
     "without that nowhere, and the next start takes all]",
 )
 @click.option("--once", is_flag=True, help="With --follow: take what is finished now, and end.")
+@click.option(
+    "--to-the-end",
+    is_flag=True,
+    help="With --once: tell connections that are open in the last captures, too, as if none came after these.",
+)
 def classify(
     files: tuple[str, ...],
     form: str | None,
@@ -102,6 +109,7 @@ def classify(
     matches: tuple[str, ...],
     state: Path | None,
     once: bool,
+    to_the_end: bool,
 ) -> None:
     """Say of each connection in FILE... which service and application it is, and whether it looks malicious; and of
     all of them together, who is up to something with whom.
@@ -126,10 +134,10 @@ def classify(
     power cut, the same command goes on with no row lost and none twice (what was printed can't be taken back: there
     some may come twice). It first reads the last ten minutes of each sequence again, for the connections in them; one
     that began before counts as a new one, and evidence for incidents begins there. SIGHUP begins logs anew that were
-    moved away.
+    moved away, SIGTERM ends it.
 
     \b
-    Exit status: 0 all captures read
+    Exit status: 0 all captures read; with --follow also: told to stop by SIGTERM
                  1 some not, or damaged, or their rows could not be written, or recorded
                  2 wrong usage or bundle, DIR can't be written, or no capture in FILE...: nothing was read
 
@@ -146,10 +154,12 @@ def classify(
         _check_output(form, output, to, incidents)
         form = form or ("eve" if to else "tsv")
         options = bundle, false_positives, not no_checksums
-        _follow(follow, matches, form, output, to, incidents, state, once, seed, *options)
+        if to_the_end and not once:
+            raise click.UsageError("--to-the-end goes with --once")
+        _follow(follow, matches, form, output, to, incidents, state, once, to_the_end, seed, *options)
         return
-    if matches or state or once:
-        raise click.UsageError("--match, --state and --once go with --follow DIR")
+    if matches or state or once or to_the_end:
+        raise click.UsageError("--match, --state, --once and --to-the-end go with --follow DIR")
     if not files:
         raise click.UsageError("Missing argument 'FILE...'.")
     terminal = sys.stdout.isatty()
@@ -228,6 +238,7 @@ def _follow(
     incidents: bool,
     state: Path | None,
     once: bool,
+    to_the_end: bool,
     seed: int | None,
     bundle: str | None,
     false_positives: str | None,
@@ -243,16 +254,18 @@ def _follow(
     if not directory.is_dir():
         raise _Unusable(f"{directory}: no directory with captures that is there")
     sink = None
+    before = signal.signal(signal.SIGTERM, _stopped)
     try:
         chosen = bundles.load(bundle, false_positives)
         sink = sinks.open_sink(to or "-") if form == "eve" and not output else None
         with endings.cleaned_up(), closing(sink) if sink else nullcontext():
-            run.follow(
+            all_read = run.follow(
                 directory,
                 matches,
                 state or (output / NAME if output else None),
                 lambda places: outputs.opened(form, output, places, incidents, seed is not None, sink),
                 once,
+                to_the_end,
                 Classifier(chosen),
                 _say,
                 checksums,
@@ -260,9 +273,18 @@ def _follow(
             )
     except (bundles.BundleError, sinks.SinkError, StateError) as error:
         raise _Unusable(str(error)) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if sink and sink.dropped:
         _say(f"{sink.dropped:,} events could not be delivered: {sink.problem}")
+    if not all_read or (sink and sink.dropped):
         sys.exit(1)
+
+
+def _stopped(number: int, _: FrameType | None) -> None:
+    """Told to stop: what has been taken is noted down, and all that is held is let go of on the way out."""
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(0)
 
 
 class _Unusable(click.ClickException):

@@ -166,11 +166,13 @@ def update(
 
     \b
     Exit status: 0 written
-                 1 some log can't be read, or not all of it, or Suricata can't be told: what could be done is
+                 1 some log can't be read, or not all of it, or holds no verdicts, or Suricata can't be told: what could
+                   be done is; where no log can hold verdicts, nothing
                  2 wrong usage, or there is no log
     """
     from . import files
     from .entries import EntriesError, Rules
+    from .evidence import EvidenceError
     from .update import update as updated
 
     if reload and not suricata:
@@ -184,12 +186,17 @@ def update(
         private=private,
         most=most,
     )
-    wanted = {"" if kind == "unknown" else kind.replace(" ", "_") for kind in kinds}
+    wanted = _wanted(kinds)
     try:
         with endings.cleaned_up():
             change = updated(_logs(places), directory, rules, wanted, files.Numbers(category, sid), suricata, reload)
     except EntriesError as error:
         raise click.ClickException(str(error)) from None
+    except EvidenceError as error:
+        for line in str(error).splitlines():
+            _say(line)
+        _say(f"the list in {directory} is left as it was")
+        sys.exit(1)
     for line in change.problems:
         _say(line)
     if change.without_room:
@@ -215,10 +222,14 @@ def list_(directory: Path, form: str | None) -> None:
 
     \b
     Exit status: 0 shown
-                 1 the list can't be read
+                 1 there is no list, or it can't be read
     """
     from .entries import NAME, EntriesError, read
 
+    if not (directory / NAME).exists():
+        raise click.ClickException(
+            f"{directory / NAME}: is not there; name the -o DIR of `mmtt reputation update`, or run that first"
+        )
     try:
         entries = read(directory / NAME).entries
     except EntriesError as error:
@@ -240,6 +251,18 @@ def list_(directory: Path, form: str | None) -> None:
             lists = (",".join(each) or "-" for each in (entry.uids, entry.incidents))
             fields = (entry.address, f"{entry.score:.4f}", entry.kind or "-", str(entry.flows), told, *lists, entry.why)
             click.echo("\t".join(map(shown, fields)))
+
+
+def _wanted(kinds: tuple[str, ...]) -> set[str]:
+    """What these kinds are called in logs; "" for those that are not known."""
+    from .. import bundle
+
+    wanted = {kind.replace(" ", "_").replace("-", "_") for kind in kinds}
+    if wanted - {*_KINDS}:
+        known = {*_KINDS, *bundle.load().malicious_kinds}
+        if wrong := sorted(wanted - known):
+            raise click.UsageError(f"--kind {shown(wrong[0])}: no such kind; there are {', '.join(sorted(known))}")
+    return {"" if kind == "unknown" else kind for kind in wanted}
 
 
 def _logs(places: tuple[Path, ...]) -> list[Path]:

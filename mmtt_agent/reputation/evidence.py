@@ -18,8 +18,14 @@ Address = IPv4Address | IPv6Address
 #: What is in every row that matters, so that only those are decoded: the one column that is true or false, a state.
 _MALICIOUS = ("\tT\t", '"malicious":true', '"malicious": true')
 _STATES = ("opened", "grown", "closed")
+#: Columns that are times.
+_TIMES = ("ts", "first", "last", "timestamp")
 #: Connections of a responder that are told apart; addresses that rows are looked for by (with more, all are decoded).
 _CONNECTIONS, _WORDS = 10_000, 200
+
+
+class EvidenceError(Exception):
+    """No log holds any verdicts; a line for each."""
 
 
 @dataclass
@@ -93,10 +99,25 @@ def read(paths: Iterable[Path], since: int, kinds: Collection[str]) -> Evidence:
         since: µs since 1970; what is older does not count.
         kinds: of flows and incidents in which the responder is the one to be wary of, "" for those whose kind is not
             known. (In a scan, say, it is the one that suffers.)
+
+    Raises:
+        EvidenceError: none of them is a log that could hold verdicts.
     """
     found = Evidence()
-    paths = [*paths]
+    ours: list[Path] = []
     for path in paths:
+        is_ours, since_then = _looked_into(path)
+        if is_ours:
+            ours.append(path)
+        else:
+            found.problems.append(
+                f"{path}: holds no verdicts; name a mmtt.log or mmtt_incidents.log, or events of mmtt"
+            )
+        if since_then is not None:
+            found.since = since_then if found.since is None else min(found.since, since_then)
+    if found.problems and not ours:
+        raise EvidenceError("\n".join(found.problems))
+    for path in ours:
         for record in _records(path, found.problems, (*_MALICIOUS, *_STATES)):
             if incident := _incident(record):
                 if incident.kind in kinds and incident.last >= since:
@@ -105,12 +126,35 @@ def read(paths: Iterable[Path], since: int, kinds: Collection[str]) -> Evidence:
                         found.incidents[incident.id] = incident
             elif (verdict := _verdict(record)) and verdict.malicious and verdict.ts >= since and verdict.kind in kinds:
                 _add(found.suspects.setdefault(verdict.responder, Suspect()), verdict)
-        for record in _records(path, [], ()):
-            if verdict := _verdict(record):
-                found.since = verdict.ts if found.since is None else min(found.since, verdict.ts)
-                break
-    _count_all(paths, since, found.suspects)
+    _count_all(ours, since, found.suspects)
     return found
+
+
+def _looked_into(path: Path) -> tuple[bool, int | None]:
+    """Whether verdicts or incidents may be in a log (as in an empty one, and in one that can't be read, which is said
+    later), and the time of its first verdict, in µs since 1970."""
+    damaged = logs.Damaged()
+    is_ours = has_rows = False
+    try:
+        for record in logs.records(path, damaged, _TIMES):
+            if verdict := _verdict(record):
+                return True, verdict.ts
+            has_rows = True
+            is_ours = is_ours or _is_ours(record)
+        begin = logs.begins(path, 1)
+    except logs.LogError:
+        return True, None
+    is_empty = not has_rows and not damaged.rows and begin in (b"", b"#", b"{")
+    return is_ours or is_empty, None
+
+
+def _is_ours(record: Mapping[str, Any]) -> bool:
+    """Whether it is a row of such a log, or an event of ours."""
+    return (
+        record.get("event_type") in ("mmtt", "mmtt_incident")
+        or record.keys() >= {"uid", "window", "status"}
+        or (record.get("state") in _STATES and "connections" in record)
+    )
 
 
 def _add(suspect: Suspect, verdict: _Verdict) -> None:
@@ -123,7 +167,7 @@ def _add(suspect: Suspect, verdict: _Verdict) -> None:
 
 def _count_all(paths: Iterable[Path], since: int, suspects: Mapping[Address, Suspect]) -> None:
     """All verdicts on flows to the suspects."""
-    words = [word for address in suspects for word in {str(address), address.exploded}]
+    words = [word for address in suspects for word in _written(address)]
     if not words:
         return
     for path in paths:
@@ -133,10 +177,18 @@ def _count_all(paths: Iterable[Path], since: int, suspects: Mapping[Address, Sus
                 suspect.verdicts += 1
 
 
+def _written(address: Address) -> set[str]:
+    """What is in every row with that address."""
+    if isinstance(address, IPv4Address):
+        high, low = divmod(int(address), 1 << 16)
+        return {str(address), f"{high:x}:{low:x}"}  # within IPv6: ::ffff:707:707
+    return {str(address), address.exploded}
+
+
 def _records(path: Path, problems: list[str], words: Iterable[str]) -> Iterator[Mapping[str, Any]]:
     damaged = logs.Damaged()
     try:
-        yield from logs.records(path, damaged, ("ts", "first", "last", "timestamp"), words)
+        yield from logs.records(path, damaged, _TIMES, words)
     except logs.LogError as error:
         problems.append(str(error))
     problems += damaged.told(path)
@@ -194,7 +246,8 @@ def _time(value: Any) -> int:
 def _address(record: Mapping[str, Any], *names: str) -> Address | None:
     for name in names:
         try:
-            return ip_address(record[name])
+            address = ip_address(record[name])
         except (KeyError, ValueError):
             continue
+        return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
     return None

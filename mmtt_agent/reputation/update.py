@@ -52,6 +52,7 @@ def update(
 
     Raises:
         EntriesError: what was listed can't be read.
+        EvidenceError: none of the logs could hold verdicts.
         OSError: the files can't be written.
     """
     found = evidence.read(logs, rules.since, kinds)

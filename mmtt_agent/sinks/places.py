@@ -11,9 +11,9 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 from .file import File
 from .receiver import PATIENCE
 from .redis import MODES, Redis, Server
-from .sink import Sink, SinkError
+from .sink import PlaceError, Sink, SinkError
 from .stdout import Stdout
-from .unix import Datagram, Stream
+from .unix import Datagram, Stream, forbidden
 
 #: What a place can be called, for help and messages.
 FORMS = "-, PATH, unix:PATH, unix_dgram:PATH or redis://HOST:PORT/KEY?mode=list"
@@ -37,7 +37,8 @@ def open_sink(where: str, patience: float = PATIENCE) -> Sink:
         patience: seconds that a receiver is waited for that takes nothing.
 
     Raises:
-        SinkError: there is no such place, or nothing can be written to it.
+        PlaceError: there is no such place.
+        SinkError: nothing can be written to it.
     """
     if where == "-":
         return Stdout()
@@ -47,10 +48,10 @@ def open_sink(where: str, patience: float = PATIENCE) -> Sink:
     if where.startswith(SOCKETS):
         return (Datagram if kind == "unix_dgram" else Stream)(_socket(path, where), patience)
     if "://" in where:
-        raise SinkError(f"{kind}://: no place that lines can go to; there are {FORMS}")
+        raise PlaceError(f"{kind}://: no place that lines can go to; there are {FORMS}")
     path = path if kind == "file" else where
     if not path:
-        raise SinkError(f"'{where}': names no file; there are {FORMS}")
+        raise PlaceError(f"'{where}': names no file; there are {FORMS}")
     try:
         return File(Path(path))
     except OSError as error:
@@ -60,14 +61,16 @@ def open_sink(where: str, patience: float = PATIENCE) -> Sink:
 
 def _socket(path: str, where: str) -> Path:
     if not path:
-        raise SinkError(f"{where}: names no socket; write unix:/run/eve.sock, or what it is called")
+        raise PlaceError(f"{where}: names no socket; write unix:/run/eve.sock, or what it is called")
     if len(os.fsencode(path)) > LONGEST:
-        raise SinkError(f"{path}: too long for a socket, which has {LONGEST} bytes for its name; use a shorter one")
+        raise PlaceError(f"{path}: too long for a socket, which has {LONGEST} bytes for its name; use a shorter one")
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
-            raise SinkError(f"{path}: not a socket; write file:{path} for a file")
+            raise PlaceError(f"{path}: not a socket; write file:{path} for a file")
     except OSError:
         pass  # it isn't there yet, and will be waited for
+    if why := forbidden(Path(path)):
+        raise SinkError(f"{path}: {why}")
     return Path(path)
 
 
@@ -76,7 +79,7 @@ def _server(where: str) -> Server:
         return _parsed(urlsplit(where))
     except ValueError as error:
         # Not the whole of it: there may be a password in it.
-        raise SinkError(f"{where.partition(':')[0]}://...: {error}") from None
+        raise PlaceError(f"{where.partition(':')[0]}://...: {error}") from None
 
 
 def _parsed(url: SplitResult) -> Server:

@@ -9,6 +9,10 @@ class SinkError(Exception):
     """A place that nothing can be written to; one line that names it and the remedy."""
 
 
+class PlaceError(SinkError):
+    """It is called what no place can be called; trying again would not help."""
+
+
 class Sink(Protocol):
     """What takes lines.
 

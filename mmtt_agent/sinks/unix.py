@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import pwd
 import socket
 import time
 from collections import deque
@@ -102,7 +104,29 @@ class Datagram(_Unix):
             lines.popleft()
 
 
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def forbidden(path: Path) -> str:
+    """Why this process may not connect to a socket that is there already; empty where it may, or there is none."""
+    try:
+        os.stat(path)
+        may = os.access(path, os.W_OK, effective_ids=True)
+    except OSError as error:
+        may = error.errno != errno.EACCES  # of a directory on the way to it
+    return "" if may else _why(PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
 def _why(error: OSError) -> str:
+    if error.errno == errno.EACCES:
+        return (
+            f"the user {_user()} may not connect to it; run this as another (mmtt sniff: --user), or have its "
+            "listener let that one in (by its umask or group)"
+        )
     if error.errno in (errno.ENOENT, errno.ECONNREFUSED):
         return "nobody listens there"
     if error.errno == errno.EPROTOTYPE:

@@ -37,7 +37,7 @@ class _Unusable(click.ClickException):
     "--format",
     "form",
     type=click.Choice(FORMATS),
-    help="What to write.  [default: table on a terminal, else tsv]",
+    help="What to write.  [default: eve with --to, table on a terminal, else tsv]",
 )
 @click.option(
     "-o",
@@ -128,8 +128,8 @@ def sniff(
 
     \b
     Exit status: 0 stopped
-                 1 packets can't be had, or verdicts not be written
-                 2 wrong settings or bundle
+                 1 packets can't be had, or verdicts not be written, all or some
+                 2 wrong settings or bundle, a mistake in FILTER, no such user
     """
     options["id"] = options.pop("id_")
     options["interface"] = ",".join(interface) or None
@@ -148,18 +148,17 @@ def sniff(
         raise _Unusable(str(error)) from None
     if not config.interfaces:
         raise click.UsageError("name an interface with -i, or in the settings; `ip link` shows which there are")
-    form = config.format or ("table" if sys.stdout.isatty() and config.directory is None else "tsv")
-    if config.to != "-" and form not in ("json", "eve"):
-        raise click.UsageError(f"what to write to {config.to}? Use --format json or eve")
+    by_itself = "table" if sys.stdout.isatty() and config.directory is None else "tsv"
+    form = config.format or (by_itself if config.to == "-" else "eve")
 
     # numpy would start a thread per core, for algebra that is not done here; and privileges can't be given up then.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Imported late: `--help` and wrong settings need no network runtime.
     from ..agent import log
     from ..bundle import BundleError
-    from ..sinks import SinkError
+    from ..sinks import PlaceError, SinkError
     from .crew import CrewError
-    from .errors import SniffError
+    from .errors import LostError, SettingsError, SniffError
     from .nursery import NurseryError
     from .service import Service
 
@@ -167,7 +166,7 @@ def sniff(
 
     try:
         asyncio.run(Service(config, read, form, duration).run())
-    except (BundleError, ConfigError) as error:
+    except (BundleError, ConfigError, PlaceError, SettingsError) as error:
         raise _Unusable(str(error)) from None
-    except (CrewError, NurseryError, SniffError, SinkError) as error:
+    except (CrewError, LostError, NurseryError, SniffError, SinkError) as error:
         raise click.ClickException(str(error)) from None

@@ -69,7 +69,7 @@ class Config:
     checksums: bool = setting(True, _yes)
     #: Whom to become once the sockets are open; None to stay who it is.
     user: str | None = setting(None, word)
-    #: What to write; None: a table on a terminal, else TSV.
+    #: What to write; None: EVE for ``to``, a table on a terminal, else TSV.
     format: str | None = setting(None, one_of(*FORMATS))
     #: Where mmtt.log and mmtt_incidents.log, or eve.json, are written; None for ``to``.
     directory: str | None = setting(None, a_path)

@@ -16,7 +16,7 @@ import socket
 import struct
 from functools import cache
 
-from .errors import SniffError
+from .errors import SettingsError, SniffError
 
 #: Longest packet, and what a filter returns for those that are to be had whole.
 LONGEST = 262_144
@@ -55,7 +55,8 @@ def program(text: str, interface: str, linktype: int, snaplen: int = LONGEST) ->
         linktype: what they begin with, as a number of libpcap's.
 
     Raises:
-        SniffError: a mistake in the filter, or no libpcap.
+        SettingsError: a mistake in the filter.
+        SniffError: no libpcap.
     """
     if not text.strip():
         return _INSTRUCTION.pack(_RETURN, 0, 0, snaplen)
@@ -131,7 +132,7 @@ def _compiled(library: ctypes.CDLL, handle: int, text: str) -> bytes:
     made = _Program()
     optimize, unknown_netmask = 1, 0xFFFFFFFF
     if library.pcap_compile(handle, ctypes.byref(made), text.encode(), optimize, unknown_netmask):
-        raise SniffError(
+        raise SettingsError(
             f"the filter {text!r} has a mistake: {_text(library.pcap_geterr(handle))}; see: man pcap-filter"
         )
     try:

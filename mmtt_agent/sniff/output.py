@@ -12,13 +12,17 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from .. import whole
 from ..classify.eve import EveWriter
 from ..classify.log import INCIDENTS, ROWS, ROWS_WITH_COMMUNITY_ID, JsonWriter, Log, TsvWriter
 from ..classify.row import IncidentRow, Row
 from ..classify.run import files
 from ..sinks import Sink, open_sink
 from .config import Config
+from .errors import SettingsError
 
+# Held in a directory while its logs are written.
+_LOCK = ".mmtt_sniff.lock"
 # Characters that wait at most.
 _MOST = 1 << 18
 # Seconds between two words on a receiver that is away.
@@ -49,12 +53,14 @@ class Output:
         say: takes lines for the log, with their level.
 
     Raises:
+        SettingsError: another writes logs into the directory.
         SinkError, OSError: it can't be opened.
     """
 
     def __init__(self, config: Config, form: str, say: Callable[[str, str], None]) -> None:
         rows = ROWS_WITH_COMMUNITY_ID if config.community_id else ROWS
         self._interface = config.interfaces[0] if len(config.interfaces) == 1 else None
+        self._lock: int | None = None
         self._make: dict[bool, Callable[[_Lines, str | None], Writer]]
         if form == "eve":
             self._make = dict.fromkeys((False, True), _eve)
@@ -65,6 +71,12 @@ class Output:
         if config.directory is not None:
             directory = Path(config.directory)
             directory.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock = whole.lock(directory / _LOCK)
+            except BlockingIOError:
+                raise SettingsError(
+                    f"{directory}: another mmtt sniff writes its logs there; stop that, or name another directory"
+                ) from None
             streams = [_Stream(open_sink(f"file:{file}"), file, say) for file in files(form, directory)]
             self._streams = {False: streams[0], True: streams[-1]}
         else:
@@ -96,6 +108,9 @@ class Output:
     def close(self) -> None:
         for stream in self._all():
             stream.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     @property
     def written(self) -> int:
@@ -111,6 +126,11 @@ class Output:
     def problem(self) -> str:
         """Why rows can't be handed over now; empty if they can."""
         return next((stream.problem for stream in self._all() if stream.problem), "")
+
+    @property
+    def trouble(self) -> str:
+        """Why rows could not be handed over, the last time; empty if all were."""
+        return next((stream.trouble for stream in self._all() if stream.lost), "")
 
     def _all(self) -> list[_Stream]:
         return [*dict.fromkeys(self._streams.values())]
@@ -138,6 +158,7 @@ class _Stream:
     Attributes:
         written, lost: rows.
         problem: why they can't be handed over now.
+        trouble: why some could not be, the last time.
     """
 
     def __init__(self, sink: Sink, path: Path | None, say: Callable[[str, str], None]) -> None:
@@ -149,7 +170,7 @@ class _Stream:
         self._identity = _identity(path)
         self._told, self._quiet_until = "", 0.0
         self.written = self.lost = 0
-        self.problem = ""
+        self.problem = self.trouble = ""
 
     def write(
         self, row: Row | IncidentRow, interface: str | None, make: Callable[[_Lines, str | None], Writer]
@@ -180,7 +201,8 @@ class _Stream:
             self._dropped, self._told = self._sink.dropped, self._sink.problem
             if not self.problem:
                 self.problem = f"{error.filename or 'verdicts'}: can't be written: {error.strerror or error}"
-                self._say("error", f"{self.problem}; verdicts are counted, and written again when there is room")
+                self._say("error", f"{self.problem}; verdicts are lost, and counted, until there is room again")
+            self.trouble = self.problem
             return
         self.written += rows
         if self.problem:
@@ -219,9 +241,11 @@ class _Stream:
             self._dropped = sink.dropped
             self.lost += more
             self.written -= more
+            self.trouble = sink.problem
         if (more > 0 or sink.problem != self._told) and sink.problem and now >= self._quiet_until:
             self._told, self._quiet_until = sink.problem, now + _QUIET
-            self._say("warning", f"{sink.problem}; {self.lost:,} verdicts so far could not be handed over")
+            cost = f"{self.lost:,} verdicts so far could not be handed over" if self.lost else "verdicts wait"
+            self._say("warning", f"{sink.problem}; {cost}")
 
 
 def _identity(path: Path | None) -> tuple[int, int] | None:

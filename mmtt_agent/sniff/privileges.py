@@ -10,7 +10,7 @@ import os
 import pwd
 from pathlib import Path
 
-from .errors import SniffError
+from .errors import SettingsError, SniffError
 
 #: What a root that nobody has told otherwise goes on as.
 NOBODY = "nobody"
@@ -31,7 +31,7 @@ def account(name: str | None) -> pwd.struct_passwd | None:
             as ``nobody``; others as they are. ``root`` stays root.
 
     Raises:
-        SniffError: there is no such user, or only root could become it.
+        SettingsError: there is no such user, or only root could become it.
     """
     root = os.geteuid() == 0
     if name is None:
@@ -41,11 +41,11 @@ def account(name: str | None) -> pwd.struct_passwd | None:
         name = called if called and called != "root" and _known(called) else NOBODY
     found = _known(name)
     if found is None:
-        raise SniffError(f"--user {name}: there is no such user; name another, or make it: useradd --system {name}")
+        raise SettingsError(f"--user {name}: there is no such user; name another, or make it: useradd --system {name}")
     if found.pw_uid == os.geteuid():
         return None
     if not root:
-        raise SniffError(f"--user {name}: only root can become another user; leave it out, or run this with sudo")
+        raise SettingsError(f"--user {name}: only root can become another user; leave it out, or run this with sudo")
     return found
 
 

@@ -25,6 +25,7 @@ from ..capture.left_out import left_out
 from .config import Config
 from .crew import STUCK, Crew, CrewError
 from .desk import Desk, Evidence
+from .errors import LostError
 from .nursery import NurseryError
 from .output import Output, preload
 
@@ -75,6 +76,7 @@ class Service:
         Raises:
             CrewError: packets can't be had, or not any more.
             OutputError: standard output takes no more.
+            LostError: it has come to its end, and not all rows could be written.
         """
         self._loop = loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(4, "mmtt"))
@@ -106,6 +108,8 @@ class Service:
             self._crew.kill()
         if self._fault is not None:
             raise self._fault
+        if lost := self._output.lost:
+            raise LostError(f"{lost:,} rows could not be written: {self._output.trouble}")
 
     def _in_loop(self, call: Callable[..., None], *arguments: Any) -> None:
         with suppress(RuntimeError):  # it has ended
@@ -280,7 +284,7 @@ class Service:
             self._reloads["ok"] += 1
             self._reload_problem = ""
             self._in_force = config
-            logger.info("reloaded: model %s instead of %s", bundle.model, old)
+            logger.info("reloaded: model %s%s", bundle.model, f" instead of {old}" if old != bundle.model else "")
             self._desk.use(bundle.incidents, chosen.judging(config), self._say_anew)
             if changed := _changed(self._config, config):
                 logger.warning("a reload does not take these: restart for %s", changed)

@@ -209,8 +209,9 @@ def test_a_full_disk_is_said_once_and_writing_goes_on_when_there_is_room(tmp_pat
             sniff.says("verdicts are written again")
             until(lambda: sniff.get("/health")[0] == 200)
             assert sniff.status()["output"]["lost"] > 0
-            assert sniff.stop() == 0
-        assert sniff.said.count("can't be written") == 1
+            assert sniff.stop() == 1
+        assert sniff.said.count("can't be written: No space left on device; verdicts are lost, and counted") == 1
+        assert "rows could not be written" in sniff.said.splitlines()[-1]
         read_log(logs / "mmtt.log")  # whole lines, under a head
     finally:
         subprocess.run(["umount", "-l", logs], check=True)
@@ -231,12 +232,13 @@ def test_what_cant_be_begun_is_one_line(tmp_path):
     with sniffing(tmp_path, "--user", "root"):
         for arguments, told, status in (
             (("-i", "none"), "none: there is no such interface; there are: lo, seen, wire", 1),
-            (("-i", "seen", "nonsense"), "the filter 'nonsense' has a mistake", 1),
+            (("-i", "seen", "nonsense"), "the filter 'nonsense' has a mistake", 2),
             ((), "name an interface with -i", 2),
             (("-i", "seen", "--workers", "0"), "--workers must be an integer from 1 to 64", 2),
             (("-i", "seen", "--bundle", tmp_path), "bundle.yaml", 2),
-            (("-i", "seen", "--to", "x"), "Use --format json or eve", 2),
-            (("-i", "seen", "--user", "nobody-like-this"), "there is no such user", 1),
+            (("-i", "seen", "--to", "x", "--format", "tsv"), "use json or eve for x", 2),
+            (("-i", "seen", "--to", "redis://"), "names no host", 2),
+            (("-i", "seen", "--user", "nobody-like-this"), "there is no such user", 2),
             (("-i", "seen", "-o", tmp_path / "stderr"), "stderr", 1),
         ):
             done = mmtt("sniff", "--metrics-listen", "off", "--duration", "1", *arguments)
@@ -284,7 +286,7 @@ def test_lines_go_to_a_socket_that_somebody_listens_on(tmp_path):
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        with sniffing(tmp_path, "--user", "root", "--format", "eve", "--to", f"unix:{path}", logs=False) as sniff:
+        with sniffing(tmp_path, "--user", "root", "--to", f"unix:{path}", logs=False) as sniff:
             replay("office.pcap")
             reader, _ = listener.accept()
             with reader.makefile("rb") as lines:
@@ -293,6 +295,16 @@ def test_lines_go_to_a_socket_that_somebody_listens_on(tmp_path):
                 got += [json.loads(line) for line in lines]
     assert status == 0 and len(got) == sum(of_file("office.pcap", tmp_path).values())
     assert {event["event_type"] for event in got} <= {"mmtt", "mmtt_incident"}
+
+
+def test_rows_that_nobody_took_are_said_in_the_end(tmp_path):
+    with sniffing(tmp_path, "--user", "root", "--to", f"unix:{tmp_path}/none.sock", logs=False) as sniff:
+        replay("office.pcap")
+        sniff.says("none.sock: nobody listens there; verdicts wait")
+        assert sniff.stop() == 1
+    assert sniff.said.splitlines()[-1].endswith(
+        f"rows could not be written: {tmp_path}/none.sock: nobody listens there"
+    )
 
 
 def test_a_reader_that_has_enough_ends_it_without_a_word(tmp_path):

@@ -61,16 +61,19 @@ class Follower:
         self._latest = ""  # the capture that was taken last
         self._since = time.monotonic()
         self._reopen = False
+        #: Captures that have been lost since the start, all or a part of them.
+        self.wrong = 0
 
     def rotate(self) -> None:
         """Begin logs that have been moved away anew, after the capture in hand. A signal's handler may call it."""
         self._reopen = True
 
-    def run(self, once: bool = False) -> None:
+    def run(self, once: bool = False, to_the_end: bool = False) -> None:
         """Take captures as they are finished.
 
         Args:
             once: those that are finished now, and no more.
+            to_the_end: in the end tell what is open, too, as if no capture came after them.
 
         Raises:
             OSError: the directory can't be read, or the output can't be written.
@@ -89,6 +92,10 @@ class Follower:
                 continue
             self._end_streams()
             if once and not self._arrivals.settling:
+                if to_the_end:
+                    self._end()
+                else:
+                    self._tell_open()
                 break
             self._go_on()
             self._rotate()
@@ -113,15 +120,18 @@ class Follower:
             self._state.counts["gone"] = self._state.counts.get("gone", 0) + len(gone)
             more = f", and {len(gone) - 1:,} more" if len(gone) > 1 else ""
             self._say(f"{gone[0]}{more}: gone before it was taken; keep more files, or give this more of the processor")
+            self.wrong += len(gone)
             gone.clear()
 
     def _take(self, seen: Seen) -> None:
         path = self._state.directory / seen.name
         if grown := self._state.has_grown(seen):
             self._say(f"{path}: {grown:,} bytes were added after it had been taken; they are left out")
-            self._state.add(seen, "grown")
+            result = "grown"
         else:
-            self._state.add(seen, self._classified(path, seen))
+            result = self._classified(path, seen)
+        self._state.add(seen, result)
+        self.wrong += result != "taken"
         self._latest, self._since = str(path), time.monotonic()
         self._state.forget(self._arrivals.names)
         self._commit()
@@ -187,11 +197,32 @@ class Follower:
             alone = not captures or unpacked(captures[-1][0]) == of
             if of in waiting or not (alone or time.time() - self._state.written(of) >= _QUIET):
                 continue
-            stream = self._streams.pop(of)
-            self._read.pop(of, None)
-            self._write(stream, stream.end())
-            self._state.streams.pop(of, None)
+            self._end_stream(of)
+
+    def _end_stream(self, of: str) -> None:
+        stream = self._streams.pop(of)
+        self._read.pop(of, None)
+        self._write(stream, stream.end())
+        self._state.streams.pop(of, None)
+        self._commit()
+
+    def _end(self) -> None:
+        """Tell all that is left to be told."""
+        for of in [*self._streams]:
+            self._end_stream(of)
+        if self._tracker and self._furthest:
+            for incident in self._tracker.end():
+                self._output.write(IncidentRow.of(incident, self._latest))
             self._commit()
+
+    def _tell_open(self) -> None:
+        for stream in self._streams.values():
+            if stream.open:
+                what = "a connection is" if stream.open == 1 else f"{stream.open:,} connections are"
+                self._say(
+                    f"{stream.capture(stream.latest)}: {what} still open at its end: the next run tells the rest, with "
+                    f"the capture after it, or {_QUIET / 60:g} minutes after it was written; --to-the-end tells it now"
+                )
 
     def _until(self, of: str) -> int:
         """Up to when all sequences but that one have been read: evidence from then on is still to come."""
@@ -217,11 +248,12 @@ def follow(
     state: Path | None,
     output: Callable[[dict[str, Place]], Output],
     once: bool,
+    to_the_end: bool,
     classifier: Classifier,
     say: Callable[[str], None],
     checksums: bool,
     seed: int | None,
-) -> None:
+) -> bool:
     """Take a directory's captures as they are finished; see :class:`Follower`. SIGHUP rotates.
 
     Args:
@@ -229,6 +261,9 @@ def follow(
         state: None: what has been taken is noted down nowhere.
         output: opened with how far each log was written when the state was.
         seed: of community IDs; None: rows have none.
+
+    Returns:
+        Whether all of them were read, each to its end.
 
     Raises:
         StateError: the state, or a log, is somebody else's.
@@ -247,7 +282,8 @@ def follow(
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             signal.signal(signal.SIGHUP, lambda *_: follower.rotate())
         try:
-            follower.run(once)
+            follower.run(once, to_the_end)
         finally:
             told = [f"{number:,} {what}" for what, number in known.counts.items()]
             say(f"{directory}: captures so far: {', '.join(told) or 'none'}")
+        return not follower.wrong

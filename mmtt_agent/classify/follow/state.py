@@ -3,7 +3,6 @@ capture, so that whoever goes on, after whatever end, takes none twice and leave
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -234,14 +233,10 @@ def alone(path: Path) -> Iterator[None]:
         StateError: somebody does.
         OSError: it can't be said.
     """
-    handle = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        handle = whole.lock(path.with_name(f".{path.name}.lock"))
     except BlockingIOError:
-        os.close(handle)
         raise StateError(f"{path}: another mmtt classify --follow uses it; stop that, or name another") from None
-    except OSError:
-        pass  # a file system without locks
     try:
         yield
     finally:

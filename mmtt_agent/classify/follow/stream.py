@@ -81,6 +81,11 @@ class Stream:
             return ""
         return self._begins[max(0, bisect_right(self._begins, (ts, "\U0010ffff")) - 1)][1]
 
+    @property
+    def open(self) -> int:
+        """Connections that may go on in the next capture."""
+        return self._live.open
+
     def end(self) -> Found:
         """What is left to be told where no capture is to come after the last."""
         return self._live.end()

@@ -200,11 +200,62 @@ def test_wrong_usage(tmp_path, out):
         ((tmp_path / "gone.log",), "No such file"),
         ((tmp_path / "empty", "--reload"), "--reload goes with --suricata"),
         ((), "Missing argument"),
+        (
+            (tmp_path / "empty", "--kind", "foo"),
+            "--kind foo: no such kind; there are brute_force, command_and_control,",
+        ),
     ):
         done = run("update", "-o", out, *arguments)
         assert done.exit_code == 2 and says in done.output
     assert not out.exists(), "nothing is written then"
+    none = run("list", "-o", out)
+    assert none.exit_code == 1 and f"{out}/mmtt-reputation.json: is not there; name the -o DIR" in none.stderr
+
+
+def test_a_kind_may_be_written_as_it_is_said(tmp_path, out):
+    log = write(tmp_path / "mmtt.log", [row(n) for n in range(4)])
+    run("update", log, "-o", out, "--kind", "command-and-control")
+    assert listed(out) == [BAD]
+    run("update", log, "-o", out, "--kind", "scan")
     assert run("list", "-o", out, "--format", "table").stdout.strip() == "nobody is listed"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"root:x:0:0:root:/root:/bin/bash\n" * 3,
+        b"\xd4\xc3\xb2\xa1\x02\x00\x04\x00" + bytes(40),
+        b'{"timestamp":"2026-11-28T04:13:52.123456+0000","event_type":"flow","dest_ip":"45.33.32.156"}\n',
+        b"#separator \\x09\n#fields\tts\tuid\n#types\ttime\tstring\n1764300000.0\tC1\n",
+    ],
+)
+def test_what_holds_no_verdicts_is_said_and_leaves_the_list(tmp_path, out, content):
+    log = write(tmp_path / "mmtt.log", [row(n) for n in range(4)])
+    run("update", log, "-o", out)
+    (tmp_path / "other").write_bytes(content)
+    done = run("update", tmp_path / "other", "-o", out, "--max-age", 0.01)
+    assert done.exit_code == 1 and listed(out) == [BAD] and done.stdout == ""
+    assert done.stderr.startswith(f"mmtt: {tmp_path}/other: holds no verdicts; name a mmtt.log")
+    done = run("update", log, tmp_path / "other", "-o", out)
+    assert done.exit_code == 1 and "1 address listed" in done.stdout and done.stderr.count("\n") == 1
+
+
+def test_a_log_without_rows_or_verdicts_yet_is_one_all_the_same(tmp_path, out):
+    write(tmp_path / "mmtt.log", [row(1, malicious=None, malicious_score=None, malicious_kind=None, status="shed")])
+    write(tmp_path / "mmtt_incidents.log", [])
+    (tmp_path / "mmtt.1.log").write_text("")
+    done = run("update", tmp_path, "-o", out)
+    assert done.exit_code == 0 and done.stdout.startswith("0 addresses"), done.output
+
+
+@pytest.mark.parametrize("written", ["::ffff:45.33.32.156", "::ffff:2d21:209c"])
+def test_an_address_within_ipv6_is_the_one_of_ipv4(tmp_path, out, written):
+    run("update", write(tmp_path / "mmtt.log", [row(n, written) for n in range(4)]), "-o", out)
+    assert listed(out) == [BAD] and "(4 of 4 verdicts)" in run("list", "-o", out).stdout
+
+
+def test_the_unit_reads_what_that_of_mmtt_sniff_writes():
+    assert "update /var/log/mmtt-sniff -o" in run("--print", "unit").stdout
 
 
 def test_the_table_shows_who_and_why(tmp_path, out):

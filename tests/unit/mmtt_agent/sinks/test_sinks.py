@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 
 import certificates
 import pytest
@@ -313,6 +314,25 @@ def test_a_line_cut_off_with_the_connection_comes_again_in_whole(tmp_path):
         until(lambda: listener.got and listener.got[0].endswith(numbered(1, 1)))
         assert listener.got[0] == line + numbered(1, 1)
     assert sink.dropped == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user: needs root")
+def test_a_socket_of_others_is_refused_at_once_and_said_what_to_do():
+    """As root's `mmtt eve` and `mmtt sniff`, which goes on as nobody."""
+    with TemporaryDirectory() as made:
+        os.chmod(made, 0o755)
+        path = f"{made}/eve.sock"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            os.chmod(path, 0o755)
+            listener.listen()
+            open_sink(f"unix:{path}").close()
+            os.seteuid(65534)
+            try:
+                with pytest.raises(SinkError, match=r"the user nobody may not connect to it; .*--user"):
+                    open_sink(f"unix:{path}")
+            finally:
+                os.seteuid(0)
 
 
 def test_the_wrong_kind_of_socket_is_named(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from mmtt_agent.classify.row import Row
 from mmtt_agent.sniff.config import Config
+from mmtt_agent.sniff.errors import SettingsError
 from mmtt_agent.sniff.output import Output
 
 ROW = Row(
@@ -42,3 +43,15 @@ def test_of_rows_that_there_was_no_room_for_the_others_are_not_counted_as_lost(t
     output.close()
     assert (output.written, output.lost) == (len(there) + 1, 21 - len(there))
     assert len(log.read_text().splitlines()) == output.written and len(said) == 2
+
+
+@pytest.mark.parametrize("form", ["tsv", "eve"])
+def test_two_don_t_write_the_same_logs(tmp_path, form):
+    def output():
+        return Output(Config(directory=str(tmp_path)), form, lambda *_: None)
+
+    first = output()
+    with pytest.raises(SettingsError, match="another mmtt sniff writes its logs there"):
+        output()
+    first.close()
+    output().close()
