@@ -19,6 +19,8 @@ from made_events import event, logged, row, said, stamp, told, verdict
 from places import DATA
 from program import MMTT, mmtt
 
+from mmtt_agent.eve.service import Settings
+
 TSV = (
     "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tmmtt\n"
     "#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tproto\twindow\tservice\tmalicious\tstatus\n"
@@ -131,6 +133,11 @@ def test_what_cant_be_is_said_in_a_line(tmp_path, verdicts, arguments, message):
     done = mmtt("eve", *arguments, cwd=tmp_path)
     assert done.returncode in (1, 2) and message in done.stderr and done.stdout == ""
     assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_by_itself_an_event_waits_for_as_long_as_a_closed_connection_takes_to_be_told():
+    assert "[default: 8.0;" in mmtt("eve", "--help").stdout  # it is told 5.3 to 5.5 s after its last packet
+    assert Settings("eve.json", ()).wait == 8.0
 
 
 def test_help_needs_neither_numpy_nor_the_model():
