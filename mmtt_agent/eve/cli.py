@@ -48,8 +48,8 @@ from ..output import shown
     show_default=True,
     type=click.FloatRange(0, 3600),
     metavar="SECONDS",
-    help="How long an event, and those behind it, may wait for its verdict, where verdicts are still to come. That on a "
-    "connection of a few packets comes some 5.5 s after its end.",
+    help="How long an event, and those behind it, may wait for its verdict, where verdicts are still to come. That on "
+    "a connection of a few packets comes some 5.5 s after its end.",
 )
 @click.option(
     "--connections",

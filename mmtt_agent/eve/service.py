@@ -17,8 +17,8 @@ from .. import __version__, endings, logs
 from ..classify.row import IncidentRow, Row
 from ..sinks import Sink, open_sink
 from ..sinks.places import SOCKETS
+from . import rotated, verdicts, watched
 from . import state as states
-from . import verdicts, watched
 from .enrich import Enricher
 from .known import Known
 from .lines import Piece
@@ -124,12 +124,33 @@ class Service:
         """Open what verdicts come from; one that is not written to any more is read."""
         named = _file(where)
         if named is None or (self._live and named.suffix not in (".gz", ".zst")):
+            if named is not None:
+                self._rotated(named)
             feed = source(where, True, None, self._say)
             stack.callback(feed.close)
             self._feeds.append((feed, verdicts.Reader(), where))
             return
+        if not self._read(named):
+            self._say(f"{named}: holds no verdicts; is it an mmtt.log?")
+
+    def _rotated(self, log: Path) -> None:
+        """What was written to a log before it was rotated away: this may be starting just after that."""
+        for path in rotated.recent(log):
+            try:
+                self._read(path)
+            except logs.LogError as error:
+                self._say(str(error))
+                self._problems += 1
+        self._known.forgotten = 0  # as many as are kept, the latest: no more of them are missed
+
+    def _read(self, log: Path) -> bool:
+        """The verdicts of one that is not written to any more; whether it holds any, or rows that can't be read.
+
+        Raises:
+            logs.LogError: it can't be read, or not to its end.
+        """
         damaged, found = logs.Damaged(), 0
-        for row in logs.records(named, damaged):
+        for row in logs.records(log, damaged):
             try:
                 verdict = verdicts.of(row)
             except logs.RowError as error:
@@ -138,12 +159,11 @@ class Service:
             if verdict is not None:
                 self._known.add(verdict)
                 found += 1
-        for line in damaged.told(named):
+        for line in damaged.told(log):
             self._say(line)
             self._problems += 1
         self._damaged += damaged.rows
-        if not found and not damaged.rows:
-            self._say(f"{named}: holds no verdicts; is it an mmtt.log?")
+        return bool(found or damaged.rows)
 
     def _add(self, row: Row | IncidentRow) -> None:
         if isinstance(row, Row) and (verdict := verdicts.of_row(row)):

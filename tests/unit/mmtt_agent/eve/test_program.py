@@ -14,6 +14,7 @@ import time
 import urllib.request
 
 import pytest
+import zstandard
 from eve_program import Eve, wait_for
 from made_events import event, logged, row, said, stamp, told, verdict
 from places import DATA
@@ -274,6 +275,29 @@ def test_a_log_of_zeeks_is_followed_over_its_rotation(tmp_path):
         wait_for(lambda: out.read_bytes().count(b"\n") == 2)
         eve.end()
     assert [told(each)["uid"] for each in out.read_bytes().splitlines()] == ["C1", "C2"]
+
+
+def test_a_log_that_was_rotated_just_before_the_start_still_gives_its_verdicts(tmp_path):
+    zeek, log, out = tmp_path / "logs" / "current", tmp_path / "eve.json", tmp_path / "out.json"
+    day = tmp_path / "logs" / "2026-11-28"
+    zeek.mkdir(parents=True)
+    day.mkdir()
+    names = ["mmtt.log.1", "mmtt.log.2.gz", "mmtt.log-20261128.zst", "mmtt.2026-11-28-04-00-00.log"]
+    paths = [*(zeek / name for name in names), day / "mmtt.04:00:00-05:00:00.log.gz"]
+    pack = {".gz": gzip.compress, ".zst": zstandard.compress}
+    for port, path in enumerate(paths, 1):
+        path.write_bytes(pack.get(path.suffix, bytes)(logged(row(port=port, uid=f"C{port}"))))
+    old = zeek / "mmtt.log.9"
+    old.write_bytes(logged(row(port=9, uid="C9")))
+    os.utime(old, (1, 1))
+    (zeek / "mmtt.log").write_bytes(logged(row(port=6, uid="C6")))
+    log.write_bytes(b"".join(event(1, port=port, flow_id=port) for port in (1, 2, 3, 4, 5, 6, 9)))
+    arguments = ("--verdicts", zeek / "mmtt.log", "--follow", "-o", out, "--wait", 0.3)
+    with Eve(log, *arguments, scratch=tmp_path) as eve:
+        wait_for(lambda: out.exists() and out.read_bytes().count(b"\n") == 7)
+        assert eve.end() == 0
+    found = [told(each) for each in out.read_bytes().splitlines()]
+    assert [each and each["uid"] for each in found] == ["C1", "C2", "C3", "C4", "C5", "C6", None]
 
 
 def test_suricatas_socket_with_a_connection_that_breaks_off(tmp_path, verdicts):
