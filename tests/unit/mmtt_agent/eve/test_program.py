@@ -434,4 +434,6 @@ def test_numbers_for_whoever_watches(tmp_path, verdicts):
         status = json.loads(page("status"))
         assert status["events"] == 21 and status["held"] == 0 and status["problem"] == ""
         assert page("health") == "ok\n"
-        assert eve.end() == 0
+        with socket.create_connection(("127.0.0.1", port)):  # one that asks for nothing
+            assert eve.end() == 0
+        assert eve.said.count("\n") == 1
