@@ -66,7 +66,8 @@ from ..output import shown
     show_default=True,
     type=click.IntRange(0, 65535),
     metavar="N",
-    help="Suricata's community-id-seed, for events that have lost their addresses: all others are joined by these.",
+    help="Suricata's community-id-seed, for events without proto, addresses and ports that can be used: all others are "
+    "joined by these.",
 )
 @click.option("-C", "--no-checksums", is_flag=True, help="With --capture: take packets with wrong checksums, too.")
 @click.option(

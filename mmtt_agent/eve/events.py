@@ -16,7 +16,7 @@ class Place(NamedTuple):
     """Which flow an event is of, and when that was: µs since 1970.
 
     Attributes:
-        key: of the flow's end points (:func:`key`); of an event that lacks them its community ID.
+        key: of the flow's end points (:func:`key`); of an event that lacks one of them, or in which one is none, its community ID.
         flow_id: Suricata's.
         at: the event's time.
         start, end: when the flow began and ended, where the event says so.
@@ -72,10 +72,11 @@ def place(event: dict[str, Any]) -> Place | None:
     try:
         where = key(of("proto"), of("src_ip"), of("src_port"), of("dest_ip"), of("dest_port"))
     except TypeError:  # a list, or an object
-        return None
+        where = None
     if where is None:
-        named = of("community_id")
-        if not isinstance(named, str) or "src_ip" in event or of("proto") not in _PROTOCOLS:
+        named, protocol = of("community_id"), of("proto")
+        # There are no verdicts on other protocols: nothing to wait for.
+        if not isinstance(named, str) or (isinstance(protocol, str) and protocol not in _PROTOCOLS):
             return None
         where = named
     at = time(of("timestamp"))
