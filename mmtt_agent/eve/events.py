@@ -16,7 +16,8 @@ class Place(NamedTuple):
     """Which flow an event is of, and when that was: µs since 1970.
 
     Attributes:
-        key: of the flow's end points (:func:`key`); of an event that lacks one of them, or in which one is none, its community ID.
+        key: of the flow's end points (:func:`key`); of an event that lacks one of them, or in which one is none,
+            its community ID.
         flow_id: Suricata's.
         at: the event's time.
         start, end: when the flow began and ended, where the event says so.

@@ -87,6 +87,7 @@ class Service:
         self._settings, self._say, self._clock = settings, say, clock
         self._known = Known(settings.connections, settings.seed)
         self._closing = ExitStack()
+        self._held: int | None = None
         self._stop: signal.Signals | None = None
         self._reopen = self._begun = False
         self._feeds: list[tuple[Source, verdicts.Reader, str]] = []
@@ -98,11 +99,16 @@ class Service:
 
     def _open(self, stack: ExitStack, rows: Callable[[Callable[[Row | IncidentRow], None]], object] | None) -> None:
         settings = self._settings
+        if settings.state:
+            stack.enter_context(states.alone(settings.state))
         state = states.load(settings.state) if settings.state else states.State()
         self._output = _file(settings.output)
         for each in (settings.input, *settings.verdicts):
             if self._output and (read := _file(each)) and _same(read, self._output):
                 raise SourceError(f"{self._output}: can't be read and written to; name another file with -o")
+        if settings.follow:
+            stack.callback(self._let_go)
+            self._hold()
         self._again = states.beyond(state.mark, self._output) if self._output else 0
         self._input = source(settings.input, settings.follow, state.position, self._say)
         stack.callback(self._input.close)
@@ -112,6 +118,8 @@ class Service:
         if rows:
             rows(self._add)
         self._sink: Sink = open_sink(settings.output, _PATIENCE)
+        if settings.follow:
+            self._hold()
         self._whole = bytearray() if settings.output != "-" and self._output is None else None
         self._enricher = Enricher(self._known, settings.wait if self._feeds else 0.0)
         if settings.state:
@@ -119,6 +127,16 @@ class Service:
                 state = states.State(state.position, states.marked(self._output))
             states.save(settings.state, state)  # now it can be said that it can't be
         self._saved = self._clock()
+
+    def _hold(self) -> None:
+        """The output, as it is now, is this one's alone."""
+        self._let_go()
+        self._held = states.held(self._output) if self._output else None
+
+    def _let_go(self) -> None:
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
 
     def _feed(self, where: str, stack: ExitStack) -> None:
         """Open what verdicts come from; one that is not written to any more is read."""
@@ -216,6 +234,11 @@ class Service:
             self._reopen = False
             self._save()
             self._sink.reopen()
+            if self._settings.follow:
+                try:
+                    self._hold()
+                except states.StateError as error:  # one that began a moment ago
+                    self._say(str(error))
             self._save()
         elif self._clock() >= self._saved + _SAVE:
             self._save()

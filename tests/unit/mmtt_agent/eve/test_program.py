@@ -117,7 +117,7 @@ def test_rows_that_cant_be_read_are_said_and_the_others_used(tmp_path, verdicts)
         (["eve.json", "--verdicts", "mmtt.log", "--metrics-listen", "x"], "HOST:PORT"),
         (["eve.json", "--verdicts", "mmtt.log", "-o", "redis://h"], "names no key"),
         (["eve.json", "--verdicts", "mmtt.log", "-o", "/nowhere/x"], "/nowhere/x: No such file or directory"),
-        (["eve.json", "--verdicts", "mmtt.log", "--follow", "--state", "/nowhere/x"], "/nowhere/x: No such file"),
+        (["eve.json", "--verdicts", "mmtt.log", "--follow", "--state", "/nowhere/x"], "there is no directory /nowhere"),
         (["eve.json", "--verdicts", "mmtt.log", "--follow", "--state", "eve.json"], "not a state of mmtt eve's"),
         (["eve.json", "--verdicts", "mmtt.log", "-o", "./eve.json"], "eve.json: can't be read and written to"),
         (["unix:/nowhere/x", "--verdicts", "mmtt.log"], "there is no directory /nowhere"),
@@ -224,6 +224,29 @@ def test_one_that_is_killed_after_half_a_line_of_a_rotated_file_goes_on_where_it
         with log.open("ab") as file:
             file.write(made[2])
     assert stripped(out.read_bytes()) == made[0] + b'{"half\n' + made[1] + made[2]
+
+
+def test_a_second_one_with_the_same_state_or_output_is_refused(tmp_path, verdicts):
+    log, out, state = tmp_path / "eve.json", tmp_path / "out.json", tmp_path / "state"
+    log.write_bytes(b"".join(events(0, 10)))
+    follows = (log, "--verdicts", verdicts, "--follow")
+    with Eve(*follows, "--state", state, "-o", out, scratch=tmp_path) as eve:
+        wait_for(lambda: out.exists() and out.read_bytes().count(b"\n") == 10)
+        done = mmtt("eve", *follows, "--state", state)
+        assert done.returncode == 2 and f"{state}: another mmtt eve keeps its state there" in done.stderr
+        done = mmtt("eve", *follows, "-o", out)
+        assert done.returncode == 2 and f"{out}: another mmtt eve writes there" in done.stderr
+        out.rename(tmp_path / "out.json.1")
+        os.kill(eve.process.pid, signal.SIGHUP)
+        wait_for(out.exists)
+        time.sleep(0.3)
+        done = mmtt("eve", *follows, "-o", out)
+        assert done.returncode == 2 and f"{out}: another mmtt eve writes there" in done.stderr
+        eve.end(signal.SIGKILL)
+    with Eve(*follows, "--state", state, "-o", out, scratch=tmp_path) as eve:
+        time.sleep(1)
+        assert eve.end() == 0 and out.read_bytes() == b""
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".lock")]
 
 
 def test_sighup_makes_the_output_anew(tmp_path, verdicts):
