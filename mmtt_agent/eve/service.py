@@ -144,12 +144,14 @@ class Service:
         if named is None or (self._live and named.suffix not in (".gz", ".zst")):
             if named is not None:
                 self._rotated(named)
-            feed = source(where, True, None, self._say)
+            feed = source(where, True, None, self._say, may_lack=True)
             stack.callback(feed.close)
             self._feeds.append((feed, verdicts.Reader(), where))
             return
-        if not self._read(named):
+        rows, found = self._read(named)
+        if not found:
             self._say(f"{named}: holds no verdicts; is it an mmtt.log?")
+            self._problems += rows > 0  # a log of hours without connections has none, and is all right
 
     def _rotated(self, log: Path) -> None:
         """What was written to a log before it was rotated away: this may be starting just after that."""
@@ -161,14 +163,14 @@ class Service:
                 self._problems += 1
         self._known.forgotten = 0  # as many as are kept, the latest: no more of them are missed
 
-    def _read(self, log: Path) -> bool:
-        """The verdicts of one that is not written to any more; whether it holds any, or rows that can't be read.
+    def _read(self, log: Path) -> tuple[int, int]:
+        """Take the verdicts of one that is not written to any more: how many rows it has, and verdicts.
 
         Raises:
             logs.LogError: it can't be read, or not to its end.
         """
-        damaged, found = logs.Damaged(), 0
-        for row in logs.records(log, damaged):
+        damaged, rows, found = logs.Damaged(), 0, 0
+        for rows, row in enumerate(logs.records(log, damaged), 1):
             try:
                 verdict = verdicts.of(row)
             except logs.RowError as error:
@@ -181,7 +183,7 @@ class Service:
             self._say(line)
             self._problems += 1
         self._damaged += damaged.rows
-        return bool(found or damaged.rows)
+        return rows, found
 
     def _add(self, row: Row | IncidentRow) -> None:
         if isinstance(row, Row) and (verdict := verdicts.of_row(row)):

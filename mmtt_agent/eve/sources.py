@@ -203,12 +203,15 @@ class Socket:
                 self._path.unlink()
 
 
-def source(where: str, follow: bool, position: Position | None, say: Callable[[str], None]) -> Source:
+def source(
+    where: str, follow: bool, position: Position | None, say: Callable[[str], None], may_lack: bool = False
+) -> Source:
     """What lines come from for ``where``: ``-``, ``unix:PATH``, ``unix_dgram:PATH``, or a file's path.
 
     Args:
         follow: go on with a file as it is written to.
         position: of it, to go on at.
+        may_lack: a file that is followed may lack its directory, too: whoever writes there has not begun.
 
     Raises:
         SourceError: it can't be read.
@@ -234,6 +237,9 @@ def source(where: str, follow: bool, position: Position | None, say: Callable[[s
     except FileNotFoundError:
         if follow and named.parent.is_dir():
             return Followed(named, position, say)  # it will be there
+        if follow and may_lack:
+            say(f"{named}: there is no directory {named.parent} yet; waits for it")
+            return Followed(named, position, say)
         raise SourceError(f"{named}: No such file or directory") from None
     except OSError as error:
         raise SourceError(f"{named}: {error.strerror}") from None

@@ -102,6 +102,10 @@ def test_rows_that_cant_be_read_are_said_and_the_others_used(tmp_path, verdicts)
     verdicts.write_bytes(b"")
     done = mmtt("eve", tmp_path / "eve.json", "--verdicts", verdicts)
     assert "holds no verdicts" in done.stderr and done.stdout.encode() == b"".join(events(0, 4))
+    assert done.returncode == 0
+    verdicts.write_bytes(event(1))
+    done = mmtt("eve", tmp_path / "eve.json", "--verdicts", verdicts)
+    assert "holds no verdicts" in done.stderr and done.returncode == 1
 
 
 @pytest.mark.parametrize(
@@ -285,14 +289,15 @@ def test_verdicts_that_come_later_over_a_socket_are_waited_for(tmp_path):
 
 
 def test_a_log_of_zeeks_is_followed_over_its_rotation(tmp_path):
-    log, out, zeek = tmp_path / "eve.json", tmp_path / "out.json", tmp_path / "mmtt.log"
+    log, out, zeek = tmp_path / "eve.json", tmp_path / "out.json", tmp_path / "later" / "mmtt.log"
     log.write_bytes(event(1) + event(2, port=2, flow_id=2))
     line = "{ts}\t{uid}\t10.0.0.1\t{port}\t10.0.0.2\t443\ttcp\t0\tweb\tF\tok\n".format
     with Eve(log, "--verdicts", zeek, "--follow", "-o", out, "--wait", 60, scratch=tmp_path) as eve:
-        time.sleep(0.5)
+        wait_for(lambda: "there is no directory" in eve.said)
+        zeek.parent.mkdir()
         zeek.write_text(TSV + line(ts=f"{verdict().ts / 1e6:.6f}", uid="C1", port=40_000))
         wait_for(lambda: out.exists() and out.read_bytes().count(b"\n") == 1)
-        zeek.rename(tmp_path / "mmtt.2026-11-28-04-00-00.log")
+        zeek.rename(zeek.with_name("mmtt.2026-11-28-04-00-00.log"))
         other = TSV.replace("\tservice", "\tserv").replace("#fields\tts\tuid", "#fields\tts\tuid")
         zeek.write_text(other + line(ts=f"{verdict().ts / 1e6:.6f}", uid="C2", port=2) + "#close\tx\n")
         wait_for(lambda: out.read_bytes().count(b"\n") == 2)
