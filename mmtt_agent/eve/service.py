@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import select
 import signal
+import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -104,8 +105,11 @@ class Service:
         state = states.load(settings.state) if settings.state else states.State()
         self._output = _file(settings.output)
         for each in (settings.input, *settings.verdicts):
-            if self._output and (read := _file(each)) and _same(read, self._output):
+            read = _file(each)
+            if self._output and read and _same(read, self._output):
                 raise SourceError(f"{self._output}: can't be read and written to; name another file with -o")
+            if settings.output == "-" and _is_stdout(read if each != "-" else None):
+                raise SourceError(f"{each}: can't be read while standard output goes there; name another file with -o")
         if settings.follow:
             stack.callback(self._let_go)
             self._hold()
@@ -170,7 +174,8 @@ class Service:
             logs.LogError: it can't be read, or not to its end.
         """
         damaged, rows, found = logs.Damaged(), 0, 0
-        for rows, row in enumerate(logs.records(log, damaged), 1):
+        for row in logs.records(log, damaged):
+            rows += 1
             try:
                 verdict = verdicts.of(row)
             except logs.RowError as error:
@@ -205,6 +210,9 @@ class Service:
             self._end()
         for line in self._told():
             self._say(line)
+        if isinstance(self._input, Once) and self._input.problem:
+            self._say(self._input.problem)
+            self._problems += 1
         if self._stop and not self._live:
             raise endings.Ended(self._stop)
         return 1 if self._problems or self._sink.dropped else 0
@@ -396,6 +404,14 @@ def _file(where: str) -> Path | None:
 
 def _same(path: Path, other: Path) -> bool:
     return path.exists() and other.exists() and path.samefile(other)
+
+
+def _is_stdout(path: Path | None) -> bool:
+    """Whether standard output goes to this file; None: to that which standard input is."""
+    with suppress(OSError):
+        about = os.fstat(1)
+        return stat.S_ISREG(about.st_mode) and os.path.samestat(about, path.stat() if path else os.fstat(0))
+    return False
 
 
 def captured(

@@ -65,6 +65,33 @@ def test_a_file_and_a_log_of_zeeks_become_a_file(tmp_path):
     assert (tmp_path / "out").read_text() == done.stdout
 
 
+def test_packed_events_are_unpacked(tmp_path, verdicts):
+    import lz4.frame
+
+    made = b"".join(events(0, 30_000))
+    for name, pack in (("gz", gzip.compress), ("zst", zstandard.compress), ("lz4", lz4.frame.compress)):
+        path = tmp_path / f"eve.json.{name}"
+        path.write_bytes(pack(made))
+        done = mmtt("eve", path, "--verdicts", verdicts)
+        assert done.returncode == 0 and stripped(done.stdout.encode()) == made
+        path.write_bytes(pack(made)[:-1000])
+        done = mmtt("eve", path, "--verdicts", verdicts)
+        assert done.returncode == 1 and made.startswith(stripped(done.stdout.encode()))
+        assert f"{path}: damaged, and read as far as that goes" in done.stderr
+        done = mmtt("eve", path, "--verdicts", verdicts, "--follow")
+        assert done.returncode == 2 and f"{path}: packed, and can't be followed" in done.stderr
+
+
+def test_what_goes_to_a_file_is_not_read_from_it(tmp_path, verdicts):
+    log, made = tmp_path / "eve.json", b"".join(events(0, 5))
+    log.write_bytes(made)
+    before = verdicts.read_bytes()
+    for arguments, shell in (([log], f">>{log}"), ([], f"<{log} >>{log}"), ([log], f">>{verdicts}")):
+        done = mmtt("eve", *arguments, "--verdicts", verdicts, shell=shell)
+        assert done.returncode == 2 and "can't be read while standard output goes there" in done.stderr
+        assert log.read_bytes() == made and verdicts.read_bytes() == before
+
+
 def test_events_of_ours_are_verdicts_too(tmp_path):
     ours = json.loads(event(kind="mmtt")) | {"mmtt": said()}
     other = {"event_type": "mmtt_incident", "mmtt_incident": {"id": "I1"}}
