@@ -60,6 +60,7 @@ class Enricher:
 
     Attributes:
         passed: bytes of the input that have passed.
+        marks: the same after each line that was passed on, until they are cleared.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Enricher:
     ) -> None:
         self.counts = Counts()
         self.passed = 0
+        self.marks: list[int] = []
         self._known, self._wait = known, wait
         self._max_held, self._max_bytes = max_held, max_held_bytes
         #: Line, place (None: needs no verdict), and when it came.
@@ -145,6 +147,7 @@ class Enricher:
     def _pass(self, line: bytes, of: Place | None, told: bytes | None) -> bytes:
         if not isinstance(line, Ending):
             self.passed += len(line)
+        self.marks.append(self.passed)
         if not told:
             self.counts.unanswered += of is not None
             return line

@@ -16,7 +16,7 @@ from typing import Any
 
 from .. import __version__, endings, logs
 from ..classify.row import IncidentRow, Row
-from ..sinks import Sink, open_sink
+from ..sinks import Sink, StalledError, open_sink
 from ..sinks.places import SOCKETS
 from . import rotated, verdicts, watched
 from . import state as states
@@ -33,6 +33,8 @@ _SAVE = 1.0
 _LAST = 2.0
 #: Seconds that a receiver is waited for that takes nothing.
 _PATIENCE = 60.0
+#: Seconds that a receiver is waited for in the end; the unit gives it 30.
+_HURRY = 15.0
 #: Verdicts are read in so many chunks between two of events.
 _TURNS = 4
 #: Events that are written at once.
@@ -93,6 +95,9 @@ class Service:
         self._reopen = self._begun = False
         self._feeds: list[tuple[Source, verdicts.Reader, str]] = []
         self._problems = 0
+        #: Bytes of the input that have been written, with those that are left out.
+        self._written = 0
+        self._unwritten = 0
         self._damaged = 0
         with ExitStack() as stack:
             self._open(stack, rows)
@@ -201,19 +206,22 @@ class Service:
             The exit status: 1 if something could not be read, or delivered.
         """
         with self._closing, watched.served(self._settings.listen, self.status), self._signals():
-            while self._learn():
-                if self._stop:
-                    break
-            while not (self._stop or self._input.over):
-                if not self._turn():
-                    self._pause()
-            self._end()
+            try:
+                while self._learn():
+                    if self._stop:
+                        break
+                while not (self._stop or self._input.over):
+                    if not self._turn():
+                        self._pause()
+                self._end()
+            except StalledError as error:
+                self._give_up(error)
         for line in self._told():
             self._say(line)
         if isinstance(self._input, Once) and self._input.problem:
             self._say(self._input.problem)
             self._problems += 1
-        if self._stop and not self._live:
+        if self._stop and not self._live and not self._unwritten:
             raise endings.Ended(self._stop)
         return 1 if self._problems or self._sink.dropped else 0
 
@@ -305,11 +313,34 @@ class Service:
         self._save()
         self._sink.close()
 
+    def _give_up(self, error: StalledError) -> None:
+        """Whoever reads has taken nothing to the last: where it was is kept."""
+        self._unwritten += self._enricher.held
+        self._keep(self._written)
+        later = "; they come with the next start" if self._settings.state else ""
+        self._say(f"{self._unwritten:,} events were not written: {error}{later}")
+        self._problems += 1
+
     def _write(self, lines: list[bytes]) -> None:
-        for begin in range(0, len(lines), _AT_ONCE):  # much that waited may pass at once: no second copy of all of it
-            self._put(b"".join(lines[begin : begin + _AT_ONCE]))
-        if lines and (self._output is not None or self._settings.output == "-"):
-            self._sink.flush()
+        put = 0
+        try:
+            for begin in range(0, len(lines), _AT_ONCE):  # much that waited may pass at once: no second copy of it all
+                data = b"".join(lines[begin : begin + _AT_ONCE])
+                put += len(data)
+                self._put(data)
+            if lines and (self._output is not None or self._settings.output == "-"):
+                self._sink.flush()
+        except StalledError as error:
+            put -= error.waiting
+            for number, line in enumerate(lines):
+                put -= len(line)
+                if put < 0:
+                    self._unwritten = len(lines) - number
+                    break
+                self._written = self._enricher.marks[number]
+            raise
+        self._written = self._enricher.passed
+        self._enricher.marks.clear()
 
     def _put(self, data: bytes) -> None:
         if self._whole is not None:
@@ -336,9 +367,14 @@ class Service:
     def _save(self) -> None:
         self._saved = self._clock()
         # Until what had passed before has been passed over the state of then is the one to go on from.
-        if self._settings.state and isinstance(self._input, Followed) and not self._again:
+        if self._settings.state and not self._again:
             self._sink.flush()
-            position = self._input.position(self._enricher.passed)
+            self._keep(self._enricher.passed)
+
+    def _keep(self, passed: int) -> None:
+        """Where to go on when so many bytes of the input have passed."""
+        if self._settings.state and isinstance(self._input, Followed):
+            position = self._input.position(passed)
             if position is not None:
                 states.save(self._settings.state, states.State(position, states.marked(self._output)))
 
@@ -377,6 +413,7 @@ class Service:
 
         def stop(number: int, _: FrameType | None) -> None:
             self._stop = signal.Signals(number)
+            self._sink.hurry(_HURRY)
             for each in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(each, signal.SIG_DFL)
 

@@ -13,26 +13,21 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from ..capture.packed import (
-    GZIP_MAGIC,
-    LZ4_MAGIC,
-    ZSTD_MAGIC,
-    PackedError,
-    Unpacked,
-    gzip_parts,
-    lz4_parts,
-    zstd_parts,
-)
 from ..sinks.places import LONGEST, SOCKETS
 from .follow import Follower, Position
 from .lines import Lines
+
+if TYPE_CHECKING:
+    from ..capture.packed import Unpacked
 
 #: Bytes that are read at once.
 CHUNK = 1 << 18
 #: Of Suricata's connections, as one is closed and another made.
 _BACKLOG = 16
+#: What files begin with that are packed by gzip, zstd, lz4.
+_PACKED = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18"
 
 
 class SourceError(Exception):
@@ -107,6 +102,8 @@ class Once:
     def _read(self) -> bytes:
         if self._unpacked is None:
             return os.read(self._file.fileno(), CHUNK)
+        from ..capture.packed import PackedError
+
         try:
             return self._unpacked.read(CHUNK)
         except (EOFError, PackedError) as error:
@@ -281,7 +278,7 @@ def _is_packed(path: Path) -> bool:
         OSError: it can't be read.
     """
     with path.open("rb") as file:
-        return file.read(4).startswith((GZIP_MAGIC, ZSTD_MAGIC, LZ4_MAGIC))
+        return file.read(4).startswith(_PACKED)
 
 
 def _packed(path: Path) -> Once:
@@ -291,6 +288,9 @@ def _packed(path: Path) -> Once:
         SourceError: there is nothing to unpack it by.
         OSError: it can't be read.
     """
+    # With it comes numpy, which nothing else here needs.
+    from ..capture.packed import GZIP_MAGIC, ZSTD_MAGIC, Unpacked, gzip_parts, lz4_parts, zstd_parts
+
     file = path.open("rb")
     magic = file.peek(4)[:4]
     try:

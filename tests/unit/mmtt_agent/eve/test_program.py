@@ -427,6 +427,26 @@ def test_a_reader_that_is_slow_slows_down_and_nothing_is_lost_or_piles_up(tmp_pa
     assert stripped(b"".join(got)) == b"".join(made)
 
 
+def test_a_reader_that_has_stopped_reading_is_not_waited_for_in_the_end_and_nothing_is_lost(tmp_path, verdicts):
+    log, made = tmp_path / "eve.json", b"".join(events(0, 20_000))
+    log.write_bytes(made)
+    arguments = (log, "--verdicts", verdicts, "--follow", "--state", tmp_path / "state")
+    reader, writer = os.pipe()
+    with Eve(*arguments, scratch=tmp_path, out=writer) as eve:
+        os.close(writer)
+        time.sleep(3)
+        began = time.monotonic()
+        assert eve.end() == 1 and 10 < time.monotonic() - began < 20
+        assert re.search(r"[0-9,]+ events were not written: standard output: nobody", eve.said)
+    with os.fdopen(reader, "rb") as pipe:
+        first = pipe.read()
+    with (tmp_path / "out").open("wb") as out, Eve(*arguments, scratch=tmp_path, out=out) as eve:
+        wait_for(lambda: b'"note":19999' in (tmp_path / "out").read_bytes())
+        assert eve.end() == 0
+    whole = first[: first.rfind(b"\n") + 1]
+    assert whole and stripped(whole + (tmp_path / "out").read_bytes()) == made
+
+
 def test_a_line_of_100_mb_passes_through_little_memory(tmp_path, verdicts):
     log, out = tmp_path / "eve.json", tmp_path / "out.json"
     long = event(1, port=1)[:-3] + b"x" * 100_000_000 + b'"}\n'
