@@ -21,6 +21,7 @@ class Place(NamedTuple):
         flow_id: Suricata's.
         at: the event's time.
         start, end: when the flow began and ended, where the event says so.
+        vlan: that its packets were of, the outermost first; empty of those without.
     """
 
     key: bytes | str
@@ -28,6 +29,7 @@ class Place(NamedTuple):
     at: int
     start: int | None
     end: int | None
+    vlan: tuple[int, ...] = ()
 
 
 def _no_number(text: str) -> NoReturn:
@@ -88,7 +90,9 @@ def place(event: dict[str, Any]) -> Place | None:
     if isinstance(flow, dict):
         start, end = time(flow.get("start")), time(flow.get("end"))
     flow_id = of("flow_id")
-    return Place(where, flow_id if type(flow_id) is int else None, at, start, end)
+    tags = of("vlan")
+    vlan = tuple(tag for tag in tags if type(tag) is int) if isinstance(tags, list) else ()
+    return Place(where, flow_id if type(flow_id) is int else None, at, start, end, vlan)
 
 
 # The same few over and over; True is no 1 here.

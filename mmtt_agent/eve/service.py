@@ -384,6 +384,7 @@ class Service:
         text = f"{counts.events:,} events, {counts.with_flow:,} of flows: {counts.joined:,} with their verdict"
         for number, what in (
             (counts.unanswered, "without one"),
+            (counts.several_vlans, "of these as their end points were in use in several VLANs"),
             (counts.waited, "had to wait"),
             (counts.hurried, "passed before their time was over, as too much was held"),
             (counts.theirs, "had an mmtt object already"),

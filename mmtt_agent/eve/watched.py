@@ -23,6 +23,7 @@ _COUNTERS = (
     ("with_flow", "Events of TCP and UDP flows"),
     ("joined", "Events that passed with the verdict on their flow"),
     ("unanswered", "Events of flows that passed without a verdict"),
+    ("several_vlans", "Events without a verdict as their end points were in use in several VLANs"),
     ("waited", "Events that did not pass at once"),
     ("hurried", "Events that passed before their time was over, as too much was held"),
     ("theirs", "Events that had an mmtt object when they came"),
