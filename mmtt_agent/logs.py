@@ -183,7 +183,8 @@ def _of_json(line: str, times: Iterable[str]) -> dict[str, Any]:
 def _json_time(value: Any) -> int:
     """Seconds or milliseconds since 1970, or a date of ISO 8601, as Zeek can be told to write them, in µs."""
     if isinstance(value, str):
-        when = datetime.fromisoformat(value.replace("Z", "+00:00"))
+        # Python 3.10 reads neither "Z" nor Suricata's "+0000".
+        when = datetime.fromisoformat(re.sub(r"([+-]\d\d)(\d\d)$", r"\1:\2", value.replace("Z", "+00:00")))
         return round((when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp() * 1e6)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError("no time")

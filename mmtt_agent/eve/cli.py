@@ -44,11 +44,12 @@ from ..output import shown
 )
 @click.option(
     "--wait",
-    default=5.0,
+    default=8.0,
     show_default=True,
     type=click.FloatRange(0, 3600),
     metavar="SECONDS",
-    help="How long an event, and those behind it, may wait for its verdict, where verdicts are still to come.",
+    help="How long an event, and those behind it, may wait for its verdict, where verdicts are still to come. That on "
+    "a connection of a few packets comes some 5.5 s after its end.",
 )
 @click.option(
     "--connections",
@@ -65,7 +66,8 @@ from ..output import shown
     show_default=True,
     type=click.IntRange(0, 65535),
     metavar="N",
-    help="Suricata's community-id-seed, for events that have lost their addresses: all others are joined by these.",
+    help="Suricata's community-id-seed, for events without proto, addresses and ports that can be used: all others are "
+    "joined by these.",
 )
 @click.option("-C", "--no-checksums", is_flag=True, help="With --capture: take packets with wrong checksums, too.")
 @click.option(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from .events import Place, is_ambiguous, place, read
 from .known import Known
 from .lines import Ending, Piece, Rest
+from .vlans import Vlans
 
 #: Events, and bytes of them, that are held at most.
 MAX_HELD, MAX_HELD_BYTES = 100_000, 128 << 20
@@ -25,6 +26,7 @@ class Counts:
         with_flow: of TCP and UDP flows: what there can be verdicts on.
         joined: that passed with the verdict on their flow.
         unanswered: of flows, that passed without.
+        several_vlans: of these, those whose end points are at that time in use in another VLAN, too.
         waited: that did not pass at once.
         hurried: that passed before their time was over, as too much was held.
         theirs: that had an ``mmtt`` object when they came, and passed as they were.
@@ -36,6 +38,7 @@ class Counts:
     with_flow: int = 0
     joined: int = 0
     unanswered: int = 0
+    several_vlans: int = 0
     waited: int = 0
     hurried: int = 0
     theirs: int = 0
@@ -60,6 +63,7 @@ class Enricher:
 
     Attributes:
         passed: bytes of the input that have passed.
+        marks: the same after each line that was passed on, until they are cleared.
     """
 
     def __init__(
@@ -67,8 +71,10 @@ class Enricher:
     ) -> None:
         self.counts = Counts()
         self.passed = 0
+        self.marks: list[int] = []
         self._known, self._wait = known, wait
         self._max_held, self._max_bytes = max_held, max_held_bytes
+        self._vlans = Vlans()
         #: Line, place (None: needs no verdict), and when it came.
         self._held: deque[tuple[bytes, Place | None, float]] = deque()
         self._bytes = 0
@@ -98,7 +104,7 @@ class Enricher:
             else:
                 self._piece(line)
             if not held:
-                told = self._known.find(of) if of is not None else b""
+                told = self._find(of)
                 if told is not None or self._wait <= 0:
                     out.append(self._pass(line, of, told))
                     continue
@@ -116,7 +122,7 @@ class Enricher:
         held = self._held
         while held:
             line, of, came = held[0]
-            told = self._known.find(of) if of is not None else b""
+            told = self._find(of)
             if told is None and now < came + self._wait:
                 break
             held.popleft()
@@ -140,13 +146,20 @@ class Enricher:
     def _first(self) -> bytes:
         line, of, _ = self._held.popleft()
         self._bytes -= len(line) + _BESIDE
-        return self._pass(line, of, self._known.find(of) if of is not None else b"")
+        return self._pass(line, of, self._find(of))
+
+    def _find(self, of: Place | None) -> bytes | None:
+        if of is None or self._vlans.several(of):
+            return b""
+        return self._known.find(of)
 
     def _pass(self, line: bytes, of: Place | None, told: bytes | None) -> bytes:
         if not isinstance(line, Ending):
             self.passed += len(line)
+        self.marks.append(self.passed)
         if not told:
             self.counts.unanswered += of is not None
+            self.counts.several_vlans += of is not None and self._vlans.several(of)
             return line
         self.counts.joined += 1
         end = line.rindex(b"}")
@@ -179,4 +192,5 @@ class Enricher:
             counts.ambiguous += 1
             return None
         counts.with_flow += 1
+        self._vlans.saw(of)
         return of

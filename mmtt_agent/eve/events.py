@@ -16,10 +16,12 @@ class Place(NamedTuple):
     """Which flow an event is of, and when that was: µs since 1970.
 
     Attributes:
-        key: of the flow's end points (:func:`key`); of an event that lacks them its community ID.
+        key: of the flow's end points (:func:`key`); of an event that lacks one of them, or in which one is none,
+            its community ID.
         flow_id: Suricata's.
         at: the event's time.
         start, end: when the flow began and ended, where the event says so.
+        vlan: that its packets were of, the outermost first; empty of those without.
     """
 
     key: bytes | str
@@ -27,6 +29,7 @@ class Place(NamedTuple):
     at: int
     start: int | None
     end: int | None
+    vlan: tuple[int, ...] = ()
 
 
 def _no_number(text: str) -> NoReturn:
@@ -72,10 +75,11 @@ def place(event: dict[str, Any]) -> Place | None:
     try:
         where = key(of("proto"), of("src_ip"), of("src_port"), of("dest_ip"), of("dest_port"))
     except TypeError:  # a list, or an object
-        return None
+        where = None
     if where is None:
-        named = of("community_id")
-        if not isinstance(named, str) or "src_ip" in event or of("proto") not in _PROTOCOLS:
+        named, protocol = of("community_id"), of("proto")
+        # There are no verdicts on other protocols: nothing to wait for.
+        if not isinstance(named, str) or (isinstance(protocol, str) and protocol not in _PROTOCOLS):
             return None
         where = named
     at = time(of("timestamp"))
@@ -86,7 +90,9 @@ def place(event: dict[str, Any]) -> Place | None:
     if isinstance(flow, dict):
         start, end = time(flow.get("start")), time(flow.get("end"))
     flow_id = of("flow_id")
-    return Place(where, flow_id if type(flow_id) is int else None, at, start, end)
+    tags = of("vlan")
+    vlan = tuple(tag for tag in tags if type(tag) is int) if isinstance(tags, list) else ()
+    return Place(where, flow_id if type(flow_id) is int else None, at, start, end, vlan)
 
 
 # The same few over and over; True is no 1 here.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import select
 import signal
+import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -15,10 +16,10 @@ from typing import Any
 
 from .. import __version__, endings, logs
 from ..classify.row import IncidentRow, Row
-from ..sinks import Sink, open_sink
+from ..sinks import Sink, StalledError, open_sink
 from ..sinks.places import SOCKETS
+from . import rotated, verdicts, watched
 from . import state as states
-from . import verdicts, watched
 from .enrich import Enricher
 from .known import Known
 from .lines import Piece
@@ -32,6 +33,8 @@ _SAVE = 1.0
 _LAST = 2.0
 #: Seconds that a receiver is waited for that takes nothing.
 _PATIENCE = 60.0
+#: Seconds that a receiver is waited for in the end; the unit gives it 30.
+_HURRY = 15.0
 #: Verdicts are read in so many chunks between two of events.
 _TURNS = 4
 #: Events that are written at once.
@@ -48,7 +51,8 @@ class Settings:
         input, verdicts: as :func:`.sources.source` has them.
         output: as :func:`..sinks.open_sink` has it.
         state: keeps how far a file that is followed has been read.
-        wait: seconds that an event waits for its verdict.
+        wait: seconds that an event waits for its verdict. Of a connection that closes before a window is full it comes
+            5.3 to 5.5 s after the last packet: Zeek, and `mmtt sniff` with it, waits for 5 s for what may still follow.
         connections: whose verdicts are kept.
         listen: for /metrics.
     """
@@ -58,7 +62,7 @@ class Settings:
     output: str = "-"
     follow: bool = False
     state: Path | None = None
-    wait: float = 5.0
+    wait: float = 8.0
     seed: int = 0
     connections: int = 500_000
     listen: tuple[str, int] | None = None
@@ -86,10 +90,14 @@ class Service:
         self._settings, self._say, self._clock = settings, say, clock
         self._known = Known(settings.connections, settings.seed)
         self._closing = ExitStack()
+        self._held: int | None = None
         self._stop: signal.Signals | None = None
         self._reopen = self._begun = False
         self._feeds: list[tuple[Source, verdicts.Reader, str]] = []
         self._problems = 0
+        #: Bytes of the input that have been written, with those that are left out.
+        self._written = 0
+        self._unwritten = 0
         self._damaged = 0
         with ExitStack() as stack:
             self._open(stack, rows)
@@ -97,11 +105,19 @@ class Service:
 
     def _open(self, stack: ExitStack, rows: Callable[[Callable[[Row | IncidentRow], None]], object] | None) -> None:
         settings = self._settings
+        if settings.state:
+            stack.enter_context(states.alone(settings.state))
         state = states.load(settings.state) if settings.state else states.State()
         self._output = _file(settings.output)
         for each in (settings.input, *settings.verdicts):
-            if self._output and (read := _file(each)) and _same(read, self._output):
+            read = _file(each)
+            if self._output and read and _same(read, self._output):
                 raise SourceError(f"{self._output}: can't be read and written to; name another file with -o")
+            if settings.output == "-" and _is_stdout(read if each != "-" else None):
+                raise SourceError(f"{each}: can't be read while standard output goes there; name another file with -o")
+        if settings.follow:
+            stack.callback(self._let_go)
+            self._hold()
         self._again = states.beyond(state.mark, self._output) if self._output else 0
         self._input = source(settings.input, settings.follow, state.position, self._say)
         stack.callback(self._input.close)
@@ -111,6 +127,8 @@ class Service:
         if rows:
             rows(self._add)
         self._sink: Sink = open_sink(settings.output, _PATIENCE)
+        if settings.follow:
+            self._hold()
         self._whole = bytearray() if settings.output != "-" and self._output is None else None
         self._enricher = Enricher(self._known, settings.wait if self._feeds else 0.0)
         if settings.state:
@@ -119,16 +137,50 @@ class Service:
             states.save(settings.state, state)  # now it can be said that it can't be
         self._saved = self._clock()
 
+    def _hold(self) -> None:
+        """The output, as it is now, is this one's alone."""
+        self._let_go()
+        self._held = states.held(self._output) if self._output else None
+
+    def _let_go(self) -> None:
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
     def _feed(self, where: str, stack: ExitStack) -> None:
         """Open what verdicts come from; one that is not written to any more is read."""
         named = _file(where)
         if named is None or (self._live and named.suffix not in (".gz", ".zst")):
-            feed = source(where, True, None, self._say)
+            if named is not None:
+                self._rotated(named)
+            feed = source(where, True, None, self._say, may_lack=True)
             stack.callback(feed.close)
             self._feeds.append((feed, verdicts.Reader(), where))
             return
-        damaged, found = logs.Damaged(), 0
-        for row in logs.records(named, damaged):
+        rows, found = self._read(named)
+        if not found:
+            self._say(f"{named}: holds no verdicts; is it an mmtt.log?")
+            self._problems += rows > 0  # a log of hours without connections has none, and is all right
+
+    def _rotated(self, log: Path) -> None:
+        """What was written to a log before it was rotated away: this may be starting just after that."""
+        for path in rotated.recent(log):
+            try:
+                self._read(path)
+            except logs.LogError as error:
+                self._say(str(error))
+                self._problems += 1
+        self._known.forgotten = 0  # as many as are kept, the latest: no more of them are missed
+
+    def _read(self, log: Path) -> tuple[int, int]:
+        """Take the verdicts of one that is not written to any more: how many rows it has, and verdicts.
+
+        Raises:
+            logs.LogError: it can't be read, or not to its end.
+        """
+        damaged, rows, found = logs.Damaged(), 0, 0
+        for row in logs.records(log, damaged):
+            rows += 1
             try:
                 verdict = verdicts.of(row)
             except logs.RowError as error:
@@ -137,12 +189,11 @@ class Service:
             if verdict is not None:
                 self._known.add(verdict)
                 found += 1
-        for line in damaged.told(named):
+        for line in damaged.told(log):
             self._say(line)
             self._problems += 1
         self._damaged += damaged.rows
-        if not found and not damaged.rows:
-            self._say(f"{named}: holds no verdicts; is it an mmtt.log?")
+        return rows, found
 
     def _add(self, row: Row | IncidentRow) -> None:
         if isinstance(row, Row) and (verdict := verdicts.of_row(row)):
@@ -155,16 +206,22 @@ class Service:
             The exit status: 1 if something could not be read, or delivered.
         """
         with self._closing, watched.served(self._settings.listen, self.status), self._signals():
-            while self._learn():
-                if self._stop:
-                    break
-            while not (self._stop or self._input.over):
-                if not self._turn():
-                    self._pause()
-            self._end()
+            try:
+                while self._learn():
+                    if self._stop:
+                        break
+                while not (self._stop or self._input.over):
+                    if not self._turn():
+                        self._pause()
+                self._end()
+            except StalledError as error:
+                self._give_up(error)
         for line in self._told():
             self._say(line)
-        if self._stop and not self._live:
+        if isinstance(self._input, Once) and self._input.problem:
+            self._say(self._input.problem)
+            self._problems += 1
+        if self._stop and not self._live and not self._unwritten:
             raise endings.Ended(self._stop)
         return 1 if self._problems or self._sink.dropped else 0
 
@@ -195,6 +252,11 @@ class Service:
             self._reopen = False
             self._save()
             self._sink.reopen()
+            if self._settings.follow:
+                try:
+                    self._hold()
+                except states.StateError as error:  # one that began a moment ago
+                    self._say(str(error))
             self._save()
         elif self._clock() >= self._saved + _SAVE:
             self._save()
@@ -251,11 +313,34 @@ class Service:
         self._save()
         self._sink.close()
 
+    def _give_up(self, error: StalledError) -> None:
+        """Whoever reads has taken nothing to the last: where it was is kept."""
+        self._unwritten += self._enricher.held
+        self._keep(self._written)
+        later = "; they come with the next start" if self._settings.state else ""
+        self._say(f"{self._unwritten:,} events were not written: {error}{later}")
+        self._problems += 1
+
     def _write(self, lines: list[bytes]) -> None:
-        for begin in range(0, len(lines), _AT_ONCE):  # much that waited may pass at once: no second copy of all of it
-            self._put(b"".join(lines[begin : begin + _AT_ONCE]))
-        if lines and (self._output is not None or self._settings.output == "-"):
-            self._sink.flush()
+        put = 0
+        try:
+            for begin in range(0, len(lines), _AT_ONCE):  # much that waited may pass at once: no second copy of it all
+                data = b"".join(lines[begin : begin + _AT_ONCE])
+                put += len(data)
+                self._put(data)
+            if lines and (self._output is not None or self._settings.output == "-"):
+                self._sink.flush()
+        except StalledError as error:
+            put -= error.waiting
+            for number, line in enumerate(lines):
+                put -= len(line)
+                if put < 0:
+                    self._unwritten = len(lines) - number
+                    break
+                self._written = self._enricher.marks[number]
+            raise
+        self._written = self._enricher.passed
+        self._enricher.marks.clear()
 
     def _put(self, data: bytes) -> None:
         if self._whole is not None:
@@ -282,9 +367,14 @@ class Service:
     def _save(self) -> None:
         self._saved = self._clock()
         # Until what had passed before has been passed over the state of then is the one to go on from.
-        if self._settings.state and isinstance(self._input, Followed) and not self._again:
+        if self._settings.state and not self._again:
             self._sink.flush()
-            position = self._input.position(self._enricher.passed)
+            self._keep(self._enricher.passed)
+
+    def _keep(self, passed: int) -> None:
+        """Where to go on when so many bytes of the input have passed."""
+        if self._settings.state and isinstance(self._input, Followed):
+            position = self._input.position(passed)
             if position is not None:
                 states.save(self._settings.state, states.State(position, states.marked(self._output)))
 
@@ -294,6 +384,7 @@ class Service:
         text = f"{counts.events:,} events, {counts.with_flow:,} of flows: {counts.joined:,} with their verdict"
         for number, what in (
             (counts.unanswered, "without one"),
+            (counts.several_vlans, "of these as their end points were in use in several VLANs"),
             (counts.waited, "had to wait"),
             (counts.hurried, "passed before their time was over, as too much was held"),
             (counts.theirs, "had an mmtt object already"),
@@ -323,6 +414,7 @@ class Service:
 
         def stop(number: int, _: FrameType | None) -> None:
             self._stop = signal.Signals(number)
+            self._sink.hurry(_HURRY)
             for each in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(each, signal.SIG_DFL)
 
@@ -350,6 +442,14 @@ def _file(where: str) -> Path | None:
 
 def _same(path: Path, other: Path) -> bool:
     return path.exists() and other.exists() and path.samefile(other)
+
+
+def _is_stdout(path: Path | None) -> bool:
+    """Whether standard output goes to this file; None: to that which standard input is."""
+    with suppress(OSError):
+        about = os.fstat(1)
+        return stat.S_ISREG(about.st_mode) and os.path.samestat(about, path.stat() if path else os.fstat(0))
+    return False
 
 
 def captured(

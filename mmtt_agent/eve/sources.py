@@ -13,16 +13,21 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from ..sinks.places import LONGEST, SOCKETS
 from .follow import Follower, Position
 from .lines import Lines
 
+if TYPE_CHECKING:
+    from ..capture.packed import Unpacked
+
 #: Bytes that are read at once.
 CHUNK = 1 << 18
 #: Of Suricata's connections, as one is closed and another made.
 _BACKLOG = 16
+#: What files begin with that are packed by gzip, zstd, lz4.
+_PACKED = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18"
 
 
 class SourceError(Exception):
@@ -60,10 +65,17 @@ class Once:
     Args:
         file: is closed in the end.
         is_pipe: it may have nothing for a while.
+        unpacked: what it holds, if it is packed.
+        name: its, for :attr:`problem`.
+
+    Attributes:
+        problem: why it could not be read to its end; empty if it could, or has not been.
     """
 
-    def __init__(self, file: BinaryIO, is_pipe: bool) -> None:
+    def __init__(self, file: BinaryIO, is_pipe: bool, unpacked: Unpacked | None = None, name: str = "") -> None:
         self.over = self.stood = False
+        self.problem = ""
+        self._unpacked, self._name = unpacked, name
         self.is_pipe = is_pipe
         self._file = file
         self._lines = Lines()
@@ -78,7 +90,7 @@ class Once:
             return []
         self.stood = False
         try:
-            data = os.read(self._file.fileno(), CHUNK)
+            data = self._read()
         except BlockingIOError:  # who shares it has made it so, and has read it meanwhile
             self.stood = True
             return []
@@ -86,6 +98,17 @@ class Once:
             return self._lines.feed(data)
         self.over = True
         return self._lines.end(more=False)
+
+    def _read(self) -> bytes:
+        if self._unpacked is None:
+            return os.read(self._file.fileno(), CHUNK)
+        from ..capture.packed import PackedError
+
+        try:
+            return self._unpacked.read(CHUNK)
+        except (EOFError, PackedError) as error:
+            self.problem = f"{self._name}: damaged, and read as far as that goes: {str(error) or 'it ends early'}"
+            return b""
 
     def close(self) -> None:
         self._file.close()
@@ -203,12 +226,15 @@ class Socket:
                 self._path.unlink()
 
 
-def source(where: str, follow: bool, position: Position | None, say: Callable[[str], None]) -> Source:
+def source(
+    where: str, follow: bool, position: Position | None, say: Callable[[str], None], may_lack: bool = False
+) -> Source:
     """What lines come from for ``where``: ``-``, ``unix:PATH``, ``unix_dgram:PATH``, or a file's path.
 
     Args:
         follow: go on with a file as it is written to.
         position: of it, to go on at.
+        may_lack: a file that is followed may lack its directory, too: whoever writes there has not begun.
 
     Raises:
         SourceError: it can't be read.
@@ -227,16 +253,54 @@ def source(where: str, follow: bool, position: Position | None, say: Callable[[s
         mode = named.stat().st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
             raise SourceError(f"{named}: neither a file nor a pipe" + _remedy(mode, named))
+        is_packed = stat.S_ISREG(mode) and _is_packed(named)
         if follow and stat.S_ISREG(mode):
-            named.open("rb").close()
+            if is_packed:
+                raise SourceError(f"{named}: packed, and can't be followed; leave out --follow")
             return Followed(named, position, say)
+        if is_packed:
+            return _packed(named)
         return Once(named.open("rb", buffering=0), stat.S_ISFIFO(mode))
     except FileNotFoundError:
         if follow and named.parent.is_dir():
             return Followed(named, position, say)  # it will be there
+        if follow and may_lack:
+            say(f"{named}: there is no directory {named.parent} yet; waits for it")
+            return Followed(named, position, say)
         raise SourceError(f"{named}: No such file or directory") from None
     except OSError as error:
         raise SourceError(f"{named}: {error.strerror}") from None
+
+
+def _is_packed(path: Path) -> bool:
+    """
+    Raises:
+        OSError: it can't be read.
+    """
+    with path.open("rb") as file:
+        return file.read(4).startswith(_PACKED)
+
+
+def _packed(path: Path) -> Once:
+    """A packed file, unpacked.
+
+    Raises:
+        SourceError: there is nothing to unpack it by.
+        OSError: it can't be read.
+    """
+    # With it comes numpy, which nothing else here needs.
+    from ..capture.packed import GZIP_MAGIC, ZSTD_MAGIC, Unpacked, gzip_parts, lz4_parts, zstd_parts
+
+    file = path.open("rb")
+    magic = file.peek(4)[:4]
+    try:
+        parts = gzip_parts if magic.startswith(GZIP_MAGIC) else zstd_parts if magic == ZSTD_MAGIC else lz4_parts
+        return Once(file, False, Unpacked(parts(file)), str(path))
+    except ImportError:
+        file.close()
+        raise SourceError(
+            f"{path}: packed with lz4, which is not installed; type: pip install 'mmtt[suricata]'"
+        ) from None
 
 
 def _remedy(mode: int, path: Path) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -37,6 +39,79 @@ class State:
 
     position: Position | None = None
     mark: Mark | None = None
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """While the block under it runs, no other ``mmtt eve`` goes on from the same state.
+
+    Raises:
+        StateError: one does; or it can't be said.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        handle = _locked(lock)
+    except BlockingIOError:
+        raise StateError(f"{path}: another mmtt eve keeps its state there; stop that, or name another file") from None
+    except FileNotFoundError:
+        raise StateError(f"{path}: there is no directory {path.parent}; make it") from None
+    except OSError as error:
+        raise StateError(f"{path}: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            lock.unlink()
+        os.close(handle)
+
+
+def held(output: Path) -> int | None:
+    """A lock on an output as it is now, until this is closed: no other ``mmtt eve`` that follows a file adds to it.
+    None of what is no file, or not there.
+
+    Raises:
+        StateError: one does.
+    """
+    with suppress(OSError):
+        if not stat.S_ISREG(output.stat().st_mode):
+            return None
+        handle = os.open(output, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _lock(handle)
+        except BlockingIOError:
+            os.close(handle)
+            raise StateError(
+                f"{output}: another mmtt eve writes there; stop that, or name another file with -o"
+            ) from None
+        return handle
+    return None
+
+
+def _locked(lock: Path) -> int:
+    while True:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            _lock(handle)
+        except OSError:
+            os.close(handle)
+            raise
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(lock), os.fstat(handle)):
+                return handle
+        os.close(handle)  # of one that has just ended, and removed it
+
+
+def _lock(handle: int) -> None:
+    """
+    Raises:
+        BlockingIOError: another has it.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        pass  # a file system without locks
 
 
 def load(path: Path) -> State:

@@ -5,20 +5,25 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent import futures
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from websockets.asyncio.server import Server
 
 from ..agent import http
 
+# Seconds that whoever is being answered may still take in the end.
+_CLOSES = 2.0
 # Name in the status, and help.
 _COUNTERS = (
     ("events", "Events that came in, of whatever kind"),
     ("with_flow", "Events of TCP and UDP flows"),
     ("joined", "Events that passed with the verdict on their flow"),
     ("unanswered", "Events of flows that passed without a verdict"),
+    ("several_vlans", "Events without a verdict as their end points were in use in several VLANs"),
     ("waited", "Events that did not pass at once"),
     ("hurried", "Events that passed before their time was over, as too much was held"),
     ("theirs", "Events that had an mmtt object when they came"),
@@ -52,6 +57,11 @@ class _Status:
             yield GaugeMetricFamily(f"mmtt_eve_{name}", text, value=status[name])
 
 
+async def _closed(server: Server) -> None:
+    server.close()
+    await server.wait_closed()
+
+
 @contextmanager
 def served(address: tuple[str, int] | None, status: Callable[[], dict[str, Any]]) -> Iterator[None]:
     """While the block under it runs, answer there what /metrics, /health and /status are asked for.
@@ -79,8 +89,13 @@ def served(address: tuple[str, int] | None, status: Callable[[], dict[str, Any]]
         try:
             yield
         finally:
-            loop.call_soon_threadsafe(server.close)
+            with suppress(futures.TimeoutError):
+                asyncio.run_coroutine_threadsafe(_closed(server), loop).result(_CLOSES)
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
+            if left := asyncio.all_tasks(loop):
+                for task in left:
+                    task.cancel()
+                loop.run_until_complete(asyncio.wait(left))
     finally:
         loop.close()

@@ -65,6 +65,9 @@ class File:
         os.close(self._file)
         self._file, self._torn = new
 
+    def hurry(self, seconds: float) -> None:
+        pass
+
     def close(self) -> None:
         """As :meth:`write`."""
         try:

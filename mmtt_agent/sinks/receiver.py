@@ -16,6 +16,8 @@ PATIENCE = 2.0
 _BATCH = 1 << 18
 # Seconds until the next try to reach who is away: the first, and at most.
 _SOON, _LATE = 0.05, 2.0
+# Seconds between two looks at whether there is still time.
+_LOOK = 0.5
 # Seconds that it may take to end.
 _GRACE = 1.0
 
@@ -103,6 +105,9 @@ class Receiver(ABC):
     def reopen(self) -> None:  # noqa: B027  # a receiver is not rotated
         pass
 
+    def hurry(self, seconds: float) -> None:
+        self._patience = min(self._patience, seconds / 2)  # once for what waits, once to close
+
     def close(self) -> None:
         if self._thread is None:
             return
@@ -146,7 +151,7 @@ class Receiver(ABC):
             if (left := self._left()) <= 0:
                 self.problem = f"{self._name}: {self._stuck}"
                 return
-            self._changed.wait(left)
+            self._changed.wait(min(left, _LOOK))  # there may be less time meanwhile
 
     def _left(self) -> float:
         """Seconds until patience is at its end."""

@@ -13,6 +13,18 @@ class PlaceError(SinkError):
     """It is called what no place can be called; trying again would not help."""
 
 
+class StalledError(Exception):
+    """Who reads takes nothing, and is not waited for any more.
+
+    Args:
+        waiting: bytes of what was written last that have not been taken.
+    """
+
+    def __init__(self, why: str, waiting: int) -> None:
+        super().__init__(why)
+        self.waiting = waiting
+
+
 class Sink(Protocol):
     """What takes lines.
 
@@ -35,6 +47,9 @@ class Sink(Protocol):
 
     def reopen(self) -> None:
         """Make a file that was rotated away anew."""
+
+    def hurry(self, seconds: float) -> None:
+        """It is to end: whoever takes nothing is waited for so long at most. For what handles signals."""
 
     def close(self) -> None:
         """Hand over what was written; nothing comes after it."""

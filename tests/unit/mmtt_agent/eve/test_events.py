@@ -90,3 +90,8 @@ def test_without_addresses_the_community_id_is_left():
         del fields[name]
     assert events.place(fields).key == "1:abc="
     assert events.place(fields | {"community_id": 1}) is None
+    for odd in ({"proto": None}, {"proto": ["TCP"]}, {"src_ip": "x"}, {"src_port": None}, {"dest_port": True}):
+        assert events.place(json.loads(event(community_id="1:abc=")) | odd).key == "1:abc="
+    del fields["proto"]
+    assert events.place(fields).key == "1:abc="
+    assert events.place(fields | {"proto": "ICMP"}) is None  # never has a verdict: is not waited for

@@ -14,10 +14,13 @@ import time
 import urllib.request
 
 import pytest
+import zstandard
 from eve_program import Eve, wait_for
 from made_events import event, logged, row, said, stamp, told, verdict
 from places import DATA
 from program import MMTT, mmtt
+
+from mmtt_agent.eve.service import Settings
 
 TSV = (
     "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tmmtt\n"
@@ -62,6 +65,33 @@ def test_a_file_and_a_log_of_zeeks_become_a_file(tmp_path):
     assert (tmp_path / "out").read_text() == done.stdout
 
 
+def test_packed_events_are_unpacked(tmp_path, verdicts):
+    import lz4.frame
+
+    made = b"".join(events(0, 30_000))
+    for name, pack in (("gz", gzip.compress), ("zst", zstandard.compress), ("lz4", lz4.frame.compress)):
+        path = tmp_path / f"eve.json.{name}"
+        path.write_bytes(pack(made))
+        done = mmtt("eve", path, "--verdicts", verdicts)
+        assert done.returncode == 0 and stripped(done.stdout.encode()) == made
+        path.write_bytes(pack(made)[:-1000])
+        done = mmtt("eve", path, "--verdicts", verdicts)
+        assert done.returncode == 1 and made.startswith(stripped(done.stdout.encode()))
+        assert f"{path}: damaged, and read as far as that goes" in done.stderr
+        done = mmtt("eve", path, "--verdicts", verdicts, "--follow")
+        assert done.returncode == 2 and f"{path}: packed, and can't be followed" in done.stderr
+
+
+def test_what_goes_to_a_file_is_not_read_from_it(tmp_path, verdicts):
+    log, made = tmp_path / "eve.json", b"".join(events(0, 5))
+    log.write_bytes(made)
+    before = verdicts.read_bytes()
+    for arguments, shell in (([log], f">>{log}"), ([], f"<{log} >>{log}"), ([log], f">>{verdicts}")):
+        done = mmtt("eve", *arguments, "--verdicts", verdicts, shell=shell)
+        assert done.returncode == 2 and "can't be read while standard output goes there" in done.stderr
+        assert log.read_bytes() == made and verdicts.read_bytes() == before
+
+
 def test_events_of_ours_are_verdicts_too(tmp_path):
     ours = json.loads(event(kind="mmtt")) | {"mmtt": said()}
     other = {"event_type": "mmtt_incident", "mmtt_incident": {"id": "I1"}}
@@ -99,6 +129,10 @@ def test_rows_that_cant_be_read_are_said_and_the_others_used(tmp_path, verdicts)
     verdicts.write_bytes(b"")
     done = mmtt("eve", tmp_path / "eve.json", "--verdicts", verdicts)
     assert "holds no verdicts" in done.stderr and done.stdout.encode() == b"".join(events(0, 4))
+    assert done.returncode == 0
+    verdicts.write_bytes(event(1))
+    done = mmtt("eve", tmp_path / "eve.json", "--verdicts", verdicts)
+    assert "holds no verdicts" in done.stderr and done.returncode == 1
 
 
 @pytest.mark.parametrize(
@@ -114,7 +148,7 @@ def test_rows_that_cant_be_read_are_said_and_the_others_used(tmp_path, verdicts)
         (["eve.json", "--verdicts", "mmtt.log", "--metrics-listen", "x"], "HOST:PORT"),
         (["eve.json", "--verdicts", "mmtt.log", "-o", "redis://h"], "names no key"),
         (["eve.json", "--verdicts", "mmtt.log", "-o", "/nowhere/x"], "/nowhere/x: No such file or directory"),
-        (["eve.json", "--verdicts", "mmtt.log", "--follow", "--state", "/nowhere/x"], "/nowhere/x: No such file"),
+        (["eve.json", "--verdicts", "mmtt.log", "--follow", "--state", "/nowhere/x"], "there is no directory /nowhere"),
         (["eve.json", "--verdicts", "mmtt.log", "--follow", "--state", "eve.json"], "not a state of mmtt eve's"),
         (["eve.json", "--verdicts", "mmtt.log", "-o", "./eve.json"], "eve.json: can't be read and written to"),
         (["unix:/nowhere/x", "--verdicts", "mmtt.log"], "there is no directory /nowhere"),
@@ -131,6 +165,11 @@ def test_what_cant_be_is_said_in_a_line(tmp_path, verdicts, arguments, message):
     done = mmtt("eve", *arguments, cwd=tmp_path)
     assert done.returncode in (1, 2) and message in done.stderr and done.stdout == ""
     assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_by_itself_an_event_waits_for_as_long_as_a_closed_connection_takes_to_be_told():
+    assert "[default: 8.0;" in mmtt("eve", "--help").stdout  # it is told 5.3 to 5.5 s after its last packet
+    assert Settings("eve.json", ()).wait == 8.0
 
 
 def test_help_needs_neither_numpy_nor_the_model():
@@ -218,6 +257,29 @@ def test_one_that_is_killed_after_half_a_line_of_a_rotated_file_goes_on_where_it
     assert stripped(out.read_bytes()) == made[0] + b'{"half\n' + made[1] + made[2]
 
 
+def test_a_second_one_with_the_same_state_or_output_is_refused(tmp_path, verdicts):
+    log, out, state = tmp_path / "eve.json", tmp_path / "out.json", tmp_path / "state"
+    log.write_bytes(b"".join(events(0, 10)))
+    follows = (log, "--verdicts", verdicts, "--follow")
+    with Eve(*follows, "--state", state, "-o", out, scratch=tmp_path) as eve:
+        wait_for(lambda: out.exists() and out.read_bytes().count(b"\n") == 10)
+        done = mmtt("eve", *follows, "--state", state)
+        assert done.returncode == 2 and f"{state}: another mmtt eve keeps its state there" in done.stderr
+        done = mmtt("eve", *follows, "-o", out)
+        assert done.returncode == 2 and f"{out}: another mmtt eve writes there" in done.stderr
+        out.rename(tmp_path / "out.json.1")
+        os.kill(eve.process.pid, signal.SIGHUP)
+        wait_for(out.exists)
+        time.sleep(0.3)
+        done = mmtt("eve", *follows, "-o", out)
+        assert done.returncode == 2 and f"{out}: another mmtt eve writes there" in done.stderr
+        eve.end(signal.SIGKILL)
+    with Eve(*follows, "--state", state, "-o", out, scratch=tmp_path) as eve:
+        time.sleep(1)
+        assert eve.end() == 0 and out.read_bytes() == b""
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".lock")]
+
+
 def test_sighup_makes_the_output_anew(tmp_path, verdicts):
     log, out = tmp_path / "eve.json", tmp_path / "out.json"
     log.write_bytes(b"".join(events(0, 10)))
@@ -254,19 +316,43 @@ def test_verdicts_that_come_later_over_a_socket_are_waited_for(tmp_path):
 
 
 def test_a_log_of_zeeks_is_followed_over_its_rotation(tmp_path):
-    log, out, zeek = tmp_path / "eve.json", tmp_path / "out.json", tmp_path / "mmtt.log"
+    log, out, zeek = tmp_path / "eve.json", tmp_path / "out.json", tmp_path / "later" / "mmtt.log"
     log.write_bytes(event(1) + event(2, port=2, flow_id=2))
     line = "{ts}\t{uid}\t10.0.0.1\t{port}\t10.0.0.2\t443\ttcp\t0\tweb\tF\tok\n".format
     with Eve(log, "--verdicts", zeek, "--follow", "-o", out, "--wait", 60, scratch=tmp_path) as eve:
-        time.sleep(0.5)
+        wait_for(lambda: "there is no directory" in eve.said)
+        zeek.parent.mkdir()
         zeek.write_text(TSV + line(ts=f"{verdict().ts / 1e6:.6f}", uid="C1", port=40_000))
         wait_for(lambda: out.exists() and out.read_bytes().count(b"\n") == 1)
-        zeek.rename(tmp_path / "mmtt.2026-11-28-04-00-00.log")
+        zeek.rename(zeek.with_name("mmtt.2026-11-28-04-00-00.log"))
         other = TSV.replace("\tservice", "\tserv").replace("#fields\tts\tuid", "#fields\tts\tuid")
         zeek.write_text(other + line(ts=f"{verdict().ts / 1e6:.6f}", uid="C2", port=2) + "#close\tx\n")
         wait_for(lambda: out.read_bytes().count(b"\n") == 2)
         eve.end()
     assert [told(each)["uid"] for each in out.read_bytes().splitlines()] == ["C1", "C2"]
+
+
+def test_a_log_that_was_rotated_just_before_the_start_still_gives_its_verdicts(tmp_path):
+    zeek, log, out = tmp_path / "logs" / "current", tmp_path / "eve.json", tmp_path / "out.json"
+    day = tmp_path / "logs" / "2026-11-28"
+    zeek.mkdir(parents=True)
+    day.mkdir()
+    names = ["mmtt.log.1", "mmtt.log.2.gz", "mmtt.log-20261128.zst", "mmtt.2026-11-28-04-00-00.log"]
+    paths = [*(zeek / name for name in names), day / "mmtt.04:00:00-05:00:00.log.gz"]
+    pack = {".gz": gzip.compress, ".zst": zstandard.compress}
+    for port, path in enumerate(paths, 1):
+        path.write_bytes(pack.get(path.suffix, bytes)(logged(row(port=port, uid=f"C{port}"))))
+    old = zeek / "mmtt.log.9"
+    old.write_bytes(logged(row(port=9, uid="C9")))
+    os.utime(old, (1, 1))
+    (zeek / "mmtt.log").write_bytes(logged(row(port=6, uid="C6")))
+    log.write_bytes(b"".join(event(1, port=port, flow_id=port) for port in (1, 2, 3, 4, 5, 6, 9)))
+    arguments = ("--verdicts", zeek / "mmtt.log", "--follow", "-o", out, "--wait", 0.3)
+    with Eve(log, *arguments, scratch=tmp_path) as eve:
+        wait_for(lambda: out.exists() and out.read_bytes().count(b"\n") == 7)
+        assert eve.end() == 0
+    found = [told(each) for each in out.read_bytes().splitlines()]
+    assert [each and each["uid"] for each in found] == ["C1", "C2", "C3", "C4", "C5", "C6", None]
 
 
 def test_suricatas_socket_with_a_connection_that_breaks_off(tmp_path, verdicts):
@@ -341,6 +427,26 @@ def test_a_reader_that_is_slow_slows_down_and_nothing_is_lost_or_piles_up(tmp_pa
     assert stripped(b"".join(got)) == b"".join(made)
 
 
+def test_a_reader_that_has_stopped_reading_is_not_waited_for_in_the_end_and_nothing_is_lost(tmp_path, verdicts):
+    log, made = tmp_path / "eve.json", b"".join(events(0, 20_000))
+    log.write_bytes(made)
+    arguments = (log, "--verdicts", verdicts, "--follow", "--state", tmp_path / "state")
+    reader, writer = os.pipe()
+    with Eve(*arguments, scratch=tmp_path, out=writer) as eve:
+        os.close(writer)
+        time.sleep(3)
+        began = time.monotonic()
+        assert eve.end() == 1 and 10 < time.monotonic() - began < 20
+        assert re.search(r"[0-9,]+ events were not written: standard output: nobody", eve.said)
+    with os.fdopen(reader, "rb") as pipe:
+        first = pipe.read()
+    with (tmp_path / "out").open("wb") as out, Eve(*arguments, scratch=tmp_path, out=out) as eve:
+        wait_for(lambda: b'"note":19999' in (tmp_path / "out").read_bytes())
+        assert eve.end() == 0
+    whole = first[: first.rfind(b"\n") + 1]
+    assert whole and stripped(whole + (tmp_path / "out").read_bytes()) == made
+
+
 def test_a_line_of_100_mb_passes_through_little_memory(tmp_path, verdicts):
     log, out = tmp_path / "eve.json", tmp_path / "out.json"
     long = event(1, port=1)[:-3] + b"x" * 100_000_000 + b'"}\n'
@@ -403,4 +509,6 @@ def test_numbers_for_whoever_watches(tmp_path, verdicts):
         status = json.loads(page("status"))
         assert status["events"] == 21 and status["held"] == 0 and status["problem"] == ""
         assert page("health") == "ok\n"
-        assert eve.end() == 0
+        with socket.create_connection(("127.0.0.1", port)):  # one that asks for nothing
+            assert eve.end() == 0
+        assert eve.said.count("\n") == 1
