@@ -254,7 +254,7 @@ def test_what_waits_is_bounded_and_the_oldest_lines_make_room(tmp_path, monkeypa
     assert time.monotonic() - begin < 1
     with listening(path) as listener:
         sink.close()
-        until(lambda: listener.got)
+        until(lambda: listener.got and listener.got[0].endswith(numbered(999, 1)))
     got = [json.loads(line)["n"] for line in listener.got[0].splitlines()]
     # The first one was on its way.
     assert got[0] == 0 and got[1:] == list(range(1001 - len(got), 1000))
