@@ -229,10 +229,11 @@ def test_killed_again_and_again_it_leaves_out_no_row_and_has_none_twice(captures
     wanted = alike(tmp_path / "out")
     killed, random_, kills = tmp_path / "killed", random.Random(3), 0
     for _ in range(20):
+        taken = state(killed)["counts"].get("taken", 0)
         with following(captures, bundle, killed, "--once") as program:
-            until(lambda: state(killed) or program.poll() is not None)
+            until(lambda: state(killed)["counts"].get("taken", 0) > taken or program.poll() is not None)  # noqa: B023
             try:
-                program.wait(0.8 + 0.4 * random_.random())
+                program.wait(0.1 * random_.random())
             except subprocess.TimeoutExpired:
                 program.kill()
                 kills += 1
