@@ -54,6 +54,13 @@ def _yes(value: Any) -> bool:
 
 
 @dataclass(frozen=True)
+class Evidence(Incidents):
+    """As the agent's. With its workers and their rings a sensor is to get by with 400 MB."""
+
+    max_pairs: int = setting(100_000, integer(1000, 10_000_000))
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings of ``mmtt sniff``."""
 
@@ -85,7 +92,7 @@ class Config:
     max_queued: int = setting(16_384, integer(64, 10_000_000))
     #: Seconds in the end for the verdicts on connections that are open then.
     stop_timeout: float = setting(30.0, seconds(0, 3600))
-    incidents: Incidents = field(default_factory=Incidents)
+    incidents: Evidence = field(default_factory=Evidence)
     thresholds: Thresholds = field(default_factory=Thresholds)
     log: Log = field(default_factory=Log)
     metrics: Metrics = field(default_factory=Metrics)
