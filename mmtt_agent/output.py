@@ -34,6 +34,17 @@ def shown(text: object) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else escaped(c) for c in text)
 
 
+class Unusable(click.ClickException):
+    """Wrong settings, bundle or files: nothing was done, and trying again would not help."""
+
+    exit_code = 2
+
+
+def say(line: object) -> None:
+    """A line for standard error, beside what the command writes."""
+    click.echo(f"mmtt: {shown(line)}", err=True)
+
+
 def escaped(character: str) -> str:
     r"""One character as ``\n``, ``\x1b`` or ``\u202e``; one that stands for a byte that is not UTF-8, as that byte."""
     number = ord(character)

@@ -47,6 +47,11 @@ class SeriesBatch:
         """The batch of the given rows (a slice, an index array or a mask)."""
         return SeriesBatch(self.sizes[rows], self.times[rows], self.lengths[rows])
 
+    def payload(self) -> tuple[np.ndarray, np.ndarray]:
+        """Bytes of payload from the originator and from the responder: int64 ``(n,)`` each."""
+        sizes = self.sizes.astype(np.int64)
+        return sizes.clip(min=0).sum(axis=1), -sizes.clip(max=0).sum(axis=1)
+
     def first(self, packets: int) -> SeriesBatch:
         """The windows as they were when they had at most so many packets."""
         seen = np.arange(self.sizes.shape[1]) < packets

@@ -81,13 +81,25 @@ def lock(path: Path) -> int:
     """
     handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        hold(handle)
     except BlockingIOError:
         os.close(handle)
         raise
-    except OSError:
-        pass  # a file system without locks
     return handle
+
+
+def hold(handle: int) -> None:
+    """Hold an open file alone until it is closed; one on a file system without locks is not held.
+
+    Raises:
+        BlockingIOError: another holds it.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        pass
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from .. import installing, paths
+from ..output import Unusable
 from . import capture_end
 from . import config as settings
 
@@ -21,12 +22,6 @@ _FILES = {
     "learn-timer": "mmtt-learn.timer",
     "dashboard": "mmtt-dashboard.json",
 }
-
-
-class _Unusable(click.ClickException):
-    """Wrong settings or bundle: starting again would not help."""
-
-    exit_code = 2
 
 
 @click.command(short_help="Serve verdicts to Zeek.")
@@ -112,7 +107,7 @@ def agent(
     try:
         config = read()
     except settings.ConfigError as error:
-        raise _Unusable(str(error)) from None
+        raise Unusable(str(error)) from None
 
     capture = os.environ.get(capture_end.VARIABLE) if exit_with_zeek else None
     looks = capture_end.tell(capture) if capture else None  # noqa: F841 - held for as long as the agent runs
@@ -147,8 +142,8 @@ def agent(
         serve = service.Service(config, load, read, offline=offline, exit_with_zeek=exit_with_zeek, memory=memory)
         asyncio.run(serve.run())
     except RecordError as error:
-        raise _Unusable(f"record.directory: {error}") from None
+        raise Unusable(f"record.directory: {error}") from None
     except (bundles.BundleError, settings.ConfigError) as error:
-        raise _Unusable(str(error)) from None
+        raise Unusable(str(error)) from None
     except service.ServiceError as error:
         raise click.ClickException(str(error)) from None

@@ -8,8 +8,6 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from ..classifier import Verdicts
 from ..incidents import Budget, Flows, Incident, IncidentModel, Settings, Tracker, Try
 from . import wire
@@ -65,7 +63,7 @@ class Evidence(Kept):
         if self._tracker is None or not n:
             return [""] * n
         places = batch.places(n)
-        sizes = good.series.sizes[:n]
+        orig_bytes, resp_bytes = good.series[:n].payload()
         ids = self._tracker.flows(
             Flows(
                 ts=good.ts[:n],
@@ -77,8 +75,8 @@ class Evidence(Kept):
                 log_odds=verdicts.log_odds,
                 kinds=verdicts.kind_scores,
                 likeness=verdicts.likeness,
-                orig_bytes=np.maximum(sizes, 0).sum(axis=1, dtype=np.int64),
-                resp_bytes=-np.minimum(sizes, 0).sum(axis=1, dtype=np.int64),
+                orig_bytes=orig_bytes,
+                resp_bytes=resp_bytes,
             )
         )
         self._collect()

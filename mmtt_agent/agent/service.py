@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,9 @@ from .log import log_counts, logger
 from .metrics import Exposition
 from .runner import Model, Runner
 from .session import MAX_JOB, Session, State
+from .settings import changes
 from .systemd import Notifier, feed_watchdog
-from .tally import RECENT, Tally
+from .tally import Tally
 
 #: Seconds that a run of the model may take; it takes milliseconds.
 STUCK = 30.0
@@ -246,12 +247,7 @@ class Service:
             "alerts": _alerts(self._evidence.budget),
             "record": _record(self._memory),
             "drift": drift.status(self._runner.drift),
-            "latency": self._tally.latency(),
-            "services": self._tally.services,
-            "applications": self._tally.applications,
-            "malicious": self._tally.malicious,
-            "malicious_kinds": self._tally.malicious_kinds,
-            "suspicious": self._tally.suspicious(now - RECENT)[:20],
+            **self._tally.status(now),
         }
 
     async def _reload_when_told(self) -> None:
@@ -278,7 +274,7 @@ class Service:
             self._bundle, self._thresholds = config.bundle, config.thresholds
             if self._evidence.use(self._runner.incidents, judging(config)):
                 logger.warning("incidents are judged otherwise from now on: evidence over connections begins anew")
-            if changed := _changed(self._config, config):
+            if changed := changes(self._config, config, ("bundle", "incidents", "thresholds")):
                 logger.warning("a reload does not take these: restart the agent for %s", changed)
             if self._serving:
                 self._serving.model_changed()
@@ -386,9 +382,3 @@ def _alerts(budget: Budget | None) -> dict[str, Any]:
         "threshold": budget.threshold if budget else None,
         "hours": budget.hours if budget else 0,
     }
-
-
-def _changed(old: Config, new: Config) -> str:
-    """The settings that differ and that a reload does not take, by their keys."""
-    names = (each.name for each in fields(Config) if each.name not in ("bundle", "incidents", "thresholds"))
-    return ", ".join(name for name in names if getattr(old, name) != getattr(new, name))

@@ -203,6 +203,12 @@ def check_judging(config: Judging, fail: Fail) -> None:
         )
 
 
+def changes(old: Any, new: Any, taken: tuple[str, ...]) -> str:
+    """The settings, two of one kind, that differ and are not ``taken`` by a reload, by their keys."""
+    names = (each.name for each in fields(old) if each.name not in taken)
+    return ", ".join(name for name in names if getattr(old, name) != getattr(new, name))
+
+
 def load(path: str | Path | None, overrides: dict[str, Any] | None, kind: type[Kind]) -> Kind:
     """The settings of a file, then those of the command line (dotted keys; None means not given).
 

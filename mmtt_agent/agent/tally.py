@@ -15,8 +15,8 @@ from ..classifier import Verdicts
 _KEPT, _OF_A_JOB = 200, 4
 #: A flow that the model takes for less likely malicious than this is not worth showing.
 _SUSPICIOUS = 0.1
-#: Seconds for which a suspicious flow is shown.
-RECENT = 600.0
+#: Seconds for which a suspicious flow is shown, and how many at most.
+_RECENT, _SHOWN = 600.0, 20
 #: Batches whose latency the quantiles are of.
 _LATEST = 1000
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -88,6 +88,17 @@ class Tally:
                     "malicious_kind": verdicts.malicious_kind[row],
                 }
             )
+
+    def status(self, now: float) -> dict[str, Any]:
+        """All of it in JSON's types; ``now`` by time of day."""
+        return {
+            "latency": self.latency(),
+            "services": self.services,
+            "applications": self.applications,
+            "malicious": self.malicious,
+            "malicious_kinds": self.malicious_kinds,
+            "suspicious": self.suspicious(now - _RECENT)[:_SHOWN],
+        }
 
     def suspicious(self, since: float) -> list[dict[str, Any]]:
         """The flows since ``since`` by time of day, each by its worst window, the most suspicious first."""

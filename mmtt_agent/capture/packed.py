@@ -6,7 +6,7 @@ The libraries' own streams lose what they have unpacked in the call that meets t
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import zstandard
@@ -107,16 +107,20 @@ class _Buffered:
 def zstd_parts(raw: Stream) -> Iterator[bytes]:
     """What zstd frames hold, block by block."""
     context = zstandard.ZstdDecompressor(max_window_size=1 << 31)
-    raw = _Buffered(raw)
+    return _frames(_Buffered(raw), ZSTD_MAGIC, "zstd", lambda raw: _frame(raw, context))
+
+
+def _frames(raw: Stream, own: bytes, name: str, frame: Callable[[Stream], Iterator[bytes]]) -> Iterator[bytes]:
+    """What frames hold, of a format whose own begin with ``own``; ``frame`` reads one from there on."""
     while magic := _upto(raw, 4):
-        if magic == ZSTD_MAGIC:
-            yield from _frame(raw, context)
+        if magic == own:
+            yield from frame(raw)
         elif _is_skippable(magic):
             _skip(raw)
-        elif ZSTD_MAGIC.startswith(magic):
+        elif own.startswith(magic):
             raise EOFError
         else:
-            raise PackedError("something else follows the zstd data")
+            raise PackedError(f"something else follows the {name} data")
 
 
 def _frame(raw: Stream, context: zstandard.ZstdDecompressor) -> Iterator[bytes]:
@@ -177,19 +181,7 @@ def lz4_parts(raw: Stream) -> Iterator[bytes]:
     """
     import lz4.frame  # an extra: few captures are packed so
 
-    return _lz4_frames(_Buffered(raw), lz4.frame)
-
-
-def _lz4_frames(raw: Stream, library: Any) -> Iterator[bytes]:
-    while magic := _upto(raw, 4):
-        if magic == LZ4_MAGIC:
-            yield from _lz4_frame(raw, library)
-        elif _is_skippable(magic):
-            _skip(raw)
-        elif LZ4_MAGIC.startswith(magic):
-            raise EOFError
-        else:
-            raise PackedError("something else follows the lz4 data")
+    return _frames(_Buffered(raw), LZ4_MAGIC, "lz4", lambda raw: _lz4_frame(raw, lz4.frame))
 
 
 def _lz4_frame(raw: Stream, library: Any) -> Iterator[bytes]:

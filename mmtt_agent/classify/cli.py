@@ -13,7 +13,7 @@ import click
 
 from .. import endings, paths
 from ..community_id import MAX_SEED
-from ..output import shown
+from ..output import Unusable, say
 
 
 @click.command(short_help="Verdicts on capture files, without Zeek.")
@@ -176,9 +176,9 @@ def classify(
     if to and any(path and _same(path, Path(to.removeprefix("file:"))) for path in found.captures):
         raise click.UsageError(f"{to} is one of the captures; name another file")
     for line in (*found.problems, *found.notes):
-        _say(line)
+        say(line)
     if not found.captures:
-        sys.exit(_Unusable.exit_code)
+        sys.exit(Unusable.exit_code)
     from .. import record as records
     from .. import sinks
     from ..classifier import Classifier  # the network's runtime takes longer than to say what is wrong
@@ -188,11 +188,11 @@ def classify(
     try:
         chosen = bundles.load(bundle, false_positives)
         sink = sinks.open_sink(to or "-") if form == "eve" and not output else None
-        classifier = embedding(chosen, _say) if record else Classifier(chosen)
+        classifier = embedding(chosen, say) if record else Classifier(chosen)
         if record:
-            memory = records.Recorder(record, f"classify-{os.getpid()}", None, None, _say, waits=True)
+            memory = records.Recorder(record, f"classify-{os.getpid()}", None, None, say, waits=True)
     except (bundles.BundleError, records.RecordError, sinks.SinkError) as error:
-        raise _Unusable(str(error)) from None
+        raise Unusable(str(error)) from None
     finds_incidents = classifier.bundle.incidents is not None
     with (
         endings.cleaned_up(),
@@ -205,19 +205,19 @@ def classify(
         remember = memory.put if memory else None
         try:
             read, problems = run.classify(
-                found.captures, classifier, write, told, _say, not no_checksums, remember, seed
+                found.captures, classifier, write, told, say, not no_checksums, remember, seed
             )
         finally:
             if memory:
                 memory.close()
         if not read:
             if logs and logs[0].exists():
-                _say(f"no capture could be read: {logs[0]} is left as it was")
+                say(f"no capture could be read: {logs[0]} is left as it was")
             sys.exit(1)  # inside the block, so that no empty log comes of it
     if not finds_incidents and (incidents or output or sink) and form != "table":
-        _say(f"the model {classifier.model} finds no incidents; those of mmtt 0.5.0 and later do")
+        say(f"the model {classifier.model} finds no incidents; those of mmtt 0.5.0 and later do")
     if sink and sink.dropped:
-        _say(f"{sink.dropped:,} events could not be delivered: {sink.problem}")
+        say(f"{sink.dropped:,} events could not be delivered: {sink.problem}")
     if problems or found.problems or (memory and memory.dropped) or (sink and sink.dropped):
         sys.exit(1)
 
@@ -252,7 +252,7 @@ def _follow(
     from .follow.state import NAME, StateError
 
     if not directory.is_dir():
-        raise _Unusable(f"{directory}: no directory with captures that is there")
+        raise Unusable(f"{directory}: no directory with captures that is there")
     sink = None
     before = signal.signal(signal.SIGTERM, _stopped)
     try:
@@ -267,16 +267,16 @@ def _follow(
                 once,
                 to_the_end,
                 Classifier(chosen),
-                _say,
+                say,
                 checksums,
                 seed,
             )
     except (bundles.BundleError, sinks.SinkError, StateError) as error:
-        raise _Unusable(str(error)) from None
+        raise Unusable(str(error)) from None
     finally:
         signal.signal(signal.SIGTERM, before)
     if sink and sink.dropped:
-        _say(f"{sink.dropped:,} events could not be delivered: {sink.problem}")
+        say(f"{sink.dropped:,} events could not be delivered: {sink.problem}")
     if not all_read or (sink and sink.dropped):
         sys.exit(1)
 
@@ -285,14 +285,6 @@ def _stopped(number: int, _: FrameType | None) -> None:
     """Told to stop: what has been taken is noted down, and all that is held is let go of on the way out."""
     signal.signal(number, signal.SIG_IGN)
     sys.exit(0)
-
-
-class _Unusable(click.ClickException):
-    exit_code = 2
-
-
-def _say(line: str) -> None:
-    click.echo(f"mmtt: {shown(line)}", err=True)
 
 
 def _same(path: Path, other: Path) -> bool:

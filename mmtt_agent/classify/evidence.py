@@ -94,7 +94,7 @@ def about(connections: Connections, rows: np.ndarray) -> list[About]:
 
 def flows(windows: Windows, rows: np.ndarray, connections: Sequence[About], verdicts: Verdicts) -> Flows:
     """The windows ``rows``, int64 ``(n,)``, as evidence; ``connections`` and ``verdicts`` are theirs."""
-    sizes = windows.series.sizes[rows].astype(np.int64)
+    orig_bytes, resp_bytes = windows.series[rows].payload()
     return Flows(
         ts=windows.ts[rows],
         orig=[each.orig_h for each in connections],
@@ -105,8 +105,8 @@ def flows(windows: Windows, rows: np.ndarray, connections: Sequence[About], verd
         log_odds=verdicts.log_odds,
         kinds=verdicts.kind_scores,
         likeness=verdicts.likeness,
-        orig_bytes=sizes.clip(min=0).sum(axis=1),
-        resp_bytes=-sizes.clip(max=0).sum(axis=1),
+        orig_bytes=orig_bytes,
+        resp_bytes=resp_bytes,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from .. import installing, paths
-from ..output import shown
+from ..output import Unusable, say
 
 
 @click.command(short_help="Put verdicts into Suricata's events.")
@@ -136,17 +136,9 @@ def eve(
         raise click.UsageError(f"--metrics-listen can't be {metrics_listen!r}: {error}") from None
     settings = service.Settings(input_, verdicts, output, follow, state, wait, seed, connections, listen)
     try:
-        rows = service.captured(captures, bundle, not no_checksums, _say) if captures else None
-        running = service.Service(settings, rows, _say)
+        rows = service.captured(captures, bundle, not no_checksums, say) if captures else None
+        running = service.Service(settings, rows, say)
     except (SourceError, SinkError, StateError, logs.LogError, bundles.BundleError) as error:
-        raise _Unusable(str(error)) from None
+        raise Unusable(str(error)) from None
     if status := running.run():
         sys.exit(status)
-
-
-class _Unusable(click.ClickException):
-    exit_code = 2
-
-
-def _say(line: str) -> None:
-    click.echo(f"mmtt: {shown(line)}", err=True)

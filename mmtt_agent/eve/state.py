@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
 import os
@@ -77,7 +76,7 @@ def held(output: Path) -> int | None:
             return None
         handle = os.open(output, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            _lock(handle)
+            whole.hold(handle)
         except BlockingIOError:
             os.close(handle)
             raise StateError(
@@ -89,29 +88,11 @@ def held(output: Path) -> int | None:
 
 def _locked(lock: Path) -> int:
     while True:
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            _lock(handle)
-        except OSError:
-            os.close(handle)
-            raise
+        handle = whole.lock(lock)
         with suppress(FileNotFoundError):
             if os.path.samestat(os.stat(lock), os.fstat(handle)):
                 return handle
         os.close(handle)  # of one that has just ended, and removed it
-
-
-def _lock(handle: int) -> None:
-    """
-    Raises:
-        BlockingIOError: another has it.
-    """
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:
-        pass  # a file system without locks
 
 
 def load(path: Path) -> State:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from .. import endings, paths
-from ..output import shown
+from ..output import say, shown
 
 #: Groups that are shown where nobody says how many.
 _GROUPS = 12
@@ -78,8 +78,8 @@ def ask(windows: Path, logs: Path, file: Path | None, most: int, answers: tuple[
     file = file or windows / notebook.FILE
     try:
         noted = notebook.read(file)
-        asked = asking.Asked(reading.read(windows, _say), logs, noted, _say)
-        _say(asked.summary)
+        asked = asking.Asked(reading.read(windows, say), logs, noted, say)
+        say(asked.summary)
         if answers:
             for group in asking.write(file, asking.parsed(asked, noted, answers)):
                 click.echo(shown(f"{file}: {len(group.uids):,} flows {'' if group.leave else 'are '}{group}"))
@@ -133,8 +133,8 @@ def feedback(uid: str, verdict: str, file: Path | None, windows: Path | None) ->
     try:
         if windows is not None:
             file = file or windows / notebook.FILE
-            if uid not in reading.read(windows, _say).uid:
-                _say(
+            if uid not in reading.read(windows, say).uid:
+                say(
                     f"{uid} is not among the windows recorded in {windows}, so that `mmtt learn fit` can't learn from "
                     "it; is it of another sensor, or was it removed as too old?"
                 )
@@ -153,7 +153,3 @@ def feedback(uid: str, verdict: str, file: Path | None, windows: Path | None) ->
 
 def _can_ask() -> bool:
     return sys.stdout.isatty() and sys.stdin is not None and sys.stdin.isatty()
-
-
-def _say(line: str) -> None:
-    click.echo(f"mmtt: {shown(line)}", err=True)

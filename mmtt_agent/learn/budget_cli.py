@@ -12,7 +12,7 @@ import click
 
 from .. import endings, paths, whole
 from ..networks import Network, networks
-from ..output import shown
+from ..output import Unusable, say, shown
 
 if TYPE_CHECKING:
     from .scores import Scores
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 
 #: The columns of TSV and JSON.
 _COLUMNS = ("of", "possible", "now", "now_a_day", "proposed", "a_day", "low", "high")
-
-
-class _Unusable(click.ClickException):
-    exit_code = 2
 
 
 @click.command(short_help="The thresholds that give so many alerts a day here.")
@@ -114,12 +110,12 @@ def threshold(
         else:
             answer = thresholds.answer(_scores(places, exempt, of_incidents, output, problems), per_day, of_incidents)
     except scores.NoLog as error:
-        raise _Unusable(str(error)) from None
+        raise Unusable(str(error)) from None
     except budget.BudgetError as error:
         raise click.ClickException(str(error)) from None
     finally:
         for line in problems:
-            _say(line)
+            say(line)
     text = thresholds.as_yaml(answer, per_day, of_incidents)
     form = form or ("table" if sys.stdout.isatty() else "tsv")
     if form == "table":
@@ -129,14 +125,14 @@ def threshold(
     else:
         click.echo(json.dumps(_as_json(answer, of_incidents)))
     for line in answer.notes:
-        _say(line)
+        say(line)
     if not answer.settings:
         if output:
-            _say(f"nothing is to change: {output} is not written")
+            say(f"nothing is to change: {output} is not written")
     elif output:
         with endings.cleaned_up(), whole.written(output) as out:
             out.write(text)
-        _say(f"{output}: {thresholds.where(of_incidents)}")
+        say(f"{output}: {thresholds.where(of_incidents)}")
     elif form == "table":
         click.echo(f"\n# {thresholds.where(of_incidents)}\n{text}", nl=False)
     if problems:
@@ -156,9 +152,9 @@ def _scores(
     rows = scores.find(places, scores.FLOWS)
     found = scores.find(places, scores.INCIDENTS) if of_incidents else []
     _not_written_over((*rows, *found), output)
-    flows = scores.Flows(rows, _say, scores.Exempt(exempt))
+    flows = scores.Flows(rows, say, scores.Exempt(exempt))
     problems += flows.problems
-    return scores.incidents(found, flows, problems, _say) if of_incidents else flows.scores()
+    return scores.incidents(found, flows, problems, say) if of_incidents else flows.scores()
 
 
 def _has_incidents(places: tuple[Path, ...]) -> bool:
@@ -169,7 +165,7 @@ def _has_incidents(places: tuple[Path, ...]) -> bool:
         scores.find(places, scores.INCIDENTS)
     except scores.NoLog as error:
         scores.find(places, scores.FLOWS)
-        _say(f"{error}: these are thresholds of single flows, as by --flows")
+        say(f"{error}: these are thresholds of single flows, as by --flows")
         return False
     return True
 
@@ -199,19 +195,19 @@ def _replayed(
     _not_written_over((*rows, *connections), output)
     try:
         classifier = Classifier(bundles.load(bundle))
-        recorded = reading.read(windows, _say)
+        recorded = reading.read(windows, say)
     except bundles.BundleError as error:
-        raise _Unusable(str(error)) from None
+        raise Unusable(str(error)) from None
     except RecordError as error:
         raise budget.BudgetError(str(error)) from None
-    flows = scores.Flows(rows, _say, scores.Exempt(exempt))
-    found = replay.Replay(recorded, classifier, rows, connections, flows, problems, _say)
+    flows = scores.Flows(rows, say, scores.Exempt(exempt))
+    found = replay.Replay(recorded, classifier, rows, connections, flows, problems, say)
     return thresholds.answer(found.scores(), per_day, of_incidents=True, found_with=found.found_with)
 
 
 def _not_written_over(logs: tuple[Path, ...], output: Path | None) -> None:
     if output and output.exists() and any(output.samefile(log) for log in logs):
-        raise _Unusable(f"{output} is one of the logs: name another file")
+        raise Unusable(f"{output} is one of the logs: name another file")
 
 
 def _table(answer: Answer) -> None:
@@ -258,7 +254,3 @@ def _as_json(answer: Answer, of_incidents: bool) -> dict[str, object]:
         "thresholds": {"incidents" if of_incidents else "malicious": answer.settings},
         "notes": answer.notes,
     }
-
-
-def _say(line: str) -> None:
-    click.echo(f"mmtt: {shown(line)}", err=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from .. import endings, paths
-from ..output import shown
+from ..output import Unusable, say, shown
 from .ask_cli import ask, feedback
 from .budget_cli import threshold
 
@@ -84,11 +84,11 @@ def fit(windows: Path, logs: Path, notebook: Path | None, bundle: str | None, ou
         base = bundles.load(bundle)
         Classifier(base, embeds=True)
     except (LearnError, bundles.BundleError) as error:
-        raise _Unusable(str(error)) from None
+        raise Unusable(str(error)) from None
     try:
         running = bundles.load(str(output)) if written.there(output) else base
     except bundles.BundleError as error:
-        raise _Unusable(
+        raise Unusable(
             f"what runs can't be used: {error}. Go back: mmtt learn back {output}; or remove {output} to begin anew"
         ) from None
     try:
@@ -96,21 +96,21 @@ def fit(windows: Path, logs: Path, notebook: Path | None, bundle: str | None, ou
         if notebook and not notebook.exists():
             raise LearnError(f"{notebook}: there is no such notebook; without --notebook it is site.yaml in --windows")
         noted = notebooks.read(notebook or windows / notebooks.FILE)
-        recorded = reading.read(windows, _say, embeddings=False)
+        recorded = reading.read(windows, say, embeddings=False)
         if not len(recorded):
             raise LearnError(f"{windows}: no window there can be read")
-        known = names.known(logs, set(recorded.uid.tolist()), shipped().with_domains(noted.domains), _say)
+        known = names.known(logs, set(recorded.uid.tolist()), shipped().with_domains(noted.domains), say)
         for line in known.problems:
-            _say(line)
-        material = teach.material(recorded, known, noted, _say)
+            say(line)
+        material = teach.material(recorded, known, noted, say)
         del recorded, known  # as much as all else
-        taught = teach.teach(material, base, running, _say)
+        taught = teach.teach(material, base, running, say)
         screen.taught(taught)
         problem = taught.problem
         if problem and not force:
             raise LearnError(f"{problem}; {output} is as it was (--force writes it all the same)")
         if problem:
-            _say(f"{problem}; written all the same")
+            say(f"{problem}; written all the same")
         with endings.cleaned_up():
             written.write(output, base, taught.site, card.card(taught, base, running), teach.about(taught))
     except (LearnError, RecordError, notebooks.NotebookError, bundles.BundleError) as error:
@@ -134,14 +134,6 @@ def back(bundle: Path) -> None:
     except (LearnError, bundles.BundleError) as error:
         raise click.ClickException(str(error)) from None
     click.echo(shown(f"{bundle}: {model}"), err=True)
-
-
-class _Unusable(click.ClickException):
-    exit_code = 2
-
-
-def _say(line: str) -> None:
-    click.echo(f"mmtt: {shown(line)}", err=True)
 
 
 learn.add_command(ask)

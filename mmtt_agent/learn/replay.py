@@ -189,7 +189,7 @@ def _classified(
         verdicts = classifier.classify(series)
         uids = windows.uid[part].tolist()
         whose = [ends[uid] for uid in uids]
-        sizes = series.sizes.astype(np.int64)
+        orig_bytes, resp_bytes = series.payload()
         yield Flows(
             ts=windows.ts[part],
             orig=[orig for orig, _, _ in whose],
@@ -200,6 +200,6 @@ def _classified(
             log_odds=verdicts.log_odds,
             kinds=verdicts.kind_scores,
             likeness=verdicts.likeness,
-            orig_bytes=sizes.clip(min=0).sum(axis=1),
-            resp_bytes=-sizes.clip(max=0).sum(axis=1),
+            orig_bytes=orig_bytes,
+            resp_bytes=resp_bytes,
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from .. import __version__, endings, paths
-from ..output import shown
+from ..output import Unusable, say, shown
 
 _FLOWS = 10_000
 
@@ -71,16 +71,16 @@ def report(
     try:
         library.check()
     except library.LibraryError as error:
-        raise _Unusable(str(error)) from None
+        raise Unusable(str(error)) from None
     found = inputs.expand(files)
     if None in found.captures and sys.stdin is not None and sys.stdin.isatty():
         raise click.UsageError("- reads a capture from standard input, which is a terminal; pipe one in")
     if lost := [path for path in found.files if _same(path, output)]:
         raise click.UsageError(f"{shown(lost[0])} would be written over; give -o another name")
     for line in (*found.problems, *found.notes):
-        _say(line)
+        say(line)
     if None not in found.captures and not found.files:
-        sys.exit(_Unusable.exit_code)
+        sys.exit(Unusable.exit_code)
     from .. import bundle as bundles
     from ..classifier import Classifier
     from ..classify.progress import progress
@@ -89,26 +89,18 @@ def report(
     try:
         classifier = Classifier(bundles.load(bundle, false_positives)) if found.captures else None
     except bundles.BundleError as error:
-        raise _Unusable(str(error)) from None
+        raise Unusable(str(error)) from None
     about = {"title": title or _named(files), "made": _now(), "version": __version__}
     count = len(found.captures) + len(found.windows) + len(found.incidents) + len(found.connections)
     with endings.cleaned_up(), progress(count) as told:
         try:
-            read, problems = make(found, classifier, output, about, flows, told, _say, not no_checksums)
+            read, problems = make(found, classifier, output, about, flows, told, say, not no_checksums)
         except (Unmade, library.LibraryError) as error:
             raise click.ClickException(str(error)) from None
     if not read and output.exists():
-        _say(f"nothing could be read: {output} is left as it was")
+        say(f"nothing could be read: {output} is left as it was")
     if problems or found.problems or not read:
         sys.exit(1)
-
-
-class _Unusable(click.ClickException):
-    exit_code = 2
-
-
-def _say(line: str) -> None:
-    click.echo(f"mmtt: {shown(line)}", err=True)
 
 
 def _named(files: tuple[str, ...]) -> str:

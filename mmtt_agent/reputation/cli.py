@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from .. import endings, installing, logs, networks, paths
-from ..output import shown, utc
+from ..output import Unusable, say, shown, utc
 
 #: Where the files are if nothing else is said.
 _DIRECTORY = Path("/var/lib/mmtt/reputation")
@@ -31,10 +31,6 @@ _directory = click.option(
     metavar="DIR",
     help="Where the files are.",
 )
-
-
-class _Unusable(click.ClickException):
-    exit_code = 2
 
 
 @click.group(short_help="Who looks malicious, back into Suricata: IP reputation, dataset.")
@@ -194,13 +190,13 @@ def update(
         raise click.ClickException(str(error)) from None
     except EvidenceError as error:
         for line in str(error).splitlines():
-            _say(line)
-        _say(f"the list in {directory} is left as it was")
+            say(line)
+        say(f"the list in {directory} is left as it was")
         sys.exit(1)
     for line in change.problems:
-        _say(line)
+        say(line)
     if change.without_room:
-        _say(f"{change.without_room:,} more are not listed: --max-entries {most}")
+        say(f"{change.without_room:,} more are not listed: --max-entries {most}")
     click.echo(
         f"{len(change.entries):,} {'address' if len(change.entries) == 1 else 'addresses'} listed in "
         f"{shown(directory)}: {len(change.added):,} new, {len(change.removed):,} gone"
@@ -271,14 +267,10 @@ def _logs(places: tuple[Path, ...]) -> list[Path]:
         if place.is_dir():
             inside = [path for name in ("mmtt", "mmtt_incidents") for path in logs.files(place, name)]
             if not inside:
-                raise _Unusable(f"{place}: no mmtt.log or mmtt_incidents.log in there")
+                raise Unusable(f"{place}: no mmtt.log or mmtt_incidents.log in there")
             found.update(dict.fromkeys(inside))
         elif not place.exists():
-            raise _Unusable(f"{place}: No such file or directory")
+            raise Unusable(f"{place}: No such file or directory")
         else:
             found[place] = None
     return [*found]
-
-
-def _say(line: str) -> None:
-    click.echo(f"mmtt: {shown(line)}", err=True)

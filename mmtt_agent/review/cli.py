@@ -16,16 +16,12 @@ import click
 
 from .. import endings, logs, networks, paths, zeek
 from ..classify.row import IncidentRow
-from ..output import shown
+from ..output import Unusable, say, shown
 from . import evidence, found, mutes
 
 #: Rows of a table where nobody says how many: many take long to lay out.
 _LIMIT = 50
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-
-
-class _Unusable(click.ClickException):
-    exit_code = 2
 
 
 def _seconds(text: str) -> float | None:
@@ -154,7 +150,7 @@ def list_(
         else:
             _lines(form, newest)
             if len(newest) < len(chosen):
-                _say(f"{len(chosen) - len(newest):,} more are older; -n 0 has all")
+                say(f"{len(chosen) - len(newest):,} more are older; -n 0 has all")
         _say_kinds(wanted, all_found)
 
 
@@ -177,7 +173,7 @@ def show(id: str, places: tuple[Path, ...], form: str | None) -> None:
         chosen = _of_id(all_found, id)
         about, problems = evidence.of(chosen)
         for line in problems:
-            _say(line)
+            say(line)
         if (form or ("table" if sys.stdout.isatty() else "json")) == "table":
             from . import screen
 
@@ -283,7 +279,7 @@ def unmute(numbers: tuple[int, ...], file: Path) -> None:
     """
     with endings.cleaned_up(), _changing(file) as (path, there):
         if max(numbers) > len(there.mutes):
-            raise _Unusable(f"{file}: there is no line {max(numbers)}; `mmtt incidents mute --list` shows them")
+            raise Unusable(f"{file}: there is no line {max(numbers)}; `mmtt incidents mute --list` shows them")
         gone = [there.mutes[number - 1] for number in sorted({*numbers})]
         there.remove([number - 1 for number in numbers])
         mutes.write(path, there)
@@ -306,7 +302,7 @@ def _read(places: Iterable[Path], *, all_matters: bool = True) -> Iterator[list[
         yield all_found
     finally:
         for line in problems:
-            _say(line)
+            say(line)
     if problems and all_matters:
         sys.exit(1)
 
@@ -322,13 +318,13 @@ def _files(places: Iterable[Path]) -> list[Path]:
         else:
             below = [place]
             if not place.exists():
-                raise _Unusable(f"{place}: No such file or directory")
+                raise Unusable(f"{place}: No such file or directory")
         all_files.update(dict.fromkeys(below))
         if below and not named:
             break
     if not all_files:
         where = ", ".join(str(place) if str(place) != "." else "the directory here" for place in tried)
-        raise _Unusable(f"no {found.LOG}.log in {where}; name one, or a directory with some")
+        raise Unusable(f"no {found.LOG}.log in {where}; name one, or a directory with some")
     return [*all_files]
 
 
@@ -342,7 +338,7 @@ def _of_zeek() -> list[Path]:
 def _of_id(all_found: list[found.Found], id: str) -> found.Found:
     chosen = [each for each in all_found if each.latest.id == id]
     if not chosen:
-        raise _Unusable(f"no incident {id} in these logs; `mmtt incidents list` shows those that there are")
+        raise Unusable(f"no incident {id} in these logs; `mmtt incidents list` shows those that there are")
     if len(chosen) > 1:
         # The same connection in two captures: it is as good as one.
         chosen.sort(key=lambda each: len(each.rows))
@@ -353,31 +349,29 @@ def _like(chosen: found.Found, asked: mutes.Mute) -> mutes.Mute:
     """What mutes those like an incident, with the port and the kind that were asked for."""
     row, port = chosen.latest, asked.resp_p
     if row.orig_h is None and row.resp_h is None:
-        raise _Unusable(f"{row.id} names no host; say which, without ID: --orig or --resp")
+        raise Unusable(f"{row.id} names no host; say which, without ID: --orig or --resp")
     if row.orig_h is None or row.resp_h is None:
         if port:
-            raise _Unusable(f"{row.id} is of one host with many, on whatever port; leave --port out")
+            raise Unusable(f"{row.id} is of one host with many, on whatever port; leave --port out")
         kind = asked.kind or row.kind
         if not kind:
             # Everything of a host is more than was seen.
             option = f"--orig {row.orig_h}" if row.orig_h else f"--resp {row.resp_h}"
-            raise _Unusable(
+            raise Unusable(
                 f"{row.id} is of one host with many, and its kind is not known: say which with --kind, or mute all "
                 f"incidents of that host, without ID: {option}"
             )
         return asked._replace(orig=row.orig_h, resp=row.resp_h, kind=kind)
     if row.resp_p is None:
         if port:
-            raise _Unusable(f"{row.id} names no port; leave --port out")
+            raise Unusable(f"{row.id} names no port; leave --port out")
         return asked._replace(orig=row.orig_h, resp=row.resp_h)
     protocol = evidence.protocol(chosen)
     if not port and not protocol:
-        raise _Unusable(
-            f"the log does not say whether port {row.resp_p} is TCP's or UDP's: add --port {row.resp_p}/tcp"
-        )
+        raise Unusable(f"the log does not say whether port {row.resp_p} is TCP's or UDP's: add --port {row.resp_p}/tcp")
     known = f"{row.resp_p}/{protocol or str(port).partition('/')[2]}"
     if port and port != known:
-        raise _Unusable(f"{row.id} is of port {known if protocol else row.resp_p}, not {port}; leave --port out")
+        raise Unusable(f"{row.id} is of port {known if protocol else row.resp_p}, not {port}; leave --port out")
     return asked._replace(orig=row.orig_h, resp=row.resp_h, resp_p=known)
 
 
@@ -388,7 +382,7 @@ def _changing(file: Path) -> Iterator[tuple[Path, mutes.Content]]:
         with mutes.changing(file) as path:
             there = mutes.read(path)
             for line in there.problems:
-                _say(line)
+                say(line)
             yield path, there
     except mutes.MuteError as error:
         raise click.ClickException(str(error)) from None
@@ -403,7 +397,7 @@ def _list_mutes(file: Path) -> None:
         over = " (over)" if each.is_over else ""
         click.echo(shown(f"{number:3}  {each}{over}{f': {each.note}' if each.note else ''}"))
     for line in there.problems:
-        _say(line)
+        say(line)
     if there.problems:
         sys.exit(1)
 
@@ -412,7 +406,7 @@ def _say_kinds(wanted: Collection[str], all_found: list[found.Found]) -> None:
     """Which kinds there are, where one was asked for that no incident has."""
     there = {each.latest.kind for each in all_found if each.latest.kind}
     for kind in sorted({*wanted} - there):
-        _say(f"no incident is of the kind {kind}; there are: {', '.join(sorted(there)) or 'none whose kind is known'}")
+        say(f"no incident is of the kind {kind}; there are: {', '.join(sorted(there)) or 'none whose kind is known'}")
 
 
 def _lines(form: str, rows: list[IncidentRow]) -> None:
@@ -424,7 +418,3 @@ def _lines(form: str, rows: list[IncidentRow]) -> None:
     for row in rows:
         writer.write(row)
     writer.close()
-
-
-def _say(line: str) -> None:
-    click.echo(f"mmtt: {shown(line)}", err=True)

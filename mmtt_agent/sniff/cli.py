@@ -10,16 +10,11 @@ from typing import Any
 import click
 
 from .. import installing, paths
+from ..output import Unusable
 from .config import FORMATS, Config, ConfigError, load
 
 #: Of ``install``, by what they are called on the command line.
 _FILES = {"config": "mmtt-sniff.yaml", "unit": "mmtt-sniff.service"}
-
-
-class _Unusable(click.ClickException):
-    """Wrong settings or bundle: starting again would not help."""
-
-    exit_code = 2
 
 
 @click.command(short_help="Verdicts on an interface's traffic, without Zeek.")
@@ -145,7 +140,7 @@ def sniff(
     try:
         config = read()
     except ConfigError as error:
-        raise _Unusable(str(error)) from None
+        raise Unusable(str(error)) from None
     if not config.interfaces:
         raise click.UsageError("name an interface with -i, or in the settings; `ip link` shows which there are")
     by_itself = "table" if sys.stdout.isatty() and config.directory is None else "tsv"
@@ -167,6 +162,6 @@ def sniff(
     try:
         asyncio.run(Service(config, read, form, duration).run())
     except (BundleError, ConfigError, PlaceError, SettingsError) as error:
-        raise _Unusable(str(error)) from None
+        raise Unusable(str(error)) from None
     except (CrewError, LostError, NurseryError, SniffError, SinkError) as error:
         raise click.ClickException(str(error)) from None

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -19,8 +19,9 @@ from .. import __version__, drift
 from ..agent import chosen, http
 from ..agent.log import logger
 from ..agent.metrics import Exposition
+from ..agent.settings import changes
 from ..agent.systemd import Notifier, feed_watchdog
-from ..agent.tally import RECENT, Tally
+from ..agent.tally import Tally
 from ..capture.left_out import left_out
 from .config import Config
 from .crew import STUCK, Crew, CrewError
@@ -31,6 +32,8 @@ from .output import Output, preload
 
 # A desk that has been at one thing for so many seconds hears nobody.
 _LISTENS = 5.0
+#: Settings that a reload takes.
+_TAKEN = ("bundle", "false_positives", "incidents", "thresholds")
 # Seconds beyond stop_timeout in which all has to have ended.
 _GRACE = 10.0
 
@@ -252,12 +255,7 @@ class Service:
             "incidents": self._evidence.incidents(),
             "evidence": self._evidence.status(),
             "drift": drift.status(total.drift),
-            "latency": self._tally.latency(),
-            "services": self._tally.services,
-            "applications": self._tally.applications,
-            "malicious": self._tally.malicious,
-            "malicious_kinds": self._tally.malicious_kinds,
-            "suspicious": self._tally.suspicious(now - RECENT)[:20],
+            **self._tally.status(now),
         }
 
     async def _reload_when_told(self) -> None:
@@ -286,16 +284,9 @@ class Service:
             self._in_force = config
             logger.info("reloaded: model %s%s", bundle.model, f" instead of {old}" if old != bundle.model else "")
             self._desk.use(bundle.incidents, chosen.judging(config), self._say_anew)
-            if changed := _changed(self._config, config):
+            if changed := changes(self._config, config, _TAKEN):
                 logger.warning("a reload does not take these: restart for %s", changed)
 
     def _say_anew(self, anew: bool) -> None:
         if anew:
             logger.warning("incidents are judged otherwise from now on: evidence over connections begins anew")
-
-
-def _changed(old: Config, new: Config) -> str:
-    """The settings that differ and that a reload does not take, by their keys."""
-    taken = ("bundle", "false_positives", "incidents", "thresholds")
-    names = (each.name for each in fields(Config) if each.name not in taken)
-    return ", ".join(name for name in names if getattr(old, name) != getattr(new, name))

@@ -137,8 +137,7 @@ class _Unit:
 class _Made:
     def __init__(self, pairs: Pairs, odds: np.ndarray, kinds: np.ndarray) -> None:
         self.pairs, self.odds, self.kinds = pairs, odds, kinds
-        sizes = pairs.series.sizes.astype(np.int64)
-        self.bytes = np.where(sizes > 0, sizes, 0).sum(1), -np.where(sizes < 0, sizes, 0).sum(1)
+        self.bytes = pairs.series.payload()
         # Both are in order of capture.
         bounds = np.arange(len(pairs.captures) + 1)
         self.connections = np.searchsorted(pairs.capture, bounds)
